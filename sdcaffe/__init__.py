@@ -1,0 +1,68 @@
+"""Caffe-faithful training on PyTorch.
+
+Names are resolved when first used, so that importing the package costs nothing: `read_net`, `read_solver`,
+`Net` and `Solver` bring torch and every known layer type with them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdcaffe.errors import SdcaffeError
+    from sdcaffe.layers import discover
+    from sdcaffe.layers.base import Layer, register
+    from sdcaffe.net import Net
+    from sdcaffe.proto import TEST, TRAIN, read_net, read_solver
+    from sdcaffe.proto.weights import read_weights, write_weights
+    from sdcaffe.solver import Solver
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Layer",
+    "Net",
+    "SdcaffeError",
+    "Solver",
+    "__version__",
+    "discover",
+    "read_net",
+    "read_solver",
+    "read_weights",
+    "register",
+    "write_weights",
+]
+
+_HOMES = {
+    "TEST": "proto",
+    "TRAIN": "proto",
+    "Layer": "layers.base",
+    "Net": "net",
+    "SdcaffeError": "errors",
+    "Solver": "solver",
+    "discover": "layers",
+    "read_net": "proto",
+    "read_solver": "proto",
+    "read_weights": "proto.weights",
+    "register": "layers.base",
+    "write_weights": "proto.weights",
+}
+_NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver"}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _NEEDS_LAYERS:
+        importlib.import_module("sdcaffe.layers").discover()
+    value = getattr(importlib.import_module(f"sdcaffe.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,176 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from the official binary or python files, fetched where absent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdcaffe.data.pickles import MAX_BYTES, read_pickle
+from sdcaffe.errors import DataError
+from sdcaffe.log import glog
+
+FOLDER_VARIABLE = "SDCAFFE_DATA"
+PIXELS = 3 * 32 * 32  # red, green, blue planes of 32 rows of 32
+
+
+@dataclass
+class _Layout:
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def files(self, root: str, split: str) -> list[str]:
+        return [os.path.join(root, name) for name in getattr(self, split)]
+
+
+@dataclass
+class _Set:
+    classes: int
+    label_bytes: int  # of a binary record; the last one is the label used
+    label_key: str  # of a python file
+    binary: _Layout
+    python: _Layout
+
+
+_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
+_SETS = {
+    "cifar10": _Set(
+        classes=10,
+        label_bytes=1,
+        label_key="labels",
+        binary=_Layout("cifar-10-batches-bin", tuple(f"{b}.bin" for b in _BATCHES), ("test_batch.bin",)),
+        python=_Layout("cifar-10-batches-py", _BATCHES, ("test_batch",)),
+    ),
+    "cifar100": _Set(
+        classes=100,
+        label_bytes=2,
+        label_key="fine_labels",
+        binary=_Layout("cifar-100-binary", ("train.bin",), ("test.bin",)),
+        python=_Layout("cifar-100-python", ("train",), ("test",)),
+    ),
+}
+
+
+def read_cifar(kind: str, split: str, folder: str | None = None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    """Images (N, 3, 32, 32), red, green, blue, as stored; and labels (N,), CIFAR-100's fine ones.
+
+    `kind` is cifar10 or cifar100, `split` train or test. Looks in `folder` (else $SDCAFFE_DATA, else
+    `data`) for the official folder of the binary or the python layout, or for its files; downloads the
+    python layout there where neither is found. Raises DataError.
+    """
+    root = folder or os.environ.get(FOLDER_VARIABLE) or "data"
+    known = _SETS[kind]
+    files = _find(known, root, split)
+    if files is None:
+        _download(kind, known, root)
+        files = known.python.files(os.path.join(root, known.python.folder), split)
+    parts = [_read_binary(p, known) if p.endswith(".bin") else _read_python(p, known) for p in files]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    glog("data_layer.cpp:40", f"Opened {kind} {split}: {len(images)} images in {os.path.dirname(files[0])}")
+    return images, labels
+
+
+def _find(known: _Set, root: str, split: str) -> list[str] | None:
+    for layout in (known.binary, known.python):
+        for folder in (os.path.join(root, layout.folder), root):
+            files = layout.files(folder, split)
+            if all(os.path.isfile(file) for file in files):
+                return files
+    return None
+
+
+def _read_binary(path: str, known: _Set) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    size, record = os.path.getsize(path), known.label_bytes + PIXELS
+    if size == 0 or size % record or size > MAX_BYTES:
+        raise DataError(
+            f"{size} bytes, which is no whole number of records of {record} bytes; fetch the file again", path
+        )
+    records = np.fromfile(path, np.uint8).reshape(-1, record)
+    labels = records[:, known.label_bytes - 1]
+    return _checked(records[:, known.label_bytes :], labels, known, path)
+
+
+def _read_python(path: str, known: _Set) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    content = read_pickle(path)
+    pixels, labels = content.get("data"), content.get(known.label_key)
+    if not isinstance(pixels, np.ndarray) or not isinstance(labels, list) or pixels.shape[1:] != (PIXELS,):
+        raise DataError(f'the file lacks "data" of {PIXELS} columns or "{known.label_key}"', path)
+    if len(labels) != len(pixels) or not all(isinstance(label, int) for label in labels):
+        raise DataError(f"{len(pixels)} images but {len(labels)} labels, or labels that are no numbers", path)
+    return _checked(pixels, np.array(labels, np.int64), known, path)
+
+
+def _checked(
+    pixels: NDArray[np.uint8], labels: NDArray[Any], known: _Set, path: str
+) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+    if not len(labels) or labels.min() < 0 or labels.max() >= known.classes:
+        span = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no images"
+        raise DataError(f"{span}, where 0 to {known.classes - 1} are known; fetch the file again", path)
+    return pixels.reshape(-1, 3, 32, 32), labels
+
+
+def _download(kind: str, known: _Set, root: str) -> None:
+    """Fetch the archive of the python layout, check its MD5 sum, and unpack the files that are known."""
+    from torchvision import datasets
+
+    official: Any = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[kind]
+    names = [*known.python.train, *known.python.test]
+    try:
+        os.makedirs(root, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download") as temporary:
+            archive = os.path.join(temporary, official.filename)
+            glog("data_layer.cpp:40", f"Downloading {official.url} to {root}")
+            _fetch(official.url, archive, official.tgz_md5)
+            with tarfile.open(archive) as tar:
+                for name in names:
+                    _unpack(tar, f"{known.python.folder}/{name}", temporary)
+            _move(os.path.join(temporary, known.python.folder), os.path.join(root, known.python.folder))
+    except Exception as error:  # no network, no permission, a broken archive: all end with the same advice
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{kind} is not here: no {known.binary.folder}/ with {_list(known.binary)} and no "
+            f"{known.python.folder}/ with {_list(known.python)}; and it could not be downloaded ({reason}). "
+            f"Put one of these folders here, or name another place with $"
+            f"{FOLDER_VARIABLE} or as {kind}:train:FOLDER",
+            os.path.abspath(root),
+        ) from error
+
+
+def _fetch(url: str, path: str, md5: str) -> None:
+    """Download through torchvision, which checks the sum; a silent network gives up after 15 s."""
+    import urllib.request
+
+    from torchvision.datasets.utils import download_url
+
+    with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=15):
+        pass
+    download_url(url, os.path.dirname(path), os.path.basename(path), md5)
+
+
+def _unpack(tar: tarfile.TarFile, name: str, folder: str) -> None:
+    member = tar.getmember(name)
+    content = tar.extractfile(member)
+    if content is None or member.size > MAX_BYTES:
+        raise DataError(f"{name} of the archive is no file of at most {MAX_BYTES} bytes")
+    path = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with content, open(path, "wb") as file:
+        shutil.copyfileobj(content, file)
+
+
+def _move(source: str, target: str) -> None:
+    os.makedirs(target, exist_ok=True)
+    for name in os.listdir(source):
+        os.replace(os.path.join(source, name), os.path.join(target, name))
+
+
+def _list(layout: _Layout) -> str:
+    names = [*layout.train, *layout.test]
+    return " and ".join(names) if len(names) == 2 else f"{names[0]} .. {names[-2]} and {names[-1]}"

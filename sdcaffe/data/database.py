@@ -1,0 +1,206 @@
+"""LMDB and LevelDB folders of Datums, as Caffe's tools write them. Read only; nothing is ever written."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any, Protocol
+
+import lmdb
+import numpy as np
+
+from sdcaffe import proto
+from sdcaffe.data.decode import decode_image
+from sdcaffe.data.source import Image
+from sdcaffe.errors import DataError
+
+
+class Store(Protocol):
+    """An open database: its keys in order, and the value of a key."""
+
+    keys: list[bytes]
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+    def close(self) -> None: ...
+
+
+class _Lmdb:
+    def __init__(self, path: str) -> None:
+        if not os.path.exists(os.path.join(path, "data.mdb")) and not os.path.isfile(path):
+            raise _misplaced(path, "LMDB", "data.mdb")
+        try:
+            self._env = lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
+        except lmdb.Error as error:
+            raise DataError(f"this is not an LMDB that can be read: {_reason(error, path)}", path) from error
+        try:
+            self._check_length(path)
+            with self._env.begin() as transaction, transaction.cursor() as cursor:
+                self.keys = list(cursor.iternext(keys=True, values=False))
+        except lmdb.Error as error:
+            self._env.close()
+            raise DataError(f"the LMDB is damaged: {_reason(error, path)}", path) from error
+        except DataError:
+            self._env.close()
+            raise
+
+    def _check_length(self, path: str) -> None:
+        """LMDB maps its file into memory: a page beyond the end of a cut file would kill the process."""
+        file = os.path.join(path, "data.mdb") if os.path.isdir(path) else path
+        have = os.path.getsize(file)
+        need = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        if have < need:
+            raise DataError(f"the LMDB is cut short: {have} bytes where {need} are in use", path)
+
+    def get(self, key: bytes) -> bytes | None:
+        with self._env.begin() as transaction:
+            value: bytes | None = transaction.get(key)
+            return value
+
+    def close(self) -> None:
+        self._env.close()
+
+
+class _LevelDb:
+    def __init__(self, path: str) -> None:
+        if not os.path.exists(os.path.join(path, "CURRENT")):
+            raise _misplaced(path, "LEVELDB", "CURRENT")
+        try:
+            import plyvel
+        except ImportError as error:
+            raise DataError(
+                "reading a LevelDB needs the package plyvel: pip install plyvel, or convert the database "
+                "to LMDB",
+                path,
+            ) from error
+        try:
+            self._db = plyvel.DB(path, create_if_missing=False)
+            with self._db.iterator(include_value=False) as keys:
+                self.keys = list(keys)
+        except (plyvel.Error, OSError) as error:
+            raise DataError(
+                f"the LevelDB cannot be opened: {_reason(error, path)}. It needs a folder that may be "
+                "written to and that no other process has open",
+                path,
+            ) from error
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(key)
+        return value
+
+    def close(self) -> None:
+        self._db.close()
+
+
+_STORES: dict[str, type[_Lmdb] | type[_LevelDb]] = {"LMDB": _Lmdb, "LEVELDB": _LevelDb}
+_open: dict[tuple[str, str], tuple[Store, int]] = {}  # a database can be open only once in a process
+_open_lock = threading.Lock()
+
+
+def open_store(path: str, backend: str) -> Store:
+    """The database at `path`; several users share one. Raises DataError."""
+    identity = (backend, os.path.realpath(path))
+    with _open_lock:
+        store, users = _open.get(identity) or (_STORES[backend](path), 0)
+        _open[identity] = (store, users + 1)
+    return store
+
+
+def close_store(path: str, backend: str) -> None:
+    """End one use of a database; the last one closes it."""
+    identity = (backend, os.path.realpath(path))
+    with _open_lock:
+        store, users = _open.pop(identity)
+        if users > 1:
+            _open[identity] = (store, users - 1)
+        else:
+            store.close()
+
+
+class DatumSource:
+    """The Datums of a database, in the order of their keys. Raises DataError for anything else."""
+
+    def __init__(self, where: str, backend: str, *, color: str = "native") -> None:
+        self.where, self._backend, self._color = where, backend, color
+        self._store: Store | None = open_store(where, backend)
+        self._datum = proto.Datum
+        self._keys = self._store.keys
+        try:
+            if not self._keys:
+                raise DataError(f"the {backend} holds no records", where)
+            self.encoded = bool(self._parse(0).encoded)
+        except DataError:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def name(self, index: int) -> str:
+        return f"record {index} (key {self._keys[index].decode(errors='backslashreplace')!r})"
+
+    def _parse(self, index: int) -> Any:
+        if self._store is None:
+            raise DataError("the database is closed", self.where)
+        value = self._store.get(self._keys[index])
+        if value is None:
+            raise self._error(index, "is gone: another process changed the database")
+        try:
+            return self._datum.FromString(value)
+        except Exception as error:  # DecodeError, whose class differs between versions of protobuf
+            raise self._error(index, f"is not a Datum: {' '.join(str(error).split())}") from error
+
+    def read(self, index: int) -> tuple[Image, int]:
+        datum = self._parse(index)
+        if datum.encoded:
+            where = f"{self.where}, {self.name(index)}"
+            return decode_image(datum.data, self._color, where), datum.label
+        shape = (datum.channels, datum.height, datum.width)
+        if min(shape) < 1:
+            raise self._error(index, f"holds no image: {_size(shape)} (channels x height x width)")
+        floats = not datum.data
+        have, need = len(datum.float_data) if floats else len(datum.data), shape[0] * shape[1] * shape[2]
+        if have != need:
+            kind = "float values" if floats else "bytes"
+            raise self._error(index, f"says {_size(shape)} = {need} values but holds {have} {kind}")
+        if floats:
+            return np.array(datum.float_data, np.float32).reshape(shape), datum.label
+        return np.frombuffer(datum.data, np.uint8).reshape(shape), datum.label
+
+    def _error(self, index: int, message: str) -> DataError:
+        return DataError(f"{self.name(index)} {message}", self.where)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store = None
+            close_store(self.where, self._backend)
+
+    def __del__(self) -> None:
+        if getattr(self, "_store", None) is not None:
+            self.close()
+
+
+def _misplaced(path: str, backend: str, marker: str) -> DataError:
+    other = {"data.mdb": "LEVELDB", "CURRENT": "LMDB"}[marker]
+    other_marker = {"data.mdb": "CURRENT", "CURRENT": "data.mdb"}[marker]
+    if os.path.exists(os.path.join(path, other_marker)):
+        return DataError(f"this is a {other}, opened as {backend}; write backend: {other} in data_param", path)
+    if os.path.isdir(path):
+        return DataError(f"this folder is no {backend}: it has no file {marker}", path)
+    if os.path.exists(path):
+        return DataError(f"this is a file, not the folder of a {backend}", path)
+    here = "" if os.path.isabs(path) else f" (relative to the current directory, {os.getcwd()})"
+    return DataError(
+        f"there is no {backend} here{here}. Besides a database, data_param.source may name cifar10:train, "
+        "cifar100:train or synthetic:train, and the same with :test",
+        path,
+    )
+
+
+def _reason(error: Exception, path: str) -> str:
+    """A library's message on one line, without the path that the error already gives."""
+    return " ".join(str(error).split()).removeprefix(f"{path}: ")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)

@@ -1,0 +1,89 @@
+"""Image files to arrays, with the channels and bytes that OpenCV gives Caffe. Decoding is Pillow's."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from sdcaffe.errors import DataError
+
+MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
+
+# PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
+_NATIVE = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "RGBA", "PA": "RGBA"}
+
+
+def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
+    """Bytes of an image file -> (C, H, W) bytes, channels blue, green, red (and alpha).
+
+    `color` is "native" (the file's own channels, as OpenCV's IMREAD_UNCHANGED), "color" (always 3) or
+    "gray" (always 1). As in OpenCV, the two last turn the picture as its EXIF orientation says. Samples
+    of 16 bits keep their high byte. Raises DataError, at `where`.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise DataError(f"an image of {width}x{height} pixels; at most {MAX_PIXELS} are read", where)
+            return _pixels(image, color)
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's readers raise many kinds on broken files, SyntaxError among them
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "cannot identify image file" in reason:
+            reason = "no image format that is known"
+        raise DataError(f"cannot decode the image: {reason}", where) from error
+
+
+def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:
+    """An image file -> (C, H, W) bytes, 3 channels blue, green, red or 1 gray. Raises DataError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise DataError(f"cannot read the image: {error.strerror}", path) from error
+    return decode_image(data, "color" if color else "gray", path)
+
+
+def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:
+    png = image.format == "PNG"
+    if color == "gray":
+        image.draft("L", None)  # a JPEG's own luminance, as OpenCV's decoder takes it
+    image.load()
+    deep = image.mode.startswith("I")
+    if color == "native":
+        mode = _native_mode(image)
+    else:
+        image = ImageOps.exif_transpose(image)
+        mode = "L" if color == "gray" else "RGB"
+    if deep:
+        gray = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)
+        return np.broadcast_to(gray, (3 if mode == "RGB" else 1, *gray.shape)).copy()
+    if mode == "L" and image.mode not in ("L", "1"):
+        return _luminance(np.asarray(image.convert("RGB")), png)
+    pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    if pixels.ndim == 2:
+        return pixels[None].copy()
+    order = [2, 1, 0, 3][: pixels.shape[2]]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[order])
+
+
+def _native_mode(image: Image.Image) -> str:
+    if image.mode.startswith("I"):
+        return "L"
+    if image.mode == "P":
+        return "RGBA" if "transparency" in image.info else "RGB"
+    return _NATIVE.get(image.mode, "RGB")
+
+
+def _luminance(rgb: NDArray[np.uint8], png: bool) -> NDArray[np.uint8]:
+    """0.299 red + 0.587 green + 0.114 blue, (H, W, 3) -> (1, H, W), in the fixed point that OpenCV's
+    decoders use: libpng's truncating 15 bits for PNG, 14 bits and rounding for the others."""
+    if png:
+        gray = rgb @ np.array([9797, 19234, 3737], np.uint32) >> 15
+    else:
+        gray = rgb @ np.array([4899, 9617, 1868], np.uint32) + (1 << 13) >> 14
+    return gray.astype(np.uint8)[None]

@@ -1,0 +1,168 @@
+"""Reads the pickles of CIFAR's python layout as data. Nothing a pickle names is imported, called or built.
+
+Pickle is a program for a stack machine. This reader knows the few instructions that such files are made
+of: numbers, strings, lists, dicts, and one object, a numpy array of bytes. All else is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import pickletools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdcaffe.errors import DataError
+
+MAX_BYTES = 1 << 28  # CIFAR-100's largest file is 156 MB
+
+_VALUES = frozenset(
+    "INT BININT BININT1 BININT2 LONG LONG1 STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 FLOAT BINFLOAT".split()
+)
+_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_PUT = ("PUT", "BINPUT", "LONG_BINPUT")
+_GET = ("GET", "BINGET", "LONG_BINGET")
+_GLOBALS = frozenset(
+    f"{module} {name}"
+    for module, names in (
+        ("numpy.core.multiarray", ("_reconstruct",)),
+        ("numpy._core.multiarray", ("_reconstruct",)),
+        ("numpy", ("ndarray", "dtype")),
+    )
+    for name in names
+)
+
+
+class _Name(str):
+    """A global that the file names: only its name."""
+
+
+class _Object:
+    """What a REDUCE makes: a numpy dtype or an array, empty until BUILD gives its state."""
+
+    def __init__(self, name: str, arguments: Any) -> None:
+        self.name, self.arguments, self.state = name, arguments, None
+
+
+class _Refused(Exception):
+    pass
+
+
+def read_pickle(path: str) -> dict[str, Any]:
+    """The dict that a CIFAR python file holds: text keys; lists, numbers, text, or (N, M) arrays of bytes.
+
+    Raises DataError for a file that is anything else, or longer than 256 MiB.
+    """
+    try:
+        size = os.path.getsize(path)
+        if size > MAX_BYTES:
+            raise DataError(f"{size} bytes; CIFAR's files have at most {MAX_BYTES}", path)
+        with open(path, "rb") as file:
+            value = _run(file)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path) from error
+    except (_Refused, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"this is no file of CIFAR's python layout: {error}", path) from error
+    if not isinstance(value, dict):
+        raise DataError(f"this is no file of CIFAR's python layout: it holds a {type(value).__name__}", path)
+    return {_text(key): _array(v) if isinstance(v, _Object) else v for key, v in value.items()}
+
+
+def _run(file: Any) -> Any:
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def since_mark() -> list[Any]:
+        start = marks.pop()
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    for instruction, argument, _ in pickletools.genops(file):
+        name = instruction.name
+        if name in _VALUES:
+            stack.append(argument)
+        elif name == "BINPUT" or name in _PUT:
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in _GET:
+            stack.append(memo[argument])
+        elif name == "MARK":
+            marks.append(len(stack))
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        elif name == "TUPLE":
+            stack.append(tuple(since_mark()))
+        elif name in _TUPLES:
+            count = _TUPLES[name]
+            stack[-count:] = [tuple(stack[-count:])]
+        elif name == "LIST":
+            stack.append(since_mark())
+        elif name == "DICT":
+            stack.append(_pairs(since_mark()))
+        elif name in ("APPEND", "APPENDS"):
+            items = since_mark() if name == "APPENDS" else [stack.pop()]
+            _expect(stack[-1], list).extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            _expect(stack[-1], dict).update(_pairs(items))
+        elif name == "GLOBAL":
+            stack.append(_admit(argument))
+        elif name == "STACK_GLOBAL":
+            stack[-2:] = [_admit(f"{stack[-2]} {stack[-1]}")]
+        elif name == "REDUCE":
+            stack[-2:] = [_Object(_expect(stack[-2], _Name), stack[-1])]
+        elif name == "BUILD":
+            state = stack.pop()
+            _expect(stack[-1], _Object).state = state
+        elif name == "STOP":
+            return stack.pop()
+        elif name not in ("PROTO", "FRAME"):
+            raise _Refused(f"it holds the pickle instruction {name}, which no CIFAR file does")
+    raise _Refused("it has no end")
+
+
+def _admit(name: str) -> _Name:
+    if name not in _GLOBALS:
+        raise _Refused(f'it names "{name}", which no CIFAR file does')
+    return _Name(name)
+
+
+def _expect(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise _Refused(f"a {type(value).__name__} stands where a {kind.__name__.strip('_').lower()} should")
+    return value
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _array(made: _Object) -> NDArray[np.uint8]:
+    """numpy's state of an array is (version, shape, dtype, column order, bytes)."""
+    if not made.name.endswith("_reconstruct") or not isinstance(made.state, tuple) or len(made.state) != 5:
+        raise _Refused("it holds an object that is no array")
+    _, shape, dtype, column_order, data = made.state
+    if not isinstance(dtype, _Object) or _text(dtype.arguments[0]) not in ("u1", "uint8"):
+        raise _Refused("it holds an array that is not of bytes")
+    data = data.encode("latin-1") if isinstance(data, str) else data
+    if not all(isinstance(n, int) and n >= 0 for n in shape) or not isinstance(data, bytes):
+        raise _Refused("it holds an array without shape or data")
+    rows, columns = shape
+    if rows * columns != len(data):
+        raise _Refused(f"it holds an array of {rows} x {columns} with {len(data)} bytes")
+    return np.frombuffer(data, np.uint8).reshape(shape, order="F" if column_order else "C")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return str(_expect(value, str))

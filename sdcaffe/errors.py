@@ -1,0 +1,82 @@
+"""The errors a user can meet.
+
+    SdcaffeError            every error of this package
+      PrototxtError         text or binary protobuf that cannot be read
+      GraphError            layers that cannot be wired: unknown or duplicate blobs, bad rules
+      LayerError            a layer that cannot take its bottoms or its parameters
+      WeightsError          weights that do not fit the net
+      SnapshotError         a snapshot that cannot be written, read or resumed
+      DataError             a data source that is missing, broken or of the wrong shape
+      SolverError           a solver setting without meaning, or training that diverged
+
+A message says what is wrong, with the values, and how to mend it; `where` says where
+(`file:line:col`, a path). The command line prints one line and exits 1, never a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SdcaffeError(Exception):
+    """Root of the tree. `str(error)` is `where: message`, or the message where no place is known."""
+
+    def __init__(self, message: str, where: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}" if self.where else self.message
+
+
+class PrototxtError(SdcaffeError):
+    pass
+
+
+class NetError(SdcaffeError):
+    """An error of one layer of a net: `layer` and `field` let a reader of a file add the line."""
+
+    def __init__(
+        self,
+        message: str,
+        where: str | None = None,
+        *,
+        layer: str | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(message, where)
+        self.layer = layer
+        self.field = field
+
+
+class GraphError(NetError):
+    pass
+
+
+class LayerError(NetError):
+    pass
+
+
+class WeightsError(NetError):
+    pass
+
+
+class SnapshotError(SdcaffeError):
+    pass
+
+
+class DataError(SdcaffeError):
+    pass
+
+
+class SolverError(SdcaffeError):
+    pass
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word most like `word`, upper and lower case taken as one; None where none is alike."""
+    folded = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), folded, n=1)
+    return folded[near[0]] if near else None

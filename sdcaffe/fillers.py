@@ -1,0 +1,102 @@
+"""Weight fillers: Caffe's seven, each a function of a tensor and a FillerParameter. Draws on torch's generator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.errors import LayerError
+
+_SPARSE_TYPES = ("gaussian",)
+
+
+def _constant(tensor: Tensor, filler: Any) -> None:
+    tensor.fill_(filler.value)
+
+
+def _uniform(tensor: Tensor, filler: Any) -> None:
+    tensor.uniform_(filler.min, filler.max)
+
+
+def _gaussian(tensor: Tensor, filler: Any) -> None:
+    """Normal; with `sparse`, each weight is kept with probability sparse / number of outputs (axis 0)."""
+    tensor.normal_(filler.mean, filler.std)
+    if filler.sparse >= 0:
+        if tensor.dim() < 1:
+            raise LayerError("a sparse gaussian filler needs a blob of at least one axis")
+        keep = min(1.0, filler.sparse / tensor.shape[0])
+        tensor.mul_(torch.empty_like(tensor).bernoulli_(keep))
+
+
+def _positive_unitball(tensor: Tensor, filler: Any) -> None:
+    """Uniform on (0, 1), then each row (all but axis 0) scaled to sum 1."""
+    tensor.uniform_(0, 1)
+    rows = tensor.view(tensor.shape[0], -1)
+    rows.div_(rows.sum(1, keepdim=True))
+
+
+def _fan(tensor: Tensor, filler: Any) -> float:
+    """Caffe's n: count / shape[0] (FAN_IN), count / shape[1] (FAN_OUT), or their mean (AVERAGE)."""
+    if tensor.dim() < 2:
+        raise LayerError(f'filler "{filler.type}" needs a blob of at least two axes, not {tuple(tensor.shape)}')
+    fan_in = tensor.numel() / tensor.shape[0]
+    fan_out = tensor.numel() / tensor.shape[1]
+    norms = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}
+    for name, n in norms.items():
+        if filler.variance_norm == proto.schema.enum_value("FillerParameter.VarianceNorm", name):
+            return n
+    raise LayerError(f"unknown variance_norm {filler.variance_norm}")
+
+
+def _xavier(tensor: Tensor, filler: Any) -> None:
+    """Uniform on +-sqrt(3 / n) (Glorot and Bengio 2010)."""
+    bound = math.sqrt(3.0 / _fan(tensor, filler))
+    tensor.uniform_(-bound, bound)
+
+
+def _msra(tensor: Tensor, filler: Any) -> None:
+    """Normal with deviation sqrt(2 / n) (He et al. 2015)."""
+    tensor.normal_(0.0, math.sqrt(2.0 / _fan(tensor, filler)))
+
+
+def _bilinear(tensor: Tensor, filler: Any) -> None:
+    """The kernel of bilinear upsampling, the same in every channel; square 4-D blobs only."""
+    if tensor.dim() != 4 or tensor.shape[2] != tensor.shape[3]:
+        raise LayerError(f"a bilinear filler needs a square 4-D blob, not {tuple(tensor.shape)}")
+    size = tensor.shape[3]
+    factor = math.ceil(size / 2.0)
+    centre = (size - 1) / (2.0 * factor)
+    line = 1 - (torch.arange(size, dtype=torch.float64) / factor - centre).abs()
+    tensor.copy_(torch.outer(line, line).expand(tensor.shape))
+
+
+FILLERS: dict[str, Callable[[Tensor, Any], None]] = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "positive_unitball": _positive_unitball,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+}
+
+
+@torch.no_grad()
+def fill(tensor: Tensor, filler: Any) -> None:
+    """Fill `tensor` in place as the FillerParameter says.
+
+    Raises LayerError for an unknown type, and for `sparse` on a filler that has none (Caffe's check).
+    """
+    function = FILLERS.get(filler.type)
+    if function is None:
+        raise LayerError(
+            f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type"
+        )
+    if filler.sparse != -1 and filler.type not in _SPARSE_TYPES:
+        raise LayerError(f'filler "{filler.type}" has no sparse form', field="sparse")
+    function(tensor, filler)

@@ -1,0 +1,124 @@
+"""What commands share in reading their flags: Caffe's spelling, flags of several commands, the device."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from sdcaffe.errors import SdcaffeError, nearest
+
+_FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
+
+
+class UsageError(SdcaffeError):
+    """Flags that do not make a command; exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes flags as gflags does, `-solver x` and `--sighup_effect=stop` included; errors are UsageErrors."""
+
+    def __init__(self, prog: str, description: str | None, epilog: str | None = None) -> None:
+        super().__init__(
+            prog,
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def read(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Raises UsageError, with the nearest flag for one that is unknown."""
+        args, rest = self.parse_known_args(_plain_spelling(arguments))
+        if not rest:
+            return args
+        flag = rest[0].partition("=")[0]
+        if not flag.startswith("-"):
+            self.error(f'one argument too many: "{flag}"')
+        near = nearest(flag, self._option_string_actions)
+        self.error(f"unknown flag {flag}." + (f" Did you mean {near}?" if near else ""))
+
+    def error(self, message: str) -> NoReturn:
+        end = "" if message.endswith(("?", ".")) else "."
+        raise UsageError(f"{message}{end} See {self.prog} --help")
+
+
+def _plain_spelling(arguments: Sequence[str]) -> list[str]:
+    """`-solver`, `--sighup_effect` and the like as `--solver`, `--sighup-effect`; values stay as they are."""
+    plain: list[str] = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return plain + list(arguments[index:])
+        match = _FLAG.fullmatch(argument)
+        plain.append(f"--{match[1].replace('_', '-')}{match[2] or ''}" if match else argument)
+    return plain
+
+
+def add_plugin_flags(parser: Parser) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE|MODULE",
+        help="a Python file or module that registers layers; may be given several times",
+    )
+    parser.add_argument(
+        "--ignore-unknown",
+        action="store_true",
+        help="skip fields that BVLC Caffe's prototxts do not have, such as those of its forks",
+    )
+
+
+def add_device_flags(parser: Parser) -> None:
+    parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="where to compute")
+    parser.add_argument("--gpu", metavar="N", help="Caffe's spelling of --device cuda:N; `all` is the one there is")
+
+
+def add_state_flags(parser: Parser) -> None:
+    parser.add_argument("--level", type=int, default=0, help="the level of the net's state (default 0)")
+    parser.add_argument("--stage", default="", metavar="A,B", help="the stages of the net's state")
+
+
+def device_of(args: argparse.Namespace) -> str | None:
+    """The torch device that `--device` or `--gpu` names; None where neither is given.
+
+    Raises UsageError for what names no device and SdcaffeError for one this machine lacks.
+    """
+    if args.device and args.gpu:
+        raise UsageError("--device and --gpu name the same thing: give one of them")
+    if args.gpu:
+        return _gpu(_gpu_index(args.gpu))
+    if args.device in (None, "cpu"):
+        return args.device
+    match = re.fullmatch(r"cuda(?::(\d+))?", args.device)
+    if not match:
+        raise UsageError(f'--device "{args.device}" is none of cpu, cuda, cuda:N')
+    return _gpu(int(match[1] or 0))
+
+
+def _gpu_index(text: str) -> int:
+    if text == "all":
+        count = _gpu_count()
+        if count > 1:
+            raise SdcaffeError(f"training runs on one GPU and there are {count}: choose with --gpu N")
+        return 0
+    if "," in text:
+        raise SdcaffeError(f"training runs on one GPU and --gpu names several ({text}): choose one")
+    if not text.isdecimal():
+        raise UsageError(f'--gpu "{text}" is no number of a GPU')
+    return int(text)
+
+
+def _gpu(index: int) -> str:
+    count = _gpu_count()
+    if index >= count:
+        have = f"the last one is {count - 1}" if count else "torch finds none"
+        raise SdcaffeError(f"there is no GPU {index} on this machine: {have}; --device cpu uses the processor")
+    return f"cuda:{index}"
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

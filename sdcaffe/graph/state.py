@@ -1,0 +1,55 @@
+"""Which layers a net state (phase, level, stages) keeps: Caffe's include and exclude rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.errors import GraphError
+from sdcaffe.log import glog
+
+
+def net_state(phase: int, level: int = 0, stages: Iterable[str] = ()) -> Any:
+    """A NetState message."""
+    state = proto.NetState(phase=phase, level=level)
+    state.stage.extend(stages)
+    return state
+
+
+def keep_layers(net: Any) -> Any:
+    """A copy of the NetParameter `net` that holds only the layers its `state` keeps.
+
+    A layer stays when it has include rules and meets one, or exclude rules and meets none, or neither.
+    Raises GraphError where a layer has both.
+    """
+    kept = proto.NetParameter()
+    kept.CopyFrom(net)
+    del kept.layer[:]
+    for layer in net.layer:
+        if layer.include and layer.exclude:
+            raise GraphError(
+                f'layer "{layer.name}" has include rules and exclude rules; use one kind',
+                layer=layer.name,
+                field="exclude",
+            )
+        if layer.include:
+            keep = any(_meets(net.state, rule, layer.name) for rule in layer.include)
+        else:
+            keep = not any(_meets(net.state, rule, layer.name) for rule in layer.exclude)
+        if keep:
+            kept.layer.add().CopyFrom(layer)
+    return kept
+
+
+def _meets(state: Any, rule: Any, layer_name: str) -> bool:
+    if rule.HasField("phase") and rule.phase != state.phase:
+        differs = f"phase ({state.phase}) differed from the phase ({rule.phase})"
+        glog("net.cpp:296", f"The NetState {differs} specified by a rule in layer {layer_name}")
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return False
+    stages = set(state.stage)
+    return stages.issuperset(rule.stage) and stages.isdisjoint(rule.not_stage)

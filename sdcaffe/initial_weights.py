@@ -1,0 +1,79 @@
+"""Weights that files bring to a net, by layer name: which layers they fill, which they leave."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from sdcaffe.proto.weights import LayerBlobs
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.errors import WeightsError
+from sdcaffe.layers.base import Layer, show_shape
+from sdcaffe.log import glog
+
+Files = str | os.PathLike[str] | Sequence[str]
+
+
+class InitialWeights:
+    """Blobs of one or more .caffemodel or .caffemodel.h5 files; a later file wins where names repeat."""
+
+    def __init__(self, files: Files | None) -> None:
+        """`files`: paths, as a list or one string with commas. Raises WeightsError for a file that is none."""
+        if files is None:
+            names: list[str] = []
+        elif isinstance(files, (str, os.PathLike)):
+            names = [name for name in os.fspath(files).split(",") if name]
+        else:
+            names = [os.fspath(name) for name in files]
+        self.source = ", ".join(names)
+        self.layers: dict[str, LayerBlobs] = {}
+        for name in names:
+            self.layers.update((e.name, e) for e in proto.read_weights(Path(name)) if e.blobs)
+
+    def blobs(self, layer: str) -> dict[int, Tensor] | None:
+        """Blob index -> float32 tensor (a copy) of one layer; None where the files lack it."""
+        entry = self.layers.get(layer)
+        if entry is None:
+            return None
+        return {i: torch.tensor(array, dtype=torch.float32) for i, array in enumerate(entry.blobs)}
+
+    def check(self, layer: Layer) -> None:
+        """Raise WeightsError unless the files' blobs for this layer have its count and shapes."""
+        entry = self.layers.get(layer.name)
+        if entry is None:
+            return
+        rename = "to train this layer afresh, give it another name"
+        if len(entry.blobs) != len(layer.blobs):
+            raise WeightsError(
+                f'layer "{layer.name}" has {len(layer.blobs)} blobs here but {len(entry.blobs)} in '
+                f"{self.source}; {rename}",
+                layer=layer.name,
+            )
+        for i, (array, blob) in enumerate(zip(entry.blobs, layer.blobs, strict=True)):
+            have, want = tuple(array.shape), tuple(blob.shape)
+            if have not in (want, (1,) * (4 - len(want)) + want):
+                raise WeightsError(
+                    f'blob {i} of layer "{layer.name}" is {show_shape(have)} in {self.source} but '
+                    f"{show_shape(want)} here; {rename}",
+                    layer=layer.name,
+                )
+
+    def report(self, with_blobs: Iterable[str]) -> None:
+        """Log which of the net's layers that have blobs were filled, and which left."""
+        if not self.source:
+            return
+        names = list(with_blobs)
+        filled = [name for name in names if name in self.layers]
+        left = [name for name in names if name not in self.layers]
+        for name in self.layers.keys() - set(names):
+            glog("net.cpp:744", f"Ignoring source layer {name}")
+        glog(
+            "net.cpp:746",
+            f"Filled {len(filled)} of {len(names)} layers from {self.source}: {', '.join(filled)}",
+        )
+        if left:
+            glog("net.cpp:746", f"Left as initialised: {', '.join(left)}")

@@ -1,0 +1,130 @@
+"""Finds layer types: the modules here and in `plugins`, installed packages' entry points, plugin files.
+
+Nothing is listed by hand: a module that registers a Layer is known by lying in its folder. What a layer
+is stands in `base`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import logging
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from sdcaffe.errors import SdcaffeError
+
+ENTRY_POINTS = "sdcaffe.layers"
+
+_loaded: set[str] = set()
+
+
+def discover(plugins: Iterable[str] = ()) -> None:
+    """Make every layer type known: built-in, of installed packages, and of `plugins` (see `load_plugin`)."""
+    load_builtin()
+    _load_entry_points()
+    for plugin in plugins:
+        load_plugin(plugin)
+
+
+def load_builtin() -> None:
+    """Import every module of `sdcaffe.layers` and `sdcaffe.plugins`, once."""
+    if "builtin" in _loaded:
+        return
+    _loaded.add("builtin")
+    for package in (__name__, "sdcaffe.plugins"):
+        folder = importlib.import_module(package).__path__
+        for module in sorted(info.name for info in pkgutil.iter_modules(folder)):
+            importlib.import_module(f"{package}.{module}")
+
+
+def load_plugin(plugin: str) -> ModuleType:
+    """Import a plugin: a `.py` file by its path, or a module by its name. Loaded once, however often named.
+
+    Raises SdcaffeError where there is no such file or module and, with the plugin's file and line, where
+    it raises while it is imported.
+    """
+    if plugin.endswith(".py") or "/" in plugin or "\\" in plugin:
+        return _load_file(Path(plugin))
+    try:
+        spec = importlib.util.find_spec(plugin)
+    except ModuleNotFoundError:
+        spec = None
+    except (ImportError, ValueError) as error:
+        raise SdcaffeError(f'plugin "{plugin}" cannot be imported: {error}') from error
+    if spec is None:
+        message = f'no module named "{plugin}" for --plugin: install it or set PYTHONPATH'
+        file = Path(*plugin.split(".")).with_suffix(".py")
+        if file.is_file():
+            message += f"; to load the file, write --plugin {file}"
+        raise SdcaffeError(message)
+    return _run(spec.origin or plugin, lambda: importlib.import_module(plugin))
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise SdcaffeError("no such plugin file", where=str(path))
+    real = path.resolve()
+    name = f"sdcaffe_plugin_{real.stem}_{hashlib.sha256(str(real).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise SdcaffeError("a plugin file ends in .py", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    loader = spec.loader
+
+    def execute() -> ModuleType:
+        sys.modules[name] = module
+        try:
+            loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        return module
+
+    return _run(spec.origin or str(path), execute)
+
+
+def _run(origin: str, load: Callable[[], ModuleType]) -> ModuleType:
+    try:
+        return load()
+    except SdcaffeError as error:
+        raise SdcaffeError(str(error), where=_place(error, origin)) from error
+    except (Exception, SystemExit) as error:
+        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise SdcaffeError(f"{type(error).__name__}: {what}", where=_place(error, origin)) from error
+
+
+def _place(error: BaseException, origin: str) -> str:
+    """`file:line` of the last line of `origin` that `error` passed; of its end where it passed none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) == Path(origin)]
+    frame = (own or frames)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def _load_entry_points() -> None:
+    """Load installed packages' layers, once. A broken one is a warning: the run may not need it."""
+    if "entry points" in _loaded:
+        return
+    _loaded.add("entry points")
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            point.load()
+        except Exception as error:
+            logging.getLogger("sdcaffe").warning(
+                'the installed layers "%s" (%s) cannot be imported: %s: %s',
+                point.name,
+                point.value,
+                type(error).__name__,
+                error,
+            )

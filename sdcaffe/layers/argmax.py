@@ -1,0 +1,48 @@
+"""ArgMax: the places of the greatest values, or the values. Not differentiable."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+
+
+@register("ArgMax", field="argmax_param")
+class ArgMax(Layer):
+    """The `top_k` greatest, in falling order; of equal values the later place comes first, as in Caffe.
+
+    With `axis`, that axis of the top holds their places along it (or, with `out_max_val`, their values).
+    Without, each item of the first axis is one row, and the top is (n, 1, top_k): places within the row;
+    with `out_max_val` it is (n, 2, top_k): places, then values. A bottom of more axes gives ones at the end.
+    """
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (shape,) = bottom_shapes
+        self.axis = canonical_axis(self, self.param.axis, len(shape)) if self.param.HasField("axis") else None
+        candidates = math.prod(shape[1:]) if self.axis is None else shape[self.axis]
+        top_k = self.param.top_k
+        if not 1 <= top_k <= candidates:
+            raise self.error(f"top_k (={top_k}) must be from 1 to the {candidates} values compared", "top_k")
+        return [self._top_shape(shape)]
+
+    def _top_shape(self, shape: Shape) -> Shape:
+        if self.axis is not None:
+            return (*shape[: self.axis], self.param.top_k, *shape[self.axis + 1 :])
+        rows = 2 if self.param.out_max_val else 1
+        return (shape[0], rows, self.param.top_k, *(1 for _ in shape[3:]))
+
+    @torch.no_grad()
+    def forward(self, bottom: Tensor) -> Tensor:
+        values = bottom.flatten(1) if self.axis is None else bottom
+        axis = 1 if self.axis is None else self.axis
+        # A stable sort of the reversed axis puts the later of equals first.
+        greatest, order = values.flip(axis).sort(dim=axis, descending=True, stable=True)
+        greatest = greatest.narrow(axis, 0, self.param.top_k)
+        place = (values.shape[axis] - 1 - order.narrow(axis, 0, self.param.top_k)).to(bottom.dtype)
+        if self.axis is not None:
+            return greatest if self.param.out_max_val else place
+        top = torch.stack([place, greatest], 1) if self.param.out_max_val else place
+        return top.reshape(self._top_shape(bottom.shape))

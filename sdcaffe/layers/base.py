@@ -1,0 +1,185 @@
+"""The layer contract and the registry. A layer is one class in one file; nothing else is edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from sdcaffe import fillers, proto
+from sdcaffe.errors import LayerError, WeightsError, nearest
+
+Shape = tuple[int, ...]
+Count = int | tuple[int, int | None]  # exactly, or (at least, at most); None: no upper bound
+
+_registry: dict[str, type[Layer]] = {}
+
+
+class Layer(nn.Module):
+    """One layer of a net: `setup` once the bottom shapes are known, then `forward`.
+
+    Class attributes declare what a net checks before `setup` is called:
+
+    - `bottoms`, `tops`: how many a layer takes; `same_tops`: as many tops as bottoms.
+    - `loss`: its first top has loss weight 1 where the prototxt says nothing, and a missing top is added.
+    - `in_place`: a top may carry the name of its bottom.
+    - `index_bottoms`: bottoms that hold labels or indices; no gradient goes there.
+
+    Attributes of an instance: `name`, `phase` (proto.TRAIN or proto.TEST), `layer_param` (the whole
+    LayerParameter), `param` (this type's own message, such as `convolution_param`), `blobs`.
+    """
+
+    type: ClassVar[str] = ""
+    field: ClassVar[str | None] = None
+    bottoms: ClassVar[Count] = 1
+    tops: ClassVar[Count] = 1
+    same_tops: ClassVar[bool] = False
+    loss: ClassVar[bool] = False
+    in_place: ClassVar[bool] = False
+    index_bottoms: ClassVar[tuple[int, ...]] = ()
+
+    def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
+        """`given` maps blob indices to tensors to adopt, not fill: shared, loaded or a train net's."""
+        super().__init__()
+        self.layer_param = layer_param
+        self.name: str = layer_param.name
+        self.phase = phase
+        self.blobs = nn.ParameterList()
+        self._given = dict(given or {})
+
+    @property
+    def param(self) -> Any:
+        """This type's own parameter message, defaults included."""
+        if self.field is None:
+            raise LayerError(f'layer type "{self.type}" has no parameter message', layer=self.name)
+        return getattr(self.layer_param, self.field)
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Check the bottoms, make the parameter blobs in Caffe's order, return the shapes of the tops.
+
+        Called again when the bottoms change shape; blobs that exist are then kept.
+        """
+        raise LayerError(f'layer type "{self.type}" does not define setup', layer=self.name)
+
+    def blob(self, index: int, shape: Iterable[int], filler: Any = None, *, learnable: bool = True) -> None:
+        """Make parameter blob `index`, filled as the FillerParameter `filler` says (None: zeros).
+
+        Adopts a given blob of the same shape instead, and keeps one that is already there.
+        Raises WeightsError where the shapes differ.
+        """
+        shape = tuple(int(n) for n in shape)
+        if index < len(self.blobs):
+            existing = self.blobs[index]
+            if tuple(existing.shape) != shape:
+                raise self._misfit(index, tuple(existing.shape), shape)
+            return
+        if index in self._given:
+            tensor = self._adopt(index, self._given.pop(index), shape)
+        else:
+            tensor = nn.Parameter(torch.zeros(shape))
+            if filler is not None:
+                fillers.fill(tensor.data, filler)
+        if not learnable:
+            tensor.requires_grad_(False)
+        self.blobs.append(tensor)
+
+    def _adopt(self, index: int, given: Tensor, shape: Shape) -> nn.Parameter:
+        if tuple(given.shape) != shape:
+            legacy = (1,) * (4 - len(shape)) + shape  # files before BlobShape store four dimensions
+            if tuple(given.shape) != legacy:
+                raise self._misfit(index, tuple(given.shape), shape)
+            given = given.detach().reshape(shape)
+        return given if isinstance(given, nn.Parameter) else nn.Parameter(given)
+
+    def _misfit(self, index: int, have: Shape, want: Shape) -> WeightsError:
+        return WeightsError(
+            f'blob {index} of layer "{self.name}" has shape {show_shape(have)} but the layer needs '
+            f"{show_shape(want)}; to train this layer afresh, give it another name",
+            layer=self.name,
+        )
+
+    def error(self, message: str, field: str | None = None) -> LayerError:
+        """A LayerError that names this layer; `field` is the prototxt field it is about."""
+        return LayerError(f'layer "{self.name}" ({self.type}): {message}', layer=self.name, field=field)
+
+    def extra_repr(self) -> str:
+        return f'"{self.name}"'
+
+
+class DataLayer(Layer):
+    """A layer without bottoms that brings batches from outside; runs apart from the computation.
+
+    Batch k is a function of k and the seed alone, so the cursor is one number and a run resumes exactly.
+    """
+
+    bottoms: ClassVar[Count] = 0
+    cursor: int = 0
+
+    def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
+        """The tops of batch `cursor` on `device`; moves the cursor on by one."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+
+
+def register(
+    type_name: str, *, field: str | None = None, number: int | None = None
+) -> Callable[[type[Layer]], type[Layer]]:
+    """Make a Layer class known under its prototxt type.
+
+    `field` names the LayerParameter field that holds the type's parameters (None: it has none). For a
+    field that Caffe lacks, `number` is its field number (1000 or above) and the class holds a class
+    `Param` whose annotated attributes are its fields; see `proto.schema.declare`.
+    """
+
+    def add(cls: type[Layer]) -> type[Layer]:
+        known = _registry.get(type_name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise LayerError(f'layer type "{type_name}" is already registered by {known.__module__}')
+        if number is not None:
+            if field is None or not hasattr(cls, "Param"):
+                raise LayerError(f'layer type "{type_name}": a field number needs a field name and a class Param')
+            proto.schema.declare(field, number, cls.Param)
+        cls.type, cls.field = type_name, field
+        _registry[type_name] = cls
+        return cls
+
+    return add
+
+
+def registered() -> dict[str, type[Layer]]:
+    """Every known layer type, sorted by name."""
+    return dict(sorted(_registry.items()))
+
+
+def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
+    """The class of a prototxt layer type. Raises LayerError, with the nearest known type."""
+    try:
+        return _registry[type_name]
+    except KeyError:
+        pass
+    message = f'unknown layer type "{type_name}" in layer "{layer_name}".'
+    near = nearest(type_name, _registry)
+    if near is not None:
+        message += f' Did you mean "{near}"?'
+    else:
+        message += " It is not one of BVLC Caffe's: write it as a plugin and name its file with --plugin."
+    raise LayerError(message, layer=layer_name, field="type")
+
+
+def show_shape(shape: Sequence[int]) -> str:
+    """A shape as Caffe prints it: `8 3 32 32 (24576)`."""
+    count = 1
+    for n in shape:
+        count *= n
+    return "".join(f"{n} " for n in shape) + f"({count})"
+
+
+def canonical_axis(layer: Layer, axis: int, dims: int) -> int:
+    """`axis` counted from the end where negative. Raises LayerError where it is out of range."""
+    if not -dims <= axis < dims:
+        raise layer.error(f"axis {axis} is out of range for a bottom of {dims} dimensions", "axis")
+    return axis % dims if dims else 0

@@ -1,0 +1,86 @@
+"""BatchNorm, without the affine part that Caffe leaves to Scale; `normalize` can take that along."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe import proto
+from sdcaffe.layers.base import Layer, Shape, register
+
+
+@register("BatchNorm", field="batch_norm_param")
+class BatchNorm(Layer):
+    """y = (x - mean) / sqrt(variance + eps) for each channel (axis 1; a 1-D bottom is one channel).
+
+    Blobs, none of them learned: 0 the sum of means (c,), 1 the sum of variances (c,), 2 their weight (1,).
+    Each pass over a batch multiplies all three by moving_average_fraction and adds the batch's mean, its
+    unbiased variance (by m / (m - 1), m values a channel; the top is made with the biased one) and 1.
+    With use_global_stats, by default in the test phase, sums / weight are used instead; weight 0 gives
+    statistics of 0, as in a net that never trained.
+
+    Raises LayerError for a param with an lr_mult other than 0: these blobs are not for the solver.
+    """
+
+    in_place = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (bottom,) = bottom_shapes
+        param = self.param
+        if not bottom:
+            raise self.error("the bottom needs at least one axis")
+        self.one_channel = len(bottom) == 1
+        channels = 1 if self.one_channel else bottom[1]
+        for i, spec in enumerate(self.layer_param.param[:3]):
+            if spec.lr_mult != 0:
+                raise self.error(
+                    f"param {i} has lr_mult {spec.lr_mult:g}; batch statistics are not learned, set it to 0", "param"
+                )
+        given = param.HasField("use_global_stats")
+        self.use_global_stats: bool = param.use_global_stats if given else self.phase == proto.TEST
+        self.fraction: float = param.moving_average_fraction
+        self.eps: float = param.eps
+        for i, size in enumerate((channels, channels, 1)):
+            self.blob(i, (size,), learnable=False)
+        return [bottom]
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return self.normalize(bottom)
+
+    def normalize(self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """The top times `weight` plus `bias`, both (c,), in one pass over the bottom; updates the blobs."""
+        if self.one_channel:
+            return self._normalize_channels(bottom.unsqueeze(1), weight, bias).squeeze(1)
+        return self._normalize_channels(bottom, weight, bias)
+
+    def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """`normalize` for a bottom (n, c, ...)."""
+        if self.use_global_stats:
+            per_weight = self.blobs[2].reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)
+            mean, variance = self.blobs[0] * per_weight, self.blobs[1] * per_weight
+            return F.batch_norm(bottom, mean, variance, weight, bias, eps=self.eps)
+        blobs, channels = list(self.blobs), bottom.shape[1]
+        # What this batch adds to the blobs. It starts at 1, not 0, only for the last value to be the weight's 1.
+        batch = blobs[0].new_ones(2 * channels + 1)
+        mean, variance, one = batch[:channels], batch[channels:-1], batch[-1:]
+        if bottom.numel() == channels:
+            top = _one_value(bottom, mean, variance, weight, bias)
+        else:
+            # with momentum 1 torch leaves the batch's own mean and unbiased variance there
+            top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
+        torch._foreach_mul_(blobs, self.fraction)
+        torch._foreach_add_(blobs, [mean, variance, one])
+        return top
+
+
+def _one_value(bottom: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """A batch of one value a channel, which torch refuses: its mean is itself, its variance 0, its top 0."""
+    mean.copy_(bottom.detach().flatten())
+    variance.zero_()
+    shape = (-1, *[1] * (bottom.dim() - 2))
+    top = bottom - bottom
+    top = top if weight is None else top * weight.reshape(shape)
+    return top if bias is None else top + bias.reshape(shape)

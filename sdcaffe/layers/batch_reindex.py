@@ -1,0 +1,33 @@
+"""BatchReindex: items of a batch picked by number, repeated or left out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdcaffe.errors import DataError
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+
+@register("BatchReindex")
+class BatchReindex(Layer):
+    """Top item i is bottom item index[i]; gradients of an item that is picked twice add up."""
+
+    bottoms = 2
+    index_bottoms = (1,)
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape, index = bottom_shapes
+        if not shape or len(index) != 1:
+            raise self.error(f"needs a batch and a list of numbers, not {show_shape(shape)} and {show_shape(index)}")
+        return [(*index, *shape[1:])]
+
+    def forward(self, bottom: Tensor, index: Tensor) -> Tensor:
+        index = index.detach().long()
+        wrong = index[(index < 0) | (index >= len(bottom))].tolist()
+        if wrong:
+            raise DataError(
+                f'layer "{self.name}" ({self.type}): index {wrong[0]} is out of range: '
+                f"the batch has {len(bottom)} items, so they go from 0 to {len(bottom) - 1}"
+            )
+        return torch.index_select(bottom, 0, index)

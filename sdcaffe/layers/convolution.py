@@ -1,0 +1,70 @@
+"""Convolution over any number of spatial axes. The engine a prototxt asks for is accepted and ignored."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdcaffe.layers import spatial
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register, show_shape
+
+
+@register("Convolution", field="convolution_param")
+class Convolution(Layer):
+    """Convolves each bottom (..., c, *spatial) with the same weights; c is at `axis`, 1 by default.
+
+    Blob 0 is the weight (num_output, c / group, *kernel), blob 1 the bias (num_output,).
+    Raises LayerError for sizes that do not fit, and for a group that does not divide c and num_output.
+    """
+
+    bottoms = (1, None)
+    tops = (1, None)
+    same_tops = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        bottom, param = bottom_shapes[0], self.param
+        for other in bottom_shapes[1:]:
+            if other != bottom:
+                shapes = f"{show_shape(bottom)} and {show_shape(other)}"
+                raise self.error(f"all bottoms must have one shape, not {shapes}", "bottom")
+        self.axis = canonical_axis(self, param.axis, len(bottom))
+        self.geometry = spatial.read_geometry(self, len(bottom) - self.axis - 1)
+        channels, outputs, self.group = bottom[self.axis], param.num_output, param.group
+        if outputs < 1:
+            raise self.error("num_output must be at least 1", "num_output")
+        if self.group < 1 or channels % self.group or outputs % self.group:
+            raise self.error(
+                f"channels (={channels}) and num_output (={outputs}) must be multiples of group (={self.group})",
+                "group",
+            )
+        sizes = self.top_sizes(bottom[self.axis + 1 :])
+        spatial.check_sizes(self, bottom, sizes)
+        self.blob(0, (*self.weight_channels(channels, outputs), *self.geometry.kernel), param.weight_filler)
+        if param.bias_term:
+            self.blob(1, (outputs,), param.bias_filler)
+        return [(*bottom[: self.axis], outputs, *sizes)] * len(bottom_shapes)
+
+    def top_sizes(self, sizes: Shape) -> Shape:
+        """Spatial sizes of the top for those of the bottom."""
+        return self.geometry.convolved(sizes)
+
+    def weight_channels(self, channels: int, outputs: int) -> Shape:
+        """The weight's first two axes."""
+        return outputs, channels // self.group
+
+    def compute(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The top of one bottom (n, c, *spatial)."""
+        return spatial.convolve(bottom, weight, bias, self.geometry, self.group)
+
+    def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        weight = self.blobs[0]
+        bias = self.blobs[1] if len(self.blobs) > 1 else None
+        if self.axis == 1:
+            tops = tuple(self.compute(bottom, weight, bias) for bottom in bottoms)
+        else:
+            tops = tuple(self._at_axis(bottom, weight, bias) for bottom in bottoms)
+        return tops if len(tops) > 1 else tops[0]
+
+    def _at_axis(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """All axes before the channels are one batch axis to the computation."""
+        top = self.compute(bottom.reshape(-1, *bottom.shape[self.axis :]), weight, bias)
+        return top.reshape(*bottom.shape[: self.axis], *top.shape[1:])

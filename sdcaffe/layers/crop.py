@@ -1,0 +1,47 @@
+"""Crop a bottom to the size of another."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register, show_shape
+
+
+@register("Crop", field="crop_param")
+class Crop(Layer):
+    """Bottom 0 cut to bottom 1's sizes from `axis` (2 by default) on, starting at `offset`.
+
+    One offset holds for every axis from there on, none means 0. Bottom 1 gives its shape only and gets no
+    gradient. Raises LayerError where the cut would leave the bottom, or for another number of offsets.
+    """
+
+    bottoms = 2
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        bottom, size = bottom_shapes
+        dims = len(bottom)
+        if len(size) != dims:
+            raise self.error(f"both bottoms need as many axes: {show_shape(bottom)}and {show_shape(size)}", "bottom")
+        start = canonical_axis(self, self.param.axis, dims)
+        given = list(self.param.offset) or [0]
+        if len(given) not in (1, dims - start):
+            raise self.error(
+                f"offset is given {len(given)} times; give it once, or once for each of the {dims - start} axes "
+                f"from axis {start} on",
+                "offset",
+            )
+        offsets = given * (dims - start) if len(given) == 1 else given
+        for axis, offset in enumerate(offsets, start):
+            if offset + size[axis] > bottom[axis]:
+                raise self.error(
+                    f"axis {axis} of the bottom has {bottom[axis]} values: offset {offset} and size {size[axis]} "
+                    "leave it",
+                    "offset",
+                )
+        self.cut = [(axis, offset, size[axis]) for axis, offset in enumerate(offsets, start)]
+        return [bottom[:start] + size[start:]]
+
+    def forward(self, bottom: Tensor, size: Tensor) -> Tensor:
+        for axis, offset, length in self.cut:
+            bottom = bottom.narrow(axis, offset, length)
+        return bottom

@@ -1,0 +1,115 @@
+"""Data: labelled images from a database, CIFAR or the embedded set, transformed as Caffe does."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.data.database import DatumSource
+from sdcaffe.data.feed import Feed
+from sdcaffe.data.order import Order, default_seed, permutation, shard
+from sdcaffe.data.source import Source, open_source
+from sdcaffe.data.transformer import Transformer
+from sdcaffe.layers.base import DataLayer, Shape, register
+from sdcaffe.log import glog
+
+_OPENED = {"LMDB": "db_lmdb.cpp:35", "LEVELDB": "db_leveldb.cpp:18"}
+
+
+class FeedLayer(DataLayer):
+    """What Data and ImageData share: tops are images (n, C, h, w) and, where asked for, labels (n,).
+
+    `cursor` and `seed` are all the state there is.
+    """
+
+    feed: Feed | None = None
+    tag: str = ""
+
+    @property
+    def seed(self) -> int:
+        """Decides shuffling, rand_skip and the transformer's draws; set it to repeat another run's."""
+        return self._running().seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._running().seed = seed
+
+    def _running(self) -> Feed:
+        if self.feed is None:
+            raise self.error("reads data only between setup and close")
+        return self.feed
+
+    def _start(self, source: Source, seed: int, *, prefetch: int) -> list[Shape]:
+        param = self.param
+        transformer = Transformer(self.layer_param.transform_param, self.phase)
+        rank, world = shard(self.phase)
+        order = Order(
+            len(source),
+            param.batch_size,
+            seed=seed,
+            shuffle=(lambda seed, epoch: permutation(seed, epoch, len(source))) if param.shuffle else None,
+            rand_skip=param.rand_skip,
+            rank=rank,
+            world=world,
+        )
+        if order.skip:
+            glog(f"{self.tag}:70", f"Skipping first {order.skip} data points.")
+        if order.skip >= len(source):
+            raise self.error(f"rand_skip skips {order.skip} of only {len(source)} images", "rand_skip")
+        self.feed = Feed(source, transformer, order, prefetch=prefetch)
+        return self._shapes()
+
+    def _shapes(self) -> list[Shape]:
+        n = self.param.batch_size
+        return [(n, *self._running().size), (n,)][: len(self.layer_param.top)]
+
+    def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
+        feed = self._running()
+        batch = feed.batch(self.cursor, device)
+        if feed.order.restarts(self.cursor):
+            glog(f"{self.tag}:73", "Restarting data prefetching from start.")
+        self.cursor += 1
+        return batch[: len(self.layer_param.top)]
+
+    def close(self) -> None:
+        if self.feed is not None:
+            self.feed.close()
+            self.feed = None
+
+
+@register("Data", field="data_param")
+class Data(FeedLayer):
+    """Batch k is items k * batch_size .. of the source, which begins again at its end, as in Caffe.
+
+    `shuffle` draws the order of each epoch from `seed`. The source is a database of Datums or one of the
+    names that `open_source` knows; relative paths are relative to the current directory.
+    """
+
+    tops = (1, 2)
+    tag = "data_layer.cpp"
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        if self.feed is not None:
+            return self._shapes()
+        param = self.param
+        if param.batch_size < 1:
+            raise self.error(f"batch_size is {param.batch_size}; it must be 1 or more", "batch_size")
+        if param.prefetch < 1:
+            raise self.error(f"prefetch is {param.prefetch}; it must be 1 or more", "prefetch")
+        if not param.source:
+            raise self.error("data_param has no source", "data_param")
+        seed = param.seed if param.HasField("seed") else default_seed(self.name)
+        transform = self.layer_param.transform_param
+        color = "color" if transform.force_color else "gray" if transform.force_gray else "native"
+        backend = "LMDB" if param.backend == proto.schema.enum_value("DataParameter.DB", "LMDB") else "LEVELDB"
+        source = open_source(param.source, backend, color=color)
+        if isinstance(source, DatumSource):
+            glog(_OPENED[backend], f"Opened {backend.lower()} {param.source}")
+        if color != "native" and not source.encoded:
+            logging.getLogger("sdcaffe").warning("force_color and force_gray only for encoded datum")
+        shapes = self._start(source, seed, prefetch=param.prefetch)
+        glog("data_layer.cpp:45", f"output data size: {','.join(str(n) for n in shapes[0])}")
+        return shapes

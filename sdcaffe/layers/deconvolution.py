@@ -1,0 +1,27 @@
+"""Deconvolution, the transpose of a convolution, over any number of spatial axes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdcaffe.layers import spatial
+from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.convolution import Convolution
+
+
+@register("Deconvolution", field="convolution_param")
+class Deconvolution(Convolution):
+    """Multiplies each value by the kernel and adds what overlaps: a convolution's backward as a forward.
+
+    Blob 0 is the weight (c, num_output / group, *kernel), blob 1 the bias (num_output,).
+    The top's sizes are stride * (n - 1) + dilation * (kernel - 1) + 1 - 2 * pad.
+    """
+
+    def top_sizes(self, sizes: Shape) -> Shape:
+        return self.geometry.transposed(sizes)
+
+    def weight_channels(self, channels: int, outputs: int) -> Shape:
+        return channels, outputs // self.group
+
+    def compute(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return spatial.transpose(bottom, weight, bias, self.geometry, self.group)

@@ -1,0 +1,79 @@
+"""DummyData: batches made by fillers, for timing and for tests."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe import fillers, proto
+from sdcaffe.layers.base import DataLayer, Shape, register
+
+_LEGACY = ("num", "channels", "height", "width")
+
+
+@register("DummyData", field="dummy_data_param")
+class DummyData(DataLayer):
+    """Tops of the given shapes, filled once where the filler is constant and anew for each batch otherwise.
+
+    Shapes are `shape`, or the older num, channels, height and width; fillers are `data_filler`; of each one
+    for all tops or one for each, and no filler means zeros. What a batch holds follows from torch's seed,
+    the layer's name and the cursor alone.
+    """
+
+    tops = (1, None)
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.shapes = self._for_each_top("shape", self._shapes())
+        if any(n < 0 for shape in self.shapes for n in shape):
+            raise self.error(f"shapes {[list(shape) for shape in self.shapes]} hold a negative size", "shape")
+        fillers_given = list(self.param.data_filler) or [proto.FillerParameter(type="constant", value=0)]
+        self.fillers: list[Any] = self._for_each_top("data_filler", fillers_given)
+        self._constant: dict[tuple[int, torch.device], Tensor] = {}
+        return self.shapes
+
+    def _shapes(self) -> list[Shape]:
+        columns = [list(getattr(self.param, name)) for name in _LEGACY]
+        if not any(columns):
+            return [tuple(shape.dim) for shape in self.param.shape]
+        if self.param.shape:
+            raise self.error('give "shape" or num, channels, height and width, not both', "shape")
+        whole = [self._for_each_top(name, column) for name, column in zip(_LEGACY, columns, strict=True)]
+        return [tuple(row) for row in zip(*whole, strict=True)]
+
+    def _for_each_top(self, field: str, values: list[Any]) -> list[Any]:
+        tops = len(self.layer_param.top)
+        if len(values) not in (1, tops):
+            raise self.error(f"{len(values)} x {field} for {tops} tops; give one for all or one for each", field)
+        return values if len(values) == tops else values * tops
+
+    def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
+        batch = tuple(self._top(i, device) for i in range(len(self.shapes)))
+        self.cursor += 1
+        return batch
+
+    def _top(self, i: int, device: torch.device) -> Tensor:
+        filler, constant = self.fillers[i], (i, device)
+        if constant in self._constant:
+            return self._constant[constant]
+        top = torch.empty(self.shapes[i], device=device)
+        if filler.type == "constant":
+            fillers.fill(top, filler)
+            if top.dim() == 4:  # the layout that the net computes in, once and not for each batch
+                top = top.contiguous(memory_format=torch.channels_last)
+            self._constant[constant] = top
+            return top
+        generator = torch.default_generator
+        if device.type == "cuda":
+            generator = torch.cuda.default_generators[top.device.index]
+        # The fillers draw from torch's own generator: seed it for this batch, then put it back.
+        seed = zlib.crc32(f"{torch.initial_seed()} {self.name} {i} {self.cursor}".encode())
+        state = generator.get_state()
+        try:
+            generator.manual_seed(seed)
+            fillers.fill(top, filler)
+        finally:
+            generator.set_state(state)
+        return top

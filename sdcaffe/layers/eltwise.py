@@ -1,0 +1,50 @@
+"""Eltwise: bottoms of one shape joined by product, weighted sum or maximum."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+
+@register("Eltwise", field="eltwise_param")
+class Eltwise(Layer):
+    """PROD, SUM (each bottom times its `coeff`, 1 where none is given) or MAX of two or more bottoms.
+
+    A maximum's gradient goes to one bottom: of the first two to the second where they tie, and a later one
+    takes it only where it is greater. `stable_prod_grad: false` is accepted and needs no other code: the
+    gradient of a product is the product of the others, without Caffe's division by zero.
+    """
+
+    bottoms = (2, None)
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        first = bottom_shapes[0]
+        for i, shape in enumerate(bottom_shapes):
+            if shape != first:
+                raise self.error(f"bottom {i} has shape {show_shape(shape)}, but bottom 0 has {show_shape(first)}")
+        coefficients = list(self.param.coeff)
+        if coefficients and self.param.operation == self.param.PROD:
+            raise self.error("only a SUM takes coefficients", "coeff")
+        if len(coefficients) not in (0, len(bottom_shapes)):
+            raise self.error(f"{len(coefficients)} coefficients for {len(bottom_shapes)} bottoms", "coeff")
+        self.coefficients = coefficients or [1.0] * len(bottom_shapes)
+        self.operation = self.param.operation
+        return [first]
+
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        top = bottoms[0]
+        if self.operation == self.param.PROD:
+            for bottom in bottoms[1:]:
+                top = top * bottom
+        elif self.operation == self.param.MAX:
+            top = torch.where(top > bottoms[1], top, bottoms[1])
+            for bottom in bottoms[2:]:
+                top = torch.where(bottom > top, bottom, top)
+        else:
+            if self.coefficients[0] != 1:
+                top = top * self.coefficients[0]
+            for bottom, coefficient in zip(bottoms[1:], self.coefficients[1:], strict=True):
+                top = torch.add(top, bottom, alpha=coefficient)
+        return top

@@ -1,0 +1,36 @@
+"""InnerProduct, the fully connected layer."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+
+
+@register("InnerProduct", field="inner_product_param")
+class InnerProduct(Layer):
+    """Flattens the bottom from `axis` (1 by default) on to K values and maps them to num_output values N.
+
+    Blob 0 is the weight (N, K), or (K, N) with `transpose`; blob 1 the bias (N,).
+    """
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (bottom,) = bottom_shapes
+        param = self.param
+        if param.num_output < 1:
+            raise self.error("num_output must be at least 1", "num_output")
+        self.axis = canonical_axis(self, param.axis, len(bottom))
+        self.transpose: bool = param.transpose
+        weight = param.num_output, math.prod(bottom[self.axis :])
+        self.blob(0, weight[::-1] if self.transpose else weight, param.weight_filler)
+        if param.bias_term:
+            self.blob(1, (param.num_output,), param.bias_filler)
+        return [(*bottom[: self.axis], param.num_output)]
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        weight = self.blobs[0].t() if self.transpose else self.blobs[0]
+        bias = self.blobs[1] if len(self.blobs) > 1 else None
+        return F.linear(bottom.flatten(self.axis), weight, bias)

@@ -1,0 +1,28 @@
+"""Reduction: the last axes of a blob made one number each."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+
+
+@register("Reduction", field="reduction_param")
+class Reduction(Layer):
+    """`coeff` times the SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN over `axis` and all after."""
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (shape,) = bottom_shapes
+        self.axis = canonical_axis(self, self.param.axis, len(shape))
+        return [shape[: self.axis]]
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        param, coefficient = self.param, self.param.coeff
+        axes = tuple(range(self.axis, bottom.dim()))
+        if param.operation == param.ASUM:
+            bottom = bottom.abs()
+        elif param.operation == param.SUMSQ:
+            bottom = bottom.square()
+        elif param.operation == param.MEAN:
+            return bottom.mean(axes) * coefficient
+        return bottom.sum(axes) * coefficient

@@ -1,0 +1,43 @@
+"""Scale: multiplies part of the axes of a blob by a learned or a computed one, and may add a learned bias."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.bias import aligned, spanned
+
+
+@register("Scale", field="scale_param")
+class Scale(Layer):
+    """y = x * s (+ b), with s and b spanning num_axes axes (1 by default, -1 to the end) from `axis` (1) on.
+
+    s is blob 0, filled with 1 without a filler, or bottom 1 where there is one; its own shape then says
+    which axes it spans. b, where bias_term, is the last blob, of the same shape.
+    Raises LayerError where s does not match the bottom.
+    """
+
+    bottoms = (1, 2)
+    in_place = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        bottom, param = bottom_shapes[0], self.param
+        if len(bottom_shapes) > 1:
+            operand = bottom_shapes[1]
+        else:
+            operand = spanned(self, bottom, param.axis, param.num_axes)
+            one = proto.FillerParameter(type="constant", value=1)
+            self.blob(0, operand, param.filler if param.HasField("filler") else one)
+        self.view = aligned(self, bottom, param.axis, operand)
+        self.bias_term: bool = param.bias_term
+        if self.bias_term:
+            self.blob(2 - len(bottom_shapes), operand, param.bias_filler)
+        return [bottom]
+
+    def forward(self, bottom: Tensor, scale: Tensor | None = None) -> Tensor:
+        scale = (self.blobs[0] if scale is None else scale).reshape(self.view)
+        if not self.bias_term:
+            return bottom * scale
+        return torch.addcmul(self.blobs[-1].reshape(self.view), bottom, scale)

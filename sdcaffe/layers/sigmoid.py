@@ -1,0 +1,17 @@
+"""Sigmoid."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import register
+from sdcaffe.layers.neuron import NeuronLayer
+
+
+@register("Sigmoid", field="sigmoid_param")
+class Sigmoid(NeuronLayer):
+    """y = 1 / (1 + exp(-x))."""
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return torch.sigmoid(bottom)

@@ -1,0 +1,22 @@
+"""Softmax over one axis. The loss on top of it is in softmax_loss.py."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+
+
+@register("Softmax", field="softmax_param")
+class Softmax(Layer):
+    """exp(x) / sum exp(x) along `axis`; the top has the shape of the bottom."""
+
+    in_place = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.axis = canonical_axis(self, self.param.axis, len(bottom_shapes[0]))
+        return list(bottom_shapes)
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return torch.softmax(bottom, self.axis)

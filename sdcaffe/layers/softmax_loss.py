@@ -1,0 +1,73 @@
+"""SoftmaxWithLoss: the multinomial logistic loss of a softmax. Softmax alone is in softmax.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import Shape, canonical_axis, register
+from sdcaffe.layers.loss import (
+    FLOAT32_MIN,
+    LossLayer,
+    check_label_count,
+    class_labels,
+    ignored_label,
+    normalization,
+    normalized,
+    outer_inner,
+)
+
+_LOG_MIN = math.log(FLOAT32_MIN)
+
+
+class _LogLikelihood(torch.autograd.Function):
+    """Sum of the log probabilities of the labelled classes, each raised to log(FLT_MIN) = -87.3365.
+
+    Caffe's backward (probability, minus one at the label) does not know of that bound: hence not autograd's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_prob: Tensor, index: Tensor, kept: Tensor | None, axis: int) -> Tensor:
+        ctx.axis = axis
+        ctx.save_for_backward(log_prob, index, kept)
+        picked = log_prob.gather(axis, index).clamp(min=_LOG_MIN)
+        return (picked if kept is None else picked.masked_fill(~kept, 0)).sum()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        log_prob, index, kept = ctx.saved_tensors
+        value = grad.expand(index.shape) if kept is None else grad * kept
+        return torch.zeros_like(log_prob).scatter_(ctx.axis, index, value), None, None, None
+
+
+@register("SoftmaxWithLoss", field="loss_param")
+class SoftmaxWithLoss(LossLayer):
+    """Loss of scores (outer, classes, inner) for labels, one for each of outer * inner, in any shape.
+
+    The class axis is `softmax_param.axis`. Probabilities below FLT_MIN count as FLT_MIN, so one item costs
+    at most 87.3365. A second top is the probabilities; no gradient comes back through it.
+    """
+
+    tops = (1, 2)
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.check_same_number(bottom_shapes)
+        scores, label = bottom_shapes
+        self.axis = canonical_axis(self, self.layer_param.softmax_param.axis, len(scores))
+        check_label_count(self, scores, label, self.axis)
+        self.ignore = ignored_label(self.param)
+        self.mode = normalization(self.param, self.param.VALID)
+        return [(), scores][: max(1, len(self.layer_param.top))]
+
+    def forward(self, scores: Tensor, label: Tensor) -> Tensor | tuple[Tensor, ...]:
+        shape = scores.shape
+        label = label.reshape(*shape[: self.axis], 1, *shape[self.axis + 1 :])
+        labels = class_labels(self, label, shape[self.axis], self.ignore)
+        log_prob = torch.log_softmax(scores, self.axis)
+        total = -_LogLikelihood.apply(log_prob, labels.index, labels.kept, self.axis)
+        loss = normalized(total, self.param, self.mode, *outer_inner(shape, self.axis), labels.kept)
+        loss = labels.mark(loss)
+        return loss if len(self.layer_param.top) < 2 else (loss, log_prob.detach().exp())

@@ -1,0 +1,141 @@
+"""Sliding windows over any number of spatial axes: Caffe's geometry, im2col, convolution and its transpose.
+
+Holds no layer type; Convolution, Deconvolution and Im2col stand on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe.layers.base import Layer, Shape, show_shape
+
+_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Kernel, stride, padding and dilation of each spatial axis."""
+
+    kernel: Shape
+    stride: Shape
+    pad: Shape
+    dilation: Shape
+
+    @property
+    def extent(self) -> Shape:
+        """How many values each axis of a dilated kernel spans."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def spare(self, spatial: Shape) -> Shape:
+        """What is left of each padded axis beyond the kernel; below 0 where the kernel is the larger."""
+        return tuple(n + 2 * p - e for n, p, e in zip(spatial, self.pad, self.extent, strict=True))
+
+    def convolved(self, spatial: Shape) -> Shape:
+        """Output sizes of a convolution: spare / stride + 1, in C's division that rounds towards 0."""
+        return tuple(int(spare / s) + 1 for spare, s in zip(self.spare(spatial), self.stride, strict=True))
+
+    def transposed(self, spatial: Shape) -> Shape:
+        """Output sizes of a deconvolution: stride * (n - 1) + extent - 2 * pad."""
+        axes = zip(spatial, self.stride, self.extent, self.pad, strict=True)
+        return tuple(s * (n - 1) + e - 2 * p for n, s, e, p in axes)
+
+
+def read_geometry(layer: Layer, axes: int) -> Geometry:
+    """The geometry that a ConvolutionParameter gives `axes` spatial axes.
+
+    Each size is given once, or once per axis, or (two axes only) as _h and _w. Raises LayerError.
+    """
+    return Geometry(
+        kernel=_sizes(layer, axes, "kernel_size", "kernel", None, least=1),
+        stride=_sizes(layer, axes, "stride", "stride", 1, least=1),
+        pad=_sizes(layer, axes, "pad", "pad", 0, least=0),
+        dilation=_sizes(layer, axes, "dilation", None, 1, least=1),
+    )
+
+
+def _sizes(layer: Layer, axes: int, field: str, stem: str | None, default: int | None, *, least: int) -> Shape:
+    param = layer.param
+    given = list(getattr(param, field))
+    if stem is not None and (param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w")):
+        names = f"{stem}_h and {stem}_w"
+        if axes != 2:
+            raise layer.error(f"{names} need 2 spatial axes, not {axes}; repeat {field} instead", field)
+        if given:
+            raise layer.error(f"give {field} or {names}, not both", field)
+        given = [getattr(param, f"{stem}_h"), getattr(param, f"{stem}_w")]
+    elif not given and default is not None:
+        given = [default]
+    if len(given) not in (1, axes):
+        raise layer.error(
+            f"{field} is given {len(given)} times; give it once, or once for each of {axes} spatial axes", field
+        )
+    if any(size < least for size in given):
+        raise layer.error(f"{field} (={', '.join(map(str, given))}) must be at least {least}", field)
+    return tuple(given * axes if len(given) == 1 else given)
+
+
+def check_sizes(layer: Layer, bottom: Shape, spatial: Shape) -> None:
+    """Raises LayerError where an output size is below 1."""
+    if any(size < 1 for size in spatial):
+        raise layer.error(
+            f"the kernel does not fit: bottom {show_shape(bottom)}would give spatial sizes {spatial}", "kernel_size"
+        )
+
+
+def windows(bottom: Tensor, geometry: Geometry) -> Tensor:
+    """Every window of a bottom (n, c, *spatial), zero-padded, as (n, c, *output, *kernel)."""
+    view = _pad(bottom, geometry.pad, geometry.pad)
+    for i, (extent, stride, dilation) in enumerate(
+        zip(geometry.extent, geometry.stride, geometry.dilation, strict=True)
+    ):
+        view = view.unfold(2 + i, extent, stride)[..., ::dilation]
+    return view
+
+
+def fit(bottom: Tensor, geometry: Geometry) -> Tensor:
+    """The bottom, with zeros behind any spatial axis that is shorter than the kernel.
+
+    Caffe's output size is then still 1 where the stride exceeds what is missing, and reads zeros there.
+    """
+    spare = geometry.spare(tuple(bottom.shape[2:]))
+    if all(size >= 0 for size in spare):
+        return bottom
+    return _pad(bottom, (0,) * len(spare), tuple(max(0, -size) for size in spare))
+
+
+def _pad(bottom: Tensor, before: Shape, behind: Shape) -> Tensor:
+    if not any(before) and not any(behind):
+        return bottom
+    return F.pad(bottom, [n for pair in zip(reversed(before), reversed(behind), strict=True) for n in pair])
+
+
+def convolve(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, group: int) -> Tensor:
+    """Convolution of (n, c, *spatial) by a weight (outputs, c / group, *kernel)."""
+    bottom = fit(bottom, geometry)
+    function = _CONVOLVE.get(len(geometry.kernel))
+    if function is not None:
+        return function(bottom, weight, bias, geometry.stride, geometry.pad, geometry.dilation, group)
+    seen = windows(bottom, geometry)
+    n, c = seen.shape[:2]
+    spatial = seen.shape[2 : 2 + len(geometry.kernel)]
+    columns = seen.reshape(n, group, c // group, spatial.numel(), -1)
+    kernels = weight.reshape(group, weight.shape[0] // group, c // group, -1)
+    top = torch.einsum("ngcok,gmck->ngmo", columns, kernels).reshape(n, weight.shape[0], *spatial)
+    return top if bias is None else top + bias.reshape(-1, *[1] * len(spatial))
+
+
+def transpose(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, group: int) -> Tensor:
+    """Deconvolution of (n, c, *spatial) by a weight (c, outputs / group, *kernel)."""
+    function = _TRANSPOSE.get(len(geometry.kernel))
+    if function is not None:
+        return function(bottom, weight, bias, geometry.stride, geometry.pad, 0, group, geometry.dilation)
+    spatial = geometry.transposed(tuple(bottom.shape[2:]))
+    zeros = bottom.new_zeros(bottom.shape[0], weight.shape[1] * group, *spatial)
+    pull_back = torch.func.vjp(lambda top: convolve(top, weight, None, geometry, group), zeros)[1]
+    (top,) = pull_back(bottom)
+    return top if bias is None else top + bias.reshape(-1, *[1] * len(spatial))

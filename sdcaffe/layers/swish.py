@@ -1,0 +1,24 @@
+"""Swish."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.neuron import NeuronLayer
+
+
+@register("Swish", field="swish_param")
+class Swish(NeuronLayer):
+    """y = x * sigmoid(beta * x) (Ramachandran et al. 2017)."""
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.beta: float = self.param.beta
+        return super().setup(bottom_shapes)
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        if self.beta == 1:
+            return F.silu(bottom)
+        return bottom * torch.sigmoid(bottom * self.beta)

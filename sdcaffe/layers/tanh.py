@@ -1,0 +1,17 @@
+"""TanH, the hyperbolic tangent."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import register
+from sdcaffe.layers.neuron import NeuronLayer
+
+
+@register("TanH", field="tanh_param")
+class TanH(NeuronLayer):
+    """y = tanh(x)."""
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return torch.tanh(bottom)

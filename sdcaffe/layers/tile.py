@@ -1,0 +1,25 @@
+"""Tile: a blob repeated along one axis."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+
+
+@register("Tile", field="tile_param")
+class Tile(Layer):
+    """`tiles` copies of the bottom, one after the other along `axis`."""
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (shape,) = bottom_shapes
+        self.axis = canonical_axis(self, self.param.axis, len(shape))
+        self.count = self.param.tiles
+        if self.count <= 0:
+            raise self.error(f"tiles (={self.count}) must be given, and positive", "tiles")
+        return [(*shape[: self.axis], shape[self.axis] * self.count, *shape[self.axis + 1 :])]
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        times = [1] * bottom.dim()
+        times[self.axis] = self.count
+        return bottom.repeat(times)

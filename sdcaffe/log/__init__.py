@@ -1,0 +1,20 @@
+"""Logs as BVLC Caffe writes them: writing, reading and showing progress."""
+
+from sdcaffe.log.parser import Run, Snapshot, TestRow, TrainRow, accuracy, parse_log
+from sdcaffe.log.progress import LiveProgress, Progress
+from sdcaffe.log.writer import GlogFormatter, glog, number, setup
+
+__all__ = [
+    "GlogFormatter",
+    "LiveProgress",
+    "Progress",
+    "Run",
+    "Snapshot",
+    "TestRow",
+    "TrainRow",
+    "accuracy",
+    "glog",
+    "number",
+    "parse_log",
+    "setup",
+]

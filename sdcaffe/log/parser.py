@@ -1,0 +1,376 @@
+"""Reads training logs, ours and BVLC Caffe's of any version, into numbers; does not judge or plot them."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+from sdcaffe.errors import DataError
+
+NAN = math.nan
+FINISHED, STOPPED, CUT_SHORT = "finished", "stopped", "cut short"
+LONGEST_LINE = 1 << 20  # characters; a longer one is no line of a log
+
+
+@dataclass
+class TrainRow:
+    """One display of the training net. What the log does not say is NaN, or an output that is not there:
+    the loss Caffe computes once more after the last iteration comes with neither.
+
+    `seconds` of training since the start; `loss` is the smoothed total. `outputs` holds every number the
+    net puts out, by blob name; a blob of several numbers has `name`, `name[1]`, `name[2]` and so on.
+    """
+
+    iteration: int
+    seconds: float
+    lr: float = NAN
+    loss: float = NAN
+    outputs: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class TestRow:
+    """One test of test net `net`: its mean outputs, and the total loss where `test_compute_loss` is set."""
+
+    iteration: int
+    seconds: float
+    net: int = 0
+    loss: float = NAN
+    outputs: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Snapshot:
+    iteration: int
+    seconds: float
+    model: str
+    state: str | None = None
+
+
+@dataclass
+class Run:
+    """What a log says of one run. A log of `caffe test` gives one test row, at iteration 0.
+
+    `start` is when optimisation began, in the writer's local time. `end` is "finished", "stopped" (early,
+    by a signal) or "cut short" (the log just ends). `resumes` lists the iterations where the run was taken
+    up from a snapshot: rows of iterations done again replace the earlier ones, and `seconds` count on from
+    the snapshot, so they leave out work that was lost and the time between sessions.
+    """
+
+    net: str = ""
+    start: datetime | None = None
+    solver_text: str = ""
+    train: list[TrainRow] = field(default_factory=list)
+    test: list[TestRow] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    resumes: list[int] = field(default_factory=list)
+    end: str = CUT_SHORT
+
+    def solver(self) -> Any:
+        """The solver's settings as a SolverParameter; fields Caffe does not have are left out."""
+        from sdcaffe import proto
+
+        message = proto.SolverParameter()
+        proto.text.parse(self.solver_text, message, "log", ignore_unknown=True)
+        return message
+
+    def test_error(self, net: int = 0) -> float | None:
+        """The last test error of test net `net` in percent, or None where no accuracy was logged."""
+        for row in reversed(self.test):
+            value = accuracy(row.outputs) if row.net == net else None
+            if value is not None:
+                return 100 * (1 - value)
+        return None
+
+
+def accuracy(outputs: Mapping[str, float]) -> float | None:
+    """The accuracy among a net's outputs: the one of that name, else the first whose name says so."""
+    names = [name for name in outputs if "acc" in name.lower()]
+    if not names:
+        return None
+    return outputs["accuracy" if "accuracy" in names else names[0]]
+
+
+def parse_log(source: str | Path) -> Run:
+    """Read a log: a path, or the text itself where `source` is a string of several lines.
+
+    Knows glog's old prefix (`I0423 12:34:56.789012`) and new one (`I20260423 ...`), several sessions in
+    one file, and lines that others wrote in between; an unfinished last line is left out. Years that old
+    prefixes lack are taken from the file's header or its time stamp. Raises DataError where the file cannot
+    be read or holds no line of a log.
+    """
+    if isinstance(source, str) and "\n" in source:
+        return _parse(source.splitlines(keepends=True), datetime.now().year, "log")
+    try:
+        with open(source, encoding="utf-8", errors="replace") as file:
+            year = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime).year
+            return _parse(_lines(file), year, str(source))
+    except OSError as error:
+        raise DataError(f"the log cannot be read: {error.strerror}", where=str(source)) from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    return iter(lambda: file.readline(LONGEST_LINE), "")
+
+
+def _parse(lines: Iterable[str], year: int, where: str) -> Run:
+    reader = _Reader(year)
+    for line in lines:
+        reader.read(line)
+    if not reader.sessions:
+        raise DataError("holds no line of a Caffe log", where=where)
+    return _join(reader.sessions)
+
+
+@dataclass
+class _Session:
+    """One start of the program: everything between two `Initializing solver from parameters`."""
+
+    begin: datetime
+    solving: datetime | None = None
+    net: str = ""
+    solver_text: list[str] = field(default_factory=list)
+    train: list[TrainRow] = field(default_factory=list)
+    test: list[TestRow] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    resumed: bool = False
+    resumed_at: int | None = None
+    end: str = CUT_SHORT
+
+    @property
+    def origin(self) -> datetime:
+        return self.solving or self.begin
+
+    @property
+    def first_iteration(self) -> int | None:
+        rows = [rows[0].iteration for rows in (self.train, self.test) if rows]
+        return min(rows, default=None)
+
+
+def _join(sessions: list[_Session]) -> Run:
+    """Put sessions in a row: each that did anything begins anew or goes on from where it was taken up."""
+    run = Run()
+    for session in sessions:
+        first = session.first_iteration
+        if first is None and (run.train or run.test):
+            continue
+        offset = 0.0
+        if session.resumed and first is not None:
+            at = first if session.resumed_at is None else session.resumed_at
+            offset = _cut(run, at)
+            run.resumes.append(at)
+        else:
+            run = Run()
+        run.start = run.start or session.origin
+        run.net, run.end, run.solver_text = session.net, session.end, "".join(session.solver_text)
+        for rows in (session.train, session.test, session.snapshots):
+            for row in rows:
+                row.seconds += offset
+        run.train += session.train
+        run.test += session.test
+        run.snapshots += session.snapshots
+    return run
+
+
+def _cut(run: Run, at: int) -> float:
+    """Drop what comes at or after iteration `at`, save a snapshot at `at`; the seconds reached there."""
+    run.train = [row for row in run.train if row.iteration < at]
+    run.test = [row for row in run.test if row.iteration < at]
+    run.snapshots = [row for row in run.snapshots if row.iteration <= at]
+    seconds = [rows[-1].seconds for rows in (run.train, run.test, run.snapshots) if rows]
+    return max(seconds, default=0.0)
+
+
+_PREFIX = re.compile(
+    r"[IWEF](?P<year>\d{4})?(?P<month>\d\d)(?P<day>\d\d) (?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+    r"(?:\.(?P<fraction>\d{1,6}))?\s+\d+ (?P<file>[^\s:\]]+):\d+\] ?(?P<message>.*)"
+)
+_HEADER = re.compile(r"Log file created at: (\d{4})/")
+_TEXT_LINE = re.compile(r"\s*(\w+\s*[:{]|\[|\})")
+_NAME = re.compile(r'name: "(.*)"$')
+_ITERATION = re.compile(r"Iteration (\d+)\b.*?, (?:(Testing net) \(#(\d+)\)|loss = (\S+)|lr = ([^\s,]+))")
+_OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = (\S+)")
+_RESUMING = re.compile(r"Resuming from (\S+)")
+_SNAPSHOT = re.compile(r"Snapshotting (solver state )?to (?:binary proto file |HDF5 file )?(\S+)")
+_NUMBERED = re.compile(r"_iter_(\d+)\.")
+_SCORE = re.compile(r"(\S+) = (\S+)(?: \(\* \S+ = \S+ loss\))?$")
+
+
+class _Reader:
+    """Takes lines one by one; what it has understood stands in `sessions`."""
+
+    def __init__(self, year: int) -> None:
+        self.sessions: list[_Session] = []
+        self._year = year
+        self._last: datetime | None = None
+        self._row: TrainRow | TestRow | None = None
+        self._text = ""  # which message text the bare lines that follow belong to: "solver", "net" or none
+        self._scoring = False
+
+    def read(self, line: str) -> None:
+        match = _PREFIX.search(line)
+        moment = self._moment(match) if match else None
+        if match is None or moment is None:
+            self._read_bare(line)
+            return
+        self._text = ""
+        message = match["message"].strip()
+        if not line.endswith("\n") and message != "Optimization Done.":
+            return
+        if not self.sessions:
+            self.sessions.append(_Session(moment))
+        self._read_message(message, match["file"], moment)
+
+    def _read_bare(self, line: str) -> None:
+        header = _HEADER.match(line)
+        if header:
+            self._year = int(header[1])
+        elif self._text == "solver" and _TEXT_LINE.match(line):
+            self.sessions[-1].solver_text.append(line)
+        elif self._text == "net" and (name := _NAME.match(line)):
+            self.sessions[-1].net = self.sessions[-1].net or name[1]
+
+    def _moment(self, match: re.Match[str]) -> datetime | None:
+        """The time of a prefix. Old prefixes have no year: it is the last one's, or the next after a turn."""
+        if match["year"]:
+            self._year = int(match["year"])
+        elif (match["month"], match["day"]) == ("02", "29"):
+            self._year -= self._year % 4
+        parts = ("month", "day", "hour", "minute", "second")
+        month, day, hour, minute, second = (int(match[part]) for part in parts)
+        fraction = int((match["fraction"] or "").ljust(6, "0"))
+        try:
+            moment = datetime(self._year, month, day, hour, minute, second, fraction)
+        except ValueError:
+            return None
+        if self._last and moment < self._last - timedelta(days=180) and not match["year"]:
+            self._year += 1
+            moment = moment.replace(year=self._year)
+        self._last = moment
+        return moment
+
+    def _read_message(self, message: str, file: str, moment: datetime) -> None:
+        session = self.sessions[-1]
+        if message.startswith("Iteration "):
+            self._read_iteration(message, moment)
+        elif "net output #" in message or message.startswith("Test loss: "):
+            self._read_output(message, moment)
+        elif message.startswith("Initializing solver from parameters"):
+            if session.solver_text or session.train or session.test:
+                session = _Session(moment)
+                self.sessions.append(session)
+            self._text, self._row, self._scoring = "solver", None, False
+        elif message.startswith("Initializing net from parameters"):
+            self._text = "net"
+        elif message.startswith("Solving ") or message == "Solving":
+            session.solving = session.solving or moment
+            session.net = message.removeprefix("Solving").strip()
+        elif match := _RESUMING.match(message):
+            session.resumed = True
+            session.resumed_at = _iteration_of(match[1])
+        elif message.endswith("restoring history"):
+            session.resumed = True
+        elif message.startswith("Snapshotting "):
+            self._read_snapshot(message, moment)
+        elif message == "Optimization stopped early.":
+            session.end = STOPPED
+        elif message == "Optimization Done." and session.end == CUT_SHORT:
+            session.end = FINISHED
+        elif file == "caffe.cpp":
+            self._read_scores(message, moment)
+
+    def _read_iteration(self, message: str, moment: datetime) -> None:
+        match = _ITERATION.match(message)
+        if not match:
+            return
+        session, iteration = self.sessions[-1], int(match[1])
+        seconds = (moment - session.origin).total_seconds()
+        if match[2]:
+            test = TestRow(iteration, seconds, int(match[3]))
+            while session.test and (session.test[-1].iteration, session.test[-1].net) >= (iteration, test.net):
+                session.test.pop()
+            session.test.append(test)
+            self._row = test
+        elif match[4]:
+            while session.train and session.train[-1].iteration >= iteration:
+                session.train.pop()
+            train = TrainRow(iteration, seconds, loss=_value(match[4]))
+            session.train.append(train)
+            self._row = train
+        elif session.train and session.train[-1].iteration == iteration:
+            session.train[-1].lr = _value(match[5])
+
+    def _read_output(self, message: str, moment: datetime) -> None:
+        row = self._row
+        if message.startswith("Test loss: "):
+            if isinstance(row, TestRow):
+                row.loss = _value(message.removeprefix("Test loss: "))
+            return
+        match = _OUTPUT.match(message)
+        value = _number(match[3]) if match else None
+        wanted = TrainRow if match and match[1] == "Train" else TestRow
+        if match is None or value is None or not isinstance(row, wanted):
+            return
+        if not row.outputs:
+            row.seconds = (moment - self.sessions[-1].origin).total_seconds()
+        _add_output(row.outputs, match[2], value)
+
+    def _read_snapshot(self, message: str, moment: datetime) -> None:
+        match = _SNAPSHOT.match(message)
+        if not match:
+            return
+        session = self.sessions[-1]
+        done = session.snapshots
+        if match[1]:
+            if done and done[-1].state is None:
+                done[-1].state = match[2]
+            return
+        at = _iteration_of(match[2])
+        if at is None:
+            at = max((rows[-1].iteration for rows in (session.train, session.test) if rows), default=0)
+        done.append(Snapshot(at, (moment - session.origin).total_seconds(), match[2]))
+
+    def _read_scores(self, message: str, moment: datetime) -> None:
+        """The end of `caffe test`: the mean loss, then the mean of each output."""
+        session = self.sessions[-1]
+        if message.startswith("Running for "):
+            self._scoring = True
+        elif self._scoring and message.startswith("Loss: "):
+            row = TestRow(0, (moment - session.begin).total_seconds(), loss=_value(message[6:]))
+            session.test, self._row, session.end = [row], row, FINISHED
+        elif self._scoring and isinstance(self._row, TestRow) and (match := _SCORE.match(message)):
+            value = _number(match[2])
+            if value is not None:
+                _add_output(self._row.outputs, match[1], value)
+
+
+def _add_output(outputs: dict[str, float], name: str, value: float) -> None:
+    key, index = name, 0
+    while key in outputs:
+        index += 1
+        key = f"{name}[{index}]"
+    outputs[key] = value
+
+
+def _iteration_of(file: str) -> int | None:
+    match = _NUMBERED.search(file)
+    return int(match[1]) if match else None
+
+
+def _number(text: str) -> float | None:
+    """A number as C++ prints it, nan and inf of any platform included; None where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return NAN if "#" in text or "nan" in text.lower() else None
+
+
+def _value(text: str) -> float:
+    value = _number(text)
+    return NAN if value is None else value

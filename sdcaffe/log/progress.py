@@ -1,0 +1,103 @@
+"""Shows how a run proceeds: what a solver tells while it trains, and a display of it for a terminal.
+
+Does not write the log; see `writer`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from sdcaffe.log.parser import accuracy
+
+REFRESH = 0.25  # seconds between two updates of the display
+WINDOW = 120  # updates over which the speed is averaged: half a minute
+
+
+class Progress:
+    """What a solver reports to. This one shows nothing; it keeps the last scores and the last snapshot.
+
+    `scores` maps the index of a test net to its outputs by name; `snapshot` is the last solver state.
+    """
+
+    def __init__(self) -> None:
+        self.scores: dict[int, dict[str, float]] = {}
+        self.snapshot: Path | None = None
+
+    def due(self) -> bool:
+        """Whether `update` would be seen now: a solver need not fetch its loss from a GPU otherwise."""
+        return False
+
+    def update(self, iteration: int, max_iter: int, *, loss: float, lr: float, images: int) -> None:
+        """`iteration` iterations are done. `loss` is the smoothed one; `images` go into one iteration."""
+
+    def tested(self, net: int, scores: Mapping[str, float]) -> None:
+        """Test net `net` gave these mean outputs."""
+        self.scores[net] = dict(scores)
+
+    def saved(self, state: str | Path) -> None:
+        """A snapshot was written; `state` is its solver state."""
+        self.snapshot = Path(state)
+
+    def say(self, text: str) -> None:
+        """Show `text` apart from the display."""
+
+    def close(self) -> None:
+        """The run is over."""
+
+
+class LiveProgress(Progress):
+    """One line at the foot of a terminal, with what is said scrolling above it. `clock` is in seconds."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._console = Console(file=stream, soft_wrap=True)
+        self._bar = Bar(
+            TextColumn("iteration"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            console=self._console,
+            auto_refresh=False,
+        )
+        self._task = self._bar.add_task("", total=None)
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
+
+    def due(self) -> bool:
+        return not self._seen or self._clock() - self._seen[-1][0] >= REFRESH
+
+    def update(self, iteration: int, max_iter: int, *, loss: float, lr: float, images: int) -> None:
+        self._seen.append((self._clock(), iteration))
+        parts = [f"loss {loss:.4g}", f"lr {lr:g}"]
+        seconds = self._seen[-1][0] - self._seen[0][0]
+        done = self._seen[-1][1] - self._seen[0][1]
+        if seconds > 0 and done > 0:
+            parts.append(f"{done * images / seconds:.0f} images/s")
+            parts.append(f"{_clock_time((max_iter - iteration) * seconds / done)} left")
+        tested = accuracy(self.scores.get(0, {}))
+        if tested is not None:
+            parts.append(f"test accuracy {tested:.2%}")
+        description = "  ".join(parts)
+        self._bar.update(self._task, completed=iteration, total=max_iter, description=description)
+        self._bar.start()
+        self._bar.refresh()
+
+    def say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self._bar.stop()
+
+
+def _clock_time(seconds: float) -> str:
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}"

@@ -1,0 +1,126 @@
+"""Writes log lines in the shape BVLC Caffe's glog gives them; does not know what is logged.
+
+A line is `I20261123 04:57:13.105028 21503 solver.cpp:289] Solving tiny`: severity, local date and time, thread,
+the place in Caffe's source that says the same, message. A message of many lines has one prefix.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from sdcaffe.errors import SdcaffeError
+from sdcaffe.log.progress import LiveProgress, Progress
+
+logger = logging.getLogger("sdcaffe")
+
+_LETTERS = ((logging.CRITICAL, "F"), (logging.ERROR, "E"), (logging.WARNING, "W"))
+
+
+def glog(tag: str, message: str | Callable[[], str], level: int = logging.INFO) -> None:
+    """Log `message` as Caffe's source at `tag` would: `glog("solver.cpp:289", "Solving tiny")`.
+
+    A message that is costly to make may be given as a function; it is called only if somebody listens.
+    """
+    if logger.isEnabledFor(level):
+        logger.log(level, message() if callable(message) else message, extra={"tag": tag})
+
+
+def number(value: float) -> str:
+    """A number as a C++ stream prints it: integers whole, others with six significant digits."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+class GlogFormatter(logging.Formatter):
+    """glog's line shape. A record without a tag shows the Python file and line it came from."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        letter = next((letter for level, letter in _LETTERS if record.levelno >= level), "I")
+        moment = datetime.fromtimestamp(record.created).strftime("%Y%m%d %H:%M:%S.%f")
+        tag = getattr(record, "tag", None) or f"{record.filename}:{record.lineno}"
+        message = super().format(record).removesuffix("\n")
+        return f"{letter}{moment} {threading.get_native_id():5d} {tag}] {message}"
+
+
+@contextmanager
+def setup(
+    file: str | Path | None = None,
+    stream: TextIO | None = None,
+    live: bool | None = None,
+    *,
+    append: bool = False,
+) -> Iterator[Progress]:
+    """Send the log to `file` and to `stream` (standard error) while the context lasts.
+
+    `live` puts a progress display on `stream` in place of scrolling lines, with warnings and errors above
+    it; None does so where `stream` is a terminal. A resumed run appends to its `file`; any other begins
+    anew and keeps the file that was there as `<file>.previous`. An exception that ends the context is the
+    last entry of `file`. Yields what the solver reports its progress to.
+    """
+    stream = stream or sys.stderr
+    if live is None:
+        live = stream.isatty() and os.environ.get("TERM") != "dumb"
+    progress: Progress = LiveProgress(stream) if live else Progress()
+    watcher: logging.Handler = _AboveDisplay(progress) if live else logging.StreamHandler(stream)
+    written = _file_handler(Path(file), append) if file is not None else None
+    handlers = [handler for handler in (watcher, written) if handler is not None]
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in handlers:
+        handler.setFormatter(GlogFormatter())
+        logger.addHandler(handler)
+    try:
+        yield progress
+    except BaseException as error:
+        if written is not None:
+            written.handle(_last_entry(error))
+        raise
+    finally:
+        progress.close()
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+
+class _AboveDisplay(logging.Handler):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(logging.WARNING)
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.say(self.format(record))
+
+
+def _file_handler(path: Path, append: bool) -> logging.Handler:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not append:
+        os.replace(path, path.with_name(path.name + ".previous"))
+    if path.exists():
+        _end_last_line(path)
+    return logging.FileHandler(path, mode="a", encoding="utf-8")
+
+
+def _end_last_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+
+
+def _last_entry(error: BaseException) -> logging.LogRecord:
+    """What the file says of the exception that ends a run: one line for a known error, else its traceback."""
+    known = isinstance(error, (SdcaffeError, KeyboardInterrupt, SystemExit))
+    message = str(error) or type(error).__name__
+    trace = None if known else (type(error), error, error.__traceback__)
+    return logging.LogRecord(logger.name, logging.ERROR, "sdcaffe", 0, message, None, trace)

@@ -1,0 +1,330 @@
+"""Net: a graph whose layers exist, and run. Forward in prototxt order; backward is autograd's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from sdcaffe import layers, proto
+from sdcaffe.assembly import Assembly, Learnable, complete_tops
+from sdcaffe.errors import GraphError, LayerError, NetError
+from sdcaffe.graph import Step, batch_norm_chains, build_graph, insert_splits, keep_layers, net_state
+from sdcaffe.initial_weights import Files, InitialWeights
+from sdcaffe.layers.base import DataLayer, Layer, Shape
+from sdcaffe.log import glog
+
+Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
+
+__all__ = ["Batch", "Learnable", "Net", "Pass"]
+
+
+class Pass(NamedTuple):
+    """What one pass gives: the total weighted loss (0-dim) and the blobs asked for, by name."""
+
+    loss: Tensor
+    blobs: dict[str, Tensor]
+
+
+@dataclass
+class _Op:
+    """What one step runs: one layer, or a chain of layers run as one."""
+
+    name: str
+    run: Callable[..., Any]
+    bottoms: list[int]
+    tops: list[int]
+    detach: list[bool]  # for each bottom: no gradient goes there
+    losses: list[tuple[int, float]]
+    release: list[int]
+
+
+class Net(nn.Module):
+    """A Caffe net in one phase.
+
+    `source` is a prototxt path or a NetParameter; `weights` one or more .caffemodel or .caffemodel.h5
+    files (a list, or one string with commas) that fill the layers of the same name; `share` a net whose
+    parameters the layers of the same name use (a test net and its train net); `positions` where the
+    fields of a NetParameter stand in a file, for error messages.
+
+    - `layers`: layer name -> Layer; `params`: layer name -> its blobs
+    - `blob_shapes`: blob name -> shape, Caffe's NCHW
+    - `inputs`, `outputs`: names of the blobs to give, and of those that no layer reads
+    - `learnable`: what a solver updates, in Caffe's order
+
+    Raises PrototxtError, GraphError, LayerError, WeightsError or DataError.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Any,
+        phase: int = proto.TEST,
+        weights: Files | None = None,
+        *,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        device: str | torch.device = "cpu",
+        share: Net | None = None,
+        positions: Any = None,
+    ) -> None:
+        super().__init__()
+        layers.load_builtin()
+        if isinstance(source, (str, os.PathLike)):
+            source, positions = proto.read_net_located(source)
+        try:
+            self._build(proto.schema.current(source), net_state(phase, level, stages), InitialWeights(weights), share)
+        except NetError as error:
+            if positions is not None and error.where is None:
+                error.where = positions.find(error.layer, error.field)
+            raise
+        self.phase = phase
+        self.device = torch.device(device)
+        self.to(self.device).to(memory_format=torch.channels_last)
+        glog("net.cpp:257", "Network initialization done.")
+
+    def _build(self, source: Any, state: Any, weights: InitialWeights, share: Net | None) -> None:
+        net = proto.NetParameter()
+        net.CopyFrom(source)
+        net.state.phase = state.phase
+        if state.level:
+            net.state.level = state.level
+        net.state.stage.extend(stage for stage in state.stage if stage not in net.state.stage)
+        net = keep_layers(net)
+        glog("net.cpp:53", lambda: f"Initializing net from parameters: \n{proto.text.format(net)}")
+        for layer in net.layer:
+            complete_tops(layer)
+        self.name = net.name
+        self.param = insert_splits(net)
+        self.graph = build_graph(self.param)
+        shared = share.params if share is not None else {}
+        assembly = Assembly(self.graph, state.phase, weights, shared)
+        self.layers = assembly.layers
+        self.learnable = assembly.learnable
+        self._modules_in_order = nn.ModuleList(assembly.layers.values())
+        self._shapes = assembly.shapes
+        self._loss_weights = assembly.loss_weights
+        self._views = assembly.views
+        self.outputs = list(self.graph.outputs)
+        self._input_slots = {
+            name: slot
+            for step in self.graph.steps
+            if step.layer.type == "Input"
+            for name, slot in zip(step.layer.top, step.tops, strict=True)
+        }
+        self.inputs = list(self._input_slots)
+        self._ops = self._plan()
+        weights.report(self.params)
+
+    def _plan(self) -> list[_Op]:
+        """What to run: each computing step, BatchNorm chains as one; each blob released after its last reader."""
+        chains = {chain.batch_norm: chain for chain in batch_norm_chains(self.graph)}
+        members = {i for c in chains.values() for i in (c.scale, c.relu) if i is not None}
+        ops = []
+        for i, step in enumerate(self.graph.steps):
+            layer = self.layers[step.layer.name]
+            if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
+                continue
+            run: Callable[..., Any] = layer
+            tops = step.tops
+            if i in chains:
+                chain = chains[i]
+                last = self.graph.steps[chain.scale if chain.relu is None else chain.relu]
+                scale = self.layers[self.graph.steps[chain.scale].layer.name]
+                run, tops = _fused(layer, scale, chain.relu is not None), last.tops
+            elif layer.name in self._views:
+                run = _with_views(layer, self._views[layer.name])
+            ops.append(
+                _Op(
+                    name=layer.name,
+                    run=run,
+                    bottoms=step.bottoms,
+                    tops=tops,
+                    detach=_detached(layer, step),
+                    losses=[(slot, weight) for slot in tops if (weight := self._loss_weights[slot])],
+                    release=step.release,
+                )
+            )
+        return ops
+
+    # ------------------------------------------------------------ what it holds
+
+    @property
+    def data_layers(self) -> list[DataLayer]:
+        return [layer for layer in self.layers.values() if isinstance(layer, DataLayer)]
+
+    @property
+    def blob_shapes(self) -> dict[str, Shape]:
+        return {name: self._shapes[slot] for name, slot in self.graph.latest.items()}
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Blob name -> loss weight, of the blobs that have one."""
+        return {name: weight for name, slot in self.graph.latest.items() if (weight := self._loss_weights[slot])}
+
+    @property
+    def params(self) -> dict[str, nn.ParameterList]:
+        """Layer name -> its blobs, of the layers that have any."""
+        return {name: layer.blobs for name, layer in self.layers.items() if len(layer.blobs)}
+
+    # ------------------------------------------------------------ running
+
+    def load(self) -> Batch:
+        """The next batch of every data layer, on this net's device."""
+        batch: Batch = {}
+        for step in self.graph.steps:
+            layer = self.layers[step.layer.name]
+            if isinstance(layer, DataLayer):
+                batch.update(zip(step.tops, layer.next_batch(self.device), strict=True))
+        return batch
+
+    def feed(self, inputs: Mapping[str, Any]) -> Batch:
+        """A batch of the input blobs (tensors or arrays, NCHW); reshapes the net where shapes changed.
+
+        Raises LayerError for an input that is missing, or a name that is no input.
+        """
+        if set(inputs) != set(self.inputs):
+            raise LayerError(
+                f'net "{self.name}" takes the inputs {", ".join(self.inputs) or "(none)"}; '
+                f"given: {', '.join(inputs) or '(none)'}"
+            )
+        batch: Batch = {}
+        for name, value in inputs.items():
+            tensor = torch.as_tensor(value, dtype=torch.float32, device=self.device)
+            if self.param.force_backward and not tensor.requires_grad:
+                tensor = tensor.detach().requires_grad_()
+            batch[self._input_slots[name]] = tensor
+        if any(tuple(tensor.shape) != self._shapes[slot] for slot, tensor in batch.items()):
+            self.reshape({name: tuple(batch[slot].shape) for name, slot in self._input_slots.items()})
+        return batch
+
+    def reshape(self, inputs: Mapping[str, Shape]) -> None:
+        """Take input blobs of new shapes, through every layer. Raises LayerError where one cannot."""
+        shapes = dict(self._shapes)
+        for name, shape in inputs.items():
+            shapes[self._input_slots[name]] = tuple(shape)
+        for step in self.graph.steps:
+            if step.layer.type != "Input":
+                layer = self.layers[step.layer.name]
+                tops = layer.setup([shapes[slot] for slot in step.bottoms])
+                shapes.update(zip(step.tops, map(tuple, tops), strict=True))
+        self._shapes = shapes
+
+    def compute(self, batch: Batch, keep: Iterable[str] = ()) -> Pass:
+        """Run every computing layer on a batch: the total loss, the outputs and the blobs named in `keep`."""
+        wanted = {**self.graph.outputs, **{name: self._slot(name) for name in keep}}
+        held = set(wanted.values())
+        values = _inside(batch)
+        loss: Tensor | None = None
+        for op in self._ops:
+            _run(op, values)
+            for slot, weight in op.losses:
+                term = values[slot].sum() if values[slot].dim() else values[slot]
+                term = term if weight == 1 else term * weight
+                loss = term if loss is None else loss + term
+            for slot in op.release:
+                if slot not in held:
+                    del values[slot]
+        if loss is None:
+            loss = torch.zeros((), device=self.device)
+        return Pass(loss, {name: values[slot] for name, slot in wanted.items()})
+
+    def forward(self, inputs: Mapping[str, Any] | None = None, keep: Iterable[str] = ()) -> dict[str, Tensor]:
+        """One pass: blobs by name, the outputs and those in `keep`. Data layers bring their next batch."""
+        return self.compute({**self.load(), **self.feed(inputs or {})}, keep).blobs
+
+    @torch.no_grad()
+    def first_not_finite(self, batch: Batch) -> str | None:
+        """The name of the first layer whose output on this batch is not finite."""
+        for slot, tensor in batch.items():
+            if not torch.isfinite(tensor).all():
+                return next(step.layer.name for step in self.graph.steps if slot in step.tops)
+        values = _inside(batch)
+        for op in self._ops:
+            _run(op, values)
+            if any(not torch.isfinite(values[slot]).all() for slot in op.tops):
+                return op.name
+        return None
+
+    def _slot(self, name: str) -> int:
+        if name not in self.graph.latest:
+            raise GraphError(f'net "{self.name}" has no blob "{name}"; it has {", ".join(self.graph.latest)}')
+        return self.graph.latest[name]
+
+    def close(self) -> None:
+        """Let go of the files and threads of data layers."""
+        for layer in self.data_layers:
+            layer.close()
+
+    # ------------------------------------------------------------ weights
+
+    @torch.no_grad()
+    def load_weights(self, files: Files) -> None:
+        """Copy weights into the layers of the same name; the others keep theirs. Raises WeightsError."""
+        weights = InitialWeights(files)
+        for layer in self.layers.values():
+            weights.check(layer)
+        for layer in self.layers.values():
+            views = self._views.get(layer.name, {})
+            for i, value in (weights.blobs(layer.name) or {}).items():
+                blob = views.get(i, layer.blobs[i])
+                blob.copy_(value.reshape(blob.shape))
+        weights.report(self.params)
+
+    def blob_arrays(self) -> dict[str, list[Any]]:
+        """Layer name -> its blobs as float32 numpy arrays in Caffe's axis order."""
+        arrays: dict[str, list[Any]] = {}
+        for name, blobs in self.params.items():
+            views = self._views.get(name, {})
+            tensors = [views[i].reshape(blob.shape) if i in views else blob for i, blob in enumerate(blobs)]
+            arrays[name] = [tensor.detach().cpu().contiguous().numpy() for tensor in tensors]
+        return arrays
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a .caffemodel, or its HDF5 form where the name ends in .h5, whole or not at all."""
+        proto.write_weights(path, self.param, self.blob_arrays())
+
+
+def _run(op: _Op, values: Batch) -> None:
+    bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
+    tops = op.run(*bottoms)
+    values.update(zip(op.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True))
+
+
+def _inside(batch: Batch) -> Batch:
+    """The batch with its 4-D blobs in channels_last memory."""
+    return {
+        slot: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+        for slot, tensor in batch.items()
+    }
+
+
+def _detached(layer: Layer, step: Step) -> list[bool]:
+    flags = list(step.layer.propagate_down)
+    return [i in layer.index_bottoms or (bool(flags) and not flags[i]) for i in range(len(step.bottoms))]
+
+
+def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
+    """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output."""
+
+    def run(x: Tensor) -> Tensor:
+        out = batch_norm.normalize(x, scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
+        return F.relu_(out) if relu else out
+
+    return run
+
+
+def _with_views(layer: Layer, owners: dict[int, nn.Parameter]) -> Callable[..., Any]:
+    """`layer` with blobs that another layer owns under another shape (PERMISSIVE sharing)."""
+    shapes = {i: tuple(layer.blobs[i].shape) for i in owners}
+
+    def run(*bottoms: Tensor) -> Any:
+        blobs = {f"blobs.{i}": owner.reshape(shapes[i]) for i, owner in owners.items()}
+        return functional_call(layer, blobs, bottoms)
+
+    return run

@@ -1,0 +1,147 @@
+"""Distort: the paper's random distortion phi as a layer, one independent draw per image and per top.
+
+It distorts and normalises a batch that is already in memory; it reads no data and keeps no state but
+torch's default generator of the device that the batch is on.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sdcaffe import proto
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+
+class PadStage(enum.IntEnum):
+    """What the zero border is: RAW pads the raw pixels (black), NORMALIZED the normalised ones (the mean)."""
+
+    RAW = 0
+    NORMALIZED = 1
+
+
+@register("Distort", field="distort_param", number=1001)
+class Distort(Layer):
+    """Zero-pad, random crop, mirror and mean/std normalisation of a bottom (N, C, H, W) of pixels.
+
+    Tops are (N, C, crop, crop), floating point and channels_last in memory; two tops are two branches
+    of the same images. In training every image of every top gets its own crop position and, with
+    `mirror`, is flipped with probability 1/2. In the TEST phase all tops are the central window,
+    normalised. `crop_size` 0 crops back to the bottom's own size. `mean_value` and `std_value` are in
+    units of the pixels: none, one for all channels, or one a channel; the top is (pixel - mean) / std.
+    The bottom may be of any real type, bytes included.
+    """
+
+    tops = (1, None)
+
+    class Param:
+        pad: int = 0
+        crop_size: int = 0
+        mirror: bool = False
+        mean_value: list[float]
+        std_value: list[float]
+        pad_stage: PadStage = PadStage.RAW
+
+    scale: Tensor
+    shift: Tensor
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        if len(shape) != 4:
+            raise self.error(f"needs a bottom of images (N, C, H, W), not {show_shape(shape)}")
+        n, c, h, w = shape
+        pad, crop = self.param.pad, self.param.crop_size
+        if pad < 0:
+            raise self.error(f"pad is {pad}; it must be 0 or more", "pad")
+        if not 0 <= crop <= min(h, w) + 2 * pad:
+            raise self.error(
+                f"crop_size {crop} does not fit an image of {h}x{w} padded by {pad} a side; "
+                f"it must be at most {min(h, w) + 2 * pad}, or 0 for the image's own size",
+                "crop_size",
+            )
+        self.crop = (crop, crop) if crop else (h, w)
+        self._set_normalisation(c)
+        return [(n, c, *self.crop)] * len(self.layer_param.top)
+
+    def _set_normalisation(self, channels: int) -> None:
+        mean = self._each_channel("mean_value", channels, 0.0)
+        std = self._each_channel("std_value", channels, 1.0)
+        if min(std) <= 0:
+            raise self.error(f"std_value must be positive, not {min(std):g}", "std_value")
+        self.normalises = bool(len(self.param.mean_value) or len(self.param.std_value))
+        device = self.scale.device if "scale" in self._buffers else None
+        for name, values in (
+            ("scale", [1 / s for s in std]),
+            ("shift", [-m / s for m, s in zip(mean, std, strict=True)]),
+        ):
+            tensor = torch.tensor(values, dtype=torch.float32, device=device)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def _each_channel(self, field: str, channels: int, default: float) -> list[float]:
+        values = list(getattr(self.param, field)) or [default]
+        if len(values) not in (1, channels):
+            raise self.error(
+                f"has {len(values)} of {field} for {channels} channels; give none, one, or one a channel",
+                field,
+            )
+        if not all(map(math.isfinite, values)):
+            raise self.error(f"{field} must be finite, not {values}", field)
+        return values * channels if len(values) == 1 else values
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        tops = len(self.layer_param.top)
+        pixels = images.permute(0, 2, 3, 1)  # channels last: a pixel is one row of the gather below
+        if self.phase == proto.TRAIN:
+            distorted = self._random_windows(self._padded(pixels), tops)
+        else:
+            distorted = [self._central_window(pixels)] * tops
+        branches = tuple(branch.permute(0, 3, 1, 2) for branch in distorted)
+        return branches[0] if tops == 1 else branches
+
+    def _padded(self, pixels: Tensor) -> Tensor:
+        """(N, H, W, C) -> normalised (N, H + 2 pad, W + 2 pad, C)."""
+        pad = self.param.pad
+        border = (0, 0, pad, pad, pad, pad)
+        if self.param.pad_stage == PadStage.NORMALIZED:
+            return functional.pad(self._normalised(pixels), border)
+        return self._normalised(functional.pad(pixels, border) if pad else pixels)
+
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """(pixel - mean) / std of (N, H, W, C) in one pass, over rows long enough to vectorise."""
+        dtype = pixels.dtype if pixels.is_floating_point() else torch.float32
+        pixels = pixels.to(dtype)
+        if not self.normalises:
+            return pixels
+        n, h, w, c = pixels.shape
+        shift, scale = (constant.to(dtype).repeat(w) for constant in (self.shift, self.scale))
+        return torch.addcmul(shift, pixels.reshape(n * h, w * c), scale).reshape(n, h, w, c)
+
+    def _random_windows(self, padded: Tensor, tops: int) -> list[Tensor]:
+        """`tops` batches of crops, each maybe mirrored, by one gather; nothing waits for the device."""
+        n, h, w, c = padded.shape
+        crop_h, crop_w = self.crop
+        columns, mirrors = w - crop_w + 1, 1 + self.param.mirror
+        device = padded.device
+        draw = torch.randint((h - crop_h + 1) * columns * mirrors, (tops * n, 1), device=device)
+        top, left = draw // (columns * mirrors), draw // mirrors % columns
+        x = torch.arange(crop_w, device=device)
+        if self.param.mirror:
+            x = torch.where(draw % 2 == 1, crop_w - 1 - x, x)
+        image = torch.arange(n, device=device).repeat(tops).unsqueeze(1)
+        row = (image * h + top + torch.arange(crop_h, device=device)) * w
+        index = row.unsqueeze(2) + (left + x).unsqueeze(1)
+        windows = padded.reshape(-1, c).index_select(0, index.flatten())
+        return list(windows.reshape(tops, n, crop_h, crop_w, c))
+
+    def _central_window(self, pixels: Tensor) -> Tensor:
+        """The middle, normalised. The border is there only where the crop is larger than the image."""
+        crop_h, crop_w = self.crop
+        outgrown = crop_h > pixels.shape[1] or crop_w > pixels.shape[2]
+        source = self._padded(pixels) if outgrown else pixels
+        top, left = (source.shape[1] - crop_h) // 2, (source.shape[2] - crop_w) // 2
+        window = source[:, top : top + crop_h, left : left + crop_w]
+        return window if outgrown else self._normalised(window)

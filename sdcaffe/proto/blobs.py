@@ -1,0 +1,93 @@
+"""Blobs as numpy arrays and back: BlobProto messages of either schema. Files are not its work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdcaffe.errors import SdcaffeError, WeightsError
+from sdcaffe.proto import schema
+
+Array = npt.NDArray[Any]
+
+_MAX_AXES = 32  # Caffe's own bound
+_LEGACY = ("num", "channels", "height", "width")
+# NVIDIA Caffe's types of raw_data.
+_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+
+
+def blob_to_array(
+    blob: Any, what: str = "blob", where: str | None = None, error: type[SdcaffeError] = WeightsError
+) -> Array:
+    """The numbers of a BlobProto: float32, or float64 where it holds double_data; a new, writable array.
+
+    Old blobs (num, channels, height, width) have four axes; a blob without any shape has none and one
+    number. `what` and `where` name it in an error. Raises `error` where shape and numbers do not fit.
+    """
+    if blob.DESCRIPTOR.file.pool is not schema.raw_message("BlobProto").DESCRIPTOR.file.pool:
+        blob = schema.raw_message("BlobProto").FromString(blob.SerializeToString())
+    shape = blob_shape(blob)
+    count = math.prod(shape)
+    if len(shape) > _MAX_AXES or any(n < 0 for n in shape):
+        raise error(f"{what} has the impossible shape {list(shape)}", where)
+    values = _values(blob)
+    if count and not len(values):
+        values = _unpacked(blob)
+    if len(values) != count:
+        raise error(f"{what} has shape {list(shape)}, which is {count} numbers, but holds {len(values)}", where)
+    return values.reshape(shape)
+
+
+def blob_shape(blob: Any) -> tuple[int, ...]:
+    """The shape a BlobProto declares, the old four axes first, as Caffe does."""
+    if any(blob.HasField(name) for name in _LEGACY):
+        return tuple(getattr(blob, name) for name in _LEGACY)
+    return tuple(blob.shape.dim)
+
+
+def array_to_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> Any:
+    """A BlobProto of the current schema: float64 arrays as double_data, all others as float32 data."""
+    raw = raw_blob(array, diff)
+    return schema.message("BlobProto").FromString(raw.SerializeToString())
+
+
+def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> Any:
+    """`array_to_blob` in the schema whose blobs are bytes."""
+    blob = schema.raw_message("BlobProto")()
+    values = np.asarray(array)
+    double = values.dtype == np.float64
+    if values.ndim:
+        blob.shape.dim.extend(values.shape)
+    dtype = "<f8" if double else "<f4"
+    for numbers, name in ((values, "data"), (diff, "diff")):
+        if numbers is not None:
+            packed = np.ascontiguousarray(numbers, dtype).tobytes()
+            getattr(blob, f"double_{name}" if double else name).append(packed)
+    return blob
+
+
+def _values(blob: Any) -> Array:
+    if blob.double_data:
+        return _joined(blob.double_data, "<f8")
+    if not blob.data and blob.raw_data_type in _RAW_TYPES and blob.raw_data:
+        values = _joined([blob.raw_data], _RAW_TYPES[blob.raw_data_type])
+        return values.astype(np.float32) if values.dtype == np.float16 else values
+    return _joined(blob.data, "<f4")
+
+
+def _joined(pieces: Iterable[bytes], dtype: str) -> Array:
+    data = bytearray().join(pieces)
+    item = np.dtype(dtype).itemsize
+    return np.frombuffer(data[: len(data) - len(data) % item], dtype)
+
+
+def _unpacked(blob: Any) -> Array:
+    """The numbers of a blob written one field each, as Caffe did before it packed them."""
+    plain = schema.message("BlobProto").FromString(blob.SerializeToString())
+    if plain.double_data:
+        return np.array(plain.double_data, np.float64)
+    return np.array(plain.data, np.float32)

@@ -1,0 +1,177 @@
+"""Message files: nets and solvers as text, brought to the current form; any message as binary.
+
+Files are read whole and written whole or not at all. Weights and snapshots are the work of weights.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from google.protobuf.message import DecodeError, EncodeError
+
+from sdcaffe.errors import PrototxtError, SdcaffeError
+from sdcaffe.proto import schema, seal, text, upgrade
+
+StrPath = str | os.PathLike[str]
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_LIKE_TEXT = re.compile(rb"\s*(#|[A-Za-z_]\w*\s*[:{<])")
+
+
+def read_net(path: StrPath, *, ignore_unknown: bool = False) -> Any:
+    """The NetParameter of a prototxt, in the current form whatever its age. Raises PrototxtError."""
+    return read_net_located(path, ignore_unknown=ignore_unknown)[0]
+
+
+def read_net_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[Any, text.Positions]:
+    """`read_net`, and where each layer stands in the file."""
+    net, positions = read_text(path, "NetParameter", ignore_unknown=ignore_unknown)
+    return upgrade.upgrade_net(net, positions), positions
+
+
+def read_solver(path: StrPath, *, ignore_unknown: bool = False) -> Any:
+    """The SolverParameter of a prototxt, in the current form; so are nets written inside it."""
+    return read_solver_located(path, ignore_unknown=ignore_unknown)[0]
+
+
+def read_solver_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[Any, text.Positions]:
+    """`read_solver`, and where each field stands in the file."""
+    solver, positions = read_text(path, "SolverParameter", ignore_unknown=ignore_unknown)
+    return upgrade.upgrade_solver(solver, positions), positions
+
+
+def read_text(path: StrPath, name: str, *, ignore_unknown: bool = False) -> tuple[Any, text.Positions]:
+    """The message `name` that a text file holds, as it stands, and where its fields are.
+
+    Bytes that are not UTF-8 are read past in comments. Raises PrototxtError for a file that is missing,
+    binary, or not such a message.
+    """
+    data = read_bytes(path)
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise PrototxtError("is UTF-16 text; save the file as UTF-8", str(path))
+    if b"\0" in data or len(_CONTROL.findall(data[:1000])) > len(data[:1000]) // 50:
+        raise PrototxtError(
+            f"is a binary file, but a prototxt is wanted, the text of a {name}; weights and snapshots "
+            "are given apart from the net",
+            str(path),
+        )
+    message = schema.message(name)()
+    decoded = data.decode("utf-8", "surrogateescape")
+    return message, text.parse(decoded, message, str(path), ignore_unknown=ignore_unknown)
+
+
+def write_text(path: StrPath, message: Any) -> None:
+    """Write a message as prototxt, as Caffe prints it. Raises SdcaffeError where the file cannot be written."""
+    with atomic_write(path) as file:
+        file.write(text.format(message).encode())
+
+
+def read_binary(path: StrPath, name: str) -> Any:
+    """The message `name` that a binary file holds, as it stands; our seal is checked and taken off.
+
+    Raises PrototxtError for a file that is missing, text, cut short or not such a message.
+    """
+    data = seal.opened(read_bytes(path), path, PrototxtError)
+    return decoded(schema.message(name), data, path, PrototxtError)
+
+
+def write_binary(path: StrPath, message: Any) -> None:
+    """Write a message in binary; a NetParameter or a SolverState gets our seal, which Caffe reads past.
+
+    Raises SdcaffeError where the file cannot be written.
+    """
+    with atomic_write(path) as file:
+        for part in sealed(message, path, PrototxtError):
+            file.write(part)
+
+
+def sealed(message: Any, path: StrPath, error: type[SdcaffeError]) -> tuple[bytes, bytes]:
+    """The bytes of a message's file: our seal, or nothing for a message that has no place for it; the rest."""
+    can = "sdcaffe_seal" in message.DESCRIPTOR.fields_by_name
+    if can and message.HasField("sdcaffe_seal"):
+        message = type(message).FromString(message.SerializePartialToString())
+        message.ClearField("sdcaffe_seal")
+    try:
+        body = message.SerializeToString()
+    except (EncodeError, ValueError) as problem:
+        missing = ", ".join(message.FindInitializationErrors())
+        reason = f"required fields are missing: {missing}" if missing else f"it is too large ({problem})"
+        raise error(f"this {message.DESCRIPTOR.name} cannot be written: {reason}", str(path)) from None
+    return (seal.seal(body) if can else b""), body
+
+
+def decoded(message_class: Any, data: bytes | memoryview, path: StrPath, error: type[SdcaffeError]) -> Any:
+    """The message in `data`. Raises `error`, with what the file seems to be, where there is none."""
+    name = message_class.DESCRIPTOR.name
+    if len(data) >= 2**31:
+        raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+    if _LIKE_TEXT.match(bytes(data[:200])):
+        raise error(f"is text, but a binary {name} is wanted", str(path))
+    try:
+        return message_class.FromString(data)
+    except DecodeError:
+        reason = seal.first_flaw(data) or "some of its bytes are damaged"
+        raise error(f"is not a whole binary {name}: {reason}", str(path)) from None
+
+
+def read_bytes(path: StrPath, error: type[SdcaffeError] = PrototxtError) -> bytes:
+    """All of a file. Raises `error` where it is missing, a directory or cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as problem:
+        raise error(problem.strerror or str(problem), str(path)) from None
+
+
+@contextmanager
+def atomic_write(path: StrPath, error: type[SdcaffeError] = SdcaffeError) -> Iterator[BinaryIO]:
+    """A binary file that takes the place of `path` when the block ends, and not before.
+
+    What is written goes to a temporary name in the same directory, is flushed to the disk and renamed. If
+    the block raises, the temporary file is removed and an older `path` stays as it was. Something that is
+    no regular file (a terminal, a pipe) is written directly. Raises `error` where writing fails.
+    """
+    target = os.path.realpath(path)
+    try:
+        if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
+            with open(target, "wb") as file:
+                yield file
+            return
+        temporary = f"{target}.{secrets.token_hex(4)}.tmp"
+        with open(temporary, "xb") as file, _removed_on_failure(temporary):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(temporary, target)
+    except OSError as problem:
+        raise error(f"cannot be written: {problem.strerror or problem}", str(path)) from None
+    _flush_directory(os.path.dirname(target))
+
+
+@contextmanager
+def _removed_on_failure(path: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.unlink(path)
+        raise
+
+
+def _flush_directory(directory: str) -> None:
+    """Make a rename last through a power failure, where the system can."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""Brings nets and solvers of every age to the current form, as Caffe's upgrade tools do.
+
+In Caffe's order: V0 layers to V1, old transform fields of data layers, V1 layers to current ones, the
+net's own input fields to an Input layer, three-parameter BatchNorm; and `solver_type` to `type`. It
+changes messages only, never files, and is silent but for what an old layer says and no new one can.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sdcaffe.errors import PrototxtError
+from sdcaffe.proto import v0
+from sdcaffe.proto.positions import Where, place
+from sdcaffe.proto.tables import table
+
+# V1 type names whose current name is not the same words with each one capitalised.
+_V1_TYPES = {
+    "NONE": "",
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+}
+_SOLVER_TYPES = {
+    "SGD": "SGD",
+    "NESTEROV": "Nesterov",
+    "ADAGRAD": "AdaGrad",
+    "RMSPROP": "RMSProp",
+    "ADADELTA": "AdaDelta",
+    "ADAM": "Adam",
+}
+# Fields of a V1 layer that a current layer has under the same name.
+_NOT_COPIED = ("layer", "type", "param", "blob_share_mode", "blobs_lr", "weight_decay")
+_TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
+_DATA_LAYERS = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
+
+
+def net_needs_upgrade(net: Any) -> bool:
+    """Whether a NetParameter has any form older than the current one."""
+    return bool(net.layers or net.input) or any(_old_batch_norm(layer) for layer in net.layer)
+
+
+def solver_needs_upgrade(solver: Any) -> bool:
+    """Whether a SolverParameter gives its type as `solver_type`, or has an old net inside."""
+    return solver.HasField("solver_type") or any(net_needs_upgrade(net) for net in _inline_nets(solver))
+
+
+def upgrade_net(net: Any, where: Where = None) -> Any:
+    """The net in the current form: `net` itself, changed in place where it was older.
+
+    `where` is the file's name or its Positions, for the errors. Raises PrototxtError for what Caffe
+    refuses: `layer` and `layers` in one net, unknown V0 types, padding it cannot fold into a convolution.
+    """
+    if any(layer.HasField("layer") for layer in net.layers):
+        v0.upgrade(net, where)
+    _upgrade_transforms(net)
+    if net.layers:
+        _upgrade_layers(net, where)
+    if net.input:
+        _upgrade_input(net, where)
+    for layer in net.layer:
+        if _old_batch_norm(layer):
+            layer.ClearField("param")
+    return net
+
+
+def upgrade_solver(solver: Any, where: Where = None) -> Any:
+    """The solver in the current form, changed in place. Raises PrototxtError for both kinds of type at once."""
+    if solver.HasField("solver_type"):
+        if solver.HasField("type"):
+            raise PrototxtError('has both "solver_type" and "type"; keep "type"', place(where, "solver_type"))
+        names = table(solver.DESCRIPTOR).fields["solver_type"].value_names
+        solver.type = _SOLVER_TYPES[names[solver.solver_type]]
+        solver.ClearField("solver_type")
+    for net in _inline_nets(solver):
+        upgrade_net(net, where)
+    return solver
+
+
+def layer_type(v1_layer: Any) -> str:
+    """The current name of a V1 layer's type: SOFTMAX_LOSS is "SoftmaxWithLoss"."""
+    name = table(v1_layer.DESCRIPTOR).fields["type"].value_names[v1_layer.type]
+    return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
+
+
+def _inline_nets(solver: Any) -> list[Any]:
+    single = [getattr(solver, name) for name in ("net_param", "train_net_param") if solver.HasField(name)]
+    return single + list(solver.test_net_param)
+
+
+def _old_batch_norm(layer: Any) -> bool:
+    """The first BatchNorm wanted three params with lr_mult 0; its blobs are not learned anyhow."""
+    return layer.type == "BatchNorm" and len(layer.param) == 3
+
+
+def _upgrade_transforms(net: Any) -> None:
+    """Where any V1 data layer has one of the old fields, all of them get a transform_param, as in Caffe."""
+    names = table(net.DESCRIPTOR.fields_by_name["layers"].message_type).fields["type"].value_names
+    fields = [(layer, _DATA_LAYERS.get(names[layer.type])) for layer in net.layers]
+    found = [(layer, getattr(layer, name)) for layer, name in fields if name is not None]
+    if not any(data.HasField(field) for _, data in found for field in _TRANSFORM_FIELDS):
+        return
+    for layer, data in found:
+        data.SetInParent()
+        layer.transform_param.SetInParent()
+        for field in _TRANSFORM_FIELDS:
+            if data.HasField(field):
+                setattr(layer.transform_param, field, getattr(data, field))
+                data.ClearField(field)
+
+
+def _upgrade_layers(net: Any, where: Where) -> None:
+    if net.layer:
+        raise PrototxtError(
+            'the net has both "layer" and "layers"; write all as layer { type: "Convolution" ... }',
+            place(where, "layers"),
+        )
+    for old in net.layers:
+        new = net.layer.add()
+        if old.HasField("type"):
+            new.type = layer_type(old)
+        for descriptor, value in old.ListFields():
+            if descriptor.name in _NOT_COPIED:
+                continue
+            if isinstance(value, str):
+                setattr(new, descriptor.name, value)
+            elif hasattr(value, "CopyFrom"):
+                getattr(new, descriptor.name).CopyFrom(value)
+            else:
+                getattr(new, descriptor.name).extend(value)
+        for source, target in (
+            (old.param, "name"),
+            (old.blob_share_mode, "share_mode"),
+            (old.blobs_lr, "lr_mult"),
+            (old.weight_decay, "decay_mult"),
+        ):
+            for i, value in enumerate(source):
+                while len(new.param) <= i:
+                    new.param.add()
+                setattr(new.param[i], target, value)
+        if old.HasField("layer"):
+            logging.getLogger("sdcaffe").warning(
+                '%s: layer "%s" has a V0 layer inside a V1 layer; it is left out',
+                place(where, "layer", old.name) or "net",
+                old.name,
+            )
+    net.ClearField("layers")
+
+
+def _upgrade_input(net: Any, where: Where) -> None:
+    """A net's own inputs become the first layer; an input without a shape (of weight files) just goes."""
+    count, shapes, dims = len(net.input), list(net.input_shape), list(net.input_dim)
+    if shapes and len(shapes) != count:
+        raise PrototxtError(
+            f"the net has {count} input and {len(shapes)} input_shape; give one for each", place(where, "input_shape")
+        )
+    if dims and not shapes and len(dims) != 4 * count:
+        raise PrototxtError(
+            f"the net has {count} input and {len(dims)} input_dim; give four for each", place(where, "input_dim")
+        )
+    if shapes or dims:
+        layers = [type(layer).FromString(layer.SerializePartialToString()) for layer in net.layer]
+        net.ClearField("layer")
+        layer = net.layer.add(name="input", type="Input", top=net.input)
+        for i in range(count):
+            layer.input_param.shape.add(dim=shapes[i].dim if shapes else dims[4 * i : 4 * i + 4])
+        net.layer.extend(layers)
+    for field in ("input", "input_shape", "input_dim"):
+        net.ClearField(field)

@@ -1,0 +1,237 @@
+"""Weight, snapshot and blob files: .caffemodel, .solverstate, .binaryproto, and their HDF5 forms.
+
+Reads what Caffe of any age wrote and writes what Caffe reads. Our protobuf files begin with a seal
+(seal.py), so that one cut at any byte is refused. Which net or solver the numbers fit is not known here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
+from sdcaffe.proto import files, schema, seal, upgrade, v0
+from sdcaffe.proto.blobs import Array, array_to_blob, blob_to_array, raw_blob
+from sdcaffe.proto.files import StrPath
+
+__all__ = [
+    "LayerBlobs",
+    "State",
+    "array_to_blob",
+    "blob_to_array",
+    "read_blob",
+    "read_state",
+    "read_weights",
+    "write_blob",
+    "write_state",
+    "write_weights",
+]
+
+Blobs = Mapping[str, Sequence[Array]]
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_LARGEST = 2**31 - 1
+
+
+@dataclasses.dataclass(eq=False)
+class LayerBlobs:
+    """One layer of a weight file. `type` is its current name, "" where the file does not say (HDF5).
+
+    A blob is None where an HDF5 file leaves it to the layer that owns the shared parameter.
+    """
+
+    name: str
+    type: str
+    blobs: list[Array | None]
+
+
+@dataclasses.dataclass(eq=False)
+class State:
+    """What a .solverstate holds: `history` in Caffe's order; `sdcaffe_state` is ours, b"" in Caffe's files."""
+
+    iter: int = 0
+    learned_net: str = ""
+    current_step: int = 0
+    history: list[Array] = dataclasses.field(default_factory=list)
+    sdcaffe_state: bytes = b""
+
+
+# ---- Weights ----
+
+
+def read_weights(path: StrPath) -> list[LayerBlobs]:
+    """Every layer of a .caffemodel (current, V1 or V0, sealed or not) or .caffemodel.h5, in the file's order.
+
+    Layers without blobs are there too. The form is told by the bytes, not by the name. Raises WeightsError
+    for a file that is missing, no weight file, damaged or cut short.
+    """
+    data = files.read_bytes(path, WeightsError)
+    if _is_hdf5(data):
+        from sdcaffe.proto import hdf5
+
+        return [LayerBlobs(name, "", blobs) for name, blobs in hdf5.read_weights(data, path)]
+    body = seal.opened(data, path, WeightsError)
+    _refuse_other(body, path, "a .solverstate", WeightsError, "its .caffemodel has the weights")
+    _refuse_other(body, path, "a single blob", WeightsError, "weights are a .caffemodel")
+    net = files.decoded(schema.raw_message("NetParameter"), body, path, WeightsError)
+    if not net.layer and not net.layers:
+        raise WeightsError("holds no layers: it is no .caffemodel, or an empty net", str(path))
+    return [_layer_blobs(*_identity(layer, path), path) for layer in [*net.layers, *net.layer]]
+
+
+def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = None) -> None:
+    """Write a .caffemodel as Caffe does: the net's name, and each layer with its blobs; nothing else of `net`.
+
+    `net` is the NetParameter whose layers really run; `blobs` holds arrays by layer name, float32 or
+    float64; `diffs` likewise where gradients are to be kept (`snapshot_diff`). A path that ends in ".h5"
+    gets Caffe's HDF5 form, in which a shared parameter is written by its first layer only.
+    Raises WeightsError for names that the net lacks, more than protobuf's 2 GiB, and a path that fails.
+    """
+    diffs = diffs or {}
+    names = {layer.name for layer in net.layer}
+    for name in [*blobs, *diffs]:
+        if name not in names:
+            raise WeightsError(f'no layer "{name}" in the net whose weights are written', str(path))
+    if str(path).endswith(".h5"):
+        from sdcaffe.proto import hdf5
+
+        return _write(path, [hdf5.weights_image(net, blobs, diffs)], WeightsError)
+    _check_size([a for group in (blobs, diffs) for arrays in group.values() for a in arrays], path, WeightsError)
+    result = schema.raw_message("NetParameter")(name=net.name)
+    for layer in net.layer:
+        bare = layer
+        if layer.blobs:
+            bare = type(layer)()
+            bare.CopyFrom(layer)
+            bare.ClearField("blobs")
+        new = result.layer.add()
+        new.MergeFromString(bare.SerializePartialToString())
+        gradients = diffs.get(layer.name, ())
+        for i, array in enumerate(blobs.get(layer.name, ())):
+            new.blobs.append(raw_blob(array, gradients[i] if i < len(gradients) else None))
+    _write(path, files.sealed(result, path, WeightsError), WeightsError)
+
+
+def _identity(layer: Any, path: StrPath) -> tuple[str, str, Any]:
+    """Name, current type name and blobs of a layer of any age."""
+    if layer.DESCRIPTOR.name == "LayerParameter":
+        return layer.name, layer.type, layer.blobs
+    if layer.HasField("layer"):
+        v1 = type(layer)()
+        v1.type = v1.LayerType.Value(v0.layer_type(layer.layer.type, layer.layer.name, str(path)))
+        return layer.layer.name, upgrade.layer_type(v1), layer.layer.blobs
+    return layer.name, upgrade.layer_type(layer), layer.blobs
+
+
+def _layer_blobs(name: str, kind: str, blobs: Any, path: StrPath) -> LayerBlobs:
+    arrays: list[Array | None] = [
+        blob_to_array(blob, f'blob {i} of layer "{name}"', str(path)) for i, blob in enumerate(blobs)
+    ]
+    return LayerBlobs(name, kind, arrays)
+
+
+# ---- Solver states ----
+
+
+def read_state(path: StrPath) -> State:
+    """A .solverstate or .solverstate.h5, Caffe's or ours, sealed or not.
+
+    Raises SnapshotError for a file that is missing, no solver state, damaged or cut short.
+    """
+    data = files.read_bytes(path, SnapshotError)
+    if _is_hdf5(data):
+        from sdcaffe.proto import hdf5
+
+        return State(**hdf5.read_state(data, path))
+    body = seal.opened(data, path, SnapshotError)
+    hint = "give its .solverstate to resume, or use it as --weights"
+    _refuse_other(body, path, "a .caffemodel", SnapshotError, hint)
+    _refuse_other(body, path, "a single blob", SnapshotError, "a solver state is a .solverstate")
+    state = files.decoded(schema.raw_message("SolverState"), body, path, SnapshotError)
+    if not state.HasField("iter"):
+        raise SnapshotError("holds no iteration: it is no .solverstate", str(path))
+    history = [
+        blob_to_array(blob, f"history blob {i}", str(path), SnapshotError) for i, blob in enumerate(state.history)
+    ]
+    return State(state.iter, state.learned_net, state.current_step, history, state.sdcaffe_state)
+
+
+def write_state(path: StrPath, state: State) -> None:
+    """Write a .solverstate that Caffe reads, or its HDF5 form where the path ends in ".h5".
+
+    Raises SnapshotError for more than protobuf's 2 GiB and a path that cannot be written.
+    """
+    if str(path).endswith(".h5"):
+        from sdcaffe.proto import hdf5
+
+        return _write(path, [hdf5.state_image(**vars(state))], SnapshotError)
+    _check_size(state.history, path, SnapshotError)
+    result = schema.raw_message("SolverState")(
+        iter=state.iter,
+        learned_net=state.learned_net,
+        current_step=state.current_step,
+        history=[raw_blob(array) for array in state.history],
+    )
+    if state.sdcaffe_state:
+        result.sdcaffe_state = state.sdcaffe_state
+    _write(path, files.sealed(result, path, SnapshotError), SnapshotError)
+
+
+# ---- Single blobs ----
+
+
+def read_blob(path: StrPath) -> Array:
+    """The array of a BlobProto file, such as an image mean (mean.binaryproto). Raises WeightsError."""
+    body = seal.opened(files.read_bytes(path, WeightsError), path, WeightsError)
+    for other in ("a .caffemodel", "a .solverstate"):
+        _refuse_other(body, path, other, WeightsError, "a single blob is wanted, such as mean.binaryproto")
+    blob = files.decoded(schema.raw_message("BlobProto"), body, path, WeightsError)
+    return blob_to_array(blob, "the blob", str(path))
+
+
+def write_blob(path: StrPath, array: Array) -> None:
+    """Write an array as a BlobProto file; the shape goes first, so that a file cut short is known for one."""
+    _check_size([array], path, WeightsError)
+    blob = raw_blob(array)
+    shape = type(blob)()
+    if blob.HasField("shape"):
+        shape.shape.CopyFrom(blob.shape)
+        blob.ClearField("shape")
+    _write(path, [shape.SerializeToString(), blob.SerializeToString()], WeightsError)
+
+
+# ---- What all of them need ----
+
+
+def _is_hdf5(data: bytes) -> bool:
+    return bool(data) and data[:8] == _HDF5_MAGIC[: len(data)]
+
+
+def _check_size(arrays: Sequence[Array], path: StrPath, error: type[SdcaffeError]) -> None:
+    if sum(array.nbytes for array in arrays) > _LARGEST - 2**20:
+        raise error("would be larger than 2 GiB, more than protobuf can hold; use the HDF5 form (.h5)", str(path))
+
+
+def _write(path: StrPath, parts: Sequence[bytes], error: type[SdcaffeError]) -> None:
+    with files.atomic_write(path, error) as file:
+        for part in parts:
+            file.write(part)
+
+
+def _refuse_other(data: memoryview, path: StrPath, other: str, error: type[SdcaffeError], hint: str) -> None:
+    """Raise `error` where the outermost fields are those of `other` kind of file."""
+    if _kind(data) == other:
+        raise error(f"is {other}: {hint}", str(path))
+
+
+def _kind(data: memoryview) -> str | None:
+    """What sort of Caffe file the outermost fields (number, wire type) belong to; None: no telling."""
+    found = seal.outer_fields(data)
+    if (100, 2) in found or ((2, 2) in found and (1, 0) not in found):
+        return "a .caffemodel"
+    if {(1, 0), (2, 2)} <= found or {(1, 0), (3, 2)} <= found:
+        return "a .solverstate"
+    if found & {(5, 2), (5, 5), (8, 2), (8, 1)} and found & {(7, 2), (1, 0), (2, 0)}:
+        return "a single blob"
+    return None

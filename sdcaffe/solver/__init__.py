@@ -1,0 +1,5 @@
+"""Training: learning-rate policies, update rules, the loop, snapshots."""
+
+from sdcaffe.solver.solver import Solver
+
+__all__ = ["Solver"]

@@ -1,0 +1,78 @@
+"""The nets a SolverParameter names: one to train, any number to test, each with its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.errors import SolverError
+from sdcaffe.log import glog
+
+Source = tuple[str, str | None, Any]  # how a log names it, its path, or its NetParameter
+_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+
+
+def train_source(param: Any) -> Source:
+    """What to train. Raises SolverError unless exactly one field names a net."""
+    named = [field for field in _FIELDS if param.HasField(field)]
+    if len(named) != 1:
+        found = f"it has {' and '.join(named)}" if named else "it has none"
+        raise SolverError(f"a solver names its training net with one of {', '.join(_FIELDS)}; {found}")
+    return _source(param, named[0])
+
+
+def test_sources(param: Any) -> list[Source]:
+    """What to test, in Caffe's order: test_net_param, test_net, then the generic net for what test_iter is left.
+
+    Raises SolverError where test_iter, test_state and the nets do not fit.
+    """
+    sources: list[Source] = [("test_net_param", None, net) for net in param.test_net_param]
+    sources += [(f"test_net file: {path}", path, None) for path in param.test_net]
+    generic = [field for field in ("net_param", "net") if param.HasField(field)]
+    if generic:
+        extra = len(param.test_iter) - len(sources)
+        if extra < 0:
+            raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each")
+        sources += [_source(param, generic[0])] * extra
+    elif len(param.test_iter) != len(sources):
+        raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each")
+    if param.test_state and len(param.test_state) != len(sources):
+        raise SolverError(f"{len(param.test_state)} test_state for {len(sources)} test nets; give one for each or none")
+    if sources and param.test_interval <= 0:
+        raise SolverError(f"testing needs a test_interval above 0, not {param.test_interval}")
+    return sources
+
+
+def read_source(
+    source: Source, phase: int, state: Any | None, build: Callable[..., Any], *, ignore_unknown: bool = False
+) -> Any:
+    """Read the net, merge its state (phase, then its own, then the solver's) and `build` it, errors located."""
+    _, path, net_param = source
+    positions = None
+    if path is not None:
+        net_param, positions = proto.read_net_located(path, ignore_unknown=ignore_unknown)
+    net = proto.NetParameter()
+    net.CopyFrom(net_param)
+    merged = proto.NetState(phase=phase)
+    merged.MergeFrom(net.state)
+    if state is not None:
+        merged.MergeFrom(state)
+    net.state.CopyFrom(merged)
+    return build(net, merged.phase, positions=positions)
+
+
+def _source(param: Any, field: str) -> Source:
+    value = getattr(param, field)
+    if isinstance(value, str):
+        return (f"{field} file: {value}", value, None)
+    return (field, None, value)
+
+
+def log_creation(source: Source, test_index: int | None) -> None:
+    name = source[0]
+    if test_index is None:
+        how = f"from {name}" if source[1] is not None else f"specified in {name}."
+        glog("solver.cpp:102", f"Creating training net {how}")
+    else:
+        glog("solver.cpp:190", f"Creating test net (#{test_index}) specified by {name}")

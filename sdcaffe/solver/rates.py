@@ -1,0 +1,63 @@
+"""Caffe's seven learning-rate policies: the rate as a function of the iteration. No state, no schedules of our own."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+from sdcaffe.errors import SolverError
+
+
+def steps_done(param: Any, iteration: int) -> int:
+    """How many drops of the rate lie behind `iteration` (Caffe's current_step); 0 for smooth policies."""
+    if param.lr_policy == "step":
+        return iteration // param.stepsize
+    if param.lr_policy == "multistep":
+        return bisect_right(list(accumulate(param.stepvalue, max)), iteration)
+    return 0
+
+
+def _dropped(param: Any, iteration: int) -> float:
+    return param.base_lr * param.gamma ** steps_done(param, iteration)
+
+
+def _poly(param: Any, iteration: int) -> float:
+    # beyond max_iter Caffe takes a power of a negative number; the rate stays at zero instead
+    return param.base_lr * max(0.0, 1 - iteration / param.max_iter) ** param.power
+
+
+def _sigmoid(param: Any, iteration: int) -> float:
+    exponent = -param.gamma * (iteration - param.stepsize)
+    return param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
+
+
+POLICIES: dict[str, Callable[[Any, int], float]] = {
+    "fixed": lambda p, i: p.base_lr,
+    "step": _dropped,
+    "multistep": _dropped,
+    "exp": lambda p, i: p.base_lr * p.gamma**i,
+    "inv": lambda p, i: p.base_lr * (1 + p.gamma * i) ** -p.power,
+    "poly": _poly,
+    "sigmoid": _sigmoid,
+}
+
+
+def check(param: Any) -> None:
+    """Raise SolverError unless the SolverParameter's policy exists and has what it needs."""
+    policy = param.lr_policy
+    if policy not in POLICIES:
+        raise SolverError(f'unknown lr_policy "{policy}"; there are {", ".join(POLICIES)}')
+    if policy in ("step", "sigmoid") and param.stepsize <= 0:
+        raise SolverError(f'lr_policy "{policy}" needs a stepsize above 0, not {param.stepsize}')
+    if policy not in ("fixed", "poly") and param.gamma < 0:
+        raise SolverError(f'lr_policy "{policy}" needs a gamma of at least 0, not {param.gamma:g}')
+    if policy == "poly" and param.max_iter <= 0:
+        raise SolverError(f'lr_policy "poly" needs a max_iter above 0, not {param.max_iter}')
+
+
+def learning_rate(param: Any, iteration: int) -> float:
+    """The rate of `iteration` (counted from 0) under a SolverParameter that `check` accepts."""
+    return POLICIES[param.lr_policy](param, iteration)

@@ -1,0 +1,171 @@
+"""Snapshots: what a run needs to go on exactly, in files that BVLC Caffe opens.
+
+`PREFIX_iter_N.caffemodel` holds the weights, `PREFIX_iter_N.solverstate` the rest. What Caffe's SolverState
+has no field for (generators, data cursors, the loss window) is JSON in a field that Caffe ignores.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from sdcaffe import proto
+from sdcaffe.errors import SdcaffeError, SnapshotError
+from sdcaffe.log import glog
+from sdcaffe.solver import rates
+
+if TYPE_CHECKING:
+    from sdcaffe.solver.solver import Solver
+
+_NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
+
+
+def save(solver: Solver) -> str:
+    """Write both files, weights first, each whole or not at all. Returns the state's path."""
+    param = solver.param
+    hdf5 = param.snapshot_format == proto.schema.enum_value("SolverParameter.SnapshotFormat", "HDF5")
+    stem, suffix = f"{param.snapshot_prefix}_iter_{solver.iter}", ".h5" if hdf5 else ""
+    model, state = f"{stem}.caffemodel{suffix}", f"{stem}.solverstate{suffix}"
+    kind = "HDF5" if hdf5 else "binary proto"
+    Path(model).parent.mkdir(parents=True, exist_ok=True)
+    glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
+    solver.net.save(model)
+    glog("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {state}")
+    proto.write_state(
+        state,
+        proto.State(
+            iter=solver.iter,
+            learned_net=model,
+            current_step=rates.steps_done(solver.param, max(solver.iter - 1, 0)),
+            history=[h.detach().cpu().contiguous().numpy() for h in solver.update.history],
+            sdcaffe_state=json.dumps(_extra(solver)).encode(),
+        ),
+    )
+    return state
+
+
+def restore(solver: Solver, path: str | os.PathLike[str]) -> None:
+    """Put the solver where the snapshot left it.
+
+    A state that Caffe wrote has no generators or cursors: those stay as they are. Raises SnapshotError for a
+    file that is no whole solver state, or one of another solver type or net; WeightsError for its weights.
+    """
+    path = Path(path)
+    state = proto.read_state(path)
+    extra = _parse_extra(state.sdcaffe_state, path)
+    kind = extra.get("type", solver.param.type)
+    if kind != solver.param.type:
+        raise SnapshotError(f"state of a {kind} solver, but this solver is {solver.param.type}", where=str(path))
+    history = solver.update.history
+    have, want = [h.shape for h in state.history], [tuple(h.shape) for h in history]
+    if len(have) != len(want):
+        raise SnapshotError(
+            f"{len(have)} history blobs, but a {solver.param.type} solver of this net has {len(want)}: "
+            "it belongs to another net or solver type",
+            where=str(path),
+        )
+    for i, (values, target) in enumerate(zip(state.history, history, strict=True)):
+        if values.shape != tuple(target.shape) and values.shape != (1,) * (4 - target.dim()) + tuple(target.shape):
+            raise SnapshotError(
+                f"history blob {i} has shape {values.shape}, this net needs {tuple(target.shape)}", where=str(path)
+            )
+    if state.learned_net:
+        solver.net.load_weights([str(_beside(path, state.learned_net))])
+    with torch.no_grad():
+        for values, target in zip(state.history, history, strict=True):
+            target.copy_(torch.from_numpy(np.array(values, dtype=np.float32)).reshape(target.shape))
+    solver.iter = state.iter
+    if extra:
+        _apply_extra(solver, extra)
+    glog("sgd_solver.cpp:336", "SGDSolver: restoring history")
+
+
+def newest(prefix: str) -> list[Path]:
+    """State files of a snapshot prefix, newest iteration first."""
+    folder = Path(prefix).parent
+    stem = Path(prefix).name
+    found = []
+    for path in folder.glob("*") if folder.is_dir() else ():
+        match = _NAME.search(path.name)
+        if match and path.name[: match.start()] == stem:
+            found.append((int(match[1]), path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def restore_newest(solver: Solver) -> Path | None:
+    """Restore the newest whole snapshot of the solver's prefix; broken ones are named and passed over."""
+    for path in newest(solver.param.snapshot_prefix):
+        try:
+            restore(solver, path)
+        except SdcaffeError as error:
+            glog("caffe.cpp:235", f"Passing over a broken snapshot: {error}", logging.WARNING)
+            continue
+        return path
+    return None
+
+
+def _beside(path: Path, learned_net: str) -> Path:
+    """The weights a state names, as written or, where that is gone, beside the state file."""
+    named = Path(learned_net)
+    beside = path.parent / named.name
+    if not named.exists() and not beside.exists():
+        raise SnapshotError(f"its weights {learned_net} are missing, here and beside it", where=str(path))
+    return beside if beside.exists() else named
+
+
+def _extra(solver: Solver) -> dict[str, Any]:
+    generators = {"cpu": _text(torch.get_rng_state())}
+    if solver.device.type == "cuda":
+        generators["cuda"] = _text(torch.cuda.get_rng_state(solver.device))
+    return {
+        "type": solver.param.type,
+        "generators": generators,
+        "cursors": [_cursors(net) for net in (solver.net, *solver.test_nets)],
+        "losses": [float(loss) for loss in solver._losses],
+    }
+
+
+def _cursors(net: Any) -> dict[str, int]:
+    return {layer.name: layer.cursor for layer in net.data_layers}
+
+
+def _apply_extra(solver: Solver, extra: dict[str, Any]) -> None:
+    generators = extra.get("generators", {})
+    if "cpu" in generators:
+        torch.set_rng_state(_bytes(generators["cpu"]))
+    if "cuda" in generators and solver.device.type == "cuda":
+        torch.cuda.set_rng_state(_bytes(generators["cuda"]), solver.device)
+    for net, cursors in zip((solver.net, *solver.test_nets), extra.get("cursors", []), strict=False):
+        for layer in net.data_layers:
+            if layer.name in cursors:
+                layer.cursor = int(cursors[layer.name])
+    solver._losses.clear()
+    solver._losses.extend(torch.tensor(v, device=solver.device) for v in extra.get("losses", []))
+
+
+def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:
+    if not text:
+        return {}
+    try:
+        extra = json.loads(text)
+    except ValueError as error:
+        raise SnapshotError(f"its sdcaffe_state is broken ({error})", where=str(path)) from None
+    if not isinstance(extra, dict):
+        raise SnapshotError("its sdcaffe_state is not a table", where=str(path))
+    return extra
+
+
+def _text(state: torch.Tensor) -> str:
+    return base64.b64encode(state.numpy().tobytes()).decode()
+
+
+def _bytes(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

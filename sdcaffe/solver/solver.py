@@ -1,0 +1,293 @@
+"""The training loop: forward, backward, update, test, display, snapshot, in Caffe's order."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.errors import SolverError
+from sdcaffe.log import Progress, glog, number
+from sdcaffe.net import Batch, Net
+from sdcaffe.solver import rates, snapshot
+from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
+from sdcaffe.solver.updates import clip_scale, make_update
+
+FINITE_CHECK = 20  # iterations between looks at the loss on a GPU, where each look waits for the device
+
+
+class Solver:
+    """Trains the net that a solver prototxt describes.
+
+    `source` is a path or a SolverParameter; `weights` are .caffemodel files to start from; `device` (such
+    as "cpu" or "cuda:0") overrides solver_mode and device_id. `action` is asked once an iteration and
+    answers None, "snapshot" or "stop". `ignore_unknown` reads past fields that Caffe does not have. Raises
+    the errors of what it reads, SolverError for settings.
+
+    - `net`, `test_nets`: share their parameters
+    - `iter`: updates done; `lr`: rate of the next one; `loss`: smoothed over average_loss iterations
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Any,
+        *,
+        weights: str | os.PathLike[str] | Sequence[str] | None = None,
+        device: str | torch.device | None = None,
+        action: Callable[[], str | None] = lambda: None,
+        progress: Progress | None = None,
+        ignore_unknown: bool = False,
+    ) -> None:
+        if isinstance(source, (str, os.PathLike)):
+            source = proto.read_solver(source, ignore_unknown=ignore_unknown)
+        self.param = param = proto.schema.current(source)
+        self.action = action
+        self._ignore_unknown = ignore_unknown
+        self.progress = progress or Progress()
+        glog("solver.cpp:45", f"Initializing solver from parameters: \n{proto.text.format(param)}")
+        if param.average_loss < 1:
+            raise SolverError(f"average_loss must be at least 1, not {param.average_loss}")
+        if param.iter_size < 1:
+            raise SolverError(f"iter_size must be at least 1, not {param.iter_size}")
+        rates.check(param)
+        self.device = choose_device(param, device)
+        if param.random_seed >= 0:
+            torch.manual_seed(param.random_seed)
+        self.iter = 0
+        self.net = self._train_net(train_source(param), weights)
+        tests = test_sources(param)
+        self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
+        self.update = make_update(param, self.net.learnable)
+        self.test_scores: list[list[tuple[str, float]]] = [[] for _ in tests]
+        self._losses: deque[Tensor] = deque(maxlen=param.average_loss)
+        self._stop = False
+        self._last_snapshot: int | None = None
+        glog("solver.cpp:57", "Solver scaffolding done.")
+
+    # ---------------------------------------------------------------- nets
+
+    def _train_net(self, source: Source, weights: Any) -> Net:
+        log_creation(source, None)
+
+        def build(net: Any, phase: int, positions: Any) -> Net:
+            return Net(net, phase, weights, device=self.device, positions=positions)
+
+        state = self.param.train_state
+        return read_source(source, proto.TRAIN, state, build, ignore_unknown=self._ignore_unknown)
+
+    def _test_net(self, index: int, source: Source) -> Net:
+        log_creation(source, index)
+
+        def build(net: Any, phase: int, positions: Any) -> Net:
+            return Net(net, phase, device=self.device, share=self.net, positions=positions)
+
+        states = self.param.test_state
+        state = states[index] if states else None
+        return read_source(source, proto.TEST, state, build, ignore_unknown=self._ignore_unknown)
+
+    # ---------------------------------------------------------------- training
+
+    @property
+    def lr(self) -> float:
+        return rates.learning_rate(self.param, self.iter)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the last average_loss iterations; nan before the first."""
+        return float(torch.stack(list(self._losses)).mean()) if self._losses else math.nan
+
+    @property
+    def prefix(self) -> str:
+        return self.param.snapshot_prefix
+
+    def solve(self) -> None:
+        """Train to max_iter, with Caffe's last display, test and snapshot."""
+        param = self.param
+        glog("solver.cpp:289", f"Solving {self.net.name}")
+        glog("solver.cpp:290", f"Learning Rate Policy: {param.lr_policy}")
+        self._stop = False
+        self.step(param.max_iter - self.iter)
+        if param.snapshot_after_train and self._last_snapshot != self.iter:
+            self.snapshot()
+        if self._stop:
+            glog("solver.cpp:322", "Optimization stopped early.")
+            return
+        if param.display and self.iter % param.display == 0:
+            with torch.no_grad():
+                self._losses.append(self.net.compute(self.net.load()).loss.detach())
+            glog("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self.loss)}")
+        if param.test_interval and self.iter % param.test_interval == 0:
+            self.test_all()
+        glog("solver.cpp:332", "Optimization Done.")
+
+    def step(self, iterations: int) -> None:
+        """Make that many updates (fewer where a stop is asked for)."""
+        param = self.param
+        stop_iter = self.iter + iterations
+        shown, since = self.iter, time.perf_counter()
+        while self.iter < stop_iter and not self._stop:
+            due = param.test_interval and self.iter % param.test_interval == 0
+            if due and (self.iter > 0 or param.test_initialization):
+                self.test_all()
+                if self._stop:
+                    break
+            outputs = self._accumulate()
+            if param.display and self.iter % param.display == 0:
+                seconds = time.perf_counter() - since
+                self._display(outputs, self.iter - shown, seconds)
+                shown, since = self.iter, time.perf_counter()
+            self._apply_update()
+            self.iter += 1
+            self._report()
+            request = self.action()
+            if request == "snapshot" or (param.snapshot and self.iter % param.snapshot == 0):
+                self.snapshot()
+            self._stop = self._stop or request == "stop"
+
+    def _accumulate(self) -> dict[str, Tensor]:
+        """Gradients of one iteration: the sum over iter_size passes. Returns the last pass's outputs."""
+        for item in self.net.learnable:
+            item.tensor.grad = None
+        total: Tensor | None = None
+        outputs: dict[str, Tensor] = {}
+        for _ in range(self.param.iter_size):
+            batch = self.net.load()
+            loss, outputs = self.net.compute(batch)
+            self._check_finite(loss, batch)
+            if loss.requires_grad:
+                loss.backward()
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        self._losses.append(total / self.param.iter_size)
+        return outputs
+
+    def _check_finite(self, loss: Tensor, batch: Batch) -> None:
+        if self.device.type != "cpu" and self.iter % FINITE_CHECK:
+            return
+        if not math.isfinite(loss.item()):
+            layer = self.net.first_not_finite(batch) or "(none on a second pass)"
+            raise SolverError(
+                f"the loss is {loss.item()} at iteration {self.iter}; the first layer whose output is not finite "
+                f'is "{layer}". The last snapshot is kept: resume it with a lower base_lr or clip_gradients'
+            )
+
+    def _apply_update(self) -> None:
+        param, rate = self.param, self.lr
+        if param.lr_policy == "multistep" and self.iter:
+            step = rates.steps_done(param, self.iter)
+            if step != rates.steps_done(param, self.iter - 1):
+                glog("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
+        if param.display and self.iter % param.display == 0:
+            glog("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {number(rate)}")
+        scale = 1.0
+        if param.clip_gradients >= 0:
+            norm, scale = clip_scale(self.net.learnable, param.clip_gradients)
+            if scale != 1:
+                glog(
+                    "sgd_solver.cpp:93",
+                    f"Gradient clipping: scaling down gradients (L2 norm {number(norm)} > "
+                    f"{number(param.clip_gradients)}) by scale factor {number(scale)}",
+                )
+        self.update.apply(rate, self.iter, scale / param.iter_size)
+
+    def _report(self) -> None:
+        if self.progress.due():
+            shapes = [self.net.blob_shapes[name] for layer in self.net.data_layers for name in layer.layer_param.top]
+            images = max((shape[0] for shape in shapes if shape), default=0) * self.param.iter_size
+            self.progress.update(self.iter, self.param.max_iter, loss=self.loss, lr=self.lr, images=images)
+
+    def _display(self, outputs: dict[str, Tensor], iterations: int, seconds: float) -> None:
+        speed = f"{number(iterations / seconds)} iter/s, {number(seconds)}s/{self.param.display} iters"
+        glog("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {number(self.loss)}")
+        values = [(name, v) for name, blob in outputs.items() for v in blob.detach().flatten().tolist()]
+        self._log_outputs("solver.cpp:258", "Train", values, self.net)
+
+    # ---------------------------------------------------------------- testing
+
+    def test_all(self) -> None:
+        """Run every test net over its test_iter batches and log the mean of each output."""
+        for index in range(len(self.test_nets)):
+            if self._stop:
+                return
+            self._test(index)
+
+    @torch.no_grad()
+    def _test(self, index: int) -> None:
+        net, batches = self.test_nets[index], self.param.test_iter[index]
+        glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
+        total, names, loss = None, [], torch.zeros((), device=self.device)
+        for _ in range(batches):
+            request = self.action()
+            if request == "snapshot":
+                self.snapshot()
+            elif request == "stop":
+                self._stop = True
+                glog("solver.cpp:388", "Test interrupted.")
+                return
+            result = net.compute(net.load())
+            names = [name for name, blob in result.blobs.items() for _ in range(blob.numel())]
+            scores = torch.cat([blob.flatten().double() for blob in result.blobs.values()])
+            total = scores if total is None else total + scores
+            loss = loss + result.loss
+        means = [] if total is None else (total / batches).tolist()
+        if self.param.test_compute_loss:
+            glog("solver.cpp:394", f"Test loss: {number(float(loss) / batches)}")
+        self.test_scores[index] = list(zip(names, means, strict=True))
+        self._log_outputs("solver.cpp:414", "Test", self.test_scores[index], net)
+        self.progress.tested(index, dict(self.test_scores[index]))
+
+    def _log_outputs(self, tag: str, kind: str, values: Sequence[tuple[str, float]], net: Net) -> None:
+        weights = net.loss_weights
+        for j, (name, value) in enumerate(values):
+            line = f"    {kind} net output #{j}: {name} = {number(value)}"
+            if name in weights:
+                line += f" (* {number(weights[name])} = {number(weights[name] * value)} loss)"
+            glog(tag, line)
+
+    # ---------------------------------------------------------------- snapshots
+
+    def snapshot(self) -> str:
+        """Write weights and state at the present iteration; returns the state's path."""
+        if self._losses and not math.isfinite(float(self._losses[-1])):
+            raise SolverError(f"no snapshot of weights that gave a loss of {float(self._losses[-1])}")
+        path = snapshot.save(self)
+        self.progress.saved(path)
+        self._last_snapshot = self.iter
+        return path
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a .solverstate (or .solverstate.h5). Raises SnapshotError or WeightsError."""
+        snapshot.restore(self, path)
+        self._last_snapshot = self.iter
+
+    def close(self) -> None:
+        for net in (self.net, *self.test_nets):
+            net.close()
+
+
+def choose_device(param: Any, device: str | torch.device | None) -> torch.device:
+    """The device asked for, else what solver_mode and device_id say; without CUDA, solver_mode GPU runs on the CPU.
+
+    Raises SolverError for a device asked for that is not there.
+    """
+    if device is not None:
+        chosen = torch.device(device)
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise SolverError(f"--device {device}: this PyTorch sees no CUDA device; use --device cpu")
+        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+            raise SolverError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices")
+        return chosen
+    gpu = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
+    if param.solver_mode == gpu and torch.cuda.is_available():
+        return torch.device("cuda", param.device_id)
+    if param.solver_mode == gpu and param.HasField("solver_mode"):
+        glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device.")
+    glog("caffe.cpp:197", "Use CPU.")
+    return torch.device("cpu")

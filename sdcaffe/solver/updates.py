@@ -1,0 +1,176 @@
+"""Caffe's six update rules. The history holds the learning rate (h = lr * g + m * h), unlike torch.optim's.
+
+Parameters with the same (lr_mult, decay_mult) are updated together with `torch._foreach_*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sdcaffe.errors import SolverError
+from sdcaffe.net import Learnable
+
+Tensors = list[Tensor]
+
+
+class Update:
+    """One rule over all learnable parameters of a net.
+
+    `history` is Caffe's: one tensor a parameter, or two (all of the first kind, then all of the second).
+    """
+
+    type: ClassVar[str] = ""
+    histories: ClassVar[int] = 1
+    takes_momentum: ClassVar[bool] = True
+
+    def __init__(self, param: Any, learnable: Sequence[Learnable]) -> None:
+        """Raises SolverError for settings the rule has no meaning for."""
+        self.param = param
+        if not self.takes_momentum and param.momentum:
+            raise SolverError(f"{self.type} takes no momentum; remove momentum: {param.momentum:g}")
+        if param.regularization_type not in ("L1", "L2"):
+            raise SolverError(f'unknown regularization_type "{param.regularization_type}"; use "L1" or "L2"')
+        self.history: Tensors = [
+            torch.zeros_like(item.tensor, requires_grad=False) for _ in range(self.histories) for item in learnable
+        ]
+        self.learnable = learnable
+        groups: dict[tuple[float, float], list[int]] = {}
+        for i, item in enumerate(learnable):
+            if item.lr_mult:  # a rate of zero keeps the parameter and its history as they are
+                groups.setdefault((item.lr_mult, item.decay_mult), []).append(i)
+        self._groups = groups
+
+    @torch.no_grad()
+    def apply(self, rate: float, iteration: int, grad_scale: float = 1.0) -> None:
+        """Update every parameter from its `.grad` times `grad_scale`; the gradients are used up."""
+        count = len(self.learnable)
+        for (lr_mult, decay_mult), indices in self._groups.items():
+            params: Tensors = [self.learnable[i].tensor for i in indices]
+            grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
+            if grad_scale != 1:
+                torch._foreach_mul_(grads, grad_scale)
+            decay = self.param.weight_decay * decay_mult
+            if decay and self.param.regularization_type == "L2":
+                torch._foreach_add_(grads, params, alpha=decay)
+            elif decay:
+                torch._foreach_add_(grads, [p.sign() for p in params], alpha=decay)
+            history = [[self.history[i + k * count] for i in indices] for k in range(self.histories)]
+            self.step(params, grads, history, rate * lr_mult, iteration)
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        """The rule itself, on one group."""
+        raise NotImplementedError
+
+
+class SGD(Update):
+    type = "SGD"
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        (velocity,) = history
+        torch._foreach_mul_(velocity, self.param.momentum)
+        torch._foreach_add_(velocity, grads, alpha=rate)
+        torch._foreach_sub_(params, velocity)
+
+
+class Nesterov(Update):
+    type = "Nesterov"
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        # Caffe steps by (1 + m) h_new - m h_old, which is lr g + m h_new
+        (velocity,) = history
+        momentum = self.param.momentum
+        torch._foreach_mul_(velocity, momentum)
+        torch._foreach_add_(velocity, grads, alpha=rate)
+        torch._foreach_sub_(params, grads, alpha=rate)
+        torch._foreach_sub_(params, velocity, alpha=momentum)
+
+
+class AdaGrad(Update):
+    type = "AdaGrad"
+    takes_momentum = False
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        (squares,) = history
+        torch._foreach_addcmul_(squares, grads, grads)
+        _descend(params, grads, squares, rate, self.param.delta)
+
+
+class RMSProp(Update):
+    type = "RMSProp"
+    takes_momentum = False
+
+    def __init__(self, param: Any, learnable: Sequence[Learnable]) -> None:
+        super().__init__(param, learnable)
+        if not 0 <= param.rms_decay < 1:
+            raise SolverError(f"rms_decay must lie in [0, 1), not {param.rms_decay:g}")
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        (squares,) = history
+        _decay_squares(squares, grads, self.param.rms_decay)
+        _descend(params, grads, squares, rate, self.param.delta)
+
+
+class AdaDelta(Update):
+    type = "AdaDelta"
+    histories = 2
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        squares, moved = history
+        momentum, delta = self.param.momentum, self.param.delta
+        _decay_squares(squares, grads, momentum)
+        ratio = torch._foreach_add(moved, delta)
+        torch._foreach_div_(ratio, torch._foreach_add(squares, delta))
+        torch._foreach_sqrt_(ratio)
+        torch._foreach_mul_(grads, ratio)
+        _decay_squares(moved, grads, momentum)
+        torch._foreach_sub_(params, grads, alpha=rate)
+
+
+class Adam(Update):
+    type = "Adam"
+    histories = 2
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+        mean, squares = history
+        beta1, beta2, t = self.param.momentum, self.param.momentum2, iteration + 1
+        correction = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+        torch._foreach_mul_(mean, beta1)
+        torch._foreach_add_(mean, grads, alpha=1 - beta1)
+        _decay_squares(squares, grads, beta2)
+        _descend(params, mean, squares, rate * correction, self.param.delta)
+
+
+def _decay_squares(squares: Tensors, values: Tensors, decay: float) -> None:
+    """squares = decay * squares + (1 - decay) * values^2"""
+    torch._foreach_mul_(squares, decay)
+    torch._foreach_addcmul_(squares, values, values, value=1 - decay)
+
+
+def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: float, delta: float) -> None:
+    """params -= rate * direction / (sqrt(squares) + delta)"""
+    scale = torch._foreach_sqrt(squares)
+    torch._foreach_add_(scale, delta)
+    torch._foreach_addcdiv_(params, direction, scale, value=-rate)
+
+
+UPDATES: dict[str, type[Update]] = {u.type: u for u in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
+
+
+def make_update(param: Any, learnable: Sequence[Learnable]) -> Update:
+    """The rule a SolverParameter names. Raises SolverError for an unknown one."""
+    if param.type not in UPDATES:
+        raise SolverError(f'unknown solver type "{param.type}"; there are {", ".join(UPDATES)}')
+    return UPDATES[param.type](param, learnable)
+
+
+def clip_scale(learnable: Sequence[Learnable], limit: float) -> tuple[float, float]:
+    """(L2 norm over all gradients, factor that brings it down to `limit`): Caffe's clip_gradients."""
+    grads = [item.tensor.grad for item in learnable if item.tensor.grad is not None]
+    if not grads:
+        return 0.0, 1.0
+    norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
+    return norm, limit / norm if norm > limit else 1.0

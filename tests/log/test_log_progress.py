@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from sdcaffe.log import LiveProgress, Progress, glog, setup
+
+
+class Terminal(io.StringIO):
+    """A terminal wide enough for the display; `screen` is its text without control codes."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def screen(self) -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.getvalue())
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    return Terminal()
+
+
+def test_a_display_of_loss_rate_speed_time_left_and_accuracy(terminal: Terminal) -> None:
+    seconds = [0.0]
+    progress = LiveProgress(terminal, clock=lambda: seconds[0])
+    progress.update(100, 1000, loss=4.60517, lr=0.1, images=64)
+    progress.tested(0, {"accuracy": 0.625, "loss": 1.5})
+    seconds[0] = 10.0
+    progress.update(150, 1000, loss=2.302585, lr=0.01, images=64)  # 5 iterations a second, 850 to go
+    progress.close()
+    assert "100/1000" in terminal.screen
+    assert "loss 4.605  lr 0.1" in terminal.screen
+    assert "150/1000" in terminal.screen
+    assert "loss 2.303  lr 0.01  320 images/s  0:02:50 left  test accuracy 62.50%" in terminal.screen
+
+
+def test_a_solver_is_asked_for_its_loss_four_times_a_second(terminal: Terminal) -> None:
+    seconds = [0.0]
+    progress = LiveProgress(terminal, clock=lambda: seconds[0])
+    assert progress.due()
+    progress.update(1, 10, loss=1, lr=1, images=1)
+    seconds[0] = 0.2
+    assert not progress.due()
+    seconds[0] = 0.3
+    assert progress.due()
+    progress.close()
+
+
+def test_without_a_terminal_no_loss_is_asked_for_but_scores_and_snapshot_are_kept() -> None:
+    with setup(stream=io.StringIO()) as progress:
+        assert not progress.due()
+        progress.tested(1, {"accuracy": 0.5})
+        progress.saved("tiny_iter_15.solverstate")
+    assert type(progress) is Progress
+    assert progress.scores == {1: {"accuracy": 0.5}}
+    assert progress.snapshot == Path("tiny_iter_15.solverstate")
+
+
+def test_a_terminal_shows_warnings_but_no_scrolling_lines(terminal: Terminal, tmp_path: Path) -> None:
+    with setup(tmp_path / "tiny.log", terminal) as progress:
+        glog("solver.cpp:289", "Solving tiny")
+        progress.update(1, 10, loss=1, lr=1, images=1)
+        glog("snapshot.py:1", "Passing over a broken [bold]snapshot[/bold]", level=30)
+    assert "Solving" not in terminal.screen
+    assert "Passing over a broken [bold]snapshot[/bold]" in terminal.screen
+    assert "1/10" in terminal.screen
+    assert "Solving tiny" in (tmp_path / "tiny.log").read_text()
+
+
+def test_a_dumb_terminal_gets_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with setup(stream=terminal):
+        glog("solver.cpp:289", "Solving tiny")
+    assert terminal.getvalue().endswith("solver.cpp:289] Solving tiny\n")

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import io
+import logging
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdcaffe.errors import SnapshotError
+from sdcaffe.log import glog, number, parse_log, setup
+
+FILES = Path(__file__).parents[1] / "goldens" / "files"
+LINE = re.compile(r"^[IWEF]\d{8} \d\d:\d\d:\d\d\.\d{6} [ \d]{4,}\d \S+:\d+\] ")
+
+
+def test_lines_have_the_shape_of_caffes() -> None:
+    recorded = (FILES / "caffe_train.log").read_text()
+    assert LINE.match(recorded)
+    stream = io.StringIO()
+    with setup(stream=stream):
+        glog("solver.cpp:289", "Solving tiny")
+    line = stream.getvalue()
+    assert LINE.match(line)
+    assert line.endswith(f"{threading.get_native_id():5d} solver.cpp:289] Solving tiny\n")
+
+
+@pytest.mark.parametrize(
+    ("level", "letter"),
+    [(logging.INFO, "I"), (logging.WARNING, "W"), (logging.ERROR, "E"), (logging.CRITICAL, "F")],
+)
+def test_severity_is_the_first_letter(level: int, letter: str) -> None:
+    stream = io.StringIO()
+    with setup(stream=stream):
+        glog("net.cpp:53", "message", level)
+    assert stream.getvalue()[0] == letter
+
+
+def test_a_message_of_many_lines_has_one_prefix_and_no_empty_line() -> None:
+    text = 'Initializing net from parameters: \nname: "tiny"\nstate {\n  phase: TEST\n}\n'
+    stream = io.StringIO()
+    with setup(stream=stream):
+        glog("net.cpp:53", lambda: text)
+        glog("net.cpp:86", "100% done")
+    lines = stream.getvalue().split("\n")
+    assert [bool(LINE.match(line)) for line in lines] == [True, False, False, False, False, True, False]
+    assert lines[1:5] == ['name: "tiny"', "state {", "  phase: TEST", "}"]
+    assert lines[5].endswith("100% done")
+
+
+def test_a_costly_message_is_made_only_for_a_listener() -> None:
+    def fail() -> str:
+        raise AssertionError("called")
+
+    glog("net.cpp:53", fail)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.float32(1.0829418), "1.08294"),  # caffe_train.log has each of these forms
+        (np.float32(1 / 3), "0.333333"),
+        (1.0, "1"),
+        (0.0001, "0.0001"),
+        (1e-05, "1e-05"),
+        (5000 / 3, "1666.67"),
+        (-6.7963e-41, "-6.7963e-41"),
+        (31.8137, "31.8137"),
+        (1234567.0, "1.23457e+06"),
+        (1234567, "1234567"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_numbers_as_a_stream_of_cpp_prints_them(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_the_file_gets_the_same_lines_and_makes_its_folder(tmp_path: Path) -> None:
+    stream, file = io.StringIO(), tmp_path / "runs" / "tiny.log"
+    with setup(file, stream):
+        glog("solver.cpp:289", "Solving tiny")
+    assert file.read_text() == stream.getvalue()
+
+
+def test_a_resumed_run_appends_after_a_line_that_was_cut(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.log"
+    recorded = (FILES / "caffe_train.log").read_text()
+    file.write_text(recorded[: recorded.index("Iteration 25 (5000") + 20])
+    with setup(file, io.StringIO(), append=True):
+        glog("caffe.cpp:235", "Resuming from tiny_iter_15.solverstate")
+    assert file.read_text().split("\n")[-2].endswith("] Resuming from tiny_iter_15.solverstate")
+    assert parse_log(file).train[-1].iteration == 20
+
+
+def test_a_new_run_keeps_the_log_that_was_there(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.log"
+    file.write_text("old\n")
+    with setup(file, io.StringIO()):
+        glog("solver.cpp:289", "Solving tiny")
+    assert "old" not in file.read_text()
+    assert (tmp_path / "tiny.log.previous").read_text() == "old\n"
+
+
+def test_the_error_that_ends_a_run_is_the_last_line_of_its_log(tmp_path: Path) -> None:
+    stream, file = io.StringIO(), tmp_path / "tiny.log"
+    with pytest.raises(SnapshotError), setup(file, stream):
+        raise SnapshotError("cut short", where="tiny_iter_15.solverstate")
+    assert file.read_text().endswith("] tiny_iter_15.solverstate: cut short\n")
+    assert file.read_text()[0] == "E"
+    assert stream.getvalue() == ""
+
+
+def test_a_bug_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.log"
+    with pytest.raises(ZeroDivisionError), setup(file, io.StringIO()):
+        raise ZeroDivisionError("division by zero")
+    assert "Traceback" in file.read_text()
+    assert file.read_text().endswith("ZeroDivisionError: division by zero\n")
+
+
+def test_nothing_stays_behind() -> None:
+    logger = logging.getLogger("sdcaffe")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    with setup(stream=io.StringIO()):
+        pass
+    assert (logger.level, logger.propagate, list(logger.handlers)) == before
+
+
+def test_our_lines_are_read_again_as_caffes(tmp_path: Path) -> None:
+    """Every message of a recorded run, written by us, gives the rows of the recording."""
+    file = tmp_path / "tiny.log"
+    recorded = (FILES / "caffe_train.log").read_text()
+    starts = [match.start() for match in re.finditer(r"(?m)^I2026", recorded)]
+    with setup(file, io.StringIO()):
+        for start, end in zip(starts, [*starts[1:], len(recorded)], strict=True):
+            match = re.match(r"\S+ \S+ +\d+ (\S+)\] (.*)", recorded[start:end], re.DOTALL)
+            assert match
+            glog(match[1], match[2])
+    ours, caffes = parse_log(file), parse_log(FILES / "caffe_train.log")
+    assert [(row.iteration, row.loss, row.outputs) for row in ours.train] == [
+        (row.iteration, row.loss, row.outputs) for row in caffes.train
+    ]
+    assert ours.solver_text == caffes.solver_text
+    assert [row.outputs for row in ours.test] == [row.outputs for row in caffes.test]

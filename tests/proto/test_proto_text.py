@@ -1,0 +1,239 @@
+"""Reading prototxt: protobuf's whole text syntax, the places, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import pytest
+from google.protobuf import text_format
+
+from sdcaffe import proto
+from sdcaffe.errors import PrototxtError
+
+
+def parsed(text, name="NetParameter", **options):
+    message = getattr(proto, name)()
+    proto.parse(text, message, "x.prototxt", **options)
+    return message
+
+
+def error(text, name="NetParameter", **options):
+    with pytest.raises(PrototxtError) as caught:
+        parsed(text, name, **options)
+    return str(caught.value)
+
+
+# Google's own parser of the text form says what each of these means.
+SYNTAX = [
+    "",
+    "  # nothing but a comment",
+    "name: 'a'",
+    'name: "a" # b\n"c" \'d\'',
+    "name: 'it\\'s' ; force_backward: true , debug_info: false",
+    'name: "\\a\\b\\f\\n\\r\\t\\v\\\\\\\'\\""',
+    'name: "\\101\\x42\\7 \\u00e9\\U0001F600"',
+    'name: "\u00e9\u4e2d"',
+    'name: "#{}[]:,;<>"',
+    "layer { name: 'a' } layer < name: 'b' >",
+    "layer: { name: 'a' } layer: < name: 'b' >",
+    "layer [ { name: 'a' }, < name: 'b' > ]",
+    "layer: [ { name: 'a' } ]",
+    "layer { }",
+    "layer{relu_param{}}",
+    "layer { pooling_param { pool: AVE } }",
+    "layer { pooling_param { pool: 1 } }",
+    "input_dim: 1 input_dim: 0x1F input_dim: 010 input_dim: -3 input_dim: 0",
+    "input_dim: [1, 2, 3]  input_dim: []",
+    "input: ['a', 'b' 'c']",
+    "layer { loss_weight: [1, 1., .5, 1e3, 1E-3, 1.f, 2F, -1.5e+2, inf, -inf, Infinity, nan] }",
+    "layer { propagate_down: [true, True, t, 1, false, False, f, 0] }",
+    "layer { convolution_param { kernel_size: 3 kernel_size: 5 num_output: 4294967295 } }",
+    "state { stage: 'a', level: -2147483648; }",
+    "layer\n{\nname\n:\n'a'\n}",
+    "layer { blobs { data: 1 data: 2 double_data: 1e-300 shape { dim: -9223372036854775808 } } }",
+    "name: 'a'\r\nforce_backward: true\r\n",
+    "layers { type: CONVOLUTION blob_share_mode: [STRICT, PERMISSIVE] layer { name: 'old' } }",
+    "layer { clip_param { min: -1 max: 1 } }",
+]
+
+
+@pytest.mark.parametrize("text", SYNTAX)
+def test_syntax_means_what_protobuf_says(text):
+    wanted = text_format.Parse(text, proto.NetParameter())
+    assert parsed(text).SerializeToString(deterministic=True) == wanted.SerializeToString(deterministic=True)
+
+
+def test_bytes_fields_and_byte_order_mark():
+    assert parsed('\ufeffdata: "\\377\\x00a"', "Datum").data == b"\xff\x00a"
+
+
+def test_what_the_language_has_and_googles_python_parser_lacks():
+    assert list(parsed("input_dim: - 4 input_dim: -\n# why\n5").input_dim) == [-4, -5]
+    assert parsed('name: "\\?"').name == "?"
+    assert list(parsed("layer { loss_weight: - inf loss_weight: -INF }").layer[0].loss_weight) == [float("-inf")] * 2
+
+
+def test_parsing_replaces_what_was_there():
+    net = proto.NetParameter(name="old", input=["a"])
+    proto.parse("name: 'new'", net, "x")
+    assert (net.name, list(net.input)) == ("new", [])
+
+
+MISTAKES = [
+    (
+        'layer {\n  name: "a"\n    convolution_parm { }\n}',
+        'x.prototxt:3:5: message "LayerParameter" has no field "convolution_parm". Did you mean "convolution_param"?',
+    ),
+    (
+        "layer { pooling_param { pool: MAXX } }",
+        'x.prototxt:1:31: field "pool" takes MAX, AVE or STOCHASTIC, not "MAXX". Did you mean "MAX"?',
+    ),
+    ("layer { pooling_param { pool: 'MAX' } }", "Write MAX without quotes"),
+    ("layer { pooling_param { pool: 7 } }", 'takes MAX, AVE or STOCHASTIC, not "7"'),
+    ("layer { pooling_param { pool: -1 } }", 'takes MAX, AVE or STOCHASTIC, not "-1"'),
+    ("layers { type: 'Convolution' }", 'Did you mean "CONVOLUTION"?'),
+    ("layer { type: CONVOLUTION }", 'x.prototxt:1:15: field "type" takes a string in quotes, not "CONVOLUTION"'),
+    ("layer { num_output: 3 }", 'has no field "num_output". It is a field of "convolution_param" and 3 others'),
+    ("layer { beta: 3 }", 'It is a field of "lrn_param" and 1 others'),
+    ("layer { negative_slope: 3 }", 'It is a field of "relu_param": write relu_param { negative_slope: ... }'),
+    ("layer { roi_pooling_param { } }", "not one of BVLC Caffe's"),
+    ("layer { roi_pooling_param { } }", "--ignore-unknown reads on without it"),
+    ("layer { roi_pooling_param { } }", "a plugin can declare it"),
+    ("layer { relu_param { zzz: 1 } }", "--ignore-unknown reads on without it"),
+    ("name: 3", 'x.prototxt:1:7: field "name" takes a string in quotes, not "3"'),
+    ("name: a", 'write "a"'),
+    ("input_dim: 1.5", 'field "input_dim" takes a whole number from -2147483648 to 2147483647, not "1.5"'),
+    ("input_dim: 'a'", "not the string 'a'"),
+    ("input_dim: 2147483648", "to 2147483647, not 2147483648"),
+    ("input_dim: -2147483649", "from -2147483648 to 2147483647, not -2147483649"),
+    ("input_dim: 08", 'not "08"'),
+    ("input_dim: 3x", 'not "3x"'),
+    ("input_dim: " + "9" * 5000, "x.prototxt:1:12: field"),
+    ("input_dim: -", 'not "-"'),
+    ("layer { convolution_param { num_output: -1 } }", "takes a whole number from 0 to 4294967295, not -1"),
+    ("layer { convolution_param { num_output: 4294967296 } }", "not 4294967296"),
+    ("layer { convolution_param { num_output: [1, 2] } }", 'field "num_output" does not repeat'),
+    ("layer { loss_weight: x }", 'field "loss_weight" takes a decimal number, not "x"'),
+    ("layer { loss_weight: 1e }", 'not "1e"'),
+    ("layer { loss_weight: 010 }", 'not "010"'),
+    ("layer { loss_weight: 1.2.3 }", 'not "1.2.3"'),
+    ("force_backward: yes", 'field "force_backward" takes true or false, not "yes"'),
+    ("force_backward: 2", 'takes true or false, not "2"'),
+    ("name: 'a\n'", "x.prototxt:1:7: a string begins here and has no end on its line"),
+    ('name: "a', "x.prototxt:1:7: a string begins here and has no end on its line"),
+    ("name: '\\q'", "\\q is no escape sequence"),
+    ("name: '\\400'", "more than a byte"),
+    ("name: '\\ud800'", "no character"),
+    ("name: '\\xff'", 'the string of field "name" is not UTF-8'),
+    ("layer {\n  name: 'a'\n", 'x.prototxt:3:1: the file ends inside message "LayerParameter": the "{" at x.proto'),
+    ("layer { name: 'a' } }", 'x.prototxt:1:21: "}" closes nothing here'),
+    ("layer { name: 'a' >", '">" cannot close the "{" at x.prototxt:1:7; write "}"'),
+    ("layer < name: 'a' }", '"}" cannot close the "<" at x.prototxt:1:7; write ">"'),
+    ("layer { name: 'a'\n name: 'b' }", 'x.prototxt:2:2: field "name" of message "LayerParameter" is given twice'),
+    ("layer { relu_param { } relu_param { } }", 'field "relu_param" of message "LayerParameter" is given twice'),
+    ("layer { clip_param { max: 1 } }", 'x.prototxt:1:20: message "ClipParameter" lacks its required field "min"'),
+    ("layer 'a'", 'field "layer" is a message: write "layer { ... }"'),
+    ("name 'a'", 'expected ":" after "name"'),
+    ("input_dim: [1 2]", 'expected "," or "]" in a list, not "2"'),
+    ("input_dim: [1,]", 'not "]"'),
+    ("input_dim: [1", "not the end of the file"),
+    (": 3", 'expected a field of message "NetParameter", not ":"'),
+    ("'}'", "expected a field of message \"NetParameter\", not the string '}'"),
+    ("layer { '}' }", "expected a field"),
+    ("name: 'a' ;; ", 'not ";"'),
+    ("[caffe.x]: 3", "extensions and Any are not part of Caffe's format"),
+    ("name: 'a' @", 'x.prototxt:1:11: the character "@" has no meaning here'),
+    ("name: \x01", "\\x01"),
+    ("@" + " " * 2000 + "@", "x.prototxt:1:1"),
+    (" " * 2000 + "@", "x.prototxt:1:2001"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_a_mistake_is_one_clear_line(text, message):
+    found = error(text)
+    assert message in found
+    assert found.startswith("x.prototxt:")
+    assert "\n" not in found
+
+
+def test_unknown_fields_are_read_past_on_request(caplog):
+    text = """name: "n"
+    layer { name: "a" fork_param { x: 1 y [ {}, < z: "}" "]" > ] } speed: -3 speed: [1, 2] word: A
+            relu_param { slop: 1.5 } }
+    layer: { name: "b" fork_param { } other < > ; relu_param { negative_slope: 1 } }"""
+    with caplog.at_level(logging.WARNING, logger="sdcaffe"):
+        net = parsed(text, ignore_unknown=True)
+    wanted = 'name: "n" layer { name: "a" relu_param { } } layer { name: "b" relu_param { negative_slope: 1 } }'
+    assert net == text_format.Parse(wanted, proto.NetParameter())
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == 'x.prototxt:2:23: ignored (2 times): message "LayerParameter" has no field "fork_param"'
+    assert 'x.prototxt:3:26: ignored: message "ReLUParameter" has no field "slop"' in told
+    assert len(told) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fork { a: 1", "has no end"),
+        ("fork { a: ] }", "cannot close"),
+        ("fork: ", "has no end"),
+        ("fork }", 'expected ":" or "{"'),
+        ("fork: ; name: 'a'", "has no end"),
+    ],
+)
+def test_unknown_fields_must_still_be_protobuf(text, message):
+    assert message in error(text, ignore_unknown=True)
+
+
+def test_places_of_layers_and_fields():
+    text = """name: "n"
+layer { name: "data" type: "Data"
+  data_param { batch_size: 8 } }
+layer { type: "Convolution" name: "conv"
+  convolution_param {
+    weight_filler { type: "xavier" }
+    num_output: 8 } }
+layer { name: "data" include { phase: TEST } }
+"""
+    net = proto.NetParameter()
+    places = proto.parse(text, net, "dir/n.prototxt")
+    assert places.find("conv") == "dir/n.prototxt:4:1"
+    assert places.find("conv", "type") == "dir/n.prototxt:4:9"
+    assert places.find("conv", "num_output") == "dir/n.prototxt:7:5"
+    assert places.find("conv", "weight_filler.type") == "dir/n.prototxt:6:21"
+    assert places.find("conv", "convolution_param.weight_filler.type") == "dir/n.prototxt:6:21"
+    assert places.find("conv", "data_param.num_output") == "dir/n.prototxt:4:1"
+    assert places.find("conv", "absent") == "dir/n.prototxt:4:1"
+    assert places.find("data") == "dir/n.prototxt:2:1"
+    assert places.find("data", "phase") == "dir/n.prototxt:8:32"
+    assert places.find("nothing") is None
+    assert places.find("nothing", "type") is None
+    assert places.field("name") == "dir/n.prototxt:1:1"
+    assert places.field("batch_size") == "dir/n.prototxt:3:16"
+    assert places.field("absent") is None
+
+
+def test_places_in_old_nets_and_inside_solvers():
+    places = proto.parse("input: 'a'\nlayers { layer { name: 'c' type: 'conv' } }", proto.NetParameter(), "x")
+    assert places.find("c", "type") == "x:2:28"
+    assert places.find("input", "shape") == "x:1:1"
+    places = proto.parse("base_lr: 1\nnet_param { layer { name: 'c' top: 'c' } }", proto.SolverParameter(), "x")
+    assert places.find("c", "top") == "x:2:31"
+    assert places.field("base_lr") == "x:1:1"
+
+
+def test_ten_thousand_lines_take_well_under_half_a_second():
+    layer = proto.LayerParameter(name="conv", type="Convolution", bottom=["data"], top=["conv"])
+    for mult in (1, 2):
+        layer.param.add(lr_mult=mult, decay_mult=1)
+    layer.convolution_param.num_output = 8
+    layer.convolution_param.kernel_size.append(3)
+    layer.convolution_param.weight_filler.type = "xavier"
+    text = text_format.MessageToString(proto.NetParameter(layer=[layer] * 600))
+    assert text.count("\n") > 10_000
+    start = time.perf_counter()
+    net = parsed(text)
+    assert time.perf_counter() - start < 0.5
+    assert len(net.layer) == 600

@@ -1,0 +1,167 @@
+"""A run that is killed goes on from its last snapshot to the very weights of a run that was not."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import sdcaffe
+from sdcaffe import proto
+from sdcaffe.errors import SdcaffeError, SnapshotError
+
+NET = """
+name: "small"
+layer { name: "data" type: "Data" top: "images" top: "label" include { phase: TRAIN }
+  data_param { source: "synthetic:train" batch_size: 32 shuffle: true } }
+layer { name: "data" type: "Data" top: "images" top: "label" include { phase: TEST }
+  data_param { source: "synthetic:test" batch_size: 50 } }
+layer { name: "distort" type: "Distort" bottom: "images" top: "a"
+  distort_param { pad: 4 crop_size: 32 mirror: true mean_value: 128 std_value: 64 } }
+layer { name: "conv1" type: "Convolution" bottom: "a" top: "conv1"
+  convolution_param { num_output: 8 kernel_size: 3 stride: 4 weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv1" top: "conv1" }
+layer { name: "scale" type: "Scale" bottom: "conv1" top: "conv1" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer { name: "drop" type: "Dropout" bottom: "conv1" top: "conv1" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv1" top: "fc"
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy" include { phase: TEST } }
+"""
+SOLVER = """
+net: "net.prototxt" type: "Nesterov" base_lr: 0.05 lr_policy: "multistep" gamma: 0.1 stepvalue: 60 momentum: 0.9
+weight_decay: 0.0001 max_iter: 90 display: 1 average_loss: 10 snapshot: 7 snapshot_prefix: "{prefix}"
+test_iter: 2 test_interval: 20 solver_mode: CPU random_seed: 5
+"""
+
+
+def write_run(folder, prefix):
+    (folder / "net.prototxt").write_text(NET)
+    solver = folder / f"{prefix}.prototxt"
+    solver.write_text(SOLVER.replace("{prefix}", prefix))
+    return solver
+
+
+def train(folder, prefix, *flags):
+    command = [sys.executable, "-m", "sdcaffe", "train", f"{prefix}.prototxt", *flags]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def weights_of(path):
+    return {entry.name: entry.blobs for entry in proto.read_weights(path)}
+
+
+def test_kill_9_at_a_random_iteration_changes_nothing(tmp_path):
+    write_run(tmp_path, "whole")
+    write_run(tmp_path, "killed")
+    whole = train(tmp_path, "whole")
+    killed = train(tmp_path, "killed")
+    victim = random.SystemRandom().randrange(8, 85)
+    deadline = time.monotonic() + 120
+    log = tmp_path / "killed.log"
+    while time.monotonic() < deadline and killed.poll() is None:
+        if log.exists() and f"Iteration {victim} (" in log.read_text():
+            killed.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL, f"it should have been killed at iteration {victim}"
+    out, err = whole.communicate(timeout=120)
+    assert whole.returncode == 0, err
+    resumed = train(tmp_path, "killed", "--snapshot", "auto")
+    out, err = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, err
+    want = weights_of(tmp_path / "whole_iter_90.caffemodel")
+    have = weights_of(tmp_path / "killed_iter_90.caffemodel")
+    assert have.keys() == want.keys()
+    for name, blobs in want.items():
+        for a, b in zip(have[name], blobs, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{name}, killed at iteration {victim}")
+    history = [proto.read_state(tmp_path / f"{p}_iter_90.solverstate").history for p in ("whole", "killed")]
+    for a, b in zip(*history, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A solver after 14 iterations, with the snapshots of iterations 7 and 14."""
+    monkeypatch.chdir(tmp_path)
+    solver = sdcaffe.Solver(write_run(tmp_path, "snap"))
+    solver.step(14)
+    yield solver
+    solver.close()
+
+
+@pytest.mark.parametrize("format", ["BINARYPROTO", "HDF5"])
+def test_a_step_at_a_time_or_through_a_snapshot_is_the_same(tmp_path, monkeypatch, format):
+    monkeypatch.chdir(tmp_path)
+    path = write_run(tmp_path, "snap")
+    path.write_text(path.read_text() + f"snapshot_format: {format}\n")
+    first = sdcaffe.Solver(path)
+    first.step(9)
+    state = first.snapshot()
+    first.step(6)
+    second = sdcaffe.Solver(path)
+    second.step(1)  # somewhere else before it resumes
+    second.restore(state)
+    second.step(6)
+    assert second.loss == first.loss
+    for a, b in zip(first.net.learnable, second.net.learnable, strict=True):
+        assert (a.tensor == b.tensor).all()
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("suffix", ["solverstate", "caffemodel"])
+def test_a_truncated_snapshot_is_refused_and_auto_takes_the_one_before(run, tmp_path, suffix):
+    from sdcaffe.solver.snapshot import restore_newest
+
+    path = tmp_path / f"snap_iter_14.{suffix}"
+    whole = path.read_bytes()
+    for size in [0, 1, 7, *np.linspace(8, len(whole) - 1, 12).astype(int)]:
+        path.write_bytes(whole[:size])
+        with pytest.raises(SdcaffeError, match="snap_iter_14"):
+            run.restore(tmp_path / "snap_iter_14.solverstate")
+        assert run.iter == 14, "a refused snapshot leaves the solver as it was"
+    assert restore_newest(run).name == "snap_iter_7.solverstate"
+    assert run.iter == 7
+
+
+def test_restore_says_what_a_file_is_not(run, tmp_path):
+    with pytest.raises(SnapshotError, match="caffemodel"):
+        run.restore(tmp_path / "snap_iter_7.caffemodel")
+    with pytest.raises(SdcaffeError, match="missing.solverstate"):
+        run.restore(tmp_path / "missing.solverstate")
+    param = proto.read_solver(tmp_path / "snap.prototxt")
+    param.type = "Adam"
+    adam = sdcaffe.Solver(param)
+    with pytest.raises(SnapshotError, match=r"Nesterov.*Adam"):
+        adam.restore(tmp_path / "snap_iter_7.solverstate")
+    adam.close()
+
+
+def test_no_snapshot_leaves_the_solver_where_it_began(tmp_path, monkeypatch):
+    from sdcaffe.solver.snapshot import restore_newest
+
+    monkeypatch.chdir(tmp_path)
+    solver = sdcaffe.Solver(write_run(tmp_path, "none"))
+    assert restore_newest(solver) is None
+    assert solver.iter == 0
+    solver.close()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_run(tmp_path, "nan")
+    path.write_text(path.read_text().replace("base_lr: 0.05", "base_lr: 1e20"))
+    solver = sdcaffe.Solver(path)
+    with pytest.raises(sdcaffe.errors.SolverError, match=r'iteration \d+.*"(conv1|bn|fc|loss)"'):
+        solver.step(7)
+    assert not list(tmp_path.glob("*.solverstate"))
+    solver.close()

@@ -1,0 +1,232 @@
+"""Nets as a whole: what runs fused runs as its parts do, sharing shares, weights go where their names say."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+import sdcaffe
+from sdcaffe import Net, proto
+from sdcaffe.errors import GraphError, LayerError, SdcaffeError, WeightsError
+
+HEAD = 'name: "n" layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }\n'
+
+
+def net_of(text, phase=sdcaffe.TRAIN, **options):
+    message = proto.NetParameter()
+    proto.text.parse(HEAD + text, message, "net.prototxt")
+    return Net(message, phase, **options)
+
+
+def normal(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+CHAIN = """
+layer { name: "conv" type: "Convolution" bottom: "x" top: "y"
+  convolution_param { num_output: 5 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "y" top: "y" batch_norm_param { moving_average_fraction: 0.9 } }
+layer { name: "scale" type: "Scale" bottom: "y" top: "y" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "y" top: "y" }
+"""
+# the same layers with a reader between them, so that nothing can be fused
+APART = (
+    CHAIN.replace('"bn" type: "BatchNorm" bottom: "y" top: "y"', '"bn" type: "BatchNorm" bottom: "y" top: "b"')
+    .replace('"scale" type: "Scale" bottom: "y" top: "y"', '"scale" type: "Scale" bottom: "b" top: "s"')
+    .replace('"relu" type: "ReLU" bottom: "y" top: "y"', '"relu" type: "ReLU" bottom: "s" top: "r"')
+    + 'layer { name: "look" type: "Silence" bottom: "b" } layer { name: "look2" type: "Silence" bottom: "s" }'
+)
+
+
+def test_a_fused_chain_gives_the_numbers_gradients_and_blobs_of_its_layers():
+    torch.manual_seed(3)
+    fused = net_of(CHAIN + "force_backward: true")
+    torch.manual_seed(3)
+    apart = net_of(APART + "force_backward: true")
+    assert len(fused._ops) == 2
+    x, seed = normal(2, 3, 4, 4), torch.from_numpy(normal(2, 5, 4, 4))
+    results = []
+    for net, top in ((fused, "y"), (apart, "r")):
+        batch = net.feed({"x": x})
+        out = net.compute(batch).blobs[top]
+        (out * seed).sum().backward()
+        gradients = [blob.grad for blob in (net.params["conv"][0], *net.params["scale"])]
+        results.append([out, *batch.values(), *net.params["bn"], *gradients, next(iter(batch.values())).grad])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_fresh_batch_norm_net_saturates_its_loss():
+    """Statistics are zero before training: Caffe's first test gives 87.3365."""
+    net = net_of(
+        CHAIN.replace("bias_term: true", "filler { value: 100 } bias_term: true")
+        + """layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }
+        layer { name: "fc" type: "InnerProduct" bottom: "y" top: "fc"
+          inner_product_param { num_output: 10 weight_filler { type: "gaussian" std: 1 } } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }""",
+        sdcaffe.TEST,
+    )
+    scores = net.forward({"x": normal(2, 3, 4, 4), "label": [0, 0]}, keep=["fc"])
+    label = scores["fc"].argmin(1).float()
+    loss = net.forward({"x": normal(2, 3, 4, 4), "label": label})["loss"]
+    assert loss.item() == pytest.approx(87.3365, abs=1e-4)
+
+
+def test_parameters_shared_by_name_are_one_and_gather_both_gradients():
+    text = """
+    layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" param { name: "w" lr_mult: 2 }
+      inner_product_param { num_output: 4 bias_term: false weight_filler { type: "gaussian" std: 1 } } }
+    layer { name: "b" type: "InnerProduct" bottom: "x" top: "b" param { name: "w" }
+      inner_product_param { num_output: 4 bias_term: false } }
+    layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "s" loss_weight: 1 }"""
+    net = net_of(text)
+    assert len(net.learnable) == 1
+    assert net.learnable[0].lr_mult == 2
+    assert net.params["a"][0] is net.params["b"][0]
+    x = normal(2, 3, 4, 4)
+    net.compute(net.feed({"x": x})).loss.backward()
+    np.testing.assert_allclose(
+        net.params["a"][0].grad, np.tile(2 * x.reshape(2, -1).sum(0), (4, 1)), rtol=1e-5, atol=1e-5
+    )
+
+
+PERMISSIVE = """
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" param { name: "w" }
+  inner_product_param { num_output: 4 bias_term: false weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" param { name: "w" share_mode: PERMISSIVE }
+  inner_product_param { num_output: 48 bias_term: false } }
+layer { name: "out" type: "Power" bottom: "b" top: "out" loss_weight: 1 }"""
+
+
+def test_permissive_sharing_is_one_parameter_in_two_shapes(tmp_path):
+    net = net_of(PERMISSIVE)
+    assert len(net.learnable) == 1
+    x = normal(2, 3, 4, 4)
+    with torch.no_grad():
+        net.params["a"][0].copy_(torch.from_numpy(normal(4, 48)))
+    result = net.compute(net.feed({"x": x}), keep=["a"])
+    result.loss.backward()
+    w, flat = normal(4, 48).astype(float), x.reshape(2, -1).astype(float)
+    a = flat @ w.T
+    np.testing.assert_allclose(result.blobs["out"].detach(), a @ w.reshape(48, 4).T, rtol=1e-4, atol=1e-4)
+    through_b = np.ones((2, 48)).T @ a
+    through_a = (np.ones((2, 48)) @ w.reshape(48, 4)).T @ flat
+    np.testing.assert_allclose(net.params["a"][0].grad, through_b.reshape(4, 48) + through_a, rtol=1e-4, atol=1e-3)
+    net.save(tmp_path / "n.caffemodel")
+    saved = {entry.name: entry.blobs[0] for entry in proto.read_weights(tmp_path / "n.caffemodel") if entry.blobs}
+    np.testing.assert_array_equal(saved["b"].reshape(-1), saved["a"].reshape(-1))
+    other = net_of(PERMISSIVE, weights=tmp_path / "n.caffemodel")
+    np.testing.assert_array_equal(other.params["a"][0].detach(), saved["a"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ((" share_mode: PERMISSIVE", ""), "STRICT sharing needs one shape"),
+        (("num_output: 48", "num_output: 50"), "PERMISSIVE sharing needs one count"),
+        (('name: "w" share_mode', 'name: "w" lr_mult: 3 share_mode'), "lr_mult 3.*1"),
+    ],
+)
+def test_sharing_that_does_not_fit(change, says):
+    text = PERMISSIVE.replace('param { name: "w" }', 'param { name: "w" lr_mult: 1 }')
+    with pytest.raises(GraphError, match=says):
+        net_of(text.replace(*change))
+
+
+TWO = """
+layer { name: "one" type: "InnerProduct" bottom: "x" top: "one" inner_product_param { num_output: 3
+  weight_filler { type: "xavier" } } }
+layer { name: "two" type: "InnerProduct" bottom: "one" top: "two" inner_product_param { num_output: 2
+  weight_filler { type: "xavier" } } }
+"""
+
+
+def test_finetuning_fills_by_name_and_says_so(tmp_path, caplog):
+    first = net_of(TWO)
+    first.save(tmp_path / "a.caffemodel")
+    with caplog.at_level(logging.INFO, logger="sdcaffe"):
+        second = net_of(TWO.replace('"two"', '"new"', 1), weights=tmp_path / "a.caffemodel")
+    assert torch.equal(second.params["one"][0], first.params["one"][0])
+    assert not torch.equal(second.params["new"][0], first.params["two"][0])
+    assert "Ignoring source layer two" in caplog.text
+    assert "Filled 1 of 2 layers" in caplog.text
+    assert "Left as initialised: new" in caplog.text
+
+
+def test_later_weights_win_and_hdf5_is_the_same(tmp_path):
+    first, second = net_of(TWO), net_of(TWO)
+    first.save(tmp_path / "a.caffemodel")
+    second.save(tmp_path / "b.caffemodel.h5")
+    net = net_of(TWO)
+    net.load_weights(f"{tmp_path}/a.caffemodel,{tmp_path}/b.caffemodel.h5")
+    for name in ("one", "two"):
+        for a, b in zip(net.params[name], second.params[name], strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("num_output: 3", "num_output: 4"), r'blob 0 of layer "one" .*3 48 \(144\).*4 48 \(192\).*another name'),
+        (("num_output: 3", "num_output: 3 bias_term: false"), 'layer "one" has 1 blobs here but 2'),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(tmp_path, change, says):
+    net_of(TWO).save(tmp_path / "a.caffemodel")
+    with pytest.raises(WeightsError, match=says):
+        net_of(TWO.replace(*change), weights=tmp_path / "a.caffemodel")
+    net = net_of(TWO.replace(*change))
+    before = [blob.clone() for blob in net.parameters()]
+    with pytest.raises(WeightsError, match=says):
+        net.load_weights(tmp_path / "a.caffemodel")
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_propagate_down_and_lr_mult_0_stop_gradients():
+    text = """
+    layer { name: "one" type: "InnerProduct" bottom: "x" top: "one" inner_product_param { num_output: 3 } }
+    layer { name: "two" type: "InnerProduct" bottom: "one" top: "two" propagate_down: false
+      param { lr_mult: 0 } inner_product_param { num_output: 2 } loss_weight: 1 }"""
+    net = net_of(text)
+    net.compute(net.feed({"x": normal(2, 3, 4, 4)})).loss.backward()
+    assert [blob.grad is None for blob in (*net.params["one"], *net.params["two"])] == [True, True, True, False]
+
+
+def test_inputs_of_another_shape_reshape_the_net():
+    net = net_of(CHAIN, sdcaffe.TEST)
+    assert net.forward({"x": normal(7, 3, 9, 6)})["y"].shape == (7, 5, 9, 6)
+    assert net.blob_shapes["y"] == (7, 5, 9, 6)
+    with pytest.raises(SdcaffeError, match="conv"):
+        net.forward({"x": normal(7, 4, 9, 6)})
+    with pytest.raises(LayerError, match="takes the inputs x; given: y"):
+        net.forward({"y": normal(2, 3, 4, 4)})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('layer { name: "in" type: "Silence" bottom: "x" }', 'two layers are named "in"'),
+        ('layer { name: "c" type: "ReLU" bottom: "x" bottom: "x" top: "c" }', r'"c" \(ReLU\) takes 1 bottom blobs, not 2'),
+        ('layer { name: "c" type: "Relu" bottom: "x" top: "c" }', 'unknown layer type "Relu".*Did you mean "ReLU"'),
+        ('layer { name: "c" type: "Pooling" bottom: "x" top: "x" pooling_param { kernel_size: 2 } }', "in place"),
+        (
+            'layer { name: "c" type: "InnerProduct" bottom: "x" top: "c" inner_product_param { num_output: 1 } '
+            "param { } param { } param { } }",
+            "3 param entries for 2 blobs",
+        ),
+    ],
+)
+def test_mistakes_name_the_layer(text, says):
+    with pytest.raises(SdcaffeError, match=says):
+        net_of(text)
+
+
+def test_kept_blobs_are_caffes_nchw():
+    net = net_of(CHAIN, sdcaffe.TEST)
+    blobs = net.forward({"x": normal(2, 3, 4, 4)}, keep=["x"])
+    np.testing.assert_array_equal(blobs["x"].numpy(), normal(2, 3, 4, 4))
+    with pytest.raises(GraphError, match='no blob "z"; it has x, y'):
+        net.forward({"x": normal(2, 3, 4, 4)}, keep=["z"])

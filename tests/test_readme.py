@@ -1,0 +1,43 @@
+"""What README.md shows is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+def test_setting_up_takes_one_of_two_commands() -> None:
+    section = README.partition("## Set up\n")[2].partition("\n## ")[0]
+    run, test = re.findall(r"^```sh\n(.*)\n```", section, re.MULTILINE)
+    for command in (run, test):
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install -e ")
+    solver = re.fullmatch(r".* && \.venv/bin/sdcaffe train (\S+)", run)
+    assert solver
+    assert (ROOT / solver[1]).is_file()
+    assert test.endswith(" && .venv/bin/python -m pytest")
+
+
+def test_make_and_ci_take_the_commands_from_here() -> None:
+    lines = README.splitlines()
+    first = {word: next(line for line in lines if word in line) for word in ("bin/sdcaffe train", "python -m pytest")}
+    assert all(line.startswith("python3 -m venv") for line in first.values())
+    assert "grep -m1 'python -m pytest' README.md" in (ROOT / ".ci" / "run").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert all(f"grep -m1 '{word}' README.md" in makefile for word in first)
+
+
+def test_the_layer_of_your_own_is_the_tested_one() -> None:
+    (shown,) = [code for _, code in BLOCKS if "@register" in code]
+    assert shown == (ROOT / "tests" / "plugins" / "focal_loss.py").read_text()
+    assert len(shown.splitlines()) < 30
+
+
+def test_files_named_here_exist() -> None:
+    for name in set(re.findall(r"\bprototxt/[\w/]+\.prototxt", README)):
+        assert (ROOT / name).is_file(), name
+    for name in re.findall(r"^\| `([\w/]+)", README, re.MULTILINE):
+        assert (ROOT / name).is_dir(), name

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from sdcaffe.signals import SignalHandler
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on this system")
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_ctrl_c_stops_and_a_hangup_snapshots() -> None:
+    with SignalHandler() as signals:
+        assert signals.check() is None
+        send(signal.SIGHUP)
+        assert signals.check() == "snapshot"
+        assert signals.check() is None
+        send(signal.SIGINT)
+        assert signals.check() == "stop"
+        assert signals.check() is None
+
+
+def test_the_effects_can_be_chosen() -> None:
+    with SignalHandler("snapshot", "none") as signals:
+        send(signal.SIGHUP)
+        assert signals.check() is None
+        for _ in range(3):
+            send(signal.SIGINT)
+        assert signals.check() == "snapshot"
+        assert signals.check() is None
+
+
+def test_both_are_kept_until_asked_for() -> None:
+    with SignalHandler() as signals:
+        send(signal.SIGHUP)
+        send(signal.SIGINT)
+        assert [signals.check(), signals.check(), signals.check()] == ["snapshot", "stop", None]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_second_ctrl_c_ends_at_once(asked: bool) -> None:
+    with SignalHandler() as signals:
+        send(signal.SIGINT)
+        if asked:
+            assert signals.check() == "stop"
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+
+
+def test_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)
+    with SignalHandler():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGHUP)) == before
