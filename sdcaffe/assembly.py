@@ -11,7 +11,7 @@ from sdcaffe import proto
 from sdcaffe.errors import GraphError, LayerError, NetError
 from sdcaffe.graph import ANONYMOUS, Graph, Step
 from sdcaffe.initial_weights import InitialWeights
-from sdcaffe.layers.base import Count, Layer, Shape, layer_class, show_shape
+from sdcaffe.layers.base import Count, Layer, Shape, check_size, layer_class, show_shape
 from sdcaffe.log import glog
 
 
@@ -97,6 +97,7 @@ class Assembly:
         count = 0
         weights = list(step.layer.loss_weight)
         for j, (slot, shape) in enumerate(zip(step.tops, tops, strict=True)):
+            check_size(layer, f'top "{step.layer.top[j]}"', shape)
             self.shapes[slot] = tuple(shape)
             weight = weights[j] if j < len(weights) else float(layer.loss and j == 0 and not weights)
             self.loss_weights[slot] = weight

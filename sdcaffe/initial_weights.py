@@ -23,12 +23,8 @@ class InitialWeights:
 
     def __init__(self, files: Files | None) -> None:
         """`files`: paths, as a list or one string with commas. Raises WeightsError for a file that is none."""
-        if files is None:
-            names: list[str] = []
-        elif isinstance(files, (str, os.PathLike)):
-            names = [name for name in os.fspath(files).split(",") if name]
-        else:
-            names = [os.fspath(name) for name in files]
+        given = [] if files is None else [files] if isinstance(files, (str, os.PathLike)) else files
+        names = [name for entry in given for name in os.fspath(entry).split(",") if name]
         self.source = ", ".join(names)
         self.layers: dict[str, LayerBlobs] = {}
         for name in names:
@@ -39,7 +35,8 @@ class InitialWeights:
         entry = self.layers.get(layer)
         if entry is None:
             return None
-        return {i: torch.tensor(array, dtype=torch.float32) for i, array in enumerate(entry.blobs)}
+        arrays = enumerate(entry.blobs)  # None: an HDF5 file has it at the layer that owns the parameter
+        return {i: torch.tensor(array, dtype=torch.float32) for i, array in arrays if array is not None}
 
     def check(self, layer: Layer) -> None:
         """Raise WeightsError unless the files' blobs for this layer have its count and shapes."""
@@ -54,7 +51,8 @@ class InitialWeights:
                 layer=layer.name,
             )
         for i, (array, blob) in enumerate(zip(entry.blobs, layer.blobs, strict=True)):
-            have, want = tuple(array.shape), tuple(blob.shape)
+            want = tuple(blob.shape)
+            have = want if array is None else tuple(array.shape)
             if have not in (want, (1,) * (4 - len(want)) + want):
                 raise WeightsError(
                     f'blob {i} of layer "{layer.name}" is {show_shape(have)} in {self.source} but '

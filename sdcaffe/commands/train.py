@@ -47,30 +47,20 @@ def run(args: Namespace) -> None:
     device = flags.device_of(args)
 
     from sdcaffe import layers, proto
+    from sdcaffe.solver.snapshot import settle_prefix
 
     layers.discover(args.plugin)
     file = args.file or args.solver
     param = proto.read_solver(file, ignore_unknown=args.ignore_unknown)
     param.train_state.level = args.level
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none
-    settled = _settle_prefix(param, Path(file))
+    settled = settle_prefix(param, Path(file))
     log_file = Path(f"{param.snapshot_prefix}.log")
     with setup(log_file, append=_resumes(args.snapshot, param.snapshot_prefix)) as progress:
         if settled:
             glog("upgrade_proto.cpp:1113", settled)
         iteration = _train(args, param, device, progress)
     _report(progress, iteration, param.max_iter, file, log_file)
-
-
-def _settle_prefix(param: Any, file: Path) -> str | None:
-    """Name snapshots after the solver file where snapshot_prefix is missing or a folder, as Caffe does."""
-    if not param.snapshot_prefix:
-        param.snapshot_prefix = str(file.with_suffix(""))
-        return f"snapshot_prefix was not specified and is set to {param.snapshot_prefix}"
-    if Path(param.snapshot_prefix).is_dir():
-        param.snapshot_prefix = str(Path(param.snapshot_prefix) / file.stem)
-        return f"snapshot_prefix was a directory and is replaced to {param.snapshot_prefix}"
-    return None
 
 
 def _resumes(snapshot: str | None, prefix: str) -> bool:

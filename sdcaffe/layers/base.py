@@ -31,7 +31,7 @@ class Layer(nn.Module):
     LayerParameter), `param` (this type's own message, such as `convolution_param`), `blobs`.
     """
 
-    type: ClassVar[str] = ""
+    type: Any = ""  # ClassVar[str]; nn.Module.type, a cast of old, gives way to Caffe's word
     field: ClassVar[str | None] = None
     bottoms: ClassVar[Count] = 1
     tops: ClassVar[Count] = 1
@@ -70,6 +70,7 @@ class Layer(nn.Module):
         Raises WeightsError where the shapes differ.
         """
         shape = tuple(int(n) for n in shape)
+        check_size(self, f"blob {index}", shape)
         if index < len(self.blobs):
             existing = self.blobs[index]
             if tuple(existing.shape) != shape:
@@ -111,11 +112,12 @@ class Layer(nn.Module):
 class DataLayer(Layer):
     """A layer without bottoms that brings batches from outside; runs apart from the computation.
 
-    Batch k is a function of k and the seed alone, so the cursor is one number and a run resumes exactly.
+    Batch k is a function of k and the seed alone, so these two numbers are all that a resumed run needs.
     """
 
     bottoms: ClassVar[Count] = 0
     cursor: int = 0
+    seed: int = 0
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tops of batch `cursor` on `device`; moves the cursor on by one."""
@@ -168,6 +170,14 @@ def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
     else:
         message += " It is not one of BVLC Caffe's: write it as a plugin and name its file with --plugin."
     raise LayerError(message, layer=layer_name, field="type")
+
+
+def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:
+    """Raise LayerError for a shape that Caffe cannot hold: a negative size, or 2^31 values and more."""
+    if min(shape, default=0) < 0:
+        raise layer.error(f"{what} would have the shape {tuple(shape)}; sizes cannot be negative")
+    if torch.Size(shape).numel() >= 2**31:
+        raise layer.error(f"{what} would hold {torch.Size(shape).numel()} values; Caffe's limit is 2^31 - 1")
 
 
 def show_shape(shape: Sequence[int]) -> str:

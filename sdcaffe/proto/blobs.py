@@ -81,8 +81,7 @@ def _values(blob: Any) -> Array:
 
 def _joined(pieces: Iterable[bytes], dtype: str) -> Array:
     data = bytearray().join(pieces)
-    item = np.dtype(dtype).itemsize
-    return np.frombuffer(data[: len(data) - len(data) % item], dtype)
+    return np.frombuffer(data, dtype, count=len(data) // np.dtype(dtype).itemsize)
 
 
 def _unpacked(blob: Any) -> Array:

@@ -20,7 +20,7 @@ from sdcaffe.proto.files import StrPath
 _MOST_BLOBS = 4096
 # Deflate packs at most about 1,030 to 1; a file that claims more holds no such data.
 _MOST_PACKED = 1100
-_FLAWS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+_FLAWS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 
 
 def read_weights(data: bytes, path: StrPath) -> list[tuple[str, list[Array | None]]]:

@@ -137,13 +137,33 @@ def declare(field: str, number: int, params: type) -> None:
             "536870911, without 19000 to 19999",
             where,
         )
+    flaw = _flaw(declaration.message)
     _declared[field] = declaration
     try:
-        _build(raw=False)
-    except TypeError as error:
+        if flaw is None:
+            _build(raw=False)
+    except (TypeError, ValueError) as error:
+        flaw = str(error)
+    if flaw is not None:
         del _declared[field]
-        raise PrototxtError(f'{owner} cannot be the message of "{field}": {error}', where) from None
+        raise PrototxtError(f'{owner} cannot be the message of "{field}": {flaw}', where)
     _pools.clear()
+
+
+def _flaw(declared: descriptor_pb2.DescriptorProto) -> str | None:
+    """What the schema has against one more message; None: nothing. Not every protobuf says so itself."""
+    known = [message.name for message in _source().message_type] + [d.message.name for d in _declared.values()]
+    if declared.name in known:
+        return f'there is a message "{declared.name}" already; give the field another name'
+    for field in declared.field:
+        name = field.type_name.rpartition(".")[2]
+        if field.type == Field.TYPE_MESSAGE and name not in known:
+            return f'"{field.name}" is of the message "{name}", which Caffe does not have'
+    values = [value.name for enum_type in declared.enum_type for value in enum_type.value]
+    twice = [name for name in values if values.count(name) > 1]
+    if twice:
+        return f'two of its enums have the value "{twice[0]}"; within one message their names must differ'
+    return None
 
 
 def _taken() -> list[tuple[str, int, str]]:
@@ -237,7 +257,7 @@ def _add_field(result: descriptor_pb2.DescriptorProto, params: type, name: str, 
         field.type_name = f".caffe.{item.name}"
     elif item in _PYTHON_TYPES:
         field.type = _PYTHON_TYPES[item]
-    elif isinstance(item, type) and issubclass(item, enum.Enum) and all(type(m.value) is int for m in item):
+    elif isinstance(item, type) and issubclass(item, enum.Enum) and _are_int32(item):
         field.type = Field.TYPE_ENUM
         field.type_name = item.__name__
         if item.__name__ not in [e.name for e in result.enum_type]:
@@ -252,6 +272,10 @@ def _add_field(result: descriptor_pb2.DescriptorProto, params: type, name: str, 
         )
     if default is not None and not (repeated and not default):
         field.default_value = _default(params, name, field, item, default, where)
+
+
+def _are_int32(values: type[enum.Enum]) -> bool:
+    return all(type(member.value) is int and -(2**31) <= member.value < 2**31 for member in values)
 
 
 def _default(params: type, name: str, field: Any, item: Any, default: Any, where: str) -> str:

@@ -57,12 +57,17 @@ class Table:
     """The fields of one message: `fields` by name, `required` the names that must be there."""
 
     def __init__(self, descriptor: Any) -> None:
-        proto = descriptor_pb2.DescriptorProto()
-        descriptor.CopyToProto(proto)
+        proto = _messages(descriptor.file)[descriptor.name]
         self.message: str = descriptor.name
         self.is_layer = self.message in ("LayerParameter", "V1LayerParameter")
         self.fields = {f.name: Field(f, descriptor.fields_by_name[f.name]) for f in proto.field}
         self.required = [field.name for field in self.fields.values() if field.required]
+
+
+@functools.lru_cache(maxsize=8)
+def _messages(file: Any) -> dict[str, Any]:
+    """The messages of a descriptor file as they were written; none of them is nested."""
+    return {m.name: m for m in descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb).message_type}
 
 
 @functools.lru_cache(maxsize=1024)

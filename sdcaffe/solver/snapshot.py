@@ -23,9 +23,21 @@ from sdcaffe.log import glog
 from sdcaffe.solver import rates
 
 if TYPE_CHECKING:
+    from sdcaffe.net import Net
     from sdcaffe.solver.solver import Solver
 
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
+
+
+def settle_prefix(param: Any, solver_file: Path) -> str | None:
+    """Name snapshots after the solver file where snapshot_prefix is missing or a folder; says so in Caffe's words."""
+    if not param.snapshot_prefix:
+        param.snapshot_prefix = str(solver_file.with_suffix(""))
+        return f"snapshot_prefix was not specified and is set to {param.snapshot_prefix}"
+    if Path(param.snapshot_prefix).is_dir():
+        param.snapshot_prefix = str(Path(param.snapshot_prefix) / solver_file.stem)
+        return f"snapshot_prefix was a directory and is replaced to {param.snapshot_prefix}"
+    return None
 
 
 def save(solver: Solver) -> str:
@@ -128,27 +140,39 @@ def _extra(solver: Solver) -> dict[str, Any]:
     return {
         "type": solver.param.type,
         "generators": generators,
-        "cursors": [_cursors(net) for net in (solver.net, *solver.test_nets)],
+        "nets": [_net_state(net) for net in (solver.net, *solver.test_nets)],
         "losses": [float(loss) for loss in solver._losses],
     }
 
 
-def _cursors(net: Any) -> dict[str, int]:
-    return {layer.name: layer.cursor for layer in net.data_layers}
+def _net_state(net: Net) -> dict[str, Any]:
+    """Where the data layers are, and what layers carry from one pass to the next (LSTM)."""
+    return {
+        "data": {layer.name: [layer.cursor, layer.seed] for layer in net.data_layers},
+        "buffers": {name: [list(b.shape), _text(b.detach().cpu().float())] for name, b in _carried(net).items()},
+    }
+
+
+def _carried(net: Net) -> dict[str, torch.Tensor]:
+    kept = net.state_dict(keep_vars=True)
+    return {name: buffer for name, buffer in net.named_buffers() if name in kept}
 
 
 def _apply_extra(solver: Solver, extra: dict[str, Any]) -> None:
-    generators = extra.get("generators", {})
-    if "cpu" in generators:
-        torch.set_rng_state(_bytes(generators["cpu"]))
+    generators = extra["generators"]
+    torch.set_rng_state(_tensor(generators["cpu"], torch.uint8))
     if "cuda" in generators and solver.device.type == "cuda":
-        torch.cuda.set_rng_state(_bytes(generators["cuda"]), solver.device)
-    for net, cursors in zip((solver.net, *solver.test_nets), extra.get("cursors", []), strict=False):
+        torch.cuda.set_rng_state(_tensor(generators["cuda"], torch.uint8), solver.device)
+    for net, state in zip((solver.net, *solver.test_nets), extra["nets"], strict=False):
         for layer in net.data_layers:
-            if layer.name in cursors:
-                layer.cursor = int(cursors[layer.name])
+            if layer.name in state["data"]:
+                layer.cursor, layer.seed = state["data"][layer.name]
+        buffers = _carried(net)
+        for name, (shape, values) in state["buffers"].items():
+            if name in buffers and list(buffers[name].shape) == shape:
+                buffers[name].copy_(_tensor(values, torch.float32).reshape(shape))
     solver._losses.clear()
-    solver._losses.extend(torch.tensor(v, device=solver.device) for v in extra.get("losses", []))
+    solver._losses.extend(torch.tensor(loss, device=solver.device) for loss in extra["losses"])
 
 
 def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:
@@ -158,14 +182,15 @@ def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:
         extra = json.loads(text)
     except ValueError as error:
         raise SnapshotError(f"its sdcaffe_state is broken ({error})", where=str(path)) from None
-    if not isinstance(extra, dict):
-        raise SnapshotError("its sdcaffe_state is not a table", where=str(path))
+    wanted = {"type", "generators", "nets", "losses"}
+    if not isinstance(extra, dict) or not wanted <= extra.keys():
+        raise SnapshotError(f"its sdcaffe_state lacks some of {', '.join(sorted(wanted))}", where=str(path))
     return extra
 
 
-def _text(state: torch.Tensor) -> str:
-    return base64.b64encode(state.numpy().tobytes()).decode()
+def _text(values: torch.Tensor) -> str:
+    return base64.b64encode(values.contiguous().numpy().tobytes()).decode()
 
 
-def _bytes(text: str) -> torch.Tensor:
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+def _tensor(text: str, dtype: torch.dtype) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=dtype)

@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ FINITE_CHECK = 20  # iterations between looks at the loss on a GPU, where each l
 class Solver:
     """Trains the net that a solver prototxt describes.
 
-    `source` is a path or a SolverParameter; `weights` are .caffemodel files to start from; `device` (such
+    `source` is a path or a SolverParameter; `weights` are .caffemodel files to start from, in place of the
+    solver's own `weights`; `device` (such
     as "cpu" or "cuda:0") overrides solver_mode and device_id. `action` is asked once an iteration and
     answers None, "snapshot" or "stop". `ignore_unknown` reads past fields that Caffe does not have. Raises
     the errors of what it reads, SolverError for settings.
@@ -46,7 +48,9 @@ class Solver:
         ignore_unknown: bool = False,
     ) -> None:
         if isinstance(source, (str, os.PathLike)):
-            source = proto.read_solver(source, ignore_unknown=ignore_unknown)
+            file = Path(source)
+            source = proto.read_solver(file, ignore_unknown=ignore_unknown)
+            snapshot.settle_prefix(source, file)
         self.param = param = proto.schema.current(source)
         self.action = action
         self._ignore_unknown = ignore_unknown
@@ -61,7 +65,7 @@ class Solver:
         if param.random_seed >= 0:
             torch.manual_seed(param.random_seed)
         self.iter = 0
-        self.net = self._train_net(train_source(param), weights)
+        self.net = self._train_net(train_source(param), weights if weights is not None else list(param.weights))
         tests = test_sources(param)
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
         self.update = make_update(param, self.net.learnable)
@@ -102,10 +106,6 @@ class Solver:
     def loss(self) -> float:
         """The mean loss of the last average_loss iterations; nan before the first."""
         return float(torch.stack(list(self._losses)).mean()) if self._losses else math.nan
-
-    @property
-    def prefix(self) -> str:
-        return self.param.snapshot_prefix
 
     def solve(self) -> None:
         """Train to max_iter, with Caffe's last display, test and snapshot."""

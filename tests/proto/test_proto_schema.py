@@ -43,9 +43,8 @@ def as_in_table(field: Any) -> str:
 
 
 def described(name: str) -> descriptor_pb2.DescriptorProto:
-    result = descriptor_pb2.DescriptorProto()
-    schema.message(name).DESCRIPTOR.CopyToProto(result)
-    return result
+    file = descriptor_pb2.FileDescriptorProto.FromString(schema.message(name).DESCRIPTOR.file.serialized_pb)
+    return next(message for message in file.message_type if message.name == name)
 
 
 @pytest.fixture
@@ -214,6 +213,14 @@ class Words(enum.Enum):
     A = "a"
 
 
+class Wide(enum.IntEnum):
+    A = 2**31
+
+
+class WideEnum:
+    value: Wide = Wide.A
+
+
 class WordEnum:
     value: Words = Words.A
 
@@ -225,14 +232,20 @@ class WordEnum:
         (WrongDefault, "cannot have the default 1.5"),
         (ListDefault, r"cannot have the default \[3\]"),
         (NoSuchMessage, "NoSuchParameter"),
-        (TwoEnumsOneName, "cannot be the message"),
+        (TwoEnumsOneName, 'two of its enums have the value "SAME"'),
         (WordEnum, "is annotated"),
+        (WideEnum, "is annotated"),
     ],
 )
 def test_what_cannot_be_a_field(clean_schema, params, message):
     with pytest.raises(PrototxtError, match=message):
         schema.declare("wrong_param", 4004, params)
     assert not proto.LayerParameter.DESCRIPTOR.fields_by_name.get("wrong_param")
+
+
+def test_a_message_name_that_is_taken(clean_schema):
+    with pytest.raises(PrototxtError, match='there is a message "PoolingParameter" already'):
+        schema.declare("Pooling_param", 4004, Param)
 
 
 def test_an_annotation_that_cannot_be_looked_up(clean_schema):

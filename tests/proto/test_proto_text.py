@@ -7,6 +7,8 @@ import time
 
 import pytest
 from google.protobuf import text_format
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sdcaffe import proto
 from sdcaffe.errors import PrototxtError
@@ -46,7 +48,7 @@ SYNTAX = [
     "input_dim: 1 input_dim: 0x1F input_dim: 010 input_dim: -3 input_dim: 0",
     "input_dim: [1, 2, 3]  input_dim: []",
     "input: ['a', 'b' 'c']",
-    "layer { loss_weight: [1, 1., .5, 1e3, 1E-3, 1.f, 2F, -1.5e+2, inf, -inf, Infinity, nan] }",
+    "layer { loss_weight: [1, 1., .5, 1e3, 1E-3, 1.f, -1.5e+2, inf, -inf, Infinity, nan] }",
     "layer { propagate_down: [true, True, t, 1, false, False, f, 0] }",
     "layer { convolution_param { kernel_size: 3 kernel_size: 5 num_output: 4294967295 } }",
     "state { stage: 'a', level: -2147483648; }",
@@ -71,6 +73,7 @@ def test_bytes_fields_and_byte_order_mark():
 def test_what_the_language_has_and_googles_python_parser_lacks():
     assert list(parsed("input_dim: - 4 input_dim: -\n# why\n5").input_dim) == [-4, -5]
     assert parsed('name: "\\?"').name == "?"
+    assert list(parsed("layer { loss_weight: [2f, 2F, 1e2f] }").layer[0].loss_weight) == [2, 2, 100]
     assert list(parsed("layer { loss_weight: - inf loss_weight: -INF }").layer[0].loss_weight) == [float("-inf")] * 2
 
 
@@ -237,3 +240,20 @@ def test_ten_thousand_lines_take_well_under_half_a_second():
     net = parsed(text)
     assert time.perf_counter() - start < 0.5
     assert len(net.layer) == 600
+
+
+WORDS = ["layer", "name", "input_dim", "relu_param", "fork", "0x", "1e5", "true", "inf", "'a'", "1"]
+PIECES = st.sampled_from(WORDS) | st.sampled_from('{}<>[]:;,-."\\#\n\udcff\u00e9')
+
+
+@given(st.lists(PIECES, max_size=20), st.booleans())
+def test_any_text_is_a_message_or_one_located_error(pieces, ignore_unknown):
+    net = proto.NetParameter()
+    try:
+        proto.parse(" ".join(pieces), net, "x.prototxt", ignore_unknown=ignore_unknown)
+    except PrototxtError as problem:
+        where = problem.where
+    else:
+        where = "x.prototxt:1:1"
+    assert where is not None
+    assert where.startswith("x.prototxt:")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
@@ -613,3 +616,18 @@ def test_a_write_that_fails_leaves_the_old_snapshot(tmp_path):
         proto.write_state(path, proto.State(history=[np.array(["not a number"])]))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.solverstate"]
+
+
+@given(st.sampled_from(["caffemodel", "solverstate", "caffemodel.h5", "solverstate.h5"]), st.data())
+@settings(max_examples=100)
+def test_damaged_files_of_caffe_are_read_or_refused(tmp_path_factory, kind, data):
+    """No seal guards these: some damage shows only in the numbers. None may end in anything but a refusal."""
+    prefix = "tiny_h5" if kind.endswith("h5") else "tiny"
+    whole = bytearray((FILES / f"{prefix}_iter_15.{kind}").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "x"
+    path.write_bytes(whole)
+    for read, error in ((proto.read_weights, WeightsError), (proto.read_state, SnapshotError)):
+        with contextlib.suppress(error):
+            read(path)

@@ -165,3 +165,30 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(tmp_path, m
         solver.step(7)
     assert not list(tmp_path.glob("*.solverstate"))
     solver.close()
+
+
+RECURRENT = """
+layer { name: "x" type: "DummyData" top: "x" top: "cont" dummy_data_param {
+  shape { dim: 3 dim: 2 dim: 4 } shape { dim: 3 dim: 2 } data_filler { type: "gaussian" std: 1 } data_filler { value: 1 } } }
+layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "h"
+  recurrent_param { num_output: 5 weight_filler { type: "uniform" min: -0.5 max: 0.5 } bias_filler { value: 0.1 } } }
+layer { name: "goal" type: "Power" bottom: "h" top: "goal" power_param { scale: 0 shift: 1 } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "h" bottom: "goal" top: "loss" propagate_down: true propagate_down: false }
+"""
+
+
+def test_what_an_lstm_carries_between_batches_is_resumed(tmp_path):
+    param = proto.SolverParameter()
+    text = 'base_lr: 0.5 lr_policy: "fixed" type: "SGD" solver_mode: CPU random_seed: 3 max_iter: 20'
+    proto.text.parse(f'{text} snapshot_prefix: "{tmp_path}/lstm"', param, "solver")
+    proto.text.parse(RECURRENT, param.net_param, "net")
+    first = sdcaffe.Solver(param)
+    first.step(4)
+    state = first.snapshot()
+    first.step(3)
+    second = sdcaffe.Solver(param)
+    second.restore(state)
+    second.step(3)
+    assert second.loss == first.loss
+    for a, b in zip(first.net.learnable, second.net.learnable, strict=True):
+        assert (a.tensor == b.tensor).all()

@@ -200,3 +200,29 @@ def test_a_gpu_that_is_not_there():
     param = solver_param("")
     param.solver_mode = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
     assert sdcaffe.Solver(param).device.type == "cpu"
+
+
+def test_weights_in_the_solver_file_and_those_given_instead(tmp_path):
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        solver = sdcaffe.Solver(solver_param(""))
+        solver.net.params["fc"][0].data.fill_(value)
+        solver.net.save(tmp_path / f"{name}.caffemodel")
+    param = solver_param(f'weights: "{tmp_path}/a.caffemodel"')
+    assert sdcaffe.Solver(param).net.params["fc"][0].item() == 1
+    assert sdcaffe.Solver(param, weights=tmp_path / "b.caffemodel").net.params["fc"][0].item() == 2
+
+
+def test_snapshots_are_named_after_the_solver_file_where_it_does_not_say(tmp_path):
+    path = tmp_path / "mine.prototxt"
+    (tmp_path / "net.prototxt").write_text(NET)
+    path.write_text(f'base_lr: 1 lr_policy: "fixed" solver_mode: CPU net: "{tmp_path}/net.prototxt"')
+    assert sdcaffe.Solver(path).param.snapshot_prefix == str(tmp_path / "mine")
+
+
+def test_a_blob_beyond_caffes_limit_is_refused_before_it_is_made():
+    net = NET.replace("num_output: 1 bias_term", "num_output: 3000000000 bias_term")
+    with pytest.raises(SdcaffeError):
+        sdcaffe.Solver(solver_param("", net))
+    net = NET.replace("num_output: 1 bias_term", "num_output: 2147483648 bias_term")
+    with pytest.raises(SdcaffeError, match=r"2147483648 values; Caffe's limit"):
+        sdcaffe.Solver(solver_param("", net))

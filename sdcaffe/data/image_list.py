@@ -1,0 +1,77 @@
+"""Image files named in a list, `path label` a line, as Caffe's ImageData and convert_imageset read them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sdcaffe.data.decode import read_image
+from sdcaffe.data.resize import resize
+from sdcaffe.data.source import Image
+from sdcaffe.errors import DataError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a list: the image's path with the root folder before it, its label, and its line number."""
+
+    path: str
+    label: int
+    line: int
+
+
+def read_list(source: str, root_folder: str = "") -> list[Entry]:
+    """The entries of a list; the label is what follows the last space, so paths may hold spaces.
+
+    Raises DataError for a list that cannot be read or is empty, a line without a label, and a file that
+    does not exist, with the number of the line.
+    """
+    try:
+        with open(source, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read the list of images: {error.strerror}", source) from error
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        path, _, label = line.rstrip().rpartition(" ")
+        if not path.strip() or not label.lstrip("+-").isdecimal():
+            raise DataError(f'"{line}" is not a path, a space and a whole-number label', f"{source}:{number}")
+        entry = Entry(root_folder + path.strip(), int(label), number)
+        if not os.path.isfile(entry.path):
+            hint = "" if root_folder else "; set root_folder if the paths are relative to another folder"
+            raise DataError(f"there is no image {entry.path}{hint}", f"{source}:{number}")
+        entries.append(entry)
+    if not entries:
+        raise DataError("the list names no images", source)
+    return entries
+
+
+class ImageList:
+    """The images of a list, decoded when read: 3 channels blue, green, red, or with `color` False 1 gray.
+
+    `size` (height, width) resizes every image as OpenCV does. Raises DataError.
+    """
+
+    encoded = True
+
+    def __init__(self, source: str, root_folder: str, size: tuple[int, int] | None, *, color: bool) -> None:
+        self.where = source
+        self._entries = read_list(source, root_folder)
+        self._size, self._color = size, color
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def read(self, index: int) -> tuple[Image, int]:
+        entry = self._entries[index]
+        image = read_image(entry.path, color=self._color)
+        return (image if self._size is None else resize(image, *self._size)), entry.label
+
+    def name(self, index: int) -> str:
+        entry = self._entries[index]
+        return f"line {entry.line} ({entry.path})"
+
+    def close(self) -> None:
+        """Nothing is open."""
