@@ -95,11 +95,13 @@ class Assembly:
             raise layer.error(f"setup gave {len(tops)} top shapes for {len(step.tops)} tops")
         glog("net.cpp:124", f"Setting up {layer.name}")
         count = 0
+        if layer.loss and not step.layer.loss_weight:
+            step.layer.loss_weight.append(1)  # as Caffe, so that saved nets say it
         weights = list(step.layer.loss_weight)
         for j, (slot, shape) in enumerate(zip(step.tops, tops, strict=True)):
             check_size(layer, f'top "{step.layer.top[j]}"', shape)
             self.shapes[slot] = tuple(shape)
-            weight = weights[j] if j < len(weights) else float(layer.loss and j == 0 and not weights)
+            weight = weights[j] if j < len(weights) else 0.0
             self.loss_weights[slot] = weight
             glog("net.cpp:131", f"Top shape: {show_shape(shape)}")
             if weight:

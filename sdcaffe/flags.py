@@ -80,6 +80,43 @@ def add_state_flags(parser: Parser) -> None:
     parser.add_argument("--stage", default="", metavar="A,B", help="the stages of the net's state")
 
 
+def add_model_flags(parser: Parser) -> None:
+    """A net's prototxt, `--phase` left out, and how many batches: what test and time share."""
+    parser.add_argument("file", nargs="?", metavar="NET", help="the net's prototxt")
+    parser.add_argument("--model", metavar="NET", help="the same, in Caffe's spelling")
+    parser.add_argument("--iterations", type=_positive, default=50, metavar="N", help="batches to run (default 50)")
+
+
+def add_switch(parser: Parser, name: str, text: str) -> None:
+    """A flag that is on or off, as gflags takes it: `--gray`, `--nogray`, `--gray=true`, `--gray=false`."""
+    dest = name.replace("-", "_")
+    parser.add_argument(f"--{name}", dest=dest, action="store_true", help=text)
+    for value in ("true", "1", "false", "0"):
+        action = "store_true" if value in ("true", "1") else "store_false"
+        parser.add_argument(f"--{name}={value}", dest=dest, action=action, help=argparse.SUPPRESS)
+    parser.add_argument(f"--no{name}", dest=dest, action="store_false", help=argparse.SUPPRESS)
+
+
+def model_of(args: argparse.Namespace, command: str) -> str:
+    """The one net that `add_model_flags` was given. Raises UsageError."""
+    if bool(args.file) == bool(args.model):
+        raise UsageError(f"name one net. See sdcaffe {command} --help")
+    return str(args.file or args.model)
+
+
+def single_device_of(args: argparse.Namespace) -> str:
+    """`device_of` for what runs on one device: the first of several GPUs, as Caffe, and the CPU where none is named."""
+    if args.gpu:
+        args.gpu = "0" if args.gpu == "all" else args.gpu.split(",")[0]
+    return device_of(args) or "cpu"
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
+    return int(text)
+
+
 def device_of(args: argparse.Namespace) -> str | None:
     """The torch device that `--device` or `--gpu` names; None where neither is given.
 

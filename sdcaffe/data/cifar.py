@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,15 +120,17 @@ def _checked(
 def _download(kind: str, known: _Set, root: str) -> None:
     """Fetch the archive of the python layout, check its MD5 sum, and unpack the files that are known."""
     from torchvision import datasets
+    from torchvision.datasets import utils
 
     official: Any = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[kind]
     names = [*known.python.train, *known.python.test]
     try:
+        _reach(official.url)
         os.makedirs(root, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".download") as temporary:
             archive = os.path.join(temporary, official.filename)
             glog("data_layer.cpp:40", f"Downloading {official.url} to {root}")
-            _fetch(official.url, archive, official.tgz_md5)
+            utils.download_url(official.url, temporary, official.filename, official.tgz_md5)
             with tarfile.open(archive) as tar:
                 for name in names:
                     _unpack(tar, f"{known.python.folder}/{name}", temporary)
@@ -143,15 +146,10 @@ def _download(kind: str, known: _Set, root: str) -> None:
         ) from error
 
 
-def _fetch(url: str, path: str, md5: str) -> None:
-    """Download through torchvision, which checks the sum; a silent network gives up after 15 s."""
-    import urllib.request
-
-    from torchvision.datasets.utils import download_url
-
+def _reach(url: str) -> None:
+    """Raise where no server answers; a silent network gives up after 15 s, which torchvision would not."""
     with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=15):
         pass
-    download_url(url, os.path.dirname(path), os.path.basename(path), md5)
 
 
 def _unpack(tar: tarfile.TarFile, name: str, folder: str) -> None:

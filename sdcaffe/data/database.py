@@ -69,8 +69,7 @@ class _LevelDb:
             import plyvel
         except ImportError as error:
             raise DataError(
-                "reading a LevelDB needs the package plyvel: pip install plyvel, or convert the database "
-                "to LMDB",
+                "reading a LevelDB needs the package plyvel: pip install plyvel, or convert the database to LMDB",
                 path,
             ) from error
         try:

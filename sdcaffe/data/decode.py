@@ -40,12 +40,16 @@ def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
 
 def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:
     """An image file -> (C, H, W) bytes, 3 channels blue, green, red or 1 gray. Raises DataError."""
+    return decode_image(read_bytes(path), "color" if color else "gray", path)
+
+
+def read_bytes(path: str) -> bytes:
+    """What an image file holds, not decoded. Raises DataError."""
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            return file.read()
     except OSError as error:
         raise DataError(f"cannot read the image: {error.strerror}", path) from error
-    return decode_image(data, "color" if color else "gray", path)
 
 
 def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:

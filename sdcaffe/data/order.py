@@ -25,7 +25,8 @@ def random_draws(seed: int, stream: int, index: int, count: int, rank: int = 0) 
     Philox is counter based, so draw k needs no draw before it; the raw output is used because only that
     is promised to stay the same between versions of numpy.
     """
-    generator = np.random.Philox(key=[seed % 2**64, stream], counter=[0, index, rank, 0])
+    key = np.array([seed % 2**64, stream], np.uint64)
+    generator = np.random.Philox(key=key, counter=np.array([0, index, rank, 0], np.uint64))
     draws: NDArray[np.uint64] = np.asarray(generator.random_raw(count), dtype=np.uint64)
     return draws
 

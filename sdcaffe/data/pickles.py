@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pickletools
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,20 @@ from sdcaffe.errors import DataError
 
 MAX_BYTES = 1 << 28  # CIFAR-100's largest file is 156 MB
 
-_VALUES = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 FLOAT BINFLOAT".split()
-)
-_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+_LITERALS = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_EMPTY: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_PUT = ("PUT", "BINPUT", "LONG_BINPUT")
-_GET = ("GET", "BINGET", "LONG_BINGET")
-_GLOBALS = frozenset(
-    f"{module} {name}"
-    for module, names in (
-        ("numpy.core.multiarray", ("_reconstruct",)),
-        ("numpy._core.multiarray", ("_reconstruct",)),
-        ("numpy", ("ndarray", "dtype")),
-    )
-    for name in names
-)
+_GLOBALS = {
+    "numpy.core.multiarray _reconstruct",
+    "numpy._core.multiarray _reconstruct",
+    "numpy ndarray",
+    "numpy dtype",
+}
 
 
 class _Name(str):
@@ -45,7 +41,8 @@ class _Object:
     """What a REDUCE makes: a numpy dtype or an array, empty until BUILD gives its state."""
 
     def __init__(self, name: str, arguments: Any) -> None:
-        self.name, self.arguments, self.state = name, arguments, None
+        self.name, self.arguments = name, arguments
+        self.state: Any = None
 
 
 class _Refused(Exception):
@@ -62,59 +59,81 @@ def read_pickle(path: str) -> dict[str, Any]:
         if size > MAX_BYTES:
             raise DataError(f"{size} bytes; CIFAR's files have at most {MAX_BYTES}", path)
         with open(path, "rb") as file:
-            value = _run(file)
+            value = _Machine().run(file)
+        if not isinstance(value, dict):
+            raise _Refused(f"it holds a {type(value).__name__}, not a dict")
+        return {_text(key): _array(item) if isinstance(item, _Object) else item for key, item in value.items()}
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", path) from error
-    except (_Refused, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except (_Refused, ValueError, IndexError, KeyError, TypeError) as error:
         raise DataError(f"this is no file of CIFAR's python layout: {error}", path) from error
-    if not isinstance(value, dict):
-        raise DataError(f"this is no file of CIFAR's python layout: it holds a {type(value).__name__}", path)
-    return {_text(key): _array(v) if isinstance(v, _Object) else v for key, v in value.items()}
 
 
-def _run(file: Any) -> Any:
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
+class _Machine:
+    """The stack, the marks that begin sequences on it, and the memo of values used again."""
 
-    def since_mark() -> list[Any]:
-        start = marks.pop()
-        items = stack[start:]
-        del stack[start:]
-        return items
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
 
-    for instruction, argument, _ in pickletools.genops(file):
-        name = instruction.name
-        if name in _VALUES:
-            stack.append(argument)
-        elif name == "BINPUT" or name in _PUT:
-            memo[argument] = stack[-1]
+    def run(self, file: BinaryIO) -> Any:
+        for instruction, argument, _ in pickletools.genops(file):
+            name = instruction.name
+            if name == "STOP":
+                return self.stack.pop()
+            if name not in ("PROTO", "FRAME") and not (
+                self._value(name, argument) or self._collect(name) or self._object(name, argument)
+            ):
+                raise _Refused(f"it holds the pickle instruction {name}, which no CIFAR file does")
+        raise _Refused("it has no end")
+
+    def _value(self, name: str, argument: Any) -> bool:
+        """Put a number, a text, an empty container or an earlier value on the stack."""
+        if name in _LITERALS:
+            self.stack.append(argument)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = self.stack[-1]
         elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif name in _GET:
-            stack.append(memo[argument])
-        elif name == "MARK":
-            marks.append(len(stack))
+            self.memo[len(self.memo)] = self.stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            self.stack.append(self.memo[argument])
         elif name in _EMPTY:
-            stack.append(_EMPTY[name]())
+            self.stack.append(_EMPTY[name]())
         elif name in _CONSTANTS:
-            stack.append(_CONSTANTS[name])
-        elif name == "TUPLE":
-            stack.append(tuple(since_mark()))
+            self.stack.append(_CONSTANTS[name])
+        else:
+            return False
+        return True
+
+    def _collect(self, name: str) -> bool:
+        """Make a container of what is on the stack, or put that into one."""
+        stack = self.stack
+        if name == "MARK":
+            self.marks.append(len(stack))
         elif name in _TUPLES:
             count = _TUPLES[name]
             stack[-count:] = [tuple(stack[-count:])]
+        elif name == "TUPLE":
+            stack.append(tuple(self._since_mark()))
         elif name == "LIST":
-            stack.append(since_mark())
+            stack.append(self._since_mark())
         elif name == "DICT":
-            stack.append(_pairs(since_mark()))
+            stack.append(_pairs(self._since_mark()))
         elif name in ("APPEND", "APPENDS"):
-            items = since_mark() if name == "APPENDS" else [stack.pop()]
+            items = self._since_mark() if name == "APPENDS" else [stack.pop()]
             _expect(stack[-1], list).extend(items)
         elif name in ("SETITEM", "SETITEMS"):
-            items = since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
+            items = self._since_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
             _expect(stack[-1], dict).update(_pairs(items))
-        elif name == "GLOBAL":
+        else:
+            return False
+        return True
+
+    def _object(self, name: str, argument: Any) -> bool:
+        """Note the name, the arguments or the state of an array; nothing is called."""
+        stack = self.stack
+        if name == "GLOBAL":
             stack.append(_admit(argument))
         elif name == "STACK_GLOBAL":
             stack[-2:] = [_admit(f"{stack[-2]} {stack[-1]}")]
@@ -123,11 +142,15 @@ def _run(file: Any) -> Any:
         elif name == "BUILD":
             state = stack.pop()
             _expect(stack[-1], _Object).state = state
-        elif name == "STOP":
-            return stack.pop()
-        elif name not in ("PROTO", "FRAME"):
-            raise _Refused(f"it holds the pickle instruction {name}, which no CIFAR file does")
-    raise _Refused("it has no end")
+        else:
+            return False
+        return True
+
+    def _since_mark(self) -> list[Any]:
+        start = self.marks.pop()
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
 
 
 def _admit(name: str) -> _Name:
@@ -143,6 +166,8 @@ def _expect(value: Any, kind: type) -> Any:
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
+    if not all(isinstance(key, (str, bytes)) for key in items[::2]):
+        raise _Refused("it holds a dict whose keys are no texts")
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
@@ -153,8 +178,8 @@ def _array(made: _Object) -> NDArray[np.uint8]:
     _, shape, dtype, column_order, data = made.state
     if not isinstance(dtype, _Object) or _text(dtype.arguments[0]) not in ("u1", "uint8"):
         raise _Refused("it holds an array that is not of bytes")
-    data = data.encode("latin-1") if isinstance(data, str) else data
-    if not all(isinstance(n, int) and n >= 0 for n in shape) or not isinstance(data, bytes):
+    data = data.encode("latin-1") if isinstance(data, str) else data  # how Python 2 wrote bytes
+    if not isinstance(data, bytes) or not all(isinstance(n, int) and n >= 0 for n in shape):
         raise _Refused("it holds an array without shape or data")
     rows, columns = shape
     if rows * columns != len(data):

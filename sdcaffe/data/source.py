@@ -83,7 +83,7 @@ def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native") -
         from sdcaffe.data.synthetic import synthetic
 
         if folder is not None:
-            raise DataError("the synthetic set is made in memory and takes no folder; write " f"{kind}:{split}", name)
+            raise DataError(f"the synthetic set is made in memory and takes no folder; write {kind}:{split}", name)
         return ArraySource(name, *synthetic(split))
     from sdcaffe.data.cifar import read_cifar
 

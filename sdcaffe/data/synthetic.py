@@ -17,7 +17,12 @@ SIZE = 32
 CLASSES = ("disc", "ring", "square", "frame", "triangle", "plus", "cross", "crescent", "star", "corner")
 PER_CLASS = 200
 
-Array = NDArray[np.float32]
+# The spread of noise and of contrast sets the difficulty: a ResNet-8 of width 16 trained for 10 to 15 epochs errs on
+# about a quarter of the test images.
+NOISE = 0.18
+CONTRAST = (0.25, 0.8)
+
+Array = NDArray[Any]  # float32
 
 
 class _Random:
@@ -95,16 +100,13 @@ def synthetic(split: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     labels = np.arange(n) % len(CLASSES)
     images = _background(random, n)
     for _ in range(2):
-        _add(images, _strokes(random, n), random.uniform(0.05, 0.95, n, 3), random.uniform(0.3, 0.9, n))
+        _add(images, _strokes(random, n), _colours(random, n), random.uniform(0.3, 0.9, n))
     cover = _cover(random, labels)
     texture = 1 + 0.2 * _waves(random, n)
     _add(images, cover, _foreground(random, images, cover), np.ones(n, np.float32), texture)
-    _add(images, _strokes(random, n), random.uniform(0.05, 0.95, n, 3), random.uniform(0.0, 0.6, n))
+    _add(images, _strokes(random, n), _colours(random, n), random.uniform(0.0, 0.8, n))
     images += random.uniform(0.02, NOISE, n)[:, None, None, None] * random.noise(n, 3, SIZE, SIZE)
     return (np.clip(images, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8), labels
-
-
-NOISE = 0.12
 
 
 def _grid(n: int) -> tuple[Array, Array]:
@@ -135,7 +137,7 @@ def _cover(random: _Random, labels: NDArray[Any]) -> Array:
     """(n, 32, 32): what the shape of each image covers, mirrored at random."""
     n = len(labels)
     radius = random.uniform(5.5, 10.5, n)
-    x, y = _placed(random, n, radius, 7.0, 0.45)
+    x, y = _placed(random, n, radius, 5.0, 0.45)
     x = x * _column(np.where(random.uniform(0, 1, n) < 0.5, -1, 1).astype(np.float32))
     x = x * _column(random.uniform(0.85, 1.2, n))
     outside = np.empty((n, SIZE, SIZE), np.float32)
@@ -173,14 +175,13 @@ def _background(random: _Random, n: int) -> Array:
 
 
 def _foreground(random: _Random, images: Array, cover: Array) -> Array:
-    """(n, 3): a colour that stands out, at least a little, from what it covers."""
+    """(n, 3): a colour of any hue that is brighter than what it covers, by much or by little."""
     n = len(images)
     weight = cover / (cover.sum((1, 2), keepdims=True) + np.float32(1e-3))
     behind = np.einsum("nchw,nhw->nc", images, weight)
-    away = _colours(random, n) - behind
+    away = np.abs(_colours(random, n) - behind)
     length = np.sqrt((away * away).sum(1, keepdims=True)) + np.float32(1e-3)
-    contrast = random.uniform(0.3, 0.8, n, 1)
-    return behind + np.abs(away) / length * contrast
+    return behind + away / length * random.uniform(*CONTRAST, n, 1)
 
 
 def _add(images: Array, cover: Array, colours: Array, strength: Array, texture: Any = 1.0) -> None:

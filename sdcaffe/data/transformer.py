@@ -77,9 +77,7 @@ class Transformer:
             )
         return (channels, self.crop, self.crop) if self.crop else size
 
-    def windows(
-        self, seed: int, k: int, height: NDArray[np.int64], width: NDArray[np.int64], rank: int = 0
-    ) -> Windows:
+    def windows(self, seed: int, k: int, height: NDArray[np.int64], width: NDArray[np.int64], rank: int = 0) -> Windows:
         """The draws of batch `k` for images of these heights and widths (one of each an image)."""
         n = len(height)
         mirror = None

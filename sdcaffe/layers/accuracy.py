@@ -36,7 +36,8 @@ class Accuracy(Layer):
         shape, axis = scores.shape, self.axis
         label = label.reshape(*shape[:axis], 1, *shape[axis + 1 :])
         labels = class_labels(self, label, shape[axis], self.ignore)
-        better = (scores >= scores.gather(axis, labels.index)).sum(axis, keepdim=True) - 1
+        # "not less" is Caffe's "at least", but lets no NaN win (Caffe counts NaN scores as right)
+        better = (~(scores < scores.gather(axis, labels.index))).sum(axis, keepdim=True) - 1
         right = better < self.param.top_k
         counted = torch.ones_like(right) if labels.kept is None else labels.kept
         right = (right & counted).to(scores.dtype)

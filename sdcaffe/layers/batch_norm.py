@@ -40,6 +40,8 @@ class BatchNorm(Layer):
                 raise self.error(
                     f"param {i} has lr_mult {spec.lr_mult:g}; batch statistics are not learned, set it to 0", "param"
                 )
+        for _ in range(len(self.layer_param.param), 3):
+            self.layer_param.param.add(lr_mult=0)  # as Caffe, so that saved nets say it
         given = param.HasField("use_global_stats")
         self.use_global_stats: bool = param.use_global_stats if given else self.phase == proto.TEST
         self.fraction: float = param.moving_average_fraction

@@ -19,6 +19,7 @@ from sdcaffe.layers.loss import (
     normalized,
     outer_inner,
 )
+from sdcaffe.proto import TEST
 
 _LOG_MIN = math.log(FLOAT32_MIN)
 
@@ -48,7 +49,9 @@ class SoftmaxWithLoss(LossLayer):
     """Loss of scores (outer, classes, inner) for labels, one for each of outer * inner, in any shape.
 
     The class axis is `softmax_param.axis`. Probabilities below FLT_MIN count as FLT_MIN, so one item costs
-    at most 87.3365. A second top is the probabilities; no gradient comes back through it.
+    at most 87.3365. In the test phase scores that are not numbers cost the same, as on Caffe's GPUs: the
+    first test of a deep net with fresh BatchNorms overflows. A second top is the probabilities; no gradient
+    comes back through it.
     """
 
     tops = (1, 2)
@@ -67,6 +70,8 @@ class SoftmaxWithLoss(LossLayer):
         label = label.reshape(*shape[: self.axis], 1, *shape[self.axis + 1 :])
         labels = class_labels(self, label, shape[self.axis], self.ignore)
         log_prob = torch.log_softmax(scores, self.axis)
+        if self.phase == TEST:
+            log_prob = log_prob.nan_to_num(_LOG_MIN)
         total = -_LogLikelihood.apply(log_prob, labels.index, labels.kept, self.axis)
         loss = normalized(total, self.param, self.mode, *outer_inner(shape, self.axis), labels.kept)
         loss = labels.mark(loss)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdcaffe.data.decode import decode_image
+from sdcaffe.data.decode import decode_image, read_bytes
 from sdcaffe.data.order import DRAWS, default_seed, random_draws, shard
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.transformer import Transformer
@@ -51,7 +51,7 @@ class WindowData(DataLayer):
         ):
             if count and not found:
                 raise self.error(f"{param.source} has no {kind} windows, and a batch needs {count}", "source")
-        self._files = [_read(path) for path in windows.paths] if param.cache_images else None
+        self._files = [read_bytes(path) for path in windows.paths] if param.cache_images else None
         self._rank = shard(self.phase)[0]
         self._seed = default_seed(self.name)
         self._log(shapes[0])
@@ -115,7 +115,6 @@ class WindowData(DataLayer):
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         if self._prefetcher is None:
-            self.seed  # noqa: B018
             self._prefetcher = Prefetcher(self._read, PREFETCH, f"prefetch {self.param.source}")
         batch = self._prefetcher.get(self.cursor)
         self.cursor += 1
@@ -136,7 +135,7 @@ class WindowData(DataLayer):
 
     def _draw(self, target: np.ndarray, window: Window, mirror: bool) -> None:
         path = self._windows.paths[window.image]
-        content = _read(path) if self._files is None else self._files[window.image]
+        content = read_bytes(path) if self._files is None else self._files[window.image]
         pixels, row, column = self._warp.cut(decode_image(content, "color", path), window.box, mirror, path)
         rows, columns = slice(row, row + pixels.shape[1]), slice(column, column + pixels.shape[2])
         mean = np.broadcast_to(np.float32(self._mean), target.shape)[:, rows, columns]
@@ -150,8 +149,3 @@ class WindowData(DataLayer):
     def close(self) -> None:
         self._stop()
         self._seed = None
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()

@@ -116,7 +116,7 @@ def decoded(message_class: Any, data: bytes | memoryview, path: StrPath, error: 
         raise error(f"is text, but a binary {name} is wanted", str(path))
     try:
         return message_class.FromString(data)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         reason = seal.first_flaw(data) or "some of its bytes are damaged"
         raise error(f"is not a whole binary {name}: {reason}", str(path)) from None
 

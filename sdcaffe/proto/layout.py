@@ -47,7 +47,7 @@ def _scalar(field: Field, value: Any) -> str:
     if field.kind == FLOAT:
         return number(value, field.double)
     if field.kind == STRING:
-        return quoted(value.encode("utf-8", "surrogateescape"))
+        return quoted(value.encode() if isinstance(value, str) else value)  # bytes: not UTF-8, in a binary file
     if field.kind == BYTES:
         return quoted(value)
     if field.kind == BOOL:

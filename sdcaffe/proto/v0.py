@@ -10,7 +10,7 @@ from sdcaffe.proto import complaints
 from sdcaffe.proto.positions import Where, place
 from sdcaffe.proto.tables import table
 
-_TYPES = {
+TYPES = {
     "accuracy": "ACCURACY",
     "bnll": "BNLL",
     "concat": "CONCAT",
@@ -75,11 +75,11 @@ _KEPT = ("name", "input", "input_dim", "force_backward")
 
 def layer_type(v0_type: str, layer: str, where: Where) -> str:
     """The V1 name of a V0 type: "conv" is "CONVOLUTION". Raises PrototxtError for an unknown one of `layer`."""
-    if v0_type not in _TYPES:
-        near = complaints.nearest(v0_type, list(_TYPES))
+    if v0_type not in TYPES:
+        near = complaints.nearest(v0_type, list(TYPES))
         guess = f'. Did you mean "{near}"?' if near else ""
         raise PrototxtError(f'unknown V0 layer type "{v0_type}" in layer "{layer}"{guess}', place(where, "type", layer))
-    return _TYPES[v0_type]
+    return TYPES[v0_type]
 
 
 def upgrade(net: Any, where: Where) -> None:

@@ -77,7 +77,7 @@ def read_weights(path: StrPath) -> list[LayerBlobs]:
     net = files.decoded(schema.raw_message("NetParameter"), body, path, WeightsError)
     if not net.layer and not net.layers:
         raise WeightsError("holds no layers: it is no .caffemodel, or an empty net", str(path))
-    return [_layer_blobs(*_identity(layer, path), path) for layer in [*net.layers, *net.layer]]
+    return [_layer_blobs(*_identity(layer), path) for layer in [*net.layers, *net.layer]]
 
 
 def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = None) -> None:
@@ -113,13 +113,13 @@ def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = N
     _write(path, files.sealed(result, path, WeightsError), WeightsError)
 
 
-def _identity(layer: Any, path: StrPath) -> tuple[str, str, Any]:
+def _identity(layer: Any) -> tuple[str, str, Any]:
     """Name, current type name and blobs of a layer of any age."""
     if layer.DESCRIPTOR.name == "LayerParameter":
         return layer.name, layer.type, layer.blobs
     if layer.HasField("layer"):
         v1 = type(layer)()
-        v1.type = v1.LayerType.Value(v0.layer_type(layer.layer.type, layer.layer.name, str(path)))
+        v1.type = v1.LayerType.Value(v0.TYPES.get(layer.layer.type, "NONE"))  # a padding layer has no later name
         return layer.layer.name, upgrade.layer_type(v1), layer.layer.blobs
     return layer.name, upgrade.layer_type(layer), layer.blobs
 
@@ -128,7 +128,7 @@ def _layer_blobs(name: str, kind: str, blobs: Any, path: StrPath) -> LayerBlobs:
     arrays: list[Array | None] = [
         blob_to_array(blob, f'blob {i} of layer "{name}"', str(path)) for i, blob in enumerate(blobs)
     ]
-    return LayerBlobs(name, kind, arrays)
+    return LayerBlobs(_text(name), _text(kind), arrays)
 
 
 # ---- Solver states ----
@@ -154,7 +154,8 @@ def read_state(path: StrPath) -> State:
     history = [
         blob_to_array(blob, f"history blob {i}", str(path), SnapshotError) for i, blob in enumerate(state.history)
     ]
-    return State(state.iter, state.learned_net, state.current_step, history, state.sdcaffe_state)
+    learned_net = _text(state.learned_net, "surrogateescape")  # as the system spells such a path
+    return State(state.iter, learned_net, state.current_step, history, state.sdcaffe_state)
 
 
 def write_state(path: StrPath, state: State) -> None:
@@ -202,6 +203,11 @@ def write_blob(path: StrPath, array: Array) -> None:
 
 
 # ---- What all of them need ----
+
+
+def _text(value: str | bytes, errors: str = "replace") -> str:
+    """A string of a message: protobuf gives bytes where a file has other than UTF-8 in it."""
+    return value if isinstance(value, str) else value.decode("utf-8", errors)
 
 
 def _is_hdf5(data: bytes) -> bool:

@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import re
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +21,23 @@ import torch
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SnapshotError
 from sdcaffe.log import glog
+from sdcaffe.net import Net
 from sdcaffe.solver import rates
-
-if TYPE_CHECKING:
-    from sdcaffe.net import Net
-    from sdcaffe.solver.solver import Solver
+from sdcaffe.solver.updates import Update
 
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
+
+
+class Run(Protocol):
+    """What a snapshot holds of a solver. `losses` are those that the smoothed loss is the mean of."""
+
+    param: Any
+    iter: int
+    device: torch.device
+    net: Net
+    test_nets: list[Net]
+    update: Update
+    losses: deque[torch.Tensor]
 
 
 def settle_prefix(param: Any, solver_file: Path) -> str | None:
@@ -40,7 +51,7 @@ def settle_prefix(param: Any, solver_file: Path) -> str | None:
     return None
 
 
-def save(solver: Solver) -> str:
+def save(solver: Run) -> str:
     """Write both files, weights first, each whole or not at all. Returns the state's path."""
     param = solver.param
     hdf5 = param.snapshot_format == proto.schema.enum_value("SolverParameter.SnapshotFormat", "HDF5")
@@ -64,7 +75,7 @@ def save(solver: Solver) -> str:
     return state
 
 
-def restore(solver: Solver, path: str | os.PathLike[str]) -> None:
+def restore(solver: Run, path: str | os.PathLike[str]) -> None:
     """Put the solver where the snapshot left it.
 
     A state that Caffe wrote has no generators or cursors: those stay as they are. Raises SnapshotError for a
@@ -112,7 +123,7 @@ def newest(prefix: str) -> list[Path]:
     return [path for _, path in sorted(found, reverse=True)]
 
 
-def restore_newest(solver: Solver) -> Path | None:
+def restore_newest(solver: Run) -> Path | None:
     """Restore the newest whole snapshot of the solver's prefix; broken ones are named and passed over."""
     for path in newest(solver.param.snapshot_prefix):
         try:
@@ -133,7 +144,7 @@ def _beside(path: Path, learned_net: str) -> Path:
     return beside if beside.exists() else named
 
 
-def _extra(solver: Solver) -> dict[str, Any]:
+def _extra(solver: Run) -> dict[str, Any]:
     generators = {"cpu": _text(torch.get_rng_state())}
     if solver.device.type == "cuda":
         generators["cuda"] = _text(torch.cuda.get_rng_state(solver.device))
@@ -141,7 +152,7 @@ def _extra(solver: Solver) -> dict[str, Any]:
         "type": solver.param.type,
         "generators": generators,
         "nets": [_net_state(net) for net in (solver.net, *solver.test_nets)],
-        "losses": [float(loss) for loss in solver._losses],
+        "losses": [float(loss) for loss in solver.losses],
     }
 
 
@@ -158,7 +169,7 @@ def _carried(net: Net) -> dict[str, torch.Tensor]:
     return {name: buffer for name, buffer in net.named_buffers() if name in kept}
 
 
-def _apply_extra(solver: Solver, extra: dict[str, Any]) -> None:
+def _apply_extra(solver: Run, extra: dict[str, Any]) -> None:
     generators = extra["generators"]
     torch.set_rng_state(_tensor(generators["cpu"], torch.uint8))
     if "cuda" in generators and solver.device.type == "cuda":
@@ -171,8 +182,8 @@ def _apply_extra(solver: Solver, extra: dict[str, Any]) -> None:
         for name, (shape, values) in state["buffers"].items():
             if name in buffers and list(buffers[name].shape) == shape:
                 buffers[name].copy_(_tensor(values, torch.float32).reshape(shape))
-    solver._losses.clear()
-    solver._losses.extend(torch.tensor(loss, device=solver.device) for loss in extra["losses"])
+    solver.losses.clear()
+    solver.losses.extend(torch.tensor(loss, device=solver.device) for loss in extra["losses"])
 
 
 def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:

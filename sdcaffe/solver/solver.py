@@ -70,7 +70,7 @@ class Solver:
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
         self.update = make_update(param, self.net.learnable)
         self.test_scores: list[list[tuple[str, float]]] = [[] for _ in tests]
-        self._losses: deque[Tensor] = deque(maxlen=param.average_loss)
+        self.losses: deque[Tensor] = deque(maxlen=param.average_loss)
         self._stop = False
         self._last_snapshot: int | None = None
         glog("solver.cpp:57", "Solver scaffolding done.")
@@ -105,7 +105,7 @@ class Solver:
     @property
     def loss(self) -> float:
         """The mean loss of the last average_loss iterations; nan before the first."""
-        return float(torch.stack(list(self._losses)).mean()) if self._losses else math.nan
+        return float(torch.stack(list(self.losses)).mean()) if self.losses else math.nan
 
     def solve(self) -> None:
         """Train to max_iter, with Caffe's last display, test and snapshot."""
@@ -121,7 +121,7 @@ class Solver:
             return
         if param.display and self.iter % param.display == 0:
             with torch.no_grad():
-                self._losses.append(self.net.compute(self.net.load()).loss.detach())
+                self.losses.append(self.net.compute(self.net.load()).loss.detach())
             glog("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self.loss)}")
         if param.test_interval and self.iter % param.test_interval == 0:
             self.test_all()
@@ -165,7 +165,7 @@ class Solver:
                 loss.backward()
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
-        self._losses.append(total / self.param.iter_size)
+        self.losses.append(total / self.param.iter_size)
         return outputs
 
     def _check_finite(self, loss: Tensor, batch: Batch) -> None:
@@ -255,8 +255,8 @@ class Solver:
 
     def snapshot(self) -> str:
         """Write weights and state at the present iteration; returns the state's path."""
-        if self._losses and not math.isfinite(float(self._losses[-1])):
-            raise SolverError(f"no snapshot of weights that gave a loss of {float(self._losses[-1])}")
+        if self.losses and not math.isfinite(float(self.losses[-1])):
+            raise SolverError(f"no snapshot of weights that gave a loss of {float(self.losses[-1])}")
         path = snapshot.save(self)
         self.progress.saved(path)
         self._last_snapshot = self.iter

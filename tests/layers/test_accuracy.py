@@ -58,3 +58,10 @@ def test_what_does_not_fit():
         make("Accuracy", "", (2, 3, 2, 3), (2,))
     with pytest.raises(DataError, match="label 3 is out of range"):
         make("Accuracy", "", (2, 3), (2,))(normal(2, 3), torch.tensor([0.0, 3.0]))
+
+
+def test_scores_that_are_not_numbers_are_never_right():
+    layer = make("Accuracy", "", (2, 3), (2,))
+    nan = float("nan")
+    scores = torch.tensor([[nan, nan, nan], [0.0, 1.0, nan]])
+    assert layer(scores, torch.tensor([0.0, 1.0])).item() == 0

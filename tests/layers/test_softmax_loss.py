@@ -1,3 +1,4 @@
+import golden
 import numpy as np
 import pytest
 import torch
@@ -114,3 +115,10 @@ def test_the_second_top_is_the_probabilities():
 def test_shapes_that_do_not_fit(body, shapes, message):
     with pytest.raises(LayerError, match=message):
         make("SoftmaxWithLoss", body, *shapes)
+
+
+def test_scores_that_are_not_numbers_cost_the_bound_in_a_test_and_show_in_training():
+    text = golden.one_layer("SoftmaxWithLoss", bottoms=2)
+    scores, label = torch.full((2, 3), float("inf")), torch.tensor([0.0, 1.0])
+    assert golden.build(text, [(2, 3), (2,)], "TEST")(scores, label).item() == pytest.approx(87.3365, abs=1e-4)
+    assert golden.build(text, [(2, 3), (2,)], "TRAIN")(scores, label).isnan()

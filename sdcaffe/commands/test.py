@@ -1,0 +1,57 @@
+"""Score a network: the mean of each of its outputs over some batches."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe import flags
+from sdcaffe.flags import Parser, UsageError
+from sdcaffe.log import glog, setup
+
+EXAMPLE = (
+    "sdcaffe test -model prototxt/quickstart/train_val_baseline.prototxt "
+    "-weights runs/quickstart/baseline_iter_400.caffemodel -iterations 20"
+)
+
+
+def add_flags(parser: Parser) -> None:
+    flags.add_model_flags(parser)
+    parser.add_argument("--weights", metavar="A,B", help="the .caffemodel or .caffemodel.h5 files to score")
+    parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="the net's phase (default TEST)")
+    flags.add_state_flags(parser)
+    flags.add_device_flags(parser)
+    flags.add_plugin_flags(parser)
+
+
+def run(args: Namespace) -> None:
+    model = flags.model_of(args, "test")
+    if not args.weights:
+        raise UsageError("name the weights to score with --weights. See sdcaffe test --help")
+    device = flags.single_device_of(args)
+
+    from sdcaffe import layers, proto
+    from sdcaffe.report.loading import open_net
+    from sdcaffe.report.score import score
+
+    layers.discover(args.plugin)
+    with setup(live=False):
+        if device == "cpu":
+            glog("caffe.cpp:275", "Use CPU.")
+        else:
+            import torch
+
+            glog("caffe.cpp:266", f"Use GPU with device ID {device.removeprefix('cuda:')}")
+            glog("caffe.cpp:270", f"GPU device name: {torch.cuda.get_device_name(device)}")
+        net = open_net(
+            model,
+            proto.TRAIN if args.phase == "TRAIN" else proto.TEST,
+            level=args.level,
+            stages=args.stage.split(","),
+            device=device,
+            ignore_unknown=args.ignore_unknown,
+        )
+        try:
+            net.load_weights(args.weights)
+            score(net, args.iterations)
+        finally:
+            net.close()
