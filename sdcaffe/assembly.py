@@ -11,7 +11,7 @@ from sdcaffe import proto
 from sdcaffe.errors import GraphError, LayerError, NetError
 from sdcaffe.graph import ANONYMOUS, Graph, Step
 from sdcaffe.initial_weights import InitialWeights
-from sdcaffe.layers.base import Count, Layer, Shape, check_size, layer_class, show_shape
+from sdcaffe.layers.base import Count, Layer, Shape, check_size, class_of, show_shape
 from sdcaffe.log import glog
 
 
@@ -68,7 +68,7 @@ class Assembly:
         if not param.HasField("phase"):
             param.phase = self.phase
         glog("layer_factory.hpp:77", f"Creating layer {param.name}")
-        cls = layer_class(param.type, param.name)
+        cls = class_of(param)
         check_counts(cls, param)
         layer = cls(param, self.phase, given)
         self.layers[param.name] = layer
@@ -180,7 +180,7 @@ class Assembly:
 
 def complete_tops(layer: Any) -> None:
     """Give a loss layer without the tops it must have anonymous ones, as Caffe does."""
-    cls = layer_class(layer.type, layer.name)
+    cls = class_of(layer)
     if cls.loss:
         while len(layer.top) < _bounds(cls.tops)[0]:
             layer.top.append(ANONYMOUS)

@@ -44,7 +44,7 @@ def _run(arguments: list[str]) -> int:
         known = f'Did you mean "{near}"?' if near else f"There are: {', '.join(commands.names())}."
         raise UsageError(f'unknown command "{arguments[0]}". {known}')
     module = commands.load(name)
-    parser = Parser(f"sdcaffe {name}", commands.summary(module), f"example:\n  {module.EXAMPLE}")
+    parser = Parser(f"sdcaffe {name}", commands.first_line(module), f"example:\n  {module.EXAMPLE}")
     module.add_flags(parser)
     try:
         args = parser.read(arguments[1:])
@@ -56,7 +56,7 @@ def _run(arguments: list[str]) -> int:
 def _overview() -> str:
     lines = ["usage: sdcaffe COMMAND [FLAGS]", "", "Train and use Caffe networks.", "", "commands:"]
     for name in commands.names():
-        lines.append(f"  {name:20s} {commands.summary(commands.load(name))}")
+        lines.append(f"  {name:20s} {commands.first_line(commands.load(name))}")
     lines += ["", "sdcaffe COMMAND --help shows the flags of a command; sdcaffe --version the version."]
     return "\n".join(lines)
 

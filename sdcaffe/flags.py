@@ -17,7 +17,12 @@ class UsageError(SdcaffeError):
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes flags as gflags does, `-solver x` and `--sighup_effect=stop` included; errors are UsageErrors."""
+    """Takes flags as gflags does, `-solver x` and `--sighup_effect=stop` included; errors are UsageErrors.
+
+    With `script` set, what follows the first argument that is no flag is another program's and stays as it is.
+    """
+
+    script = False
 
     def __init__(self, prog: str, description: str | None, epilog: str | None = None) -> None:
         super().__init__(
@@ -30,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Raises UsageError, with the nearest flag for one that is unknown."""
-        args, rest = self.parse_known_args(_plain_spelling(arguments))
+        args, rest = self.parse_known_args(_plain_spelling(arguments, self.script))
         if not rest:
             return args
         flag = rest[0].partition("=")[0]
@@ -44,11 +49,11 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}{end} See {self.prog} --help")
 
 
-def _plain_spelling(arguments: Sequence[str]) -> list[str]:
+def _plain_spelling(arguments: Sequence[str], script: bool) -> list[str]:
     """`-solver`, `--sighup_effect` and the like as `--solver`, `--sighup-effect`; values stay as they are."""
     plain: list[str] = []
     for index, argument in enumerate(arguments):
-        if argument == "--":
+        if argument == "--" or (script and not argument.startswith("-")):
             return plain + list(arguments[index:])
         match = _FLAG.fullmatch(argument)
         plain.append(f"--{match[1].replace('_', '-')}{match[2] or ''}" if match else argument)
@@ -84,7 +89,7 @@ def add_model_flags(parser: Parser) -> None:
     """A net's prototxt, `--phase` left out, and how many batches: what test and time share."""
     parser.add_argument("file", nargs="?", metavar="NET", help="the net's prototxt")
     parser.add_argument("--model", metavar="NET", help="the same, in Caffe's spelling")
-    parser.add_argument("--iterations", type=_positive, default=50, metavar="N", help="batches to run (default 50)")
+    parser.add_argument("--iterations", type=positive, default=50, metavar="N", help="batches to run (default 50)")
 
 
 def add_switch(parser: Parser, name: str, text: str) -> None:
@@ -111,7 +116,8 @@ def single_device_of(args: argparse.Namespace) -> str:
     return device_of(args) or "cpu"
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument that is a whole number of 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
     return int(text)

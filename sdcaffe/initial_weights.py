@@ -44,14 +44,15 @@ class InitialWeights:
         if entry is None:
             return
         rename = "to train this layer afresh, give it another name"
-        if len(entry.blobs) != len(layer.blobs):
+        stored = layer.arranged(dict(enumerate(entry.blobs)))
+        if len(stored) != len(layer.blobs):
             raise WeightsError(
-                f'layer "{layer.name}" has {len(layer.blobs)} blobs here but {len(entry.blobs)} in '
+                f'layer "{layer.name}" has {len(layer.blobs)} blobs here but {len(stored)} in '
                 f"{self.source}; {rename}",
                 layer=layer.name,
             )
-        for i, (array, blob) in enumerate(zip(entry.blobs, layer.blobs, strict=True)):
-            want = tuple(blob.shape)
+        for i, blob in enumerate(layer.blobs):
+            array, want = stored[i], tuple(blob.shape)
             have = want if array is None else tuple(array.shape)
             if have not in (want, (1,) * (4 - len(want)) + want):
                 raise WeightsError(

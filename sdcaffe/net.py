@@ -43,6 +43,7 @@ class _Op:
     detach: list[bool]  # for each bottom: no gradient goes there
     losses: list[tuple[int, float]]
     release: list[int]
+    dynamic: int | None  # the step whose tops take any shape, where this is one
 
 
 class Net(nn.Module):
@@ -85,8 +86,15 @@ class Net(nn.Module):
             raise
         self.phase = phase
         self.device = torch.device(device)
-        self.to(self.device).to(memory_format=torch.channels_last)
+        self.to(self.device)
+        self._lay_out()
         glog("net.cpp:257", "Network initialization done.")
+
+    def _lay_out(self) -> None:
+        """Put 4-D parameters in channels_last memory, as blobs are."""
+        for blob in self.parameters():
+            if blob.dim() == 4:
+                blob.data = blob.data.contiguous(memory_format=torch.channels_last)
 
     def _build(self, source: Any, state: Any, weights: InitialWeights, share: Net | None) -> None:
         net = proto.NetParameter()
@@ -148,6 +156,7 @@ class Net(nn.Module):
                     detach=_detached(layer, step),
                     losses=[(slot, weight) for slot in tops if (weight := self._loss_weights[slot])],
                     release=step.release,
+                    dynamic=i if layer.dynamic else None,
                 )
             )
         return ops
@@ -171,6 +180,16 @@ class Net(nn.Module):
     def params(self) -> dict[str, nn.ParameterList]:
         """Layer name -> its blobs, of the layers that have any."""
         return {name: layer.blobs for name, layer in self.layers.items() if len(layer.blobs)}
+
+    def all_trained(self) -> bool:
+        """Whether every learnable parameter stands under a loss, so that each backward gives it a gradient."""
+        reached: set[int] = set()
+        for op in reversed(self._ops):
+            if op.losses or reached.intersection(op.tops):
+                reached.update(slot for slot, cut in zip(op.bottoms, op.detach, strict=True) if not cut)
+            elif any(blob.requires_grad for blob in self.layers[op.name].blobs):
+                return False
+        return True
 
     # ------------------------------------------------------------ running
 
@@ -208,12 +227,28 @@ class Net(nn.Module):
         shapes = dict(self._shapes)
         for name, shape in inputs.items():
             shapes[self._input_slots[name]] = tuple(shape)
-        for step in self.graph.steps:
+        self._set_up(0, shapes)
+
+    def _set_up(self, first: int, shapes: dict[int, Shape]) -> None:
+        for step in self.graph.steps[first:]:
             if step.layer.type != "Input":
                 layer = self.layers[step.layer.name]
                 tops = layer.setup([shapes[slot] for slot in step.bottoms])
                 shapes.update(zip(step.tops, map(tuple, tops), strict=True))
         self._shapes = shapes
+
+    def _run(self, op: _Op, values: Batch) -> None:
+        bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
+        tops = op.run(*bottoms)
+        values.update(zip(op.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True))
+        if op.dynamic is not None:
+            self._follow(op.dynamic, values)
+
+    def _follow(self, index: int, values: Batch) -> None:
+        """After a dynamic layer: set up those behind it anew where its tops have new shapes."""
+        tops = {slot: tuple(values[slot].shape) for slot in self.graph.steps[index].tops}
+        if any(self._shapes[slot] != shape for slot, shape in tops.items()):
+            self._set_up(index + 1, {**self._shapes, **tops})
 
     def compute(self, batch: Batch, keep: Iterable[str] = ()) -> Pass:
         """Run every computing layer on a batch: the total loss, the outputs and the blobs named in `keep`."""
@@ -222,7 +257,7 @@ class Net(nn.Module):
         values = _inside(batch)
         loss: Tensor | None = None
         for op in self._ops:
-            _run(op, values)
+            self._run(op, values)
             for slot, weight in op.losses:
                 term = values[slot].sum() if values[slot].dim() else values[slot]
                 term = term if weight == 1 else term * weight
@@ -246,7 +281,7 @@ class Net(nn.Module):
                 return next(step.layer.name for step in self.graph.steps if slot in step.tops)
         values = _inside(batch)
         for op in self._ops:
-            _run(op, values)
+            self._run(op, values)
             if any(not torch.isfinite(values[slot]).all() for slot in op.tops):
                 return op.name
         return None
@@ -271,7 +306,7 @@ class Net(nn.Module):
             weights.check(layer)
         for layer in self.layers.values():
             views = self._views.get(layer.name, {})
-            for i, value in (weights.blobs(layer.name) or {}).items():
+            for i, value in layer.arranged(weights.blobs(layer.name) or {}).items():
                 blob = views.get(i, layer.blobs[i])
                 blob.copy_(value.reshape(blob.shape))
         weights.report(self.params)
@@ -288,12 +323,6 @@ class Net(nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .caffemodel, or its HDF5 form where the name ends in .h5, whole or not at all."""
         proto.write_weights(path, self.param, self.blob_arrays())
-
-
-def _run(op: _Op, values: Batch) -> None:
-    bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
-    tops = op.run(*bottoms)
-    values.update(zip(op.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True))
 
 
 def _inside(batch: Batch) -> Batch:

@@ -22,6 +22,6 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
 
 
-def summary(module: ModuleType) -> str:
+def first_line(module: ModuleType) -> str:
     """The first line of a command's docstring."""
     return (module.__doc__ or "").strip().partition("\n")[0]

@@ -5,7 +5,9 @@ Does not train: it reads the flags, opens the log, and hands a Solver its signal
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,9 @@ def run(args: Namespace) -> None:
         raise UsageError("--snapshot goes on with a run and --weights starts one: give one of them")
     device = flags.device_of(args)
 
-    from sdcaffe import layers, proto
+    import torch
+
+    from sdcaffe import layers, processes, proto
     from sdcaffe.solver.snapshot import settle_prefix
 
     layers.discover(args.plugin)
@@ -56,11 +60,20 @@ def run(args: Namespace) -> None:
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none
     settled = settle_prefix(param, Path(file))
     log_file = Path(f"{param.snapshot_prefix}.log")
-    with setup(log_file, append=_resumes(args.snapshot, param.snapshot_prefix)) as progress:
-        if settled:
-            glog("upgrade_proto.cpp:1113", settled)
-        iteration = _train(args, param, device, progress)
-    _report(progress, iteration, param.max_iter, file, log_file)
+    with processes.launched(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))):
+        with _log(log_file, append=_resumes(args.snapshot, param.snapshot_prefix)) as progress:
+            if settled:
+                glog("upgrade_proto.cpp:1113", settled)
+            iteration = _train(args, param, device, progress)
+        if processes.is_root():
+            _report(progress, iteration, param.max_iter, file, log_file)
+
+
+def _log(file: Path, append: bool) -> AbstractContextManager[Progress]:
+    """The log of this run; of several processes, the root's: the others' go nowhere."""
+    from sdcaffe import processes
+
+    return setup(file, append=append) if processes.is_root() else nullcontext(Progress())
 
 
 def _resumes(snapshot: str | None, prefix: str) -> bool:
@@ -71,6 +84,8 @@ def _resumes(snapshot: str | None, prefix: str) -> bool:
 
 def _train(args: Namespace, param: Any, device: str | None, progress: Progress) -> int:
     """Solve, and return the iteration reached."""
+    import torch
+
     from sdcaffe.solver import Solver
     from sdcaffe.solver.snapshot import restore_newest
     from sdcaffe.solver.solver import choose_device
@@ -78,6 +93,8 @@ def _train(args: Namespace, param: Any, device: str | None, progress: Progress) 
     if device:
         glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {device.removeprefix('cuda:')}")
     chosen = choose_device(param, device)
+    if chosen.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each of its processes
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     weights = args.weights.split(",") if args.weights else None
     with SignalHandler(args.sigint_effect, args.sighup_effect) as signals:
         solver = Solver(

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdcaffe import proto
+from sdcaffe.processes import rank_and_world
 
 Indices = NDArray[np.int64]
 
@@ -93,8 +94,5 @@ def default_seed(layer_name: str) -> int:
 
 
 def shard(phase: Any) -> tuple[int, int]:
-    """(rank, world) of this process; in the TEST phase every process reads everything, as in Caffe."""
-    distributed = torch.distributed
-    if phase == proto.TRAIN and distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
+    """(rank, world) of this process; in the TEST phase every process reads everything."""
+    return rank_and_world() if phase == proto.TRAIN else (0, 1)

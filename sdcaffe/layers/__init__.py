@@ -34,14 +34,21 @@ def discover(plugins: Iterable[str] = ()) -> None:
 
 
 def load_builtin() -> None:
-    """Import every module of `sdcaffe.layers` and `sdcaffe.plugins`, once."""
+    """Import every module of `sdcaffe.layers` and `sdcaffe.plugins`, those of packages inside them too, once."""
     if "builtin" in _loaded:
         return
     _loaded.add("builtin")
     for package in (__name__, "sdcaffe.plugins"):
-        folder = importlib.import_module(package).__path__
-        for module in sorted(info.name for info in pkgutil.iter_modules(folder)):
-            importlib.import_module(f"{package}.{module}")
+        _import_all(package)
+
+
+def _import_all(package: str) -> None:
+    folder = importlib.import_module(package).__path__
+    for info in sorted(pkgutil.iter_modules(folder), key=lambda found: found.name):
+        name = f"{package}.{info.name}"
+        importlib.import_module(name)
+        if info.ispkg:
+            _import_all(name)
 
 
 def load_plugin(plugin: str) -> ModuleType:

@@ -13,8 +13,10 @@ from sdcaffe.errors import LayerError, WeightsError, nearest
 
 Shape = tuple[int, ...]
 Count = int | tuple[int, int | None]  # exactly, or (at least, at most); None: no upper bound
+Claim = Callable[[Any], bool]  # whether a LayerParameter is written in a dialect
 
 _registry: dict[str, type[Layer]] = {}
+_dialects: dict[str, dict[type[Layer], Claim]] = {}
 
 
 class Layer(nn.Module):
@@ -26,9 +28,12 @@ class Layer(nn.Module):
     - `loss`: its first top has loss weight 1 where the prototxt says nothing, and a missing top is added.
     - `in_place`: a top may carry the name of its bottom.
     - `index_bottoms`: bottoms that hold labels or indices; no gradient goes there.
+    - `dynamic`: its tops may take other shapes than `setup` said; what follows is then set up again.
+    - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
 
     Attributes of an instance: `name`, `phase` (proto.TRAIN or proto.TEST), `layer_param` (the whole
-    LayerParameter), `param` (this type's own message, such as `convolution_param`), `blobs`.
+    LayerParameter), `param` (this type's own message, such as `convolution_param`), `blobs`, and
+    `fixed_blobs`, the indices of those that are not learnable.
     """
 
     type: Any = ""  # ClassVar[str]; nn.Module.type, a cast of old, gives way to Caffe's word
@@ -39,6 +44,8 @@ class Layer(nn.Module):
     loss: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
     index_bottoms: ClassVar[tuple[int, ...]] = ()
+    dynamic: ClassVar[bool] = False
+    yields: ClassVar[bool] = False
 
     def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
         """`given` maps blob indices to tensors to adopt, not fill: shared, loaded or a train net's."""
@@ -47,7 +54,8 @@ class Layer(nn.Module):
         self.name: str = layer_param.name
         self.phase = phase
         self.blobs = nn.ParameterList()
-        self._given = dict(given or {})
+        self.fixed_blobs: set[int] = set()
+        self._given = self.arranged(given or {})
 
     @property
     def param(self) -> Any:
@@ -62,6 +70,14 @@ class Layer(nn.Module):
         Called again when the bottoms change shape; blobs that exist are then kept.
         """
         raise LayerError(f'layer type "{self.type}" does not define setup', layer=self.name)
+
+    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+        """The blobs of a weight file, tensors or arrays by index, in the order and the shapes this layer has.
+
+        For a plugin to say otherwise where its forks stored them in other ways. It is called before `setup`
+        and again on blobs that are in order, which it gives back as they are.
+        """
+        return dict(blobs)
 
     def blob(self, index: int, shape: Iterable[int], filler: Any = None, *, learnable: bool = True) -> None:
         """Make parameter blob `index`, filled as the FillerParameter `filler` says (None: zeros).
@@ -83,6 +99,7 @@ class Layer(nn.Module):
             if filler is not None:
                 fillers.fill(tensor.data, filler)
         if not learnable:
+            self.fixed_blobs.add(index)
             tensor.requires_grad_(False)
         self.blobs.append(tensor)
 
@@ -128,19 +145,30 @@ class DataLayer(Layer):
 
 
 def register(
-    type_name: str, *, field: str | None = None, number: int | None = None
+    type_name: str, *, field: str | None = None, number: int | None = None, when: Claim | None = None
 ) -> Callable[[type[Layer]], type[Layer]]:
     """Make a Layer class known under its prototxt type.
 
     `field` names the LayerParameter field that holds the type's parameters (None: it has none). For a
-    field that Caffe lacks, `number` is its field number (1000 or above) and the class holds a class
-    `Param` whose annotated attributes are its fields; see `proto.schema.declare`.
+    field that Caffe lacks, `number` is its field number (1000 or above; the fork's own for a layer of a fork
+    of Caffe) and the class holds a class `Param` whose annotated attributes are its fields; see
+    `proto.schema.declare`. With `when`, the class is a dialect of a type that has one: it makes the layers
+    for which `when(layer_param)` is true.
     """
 
     def add(cls: type[Layer]) -> type[Layer]:
+        if when is not None:
+            cls.type, cls.field = type_name, field
+            _dialects.setdefault(type_name, {})[cls] = when
+            return cls
         known = _registry.get(type_name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise LayerError(f'layer type "{type_name}" is already registered by {known.__module__}')
+            if cls.yields:
+                return cls
+            if not known.yields:
+                raise LayerError(f'layer type "{type_name}" is already registered by {known.__module__}')
+            if known.field is not None:
+                proto.schema.retract(known.field)
         if number is not None:
             if field is None or not hasattr(cls, "Param"):
                 raise LayerError(f'layer type "{type_name}": a field number needs a field name and a class Param')
@@ -157,18 +185,28 @@ def registered() -> dict[str, type[Layer]]:
     return dict(sorted(_registry.items()))
 
 
+def class_of(layer_param: Any) -> type[Layer]:
+    """The class that makes a layer: its type's, or the dialect that claims it. Raises LayerError."""
+    for cls, claims in _dialects.get(layer_param.type, {}).items():
+        if claims(layer_param):
+            return cls
+    return layer_class(layer_param.type, layer_param.name)
+
+
 def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
-    """The class of a prototxt layer type. Raises LayerError, with the nearest known type."""
+    """The class of a prototxt layer type. Raises LayerError, with the fork that has it or the nearest known type."""
     try:
         return _registry[type_name]
     except KeyError:
         pass
-    message = f'unknown layer type "{type_name}" in layer "{layer_name}".'
-    near = nearest(type_name, _registry)
-    if near is not None:
-        message += f' Did you mean "{near}"?'
+    message = f'unknown layer type "{type_name}" in layer "{layer_name}"'
+    fork, near = proto.forks.of_type(type_name), nearest(type_name, _registry)
+    if fork is not None:
+        message += f": it is not BVLC Caffe's but {fork}'s. Write it as a plugin and name its file with --plugin"
+    elif near is not None:
+        message += f'. Did you mean "{near}"? A layer of a fork of Caffe can be a plugin: --plugin names its file'
     else:
-        message += " It is not one of BVLC Caffe's: write it as a plugin and name its file with --plugin."
+        message += ". It is not one of BVLC Caffe's: write it as a plugin and name its file with --plugin"
     raise LayerError(message, layer=layer_name, field="type")
 
 

@@ -69,16 +69,26 @@ class BatchNorm(Layer):
         # What this batch adds to the blobs. It starts at 1, not 0, only for the last value to be the weight's 1.
         batch = blobs[0].new_ones(2 * channels + 1)
         mean, variance, one = batch[:channels], batch[channels:-1], batch[-1:]
-        if bottom.numel() == channels:
-            top = _one_value(bottom, mean, variance, weight, bias)
-        elif bottom.is_cpu and bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last):
-            top = _GroupedStatistics.apply(bottom, weight, bias, mean, variance, self.eps)
-        else:
-            # with momentum 1 torch leaves the batch's own mean and unbiased variance there
-            top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=self.eps)
+        top = normalize_batch(bottom, mean, variance, weight, bias, self.eps)
         torch._foreach_mul_(blobs, self.fraction)
         torch._foreach_add_(blobs, [mean, variance, one])
         return top
+
+
+def normalize_batch(
+    bottom: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """A bottom (n, c, ...) by its own statistics, times `weight` plus `bias`, both (c,).
+
+    Writes each channel's mean and unbiased variance into `mean` and `variance`; those of one value have variance 0.
+    """
+    if bottom.numel() == bottom.shape[1]:
+        return _one_value(bottom, mean, variance, weight, bias)
+    if bottom.is_cpu and bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last):
+        top: Tensor = _GroupedStatistics.apply(bottom, weight, bias, mean, variance, eps)
+        return top
+    # with momentum 1 torch leaves the batch's own mean and unbiased variance there
+    return F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=eps)
 
 
 class _GroupedStatistics(torch.autograd.Function):

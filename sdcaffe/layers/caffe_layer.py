@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
+import importlib.util
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any
@@ -44,76 +45,86 @@ class CaffeLayer:
 
 
 def new_instance(layer: Layer) -> CaffeLayer:
-    """The object of the class that a layer's python_param names.
+    """An object of the class that a layer's python_param names.
 
-    The module is looked for on Python's path, then in the current directory. Raises LayerError where it or
-    the class is missing, PythonLayerError where it raises while it is imported.
+    The module is looked for on Python's path and then in the current directory. Raises LayerError where it
+    or the class is missing, PythonLayerError where it raises.
     """
-    name, wanted = layer.param.module, layer.param.layer
-    if not name or not wanted:
-        raise layer.error("python_param names a module and a class of it as layer", "python_param")
+    param = layer.param
+    if not param.module or not param.layer:
+        raise layer.error("python_param gives a module, and as layer a class of it", "python_param")
     importlib.import_module(FACE).install()
-    if not _on_path(name):
-        raise layer.error(
-            f'no module "{name}": put its folder on PYTHONPATH or run in it, {os.getcwd()} is no such folder', "module"
-        )
+    _find(layer, param.module)
     try:
-        module = importlib.import_module(name)
+        module = importlib.import_module(param.module)
     except Exception as error:
-        raise _told(layer, error, f'importing "{name}"') from error
-    found = getattr(module, wanted, None)
+        raise _told(layer, error, f"importing {param.module}") from error
+    found = getattr(module, param.layer, None)
+    if found is None:
+        raise layer.error(f'module "{param.module}" ({module.__file__}) has no class "{param.layer}"', "layer")
     if not (isinstance(found, type) and issubclass(found, CaffeLayer)):
-        what = f'has no class "{wanted}"' if found is None else f'has "{wanted}", but it does not derive from'
-        raise layer.error(f'module "{name}" ({module.__file__}) {what} caffe.Layer'.replace('" c', '" of c'), "layer")
-    instance = call(layer, found, "__init__", layer.layer_param)
-    instance.param_str, instance.phase = layer.param.param_str, layer.phase
+        raise layer.error(f'"{param.layer}" of {module.__file__} does not derive from caffe.Layer', "layer")
+    try:
+        instance = found(layer.layer_param)
+    except Exception as error:
+        raise _told(layer, error, "__init__") from error
+    instance.param_str, instance.phase = param.param_str, layer.phase
     return instance
 
 
-def call(layer: Layer, owner: Any, method: str, *arguments: Any) -> Any:
-    """Call a method of a Python layer (of its class: make one). Raises PythonLayerError for what it raises."""
+def call(layer: Layer, instance: CaffeLayer, method: str, *arguments: Any) -> None:
+    """Call a method of a Python layer. Raises PythonLayerError for what it raises."""
     try:
-        return owner(*arguments) if method == "__init__" else getattr(owner, method)(*arguments)
+        getattr(instance, method)(*arguments)
     except Exception as error:
         raise _told(layer, error, method) from error
 
 
-def _on_path(name: str) -> bool:
-    """Whether Python finds a module, the current directory put last on its path where that alone has it."""
+def _find(layer: Layer, name: str) -> None:
+    """Raise LayerError unless Python finds a module; the current directory comes last on its path."""
     if name in sys.modules:
-        return True
-    here = os.getcwd()
-    for path in (None, here):
-        if path is not None and path not in sys.path:
-            sys.path.append(path)
-        importlib.invalidate_caches()
-        try:
-            if importlib.util.find_spec(name) is not None:
-                return True
-        except (ImportError, ValueError):
-            continue
-    return False
+        return
+    here = str(Path.cwd())
+    package = name.partition(".")[0]
+    importlib.invalidate_caches()
+    if importlib.util.find_spec(package) is None and here not in sys.path:
+        sys.path.append(here)
+        if importlib.util.find_spec(package) is None:
+            sys.path.remove(here)
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    except Exception as error:  # a package that raises
+        raise _told(layer, error, f"importing {name}") from error
+    if spec is None:
+        raise layer.error(f'no module "{name}": put its folder on PYTHONPATH; it is not in {here} either', "module")
 
 
 def _told(layer: Layer, error: Exception, doing: str) -> PythonLayerError:
-    """One line: what was raised, at which line of the layer's module, and the way there."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not _ours(f.filename)] or frames[-1:]
-    last = own[-1]
-    if isinstance(error, SyntaxError) and error.filename:
-        where, way = f"{error.filename}:{error.lineno}", ""
-    else:
-        where = f"{last.filename}:{last.lineno}"
-        way = " (" + " > ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in own) + ")"
-    what = error.msg if isinstance(error, SyntaxError) else str(error)
+    """One line: what was raised, at which line of the layer's own code, and the calls that led there."""
+    if isinstance(error, PythonLayerError):  # of a net inside the layer
+        return error
     param = layer.param
+    what, way = str(error), ""
+    if isinstance(error, SyntaxError) and error.filename:
+        what, where = error.msg, f"{error.filename}:{error.lineno}"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not _foreign(frame.filename)] or frames[-1:]
+        where = f"{own[-1].filename}:{own[-1].lineno}"
+        way = " (" + " > ".join(f"{frame.name} {Path(frame.filename).name}:{frame.lineno}" for frame in own) + ")"
     return PythonLayerError(
         f'layer "{layer.name}" (Python, {param.module}.{param.layer}) raised in {doing}: '
-        f"{type(error).__name__}{': ' if what else ''}{what}{way}",
+        f"{type(error).__name__}{what and ': '}{what}{way}",
         where,
         layer=layer.name,
     )
 
 
-def _ours(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or Path(filename).parent == Path(__file__).parent
+def _foreign(file: str) -> bool:
+    """Whether a frame belongs to Python, to an installed package or to this one."""
+    if file.startswith("<"):
+        return True
+    roots = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    return any(Path(file).is_relative_to(root) for root in (*roots, str(Path(__file__).parents[1])))

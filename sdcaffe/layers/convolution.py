@@ -28,7 +28,8 @@ class Convolution(Layer):
                 raise self.error(f"all bottoms must have one shape, not {shapes}", "bottom")
         self.axis = canonical_axis(self, param.axis, len(bottom))
         self.geometry = spatial.read_geometry(self, len(bottom) - self.axis - 1)
-        channels, outputs, self.group = bottom[self.axis], param.num_output, param.group
+        channels = bottom[self.axis]
+        outputs, self.group = self.counts(channels)
         if outputs < 1:
             raise self.error("num_output must be at least 1", "num_output")
         if self.group < 1 or channels % self.group or outputs % self.group:
@@ -42,6 +43,10 @@ class Convolution(Layer):
         if param.bias_term:
             self.blob(1, (outputs,), param.bias_filler)
         return [(*bottom[: self.axis], outputs, *sizes)] * len(bottom_shapes)
+
+    def counts(self, channels: int) -> tuple[int, int]:
+        """How many channels the top has, and how many groups there are, for those of the bottom."""
+        return self.param.num_output, self.param.group
 
     def top_sizes(self, sizes: Shape) -> Shape:
         """Spatial sizes of the top for those of the bottom."""

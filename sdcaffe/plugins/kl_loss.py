@@ -32,9 +32,7 @@ class SoftenedDivergence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, logits_a: Tensor, logits_b: Tensor, temperature: float, value: float, slope: float
-    ) -> Tensor:
+    def forward(ctx: Any, logits_a: Tensor, logits_b: Tensor, temperature: float, value: float, slope: float) -> Tensor:
         log_a = (logits_a / temperature).log_softmax(1)
         log_b = (logits_b / temperature).log_softmax(1)
         difference = log_a.exp() - log_b.exp()
@@ -80,9 +78,7 @@ class KLLoss(Layer):
     def forward(self, logits_a: Tensor, logits_b: Tensor) -> Tensor:
         temperature, gradient = self.param.temperature, self.param.gradient
         value = temperature**2 if gradient == Gradient.HINTON else 1.0
-        slope = {Gradient.PRINTED: 1.0, Gradient.EXACT: 1 / temperature, Gradient.HINTON: temperature}[
-            gradient
-        ]
+        slope = {Gradient.PRINTED: 1.0, Gradient.EXACT: 1 / temperature, Gradient.HINTON: temperature}[gradient]
         loss: Tensor = SoftenedDivergence.apply(
             logits_a.flatten(1), logits_b.flatten(1), temperature, value, slope / logits_a.shape[0]
         )

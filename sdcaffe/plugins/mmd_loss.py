@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.processes import averaged
 
 
 class MeanDiscrepancy(torch.autograd.Function):
@@ -15,14 +16,18 @@ class MeanDiscrepancy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, feature_a: Tensor, feature_b: Tensor) -> Tensor:
-        difference = feature_a.mean(0) - feature_b.mean(0)
+        # of several processes, each has an equal part of the batch: the means of all are the mean of theirs
+        difference = averaged(feature_a.mean(0) - feature_b.mean(0))
         ctx.save_for_backward(difference)
         ctx.samples = feature_a.shape[0]
         return difference.square().sum()
 
     @staticmethod
     def backward(ctx: Any, top_gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """(2/n^2) (sum_i a_i - sum_i b_i) for every sample of a, its negative for every sample of b."""
+        """(2/n^2) (sum_i a_i - sum_i b_i) for every sample of a, its negative for every sample of b.
+
+        One process's n, also among several: they average their gradients, which divides by their number.
+        """
         (difference,) = ctx.saved_tensors
         gradient = (difference * (2 / ctx.samples) * top_gradient).expand(ctx.samples, -1)
         return gradient, -gradient
@@ -32,7 +37,8 @@ class MeanDiscrepancy(torch.autograd.Function):
 class MMDLoss(Layer):
     """Maximum mean discrepancy between two bottoms (N, ...): branch a's features and branch b's.
 
-    Every sample is taken as one flat vector; the top is a scalar. The backward is the gradient the
+    Every sample is taken as one flat vector; the top is a scalar. Where several processes train together, the
+    means are over the batch of all. The backward is the gradient the
     paper derives by hand, which is the exact one.
     """
 

@@ -28,6 +28,7 @@ _MODULES = {
         "write_binary",
         "write_text",
     ),
+    "forks": (),
     "upgrade": ("net_needs_upgrade", "solver_needs_upgrade", "upgrade_net", "upgrade_solver"),
     "weights": (
         "LayerBlobs",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from sdcaffe.proto import tokens
+from sdcaffe.proto import forks, tokens
 from sdcaffe.proto.tables import BOOL, ENUM, FLOAT, INTEGER, MESSAGE, STRING, Field, Table, table
 
 
@@ -31,6 +31,12 @@ def _typo(word: str, near: str) -> bool:
 
 def unknown_field(fields: Table, name: str) -> str:
     start = f'message "{fields.message}" has no field "{name}".'
+    plugin = ", and a plugin can declare it" if fields.message == "LayerParameter" else ""
+    fork, instead = forks.of_field(fields.message, name), forks.instead_of(fields.message, name)
+    if fork is not None or instead is not None:
+        whose = f" but {fork}'s" if fork is not None else ""
+        hint = f" {instead[0].upper()}{instead[1:]}." if instead is not None else ""
+        return f"{start[:-1]}: it is not one of BVLC Caffe's{whose}.{hint} --ignore-unknown reads on without it{plugin}"
     near = nearest(name, list(fields.fields))
     if near is not None and _typo(name, near):
         return f'{start} Did you mean "{near}"?'
@@ -43,7 +49,6 @@ def unknown_field(fields: Table, name: str) -> str:
         listed = f'"{inside[0]}"' if len(inside) == 1 else f'"{inside[0]}" and {len(inside) - 1} others'
         return f"{start} It is a field of {listed}: write {inside[0]} {{ {name}: ... }}"
     guess = f' Did you mean "{near}"?' if near is not None else ""
-    plugin = ", and a plugin can declare it" if fields.message == "LayerParameter" else ""
     return (
         f"{start[:-1]}: it is not one of BVLC Caffe's.{guess} If another Caffe has it, --ignore-unknown "
         f"reads on without it{plugin}"
@@ -77,10 +82,12 @@ def mismatch(field: Field, kinds: list[int], words: list[str]) -> str:
         return f'field "{field.name}" does not repeat: give one value, not a list'
     if field.kind == ENUM and kinds[0] in (tokens.NAME, tokens.STRING):
         word = words[0].strip("\"'")
-        near = nearest(word, list(field.values))
+        near, fork = nearest(word, list(field.values)), forks.of_value(word)
         if word in field.values:
             return f"{result}. Write {word} without quotes"
-        if near is not None:
+        if fork is not None:
+            result += f", which is {fork}'s and not BVLC Caffe's"
+        elif near is not None:
             result += f'. Did you mean "{near}"?'
         if field.name == "type":
             result += ' A layer whose type is a string is written "layer { ... }"'

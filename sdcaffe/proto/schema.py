@@ -7,51 +7,31 @@ plugin declared a field, so look a class up each time it is needed.
 
 from __future__ import annotations
 
-import enum
-import inspect
 import itertools
 import typing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from sdcaffe.errors import PrototxtError
-from sdcaffe.proto import grammar
+from sdcaffe.proto import described, grammar
+from sdcaffe.proto.described import Message as Message
 
 Field = descriptor_pb2.FieldDescriptorProto
 
-# What Python's annotations become. Whole numbers are 64-bit: a seed or a count always fits.
-_PYTHON_TYPES = {
-    bool: Field.TYPE_BOOL,
-    int: Field.TYPE_INT64,
-    float: Field.TYPE_FLOAT,
-    str: Field.TYPE_STRING,
-}
-
-
-class Message:
-    """Names a Caffe message as the type of a declared field: `weight_filler: Message("FillerParameter")`.
-
-    `weight_filler: Any = Message("FillerParameter")` says the same to tools that check annotations.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f'Message("{self.name}")'
-
 
 class _Declaration(typing.NamedTuple):
-    field: str
-    number: int
+    """One field that a plugin adds to the message `parent`, and the messages and enums it brings along."""
+
+    parent: str
+    field: descriptor_pb2.FieldDescriptorProto
     owner: str
-    message: descriptor_pb2.DescriptorProto
+    messages: list[descriptor_pb2.DescriptorProto]
+    enums: list[descriptor_pb2.EnumDescriptorProto]
 
 
-_declared: dict[str, _Declaration] = {}
+_declared: dict[tuple[str, str], _Declaration] = {}
 _pools: dict[bool, descriptor_pool.DescriptorPool] = {}
 _sources: list[descriptor_pb2.FileDescriptorProto] = []
 _files = itertools.count()
@@ -101,7 +81,9 @@ def raw_message(name: str) -> Any:
 
     There `BlobProto.data`, `diff`, `double_data` and `double_diff` are `repeated bytes`: the packed
     little-endian numbers as they stand in the file, in one piece or several, for numpy to read at once.
-    It also has NVIDIA Caffe's `raw_data_type` and `raw_data`, where that keeps 16-bit weights.
+    It also has NVIDIA Caffe's `raw_data_type` and `raw_data`, where that keeps 16-bit weights. A layer has
+    no parameter messages there: their bytes are kept and written, but not read, as each fork of Caffe has
+    given their numbers to messages of its own.
     """
     return _message(name, _assembled(raw=True))
 
@@ -109,20 +91,75 @@ def raw_message(name: str) -> Any:
 def declare(field: str, number: int, params: type) -> None:
     """Add the field `field` to LayerParameter, of a new message made from `params`' annotations.
 
-    Each annotated attribute of `params` becomes a field, numbered from 1 in the order written: `bool`,
-    `int` (64-bit), `float` (32-bit), `str`, an `enum.Enum` with whole numbers as values (its names are
-    the names in a prototxt), `Message("FillerParameter")`, or `list[...]` of one of these. The value of
-    the class attribute is the default. Names that start with "_" are left out.
+    Each annotated attribute of `params` becomes a field: `bool`, `int` (64-bit), `float` (32-bit), `str`, an
+    `enum.Enum` with whole numbers as values (its names are the names in a prototxt), another class with
+    annotations, `Message("FillerParameter")`, or `list[...]` of one of these. Fields are numbered from 1 in
+    the order written; `Annotated[int, 7]` gives one the number 7. The value of the class attribute is the
+    default. Names that start with "_" are left out. The message has the class's name, or, where that is
+    Param, the field's: `focal_loss_param` is a FocalLossParameter.
 
-    The same declaration twice is fine. Raises PrototxtError where the name or the number is taken,
-    naming both sides, and where an annotation cannot be a field.
+    A field of one's own has a number from 1000 on; a layer of a fork of Caffe keeps the fork's, which any
+    is that BVLC Caffe does not use. The same declaration twice is fine. Raises PrototxtError where the name
+    or the number is taken, naming both sides, and where an annotation cannot be a field.
     """
-    where, owner = _whereabouts(params)
-    declaration = _Declaration(field, number, owner, _described(field, params, where))
-    known = _declared.get(field)
-    if known is not None and (known.number, known.message) == (number, declaration.message):
+    name = params.__name__
+    if name == "Param":
+        camel = "".join(part[:1].upper() + part[1:] for part in field.split("_"))
+        name = camel.removesuffix("Param") + "Parameter"
+    messages = described.describe(params, name)
+    added = Field(name=field, number=number, label=Field.LABEL_OPTIONAL, type=Field.TYPE_MESSAGE)
+    added.type_name = f".caffe.{name}"
+    _declare(params, "LayerParameter", [_Declaration("LayerParameter", added, "", messages, [])])
+
+
+def extend(message: str, params: type) -> None:
+    """Add `params`' annotated attributes to Caffe's message `message`: fields that a fork's version of it has.
+
+    Written as for `declare`, each with a number that Caffe does not use in that message. Raises
+    PrototxtError likewise.
+    """
+    own, *messages = described.describe(params, params.__name__)
+    fields = [_Declaration(message, f, "", messages, list(own.enum_type)) for f in own.field]
+    _declare(params, message, fields)
+
+
+def retract(field: str) -> None:
+    """Take back the declaration of a field of LayerParameter, if there is one."""
+    if _declared.pop(("LayerParameter", field), None) is not None:
+        _pools.pop(False, None)
+
+
+def _declare(params: type, parent: str, additions: list[_Declaration]) -> None:
+    where, owner = described.whereabouts(params)
+    new = [a._replace(owner=owner) for a in additions if not _known(a)]
+    if not new:
         return
-    for name, taken, by in _taken():
+    for addition in new:
+        _check(addition, where)
+    flaw = _flaw(parent, new)
+    before = dict(_declared)
+    _declared.update({(parent, a.field.name): a for a in new})
+    try:
+        if flaw is None:
+            _build(raw=False)
+    except (TypeError, ValueError) as error:
+        flaw = str(error)
+    if flaw is not None:
+        _declared.clear()
+        _declared.update(before)
+        raise PrototxtError(f'{owner} cannot be the message of "{new[0].field.name}": {flaw}', where)
+    _pools.pop(False, None)
+
+
+def _known(addition: _Declaration) -> bool:
+    known = _declared.get((addition.parent, addition.field.name))
+    return known is not None and known._replace(owner="") == addition
+
+
+def _check(addition: _Declaration, where: str) -> None:
+    """Raise PrototxtError where a name or a number is taken, or no field can have the number."""
+    owner, field, number = addition.owner, addition.field.name, addition.field.number
+    for name, taken, by in _taken(addition.parent):
         if name == field:
             raise PrototxtError(f'{owner} declares the field "{field}", which {by} has already', where)
         if taken == number:
@@ -131,46 +168,46 @@ def declare(field: str, number: int, params: type) -> None:
                 "give one of them another number",
                 where,
             )
-    if not 1000 <= number < 2**29 or 19000 <= number < 20000:
+    if not 1 <= number < 2**29 or 19000 <= number < 20000:
         raise PrototxtError(
-            f'{owner} declares the field "{field}" with number {number}; numbers of plugins are 1000 to '
-            "536870911, without 19000 to 19999",
+            f'{owner} declares the field "{field}" with number {number}; numbers go from 1 to 536870911, '
+            "without 19000 to 19999, and those of a plugin of one's own begin at 1000",
             where,
         )
-    flaw = _flaw(declaration.message)
-    _declared[field] = declaration
-    try:
-        if flaw is None:
-            _build(raw=False)
-    except (TypeError, ValueError) as error:
-        flaw = str(error)
-    if flaw is not None:
-        del _declared[field]
-        raise PrototxtError(f'{owner} cannot be the message of "{field}": {flaw}', where)
-    _pools.clear()
 
 
-def _flaw(declared: descriptor_pb2.DescriptorProto) -> str | None:
-    """What the schema has against one more message; None: nothing. Not every protobuf says so itself."""
-    known = [message.name for message in _source().message_type] + [d.message.name for d in _declared.values()]
-    if declared.name in known:
-        return f'there is a message "{declared.name}" already; give the field another name'
-    for field in declared.field:
+def _flaw(parent: str, new: list[_Declaration]) -> str | None:
+    """What the schema has against new fields of `parent`; None: nothing. Not every protobuf says so itself."""
+    known = {message.name: message for message in _source().message_type}
+    others = {message.name: message for d in _declared.values() for message in d.messages}
+    brought = {message.name: message for d in new for message in d.messages}
+    if parent not in known:
+        return f'Caffe has no message "{parent}"'
+    for name, message in brought.items():
+        if name in known or others.get(name, message) != message:
+            return f'there is a message "{name}" already; give this one another name'
+    fields = [d.field for d in new] + [field for message in brought.values() for field in message.field]
+    for field in fields:
         name = field.type_name.rpartition(".")[2]
-        if field.type == Field.TYPE_MESSAGE and name not in known:
+        if field.type == Field.TYPE_MESSAGE and name not in {**known, **others, **brought}:
             return f'"{field.name}" is of the message "{name}", which Caffe does not have'
-    values = [value.name for enum_type in declared.enum_type for value in enum_type.value]
-    twice = [name for name in values if values.count(name) > 1]
-    if twice:
-        return f'two of its enums have the value "{twice[0]}"; within one message their names must differ'
+    extended = descriptor_pb2.DescriptorProto()
+    extended.CopyFrom(known[parent])
+    for addition in new:
+        _add(addition, extended)
+    for message in (extended, *brought.values()):
+        values = [value.name for enum_type in message.enum_type for value in enum_type.value]
+        twice = [name for name in values if values.count(name) > 1]
+        if twice:
+            return f'two of its enums have the value "{twice[0]}"; within one message their names must differ'
     return None
 
 
-def _taken() -> list[tuple[str, int, str]]:
-    """Every field of LayerParameter: its name, its number, who it belongs to."""
-    layer = next(m for m in _source().message_type if m.name == "LayerParameter")
-    fields = [(f.name, f.number, "BVLC Caffe") for f in layer.field]
-    return fields + [(d.field, d.number, d.owner) for d in _declared.values()]
+def _taken(parent: str) -> list[tuple[str, int, str]]:
+    """Every field of a message: its name, its number, who it belongs to."""
+    found = [m for m in _source().message_type if m.name == parent]
+    fields = [(f.name, f.number, "BVLC Caffe") for m in found for f in m.field]
+    return fields + [(d.field.name, d.field.number, d.owner) for d in _declared.values() if d.parent == parent]
 
 
 def _source() -> descriptor_pb2.FileDescriptorProto:
@@ -191,100 +228,38 @@ def _build(raw: bool) -> descriptor_pool.DescriptorPool:
     file.CopyFrom(_source())
     file.name = f"sdcaffe/{next(_files)}.proto"
     messages = {message.name: message for message in file.message_type}
-    for declaration in _declared.values():
-        file.message_type.append(declaration.message)
-        messages["LayerParameter"].field.add(
-            name=declaration.field,
-            number=declaration.number,
-            label=Field.LABEL_OPTIONAL,
-            type=Field.TYPE_MESSAGE,
-            type_name=f".caffe.{declaration.message.name}",
-        )
     if raw:
-        for field in messages["BlobProto"].field:
-            if field.options.packed:
-                field.type = Field.TYPE_BYTES
-                field.ClearField("options")
-        add = messages["BlobProto"].field.add
-        add(name="raw_data_type", number=10, label=Field.LABEL_OPTIONAL, type=Field.TYPE_INT32)
-        add(name="raw_data", number=12, label=Field.LABEL_OPTIONAL, type=Field.TYPE_BYTES)
+        _make_raw(messages)
+    else:
+        for declaration in _declared.values():
+            for message in declaration.messages:
+                if message.name not in messages:
+                    messages[message.name] = file.message_type.add()
+                    messages[message.name].CopyFrom(message)
+        for declaration in _declared.values():
+            _add(declaration, messages[declaration.parent])
     result = descriptor_pool.DescriptorPool()
     result.AddSerializedFile(file.SerializeToString())
     result.FindFileByName(file.name)
     return result
 
 
-# ---- A class with annotations as a message ----
+def _add(declaration: _Declaration, parent: descriptor_pb2.DescriptorProto) -> None:
+    parent.field.append(declaration.field)
+    parent.enum_type.extend(e for e in declaration.enums if e not in parent.enum_type)
 
 
-def _whereabouts(params: type) -> tuple[str, str]:
-    """Where a class is written (`file:line`, or its module) and its full name."""
-    owner = f"{params.__module__}.{params.__qualname__}"
-    try:
-        return f"{inspect.getsourcefile(params)}:{inspect.getsourcelines(params)[1]}", owner
-    except (OSError, TypeError):
-        return params.__module__, owner
-
-
-def _described(field: str, params: type, where: str) -> descriptor_pb2.DescriptorProto:
-    try:
-        annotations = typing.get_type_hints(params, localns=dict(vars(params)))
-    except NameError as error:
-        raise PrototxtError(
-            f"an annotation of {params.__qualname__} cannot be read ({error}); write the types it names "
-            "at the top level of the module or inside the class",
-            where,
-        ) from None
-    camel = "".join(part[:1].upper() + part[1:] for part in field.split("_"))
-    result = descriptor_pb2.DescriptorProto(name=camel.removesuffix("Param") + "Parameter")
-    for name, annotation in annotations.items():
-        if not name.startswith("_"):
-            _add_field(result, params, name, annotation, where)
-    return result
-
-
-def _add_field(result: descriptor_pb2.DescriptorProto, params: type, name: str, annotation: Any, where: str) -> None:
-    default = getattr(params, name, None)
-    repeated = typing.get_origin(annotation) is list
-    item = typing.get_args(annotation)[0] if repeated else annotation
-    if isinstance(default, Message):
-        item, default = default, None
-    field = result.field.add(name=name, number=len(result.field) + 1, label=Field.LABEL_OPTIONAL)
-    if repeated:
-        field.label = Field.LABEL_REPEATED
-    if isinstance(item, Message):
-        field.type = Field.TYPE_MESSAGE
-        field.type_name = f".caffe.{item.name}"
-    elif item in _PYTHON_TYPES:
-        field.type = _PYTHON_TYPES[item]
-    elif isinstance(item, type) and issubclass(item, enum.Enum) and _are_int32(item):
-        field.type = Field.TYPE_ENUM
-        field.type_name = item.__name__
-        if item.__name__ not in [e.name for e in result.enum_type]:
-            values = result.enum_type.add(name=item.__name__).value
-            for member in item:
-                values.add(name=member.name, number=member.value)
-    else:
-        raise PrototxtError(
-            f"{params.__qualname__}.{name} is annotated {item!r}; a field can be bool, int, float, str, an "
-            'enum.Enum of whole numbers, Message("...") or a list of one of these',
-            where,
-        )
-    if default is not None and not (repeated and not default):
-        field.default_value = _default(params, name, field, item, default, where)
-
-
-def _are_int32(values: type[enum.Enum]) -> bool:
-    return all(type(member.value) is int and -(2**31) <= member.value < 2**31 for member in values)
-
-
-def _default(params: type, name: str, field: Any, item: Any, default: Any, where: str) -> str:
-    write: dict[Any, Callable[[Any], str]] = {bool: lambda value: str(value).lower(), int: str, float: repr, str: str}
-    if field.label != Field.LABEL_REPEATED:
-        if field.type == Field.TYPE_ENUM and isinstance(default, item):
-            return str(default.name)
-        if item is float and type(default) is int:
-            default = float(default)
-        if item in write and type(default) is item:
-            return write[item](default)
-    raise PrototxtError(f"{params.__qualname__}.{name} cannot have the default {default!r}", where)
+def _make_raw(messages: dict[str, descriptor_pb2.DescriptorProto]) -> None:
+    """What sets the twin schema apart; see `raw_message`."""
+    blob = messages["BlobProto"].field
+    for field in blob:
+        if field.options.packed:
+            field.type = Field.TYPE_BYTES
+            field.ClearField("options")
+    blob.add(name="raw_data_type", number=10, label=Field.LABEL_OPTIONAL, type=Field.TYPE_INT32)
+    blob.add(name="raw_data", number=12, label=Field.LABEL_OPTIONAL, type=Field.TYPE_BYTES)
+    for name in ("LayerParameter", "V1LayerParameter"):
+        fields = messages[name].field
+        kept = [f for f in fields if f.type != Field.TYPE_MESSAGE or not f.name.endswith("_param")]
+        del fields[:]
+        fields.extend(kept)

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from sdcaffe import proto
+from sdcaffe import processes, proto
 from sdcaffe.errors import SdcaffeError, SnapshotError
+from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.solver import rates
@@ -52,27 +53,32 @@ def settle_prefix(param: Any, solver_file: Path) -> str | None:
 
 
 def save(solver: Run) -> str:
-    """Write both files, weights first, each whole or not at all. Returns the state's path."""
+    """Write both files, weights first, each whole or not at all. Returns the state's path.
+
+    Of several processes the root writes, and all of them call this.
+    """
     param = solver.param
     hdf5 = param.snapshot_format == proto.schema.enum_value("SolverParameter.SnapshotFormat", "HDF5")
     stem, suffix = f"{param.snapshot_prefix}_iter_{solver.iter}", ".h5" if hdf5 else ""
     model, state = f"{stem}.caffemodel{suffix}", f"{stem}.solverstate{suffix}"
     kind = "HDF5" if hdf5 else "binary proto"
-    Path(model).parent.mkdir(parents=True, exist_ok=True)
-    glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
-    solver.net.save(model)
-    glog("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {state}")
-    proto.write_state(
-        state,
-        proto.State(
-            iter=solver.iter,
-            learned_net=model,
-            current_step=rates.steps_done(solver.param, max(solver.iter - 1, 0)),
-            history=[h.detach().cpu().contiguous().numpy() for h in solver.update.history],
-            sdcaffe_state=json.dumps(_extra(solver)).encode(),
-        ),
-    )
-    return state
+    extra = _extra(solver)
+    if processes.is_root():
+        Path(model).parent.mkdir(parents=True, exist_ok=True)
+        glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
+        solver.net.save(model)
+        glog("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {state}")
+        proto.write_state(
+            state,
+            proto.State(
+                iter=solver.iter,
+                learned_net=model,
+                current_step=rates.steps_done(solver.param, max(solver.iter - 1, 0)),
+                history=[h.detach().cpu().contiguous().numpy() for h in solver.update.history],
+                sdcaffe_state=json.dumps(extra).encode(),
+            ),
+        )
+    return str(processes.from_root(state))  # which also makes the others wait until it is written
 
 
 def restore(solver: Run, path: str | os.PathLike[str]) -> None:
@@ -150,7 +156,7 @@ def _extra(solver: Run) -> dict[str, Any]:
         generators["cuda"] = _text(torch.cuda.get_rng_state(solver.device))
     return {
         "type": solver.param.type,
-        "generators": generators,
+        "generators": processes.gathered(generators),
         "nets": [_net_state(net) for net in (solver.net, *solver.test_nets)],
         "losses": [float(loss) for loss in solver.losses],
     }
@@ -159,9 +165,14 @@ def _extra(solver: Run) -> dict[str, Any]:
 def _net_state(net: Net) -> dict[str, Any]:
     """Where the data layers are, and what layers carry from one pass to the next (LSTM)."""
     return {
-        "data": {layer.name: [layer.cursor, layer.seed] for layer in net.data_layers},
+        "data": {layer.name: [layer.cursor, layer.seed, _batch_size(net, layer)] for layer in net.data_layers},
         "buffers": {name: [list(b.shape), _text(b.detach().cpu().float())] for name, b in _carried(net).items()},
     }
+
+
+def _batch_size(net: Net, layer: DataLayer) -> int:
+    shape = net.blob_shapes[layer.layer_param.top[0]]
+    return shape[0] if shape else 1
 
 
 def _carried(net: Net) -> dict[str, torch.Tensor]:
@@ -170,20 +181,30 @@ def _carried(net: Net) -> dict[str, torch.Tensor]:
 
 
 def _apply_extra(solver: Run, extra: dict[str, Any]) -> None:
-    generators = extra["generators"]
-    torch.set_rng_state(_tensor(generators["cpu"], torch.uint8))
-    if "cuda" in generators and solver.device.type == "cuda":
-        torch.cuda.set_rng_state(_tensor(generators["cuda"], torch.uint8), solver.device)
+    rank, world = processes.rank_and_world()
+    saved = len(extra["generators"])
+    _set_generators(solver, extra["generators"][rank % saved], None if world == saved else rank)
     for net, state in zip((solver.net, *solver.test_nets), extra["nets"], strict=False):
         for layer in net.data_layers:
             if layer.name in state["data"]:
-                layer.cursor, layer.seed = state["data"][layer.name]
+                layer.cursor, layer.seed, size = state["data"][layer.name]
+                if net is solver.net:  # as many images on, whatever the processes and their batches
+                    layer.cursor = layer.cursor * size * saved // (_batch_size(net, layer) * world)
         buffers = _carried(net)
         for name, (shape, values) in state["buffers"].items():
             if name in buffers and list(buffers[name].shape) == shape:
                 buffers[name].copy_(_tensor(values, torch.float32).reshape(shape))
     solver.losses.clear()
     solver.losses.extend(torch.tensor(loss, device=solver.device) for loss in extra["losses"])
+
+
+def _set_generators(solver: Run, generators: dict[str, str], rank: int | None) -> None:
+    """Restore torch's generators; with `rank`, then part them: other processes than these were saved."""
+    torch.set_rng_state(_tensor(generators["cpu"], torch.uint8))
+    if "cuda" in generators and solver.device.type == "cuda":
+        torch.cuda.set_rng_state(_tensor(generators["cuda"], torch.uint8), solver.device)
+    if rank is not None:
+        torch.manual_seed(torch.initial_seed() + solver.iter + rank)
 
 
 def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdcaffe import proto
+from sdcaffe import processes, proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Batch, Net
@@ -21,6 +22,7 @@ from sdcaffe.solver import rates, snapshot
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
 from sdcaffe.solver.updates import clip_scale, make_update
 
+REQUESTS = (None, "snapshot", "stop")  # the later one wins where processes differ
 FINITE_CHECK = 20  # iterations between looks at the loss on a GPU, where each look waits for the device
 
 
@@ -36,6 +38,8 @@ class Solver:
     - `net`, `test_nets`: share their parameters
     - `iter`: updates done; `lr`: rate of the next one; `loss`: smoothed over average_loss iterations
     """
+
+    net_class: type[Net] = Net
 
     def __init__(
         self,
@@ -62,12 +66,19 @@ class Solver:
             raise SolverError(f"iter_size must be at least 1, not {param.iter_size}")
         rates.check(param)
         self.device = choose_device(param, device)
-        if param.random_seed >= 0:
-            torch.manual_seed(param.random_seed)
+        rank, world = processes.rank_and_world()
+        seed = param.random_seed if param.random_seed >= 0 else None
+        if world > 1:  # one seed for weights and the order of data, another a process for what is drawn on it
+            seed = processes.from_root(torch.initial_seed() if seed is None else seed)
+        if seed is not None:
+            torch.manual_seed(seed)
         self.iter = 0
         self.net = self._train_net(train_source(param), weights if weights is not None else list(param.weights))
         tests = test_sources(param)
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
+        if seed is not None and world > 1:
+            torch.manual_seed(seed + rank)  # as Caffe's solvers do
+        self.trainee = processes.Trainee(self.net)
         self.update = make_update(param, self.net.learnable)
         self.test_scores: list[list[tuple[str, float]]] = [[] for _ in tests]
         self.losses: deque[Tensor] = deque(maxlen=param.average_loss)
@@ -81,7 +92,7 @@ class Solver:
         log_creation(source, None)
 
         def build(net: Any, phase: int, positions: Any) -> Net:
-            return Net(net, phase, weights, device=self.device, positions=positions)
+            return self.net_class(net, phase, weights, device=self.device, positions=positions)
 
         state = self.param.train_state
         return read_source(source, proto.TRAIN, state, build, ignore_unknown=self._ignore_unknown)
@@ -90,7 +101,7 @@ class Solver:
         log_creation(source, index)
 
         def build(net: Any, phase: int, positions: Any) -> Net:
-            return Net(net, phase, device=self.device, share=self.net, positions=positions)
+            return self.net_class(net, phase, device=self.device, share=self.net, positions=positions)
 
         states = self.param.test_state
         state = states[index] if states else None
@@ -104,8 +115,12 @@ class Solver:
 
     @property
     def loss(self) -> float:
-        """The mean loss of the last average_loss iterations; nan before the first."""
+        """The mean loss of the last average_loss iterations, on this process; nan before the first."""
         return float(torch.stack(list(self.losses)).mean()) if self.losses else math.nan
+
+    def _global_loss(self) -> float:
+        """The same over all processes; each has to ask."""
+        return float(processes.averaged(torch.stack(list(self.losses)).mean()))
 
     def solve(self) -> None:
         """Train to max_iter, with Caffe's last display, test and snapshot."""
@@ -122,7 +137,7 @@ class Solver:
         if param.display and self.iter % param.display == 0:
             with torch.no_grad():
                 self.losses.append(self.net.compute(self.net.load()).loss.detach())
-            glog("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self.loss)}")
+            glog("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self._global_loss())}")
         if param.test_interval and self.iter % param.test_interval == 0:
             self.test_all()
         glog("solver.cpp:332", "Optimization Done.")
@@ -146,7 +161,7 @@ class Solver:
             self._apply_update()
             self.iter += 1
             self._report()
-            request = self.action()
+            request = self._request()
             if request == "snapshot" or (param.snapshot and self.iter % param.snapshot == 0):
                 self.snapshot()
             self._stop = self._stop or request == "stop"
@@ -157,12 +172,14 @@ class Solver:
             item.tensor.grad = None
         total: Tensor | None = None
         outputs: dict[str, Tensor] = {}
-        for _ in range(self.param.iter_size):
+        for i in range(self.param.iter_size):
             batch = self.net.load()
-            loss, outputs = self.net.compute(batch)
-            self._check_finite(loss, batch)
-            if loss.requires_grad:
-                loss.backward()
+            last = i == self.param.iter_size - 1
+            with nullcontext() if last else self.trainee.accumulating():
+                loss, outputs = self.trainee(batch)
+                self._check_finite(loss, batch)
+                if loss.requires_grad:
+                    loss.backward()
             total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         self.losses.append(total / self.param.iter_size)
@@ -205,9 +222,11 @@ class Solver:
 
     def _display(self, outputs: dict[str, Tensor], iterations: int, seconds: float) -> None:
         speed = f"{number(iterations / seconds)} iter/s, {number(seconds)}s/{self.param.display} iters"
-        glog("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {number(self.loss)}")
-        values = [(name, v) for name, blob in outputs.items() for v in blob.detach().flatten().tolist()]
-        self._log_outputs("solver.cpp:258", "Train", values, self.net)
+        glog("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {number(self._global_loss())}")
+        if outputs:
+            names, values = _flat(outputs)
+            values = processes.averaged(values)
+            self._log_outputs("solver.cpp:258", "Train", list(zip(names, values.tolist(), strict=True)), self.net)
 
     # ---------------------------------------------------------------- testing
 
@@ -222,26 +241,48 @@ class Solver:
     def _test(self, index: int) -> None:
         net, batches = self.test_nets[index], self.param.test_iter[index]
         glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
-        total, names, loss = None, [], torch.zeros((), device=self.device)
-        for _ in range(batches):
-            request = self.action()
-            if request == "snapshot":
-                self.snapshot()
-            elif request == "stop":
-                self._stop = True
-                glog("solver.cpp:388", "Test interrupted.")
+        rank, world = processes.rank_and_world()
+        processes.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
+        start = {layer: layer.cursor for layer in net.data_layers}
+        names: list[str] = []
+        total, loss = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for i in range(rank, batches, world):
+            if world == 1 and self._stopped_while_testing():
                 return
+            for layer, cursor in start.items():
+                layer.cursor = cursor + i
             result = net.compute(net.load())
-            names = [name for name, blob in result.blobs.items() for _ in range(blob.numel())]
-            scores = torch.cat([blob.flatten().double() for blob in result.blobs.values()])
-            total = scores if total is None else total + scores
-            loss = loss + result.loss
-        means = [] if total is None else (total / batches).tolist()
+            names, scores = _flat(result.blobs)
+            total, loss = total + scores, loss + result.loss
+        for layer, cursor in start.items():
+            layer.cursor = cursor + batches
+        if world > 1:
+            names = processes.from_root(names)
+            total = processes.summed(total if total.dim() else total.new_zeros(len(names), dtype=torch.float64))
+            loss = processes.summed(loss)
         if self.param.test_compute_loss:
             glog("solver.cpp:394", f"Test loss: {number(float(loss) / batches)}")
+        means = (total / batches).tolist() if names else []
         self.test_scores[index] = list(zip(names, means, strict=True))
         self._log_outputs("solver.cpp:414", "Test", self.test_scores[index], net)
         self.progress.tested(index, dict(self.test_scores[index]))
+
+    def _stopped_while_testing(self) -> bool:
+        request = self.action()
+        if request == "snapshot":
+            self.snapshot()
+        elif request == "stop":
+            self._stop = True
+            glog("solver.cpp:388", "Test interrupted.")
+        return self._stop
+
+    def _request(self) -> str | None:
+        """What the action asks for; of several processes, what any of them asks for."""
+        if processes.rank_and_world()[1] == 1:
+            return self.action()
+        asked = torch.tensor(REQUESTS.index(self.action()), device=self.device)
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+        return REQUESTS[int(asked)]
 
     def _log_outputs(self, tag: str, kind: str, values: Sequence[tuple[str, float]], net: Net) -> None:
         weights = net.loss_weights
@@ -270,6 +311,13 @@ class Solver:
     def close(self) -> None:
         for net in (self.net, *self.test_nets):
             net.close()
+
+
+def _flat(blobs: dict[str, Tensor]) -> tuple[list[str], Tensor]:
+    """The values of some blobs in one float64 vector, and the name of the blob of each."""
+    names = [name for name, blob in blobs.items() for _ in range(blob.numel())]
+    values = [blob.detach().flatten().double() for blob in blobs.values()]
+    return names, torch.cat(values) if values else torch.zeros(0, dtype=torch.float64)
 
 
 def choose_device(param: Any, device: str | torch.device | None) -> torch.device:

@@ -92,10 +92,10 @@ def deploy(network: Network, images: ImageSet) -> str:
     """A net from raw pixels to probabilities, for the weights that any mechanism trained."""
     net = NetText(f"{network.name} {images.title}")
     shape = {"dim": [1, images.channels, images.size, images.size]}
-    net.layer("image", "Input", [], ["image"], {"input_param": {"shape": shape}})
+    net.layer("data", "Input", [], ["data"], {"input_param": {"shape": shape}})
     normalisation = {name: images.distort_param[name] for name in ("mean_value", "std_value")}
-    net.layer("distort", "Distort", ["image"], ["data"], {"distort_param": normalisation})
-    heads = network.build(net, Blob("data", images.channels))
+    net.layer("distort", "Distort", ["data"], ["normalised"], {"distort_param": normalisation})
+    heads = network.build(net, Blob("normalised", images.channels))
     net.layer("prob", "Softmax", [heads.logits.name], ["prob"])
     return net.text(
         [

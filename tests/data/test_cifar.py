@@ -156,7 +156,7 @@ def test_what_is_absent_is_downloaded_once(archive, tmp_path, monkeypatch):
 
 def test_a_download_of_another_sum_is_refused(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.CIFAR100, "tgz_md5", "0" * 32)
-    with pytest.raises(DataError, match="could not be downloaded .File not found or corrupted"):
+    with pytest.raises(DataError, match=r"could not be downloaded .File not found or corrupted"):
         read_cifar("cifar100", "train", str(tmp_path / "new"))
     assert os.listdir(tmp_path / "new") == []
 

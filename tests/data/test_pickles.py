@@ -32,7 +32,7 @@ def test_what_python_2_wrote(tmp_path):
     assert content["batch_label"] == "training batch"
 
 
-@pytest.mark.parametrize("protocol", [3, 4, 5])
+@pytest.mark.parametrize("protocol", [3, 4])
 def test_what_python_3_writes(tmp_path, protocol):
     pixels = cifar_files.images(4).reshape(4, 3072)
     value = {b"data": pixels, b"fine_labels": [1, 20, 300, 70_000], b"n": 2.5, b"none": None, b"yes": True}
@@ -65,7 +65,7 @@ class State:
         ({"data": OrderedDict(a=1)}, 'it names "collections OrderedDict"'),
         ({"data": os.mkdir}, r'it names "\w+ mkdir"'),
         ({"data": {1, 2}}, "pickle instruction EMPTY_SET"),
-        ({"data": 2**70**40}, "pickle instruction LONG4"),
+        ({"data": 1 << 3000}, "pickle instruction LONG4"),
         ({"data": np.zeros((2, 2), np.float64)}, "an array that is not of bytes"),
         ({"data": np.zeros((2, 2), object)}, "an array that is not of bytes"),
         ({"data": np.zeros(4, np.uint8)}, "no file of CIFAR's python layout"),

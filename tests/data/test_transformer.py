@@ -170,12 +170,12 @@ def test_an_image_that_does_not_fit(body, message):
 
 def test_a_mean_image_of_another_size(tmp_path):
     transformer = make(mean_file(tmp_path / "m", np.zeros((3, 8, 9))))
-    with pytest.raises(DataError, match="image 7 is 3 x 8 x 10 but the mean file .* is 3 x 8 x 9"):
+    with pytest.raises(DataError, match=r"image 7 is 3 x 8 x 10 but the mean file .* is 3 x 8 x 9"):
         transformer.output_size((3, 8, 10), "image 7", "db")
 
 
 def test_a_mean_file_that_is_missing(tmp_path):
-    with pytest.raises(SdcaffeError, match="none.binaryproto"):
+    with pytest.raises(SdcaffeError, match=r"none\.binaryproto"):
         make(f'mean_file: "{tmp_path / "none.binaryproto"}"')
 
 

@@ -54,11 +54,16 @@ def clean_schema(monkeypatch):
     monkeypatch.setattr(schema, "_pools", {})
 
 
+@pytest.fixture
+def bare_schema(monkeypatch):
+    """Without what plugins declare that other tests load."""
+    monkeypatch.setattr(schema, "_declared", {})
+    monkeypatch.setattr(schema, "_pools", {})
+
+
 @pytest.mark.parametrize("name", [name for name in caffe_table() if "." not in name and name != "Phase"])
-def test_message_has_caffes_fields(name):
+def test_message_has_caffes_fields(bare_schema, name):
     fields = [as_in_table(f) for f in described(name).field if f"{name}.{f.name}" not in OURS]
-    if name == "LayerParameter":  # plugins that other tests load
-        fields = [f for f in fields if int(f.split()[1]) < 1000]
     assert fields == caffe_table()[name]
 
 
@@ -176,10 +181,10 @@ def test_declaring_twice_the_same_is_fine_and_a_clash_names_both(clean_schema):
         schema.declare("pooling_param", 4003, Other)
 
 
-@pytest.mark.parametrize("number", [148, 999, 0, -3, 19500, 2**29])
-def test_numbers_outside_the_plugins_range(clean_schema, number):
+@pytest.mark.parametrize("number", [148, 0, -3, 19500, 2**29])
+def test_numbers_that_no_plugin_can_have(clean_schema, number):
     with pytest.raises(PrototxtError, match="number"):
-        schema.declare("focal_loss_param", number, Param)
+        schema.declare("number_param", number, Param)
 
 
 class Nothing:

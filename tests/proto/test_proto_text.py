@@ -12,6 +12,16 @@ from hypothesis import strategies as st
 
 from sdcaffe import proto
 from sdcaffe.errors import PrototxtError
+from sdcaffe.proto import schema
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bare_schema():
+    """Without what plugins declare that other tests load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "_declared", {})
+        patch.setattr(schema, "_pools", {})
+        yield
 
 
 def parsed(text, name="NetParameter", **options):

@@ -177,8 +177,7 @@ def test_deploy_gives_probabilities_for_raw_pixels(name):
         if layer.endswith("_bn"):  # statistics as after training: mean 0, variance 1, collected once
             for blob, value in zip(blobs, (0, 1, 1), strict=True):
                 blob.data.fill_(value)
-    (image,) = net.inputs
-    prob = net.forward({image: torch.rand(1, 3, 32, 32) * 255})["prob"]
+    prob = net.forward({"data": torch.rand(1, 3, 32, 32) * 255})["prob"]
     assert prob.shape[0] == 1
     assert prob.sum().item() == pytest.approx(1, abs=1e-5)
 

@@ -98,14 +98,14 @@ def _add_field(
         field.type_name = f".caffe.{item.name}"
     elif item in _PYTHON_TYPES:
         field.type = _PYTHON_TYPES[item]
-    elif isinstance(item, type) and issubclass(item, enum.Enum) and all(type(m.value) is int for m in item):
+    elif isinstance(item, type) and issubclass(item, enum.Enum) and _are_int32(item):
         field.type = Field.TYPE_ENUM
         field.type_name = item.__name__
         if item.__name__ not in [e.name for e in message.enum_type]:
             values = message.enum_type.add(name=item.__name__).value
             for member in item:
                 values.add(name=member.name, number=member.value)
-    elif isinstance(item, type) and not issubclass(item, enum.Enum) and "__annotations__" in vars(item):
+    elif isinstance(item, type) and not issubclass(item, enum.Enum) and inspect.get_annotations(item):
         field.type = Field.TYPE_MESSAGE
         field.type_name = f".caffe.{item.__name__}"
         if item not in found:
@@ -118,6 +118,10 @@ def _add_field(
         )
     if default is not None and not (repeated and not default):
         field.default_value = _default(params, name, field, item, default, where)
+
+
+def _are_int32(values: type[enum.Enum]) -> bool:
+    return all(type(member.value) is int and -(2**31) <= member.value < 2**31 for member in values)
 
 
 def _default(params: type, name: str, field: Any, item: Any, default: Any, where: str) -> str:

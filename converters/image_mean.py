@@ -1,0 +1,85 @@
+"""The mean image of a data set, as Caffe's compute_image_mean computes and writes it."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdcaffe import proto
+from sdcaffe.data.source import Source, open_source
+from sdcaffe.errors import DataError
+from sdcaffe.log import glog, number
+
+_REPORT = 10000  # images between two lines of the log
+
+
+def image_mean(database: str, backend: str | None = None) -> NDArray[np.float32]:
+    """The mean (C, H, W) of all images.
+
+    `database` is whatever a Data layer's source may be; `backend` lmdb or leveldb, None: as its files say.
+    Sums are float32 and in the order of the keys, as Caffe's, so the numbers are Caffe's for sets of any size.
+    Raises DataError for images of several sizes.
+    """
+    source = open_source(database, (backend or _backend(database)).upper())
+    try:
+        if source.encoded:
+            glog("compute_image_mean.cpp:69", "Decoding Datum")
+        glog("compute_image_mean.cpp:77", "Starting iteration")
+        mean = _sum(source) / np.float32(len(source))
+    finally:
+        source.close()
+    return mean
+
+
+def log_channels(mean: NDArray[np.float32]) -> None:
+    """Log the mean of each channel of a mean image (C, H, W), as Caffe adds it up."""
+    glog("compute_image_mean.cpp:114", f"Number of channels: {len(mean)}")
+    for c, plane in enumerate(mean):
+        total = np.add.accumulate(plane.ravel())[-1]
+        glog("compute_image_mean.cpp:119", f"mean_value channel [{c}]: {number(float(total / np.float32(plane.size)))}")
+
+
+def write_mean(path: str, mean: NDArray[np.float32]) -> None:
+    """Write (C, H, W) as a BlobProto of shape 1, C, H, W, byte for byte as Caffe; or as it is where PATH ends in .npy.
+
+    Raises SdcaffeError where the file cannot be written.
+    """
+    glog("compute_image_mean.cpp:108", f"Write to {path}")
+    if path.endswith(".npy"):
+        buffer = io.BytesIO()
+        np.save(buffer, mean, allow_pickle=False)
+        data = buffer.getvalue()
+    else:
+        channels, height, width = mean.shape
+        blob = proto.BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel().tolist())
+        data = blob.SerializeToString()
+    with proto.atomic_write(path) as file:
+        file.write(data)
+
+
+def _sum(source: Source) -> NDArray[np.float32]:
+    first = source.read(0)[0].shape
+    total = np.zeros(first, np.float32)
+    for i in range(len(source)):
+        image = source.read(i)[0]
+        if image.shape != first:
+            raise DataError(
+                f"{source.name(i)} is {_show(image.shape)} but {source.name(0)} is {_show(first)} "
+                "(channels x height x width); a mean needs images of one size",
+                source.where,
+            )
+        total += image
+        if (i + 1) % _REPORT == 0 or i + 1 == len(source):
+            glog("compute_image_mean.cpp:101", f"Processed {i + 1} files.")
+    return total
+
+
+def _backend(database: str) -> str:
+    return "leveldb" if os.path.exists(os.path.join(database, "CURRENT")) else "lmdb"
+
+
+def _show(size: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in size)

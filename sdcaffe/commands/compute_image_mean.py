@@ -1,0 +1,28 @@
+"""Compute the mean image of a database, and the mean of each channel."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe.flags import Parser
+from sdcaffe.log import setup
+
+EXAMPLE = "sdcaffe compute-image-mean tests/goldens/files/lmdb_raw mean.binaryproto"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("database", metavar="INPUT_DB", help="an LMDB or LevelDB, or another source of a Data layer")
+    parser.add_argument(
+        "output", nargs="?", metavar="OUTPUT_FILE", help="where to write the mean: a .binaryproto, or .npy for numpy"
+    )
+    parser.add_argument("--backend", choices=("lmdb", "leveldb"), help="default: as the database's files say")
+
+
+def run(args: Namespace) -> None:
+    from converters.image_mean import image_mean, log_channels, write_mean
+
+    with setup(live=False):
+        mean = image_mean(args.database, args.backend)
+        if args.output:
+            write_mean(args.output, mean)
+        log_channels(mean)

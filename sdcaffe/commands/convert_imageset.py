@@ -1,0 +1,43 @@
+"""Make a database (LMDB or LevelDB) of the images that a list names, as Caffe's convert_imageset.
+
+Unlike Caffe's, an image that is missing or broken is an error, and the database is there once it is whole.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe import flags
+from sdcaffe.flags import Parser, UsageError
+from sdcaffe.log import setup
+
+EXAMPLE = (
+    "sdcaffe convert-imageset --resize_height=40 --resize_width=40 --shuffle "
+    "tests/goldens/files/images/ tests/goldens/files/list.txt images_lmdb"
+)
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("root", metavar="ROOTFOLDER/", help="the folder that the list's paths start from")
+    parser.add_argument("list", metavar="LISTFILE", help="a path, a space and a label in each line")
+    parser.add_argument("database", metavar="DB_NAME", help="the database to make; it must not be there yet")
+    flags.add_switch(parser, "gray", "make gray images of one channel")
+    flags.add_switch(parser, "shuffle", "put the images in random order")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides that order (default 0)")
+    parser.add_argument("--backend", choices=("lmdb", "leveldb"), default="lmdb", help="default lmdb")
+    parser.add_argument("--resize-width", type=int, default=0, metavar="N", help="with --resize-height: the size")
+    parser.add_argument("--resize-height", type=int, default=0, metavar="N", help="with --resize-width: the size")
+    flags.add_switch(parser, "check-size", "demand that all images have one size")
+    flags.add_switch(parser, "encoded", "store image files, not pixels")
+    parser.add_argument("--encode-type", default="", metavar="png|jpg|...", help="the type of those files")
+
+
+def run(args: Namespace) -> None:
+    if (args.resize_height > 0) != (args.resize_width > 0):
+        raise UsageError("give both --resize-height and --resize-width, or neither")
+    from converters.image_set import Options, convert
+
+    names = ("gray", "shuffle", "seed", "resize_height", "resize_width", "check_size", "encoded", "encode_type")
+    options = Options(**{name: getattr(args, name) for name in names})
+    with setup(live=False):
+        convert(args.root, args.list, args.database, args.backend, options)

@@ -1,0 +1,29 @@
+"""List the layer types, or show what one of them takes, makes and can be told."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe.flags import Parser
+
+EXAMPLE = "sdcaffe layers Convolution"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("type", nargs="?", metavar="TYPE", help="a layer type; without it, all are listed")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE|MODULE",
+        help="a Python file or module that registers layers; may be given several times",
+    )
+
+
+def run(args: Namespace) -> None:
+    from sdcaffe import layers
+    from sdcaffe.report import layer_types
+
+    layers.discover(args.plugin)
+    lines = layer_types.description(args.type) if args.type else layer_types.overview()
+    print("\n".join(lines))

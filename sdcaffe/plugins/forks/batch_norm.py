@@ -1,0 +1,102 @@
+"""NVIDIA Caffe's dialect of BatchNorm: scale and bias of its own, five blobs, statistics that are not sums."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe import proto
+from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.batch_norm import BatchNorm, normalize_batch
+from sdcaffe.proto.schema import Message
+
+LEAST_EPS = 1e-5  # what cuDNN takes at least
+
+
+class Engine(enum.IntEnum):
+    DEFAULT = 0
+    CAFFE = 1
+    CUDNN = 2
+
+
+class NvidiaBatchNormParameter:
+    """What NVIDIA Caffe adds to BatchNormParameter; the engine is accepted and not looked at."""
+
+    scale_filler: Annotated[Any, 5] = Message("FillerParameter")
+    bias_filler: Annotated[Any, 6] = Message("FillerParameter")
+    scale_bias: Annotated[bool, 7] = False
+    engine: Annotated[Engine, 15] = Engine.DEFAULT
+
+
+proto.schema.extend("BatchNormParameter", NvidiaBatchNormParameter)
+
+
+def has_scale_and_bias(layer_param: Any) -> bool:
+    param = layer_param.batch_norm_param
+    return bool(param.scale_bias or param.HasField("scale_filler") or param.HasField("bias_filler"))
+
+
+@register("BatchNorm", field="batch_norm_param", when=has_scale_and_bias)
+class NvidiaBatchNorm(BatchNorm):
+    """y = scale * (x - mean) / sqrt(variance + eps) + bias for each channel (axis 1), where scale_bias is true.
+
+    Blobs as of NVIDIA Caffe 0.16 and later: 0 mean (c,), 1 variance (c,), 2 the number 1, 3 scale (c,), 4
+    bias (c,); the last two are learned. The five blobs of 0.15 (scale, bias, mean, variance, correction) are
+    read too. In training the statistics are the batch's, unless use_global_stats is true, and blobs 0 and 1
+    move towards them (the variance unbiased, as cuDNN's) by 1 - moving_average_fraction, or become the
+    first batch's where they are 0. eps is at least 1e-5.
+    """
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (bottom,) = bottom_shapes
+        param = self.param
+        if not bottom:
+            raise self.error("the bottom needs at least one axis")
+        self.one_channel = len(bottom) == 1
+        self.use_global_stats = self.phase == proto.TEST or param.use_global_stats
+        self.fraction = param.moving_average_fraction
+        self.eps = max(param.eps, LEAST_EPS)
+        channels = 1 if self.one_channel else bottom[1]
+        one = proto.FillerParameter(type="constant", value=1)
+        self.blob(0, (channels,), learnable=False)
+        self.blob(1, (channels,), learnable=False)
+        self.blob(2, (1,), one, learnable=False)
+        self.blob(3, (channels,), param.scale_filler if param.HasField("scale_filler") else one)
+        self.blob(4, (channels,), param.bias_filler if param.HasField("bias_filler") else None)
+        return [bottom]
+
+    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+        if len(blobs) == 5 and _count(blobs[4]) == 1 != _count(blobs[2]):
+            one = blobs[4].reshape(-1) * 0 + 1
+            blobs = {0: blobs[2], 1: blobs[3], 2: one, 3: blobs[0], 4: blobs[1]}
+        return {i: b if b is None or len(b.shape) == 1 else b.reshape(-1) for i, b in blobs.items()}
+
+    def normalize(self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """The top times `weight` plus `bias`, both (c,), in one pass over the bottom; updates the blobs."""
+        mean, variance, _, scale, shift = self.blobs
+        if weight is not None:
+            scale, shift = scale * weight, shift * weight
+        if bias is not None:
+            shift = shift + bias
+        x = bottom.unsqueeze(1) if self.one_channel else bottom
+        if self.use_global_stats:
+            top = F.batch_norm(x, mean, variance, scale, shift, eps=self.eps)
+        else:
+            batch_mean, batch_variance = torch.empty_like(mean), torch.empty_like(variance)
+            top = normalize_batch(x, batch_mean, batch_variance, scale, shift, self.eps)
+            step = torch.where((variance == 0).all(), 1.0, 1 - self.fraction).to(mean.dtype)
+            mean.lerp_(batch_mean, step)
+            variance.lerp_(batch_variance, step)
+        return top.squeeze(1) if self.one_channel else top
+
+
+def _count(blob: Any) -> int:
+    count = 1
+    for n in blob.shape:
+        count *= n
+    return count

@@ -1,0 +1,98 @@
+"""Interp: a feature map resized, its corners kept in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+_BILINEAR, _NEAREST = "bilinear", "nearest_neighbor"
+
+
+class InterpParameter:
+    height: int = 0
+    width: int = 0
+    zoom_factor: int = 1
+    shrink_factor: int = 1
+    pad_beg: int = 0
+    pad_end: int = 0
+    interp_type: str = _BILINEAR
+
+
+@register("Interp", field="interp_param", number=163)
+class Interp(Layer):
+    """A bottom (n, c, h, w) resized so that its corner pixels become the top's, as in DeepLab and PSPNet.
+
+    The size is given in exactly one way: height and width; zoom_factor z, (h - 1) * z + 1; shrink_factor s,
+    (h - 1) / s + 1; or a second bottom, whose h and w are taken. pad_beg and pad_end are 0, or less: rows
+    and columns cut off the bottom first, at its beginning and end. interp_type is "bilinear" or
+    "nearest_neighbor".
+    """
+
+    Param = InterpParameter
+    bottoms = (1, 2)
+    index_bottoms = (1,)
+    yields = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        bottom, param = bottom_shapes[0], self.param
+        for shape in bottom_shapes:
+            if len(shape) != 4:
+                raise self.error(f"needs bottoms (n, c, h, w), not {show_shape(shape)}")
+        if param.interp_type not in (_BILINEAR, _NEAREST):
+            raise self.error(f'interp_type is "{_BILINEAR}" or "{_NEAREST}", not "{param.interp_type}"', "interp_type")
+        for field in ("pad_beg", "pad_end"):
+            if getattr(param, field) > 0:
+                raise self.error(f"{field} (={getattr(param, field)}) only cuts off: it must be 0 or less", field)
+        sizes = [n + param.pad_beg + param.pad_end for n in bottom[2:]]
+        if min(sizes) < 1:
+            raise self.error(f"pad_beg and pad_end leave nothing of {show_shape(bottom)}", "pad_beg")
+        self.window = [slice(-param.pad_beg, size - param.pad_beg) for size in sizes]
+        self.size = self._top_size(sizes, bottom_shapes)
+        if min(self.size) < 1:
+            raise self.error(f"the top's height and width must be at least 1, not {self.size}", "interp_param")
+        self.nearest = param.interp_type == _NEAREST
+        self.sources = [_nearest(size, top) for size, top in zip(sizes, self.size, strict=True)]
+        return [(*bottom[:2], *self.size)]
+
+    def _top_size(self, sizes: list[int], bottom_shapes: list[Shape]) -> tuple[int, int]:
+        param = self.param
+        if param.HasField("height") != param.HasField("width"):
+            raise self.error("height and width go together; one is missing", "interp_param")
+        ways = {field: param.HasField(field) for field in ("zoom_factor", "shrink_factor", "height")}
+        ways["second bottom"] = len(bottom_shapes) > 1
+        given = [way for way, is_given in ways.items() if is_given]
+        if len(given) != 1:
+            raise self.error(
+                f"takes its size from one of zoom_factor, shrink_factor, height and width, or a second bottom; "
+                f"given: {', '.join(given) or 'none'}",
+                "interp_param",
+            )
+        if min(param.zoom_factor, param.shrink_factor) < 1:
+            raise self.error(f"{given[0]} must be at least 1, not {getattr(param, given[0])}", given[0])
+        if ways["zoom_factor"]:
+            h, w = ((size - 1) * param.zoom_factor + 1 for size in sizes)
+        elif ways["shrink_factor"]:
+            h, w = ((size - 1) // param.shrink_factor + 1 for size in sizes)
+        elif ways["height"]:
+            h, w = param.height, param.width
+        else:
+            h, w = bottom_shapes[1][2:]
+        return h, w
+
+    def forward(self, bottom: Tensor, like: Tensor | None = None) -> Tensor:
+        window = bottom[:, :, self.window[0], self.window[1]]
+        if not self.nearest:
+            return F.interpolate(window, self.size, mode="bilinear", align_corners=True)
+        rows, columns = (torch.tensor(source, device=bottom.device) for source in self.sources)
+        return window.index_select(2, rows).index_select(3, columns)
+
+
+def _nearest(size: int, top: int) -> list[int]:
+    """The nearest of `size` places for each of `top`; a half goes up, in float32 as in the forks."""
+    step = np.float32(size - 1) / np.float32(top - 1) if top > 1 else np.float32(0)
+    places = (step * np.arange(top, dtype=np.float32)).astype(np.float64)
+    return [int(place) for place in np.floor(places + 0.5)]

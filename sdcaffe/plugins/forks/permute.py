@@ -1,0 +1,36 @@
+"""Permute: the axes of a blob in another order."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, register
+
+
+class PermuteParameter:
+    order: list[int]
+
+
+@register("Permute", field="permute_param", number=202)
+class Permute(Layer):
+    """Axis i of the top is axis order[i] of the bottom; axes that `order` leaves out follow in their own order (SSD).
+
+    Raises LayerError for an axis that the bottom lacks, or one given twice.
+    """
+
+    Param = PermuteParameter
+    yields = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        (bottom,) = bottom_shapes
+        order = list(self.param.order)
+        for axis in order:
+            if not 0 <= axis < len(bottom):
+                raise self.error(f"order has axis {axis}, but the bottom has axes 0 to {len(bottom) - 1}", "order")
+            if order.count(axis) > 1:
+                raise self.error(f"order has axis {axis} twice", "order")
+        self.order = order + [axis for axis in range(len(bottom)) if axis not in order]
+        return [tuple(bottom[axis] for axis in self.order)]
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        return bottom.permute(self.order)

@@ -1,0 +1,124 @@
+"""PriorBox: the default boxes of a feature map, which SSD's predictions are offsets of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+
+class PriorBoxParameter:
+    min_size: list[float]
+    max_size: list[float]
+    aspect_ratio: list[float]
+    flip: bool = True
+    clip: bool = False
+    variance: list[float]
+    img_size: int
+    img_h: int
+    img_w: int
+    step: float
+    step_h: float
+    step_w: float
+    offset: float = 0.5
+
+
+@register("PriorBox", field="prior_box_param", number=203)
+class PriorBox(Layer):
+    """Boxes around the middle of each cell of bottom 0 (n, c, h, w), as fractions of the image, bottom 1 (SSD).
+
+    The top is (1, 2, 4 * boxes): row 0 has xmin, ymin, xmax, ymax of every box, row 1 its four variances
+    (0.1 where none is given). A cell has, for each min_size: a square of that size; with max_size, a square
+    of sqrt(min_size * max_size); and a box for each aspect_ratio other than 1 (and its inverse, with
+    `flip`) of the size of the last square. Sizes are in pixels and, as in SSD, cut to whole numbers. The
+    image's size and the cells' (step) are the bottoms' unless they are given. No gradient goes to a bottom.
+    """
+
+    Param = PriorBoxParameter
+    bottoms = 2
+    index_bottoms = (0, 1)
+    yields = True
+
+    boxes: Tensor
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        for shape in bottom_shapes:
+            if len(shape) != 4:
+                raise self.error(f"needs bottoms (n, c, h, w), not {show_shape(shape)}")
+        h, w = bottom_shapes[0][2:]
+        given = self._given_pair("img_size", "img_h", "img_w", "img_size")
+        image = bottom_shapes[1][2:] if given is None else given
+        step = self._given_pair("step", "step_h", "step_w", "step") or (image[0] / h, image[1] / w)
+        sizes = self._sizes()
+        middle_y, middle_x = ((np.arange(n) + self.param.offset) * s for n, s in zip((h, w), step, strict=True))
+        middles = np.stack(np.broadcast_arrays(middle_x, middle_y[:, None]), axis=-1)
+        half = sizes / 2
+        boxes = np.concatenate([middles[:, :, None] - half, middles[:, :, None] + half], axis=-1)
+        boxes /= [image[1], image[0]] * 2
+        if self.param.clip:
+            boxes = boxes.clip(0, 1)
+        table = np.stack([boxes.reshape(-1), np.resize(self._variances(), boxes.size)])
+        device = self.boxes.device if "boxes" in self._buffers else None
+        dtype = self.boxes.dtype if "boxes" in self._buffers else torch.float32
+        self.register_buffer("boxes", torch.tensor(table[None], dtype=dtype, device=device), persistent=False)
+        return [tuple(self.boxes.shape)]
+
+    def _given_pair(self, field: str, first: str, second: str, what: str) -> tuple[Any, Any] | None:
+        """Height and width of the image or the steps, where the prototxt has them: as one number, or as two."""
+        param = self.param
+        if param.HasField(first) or param.HasField(second):
+            if param.HasField(field):
+                raise self.error(f"give {field} or {first} and {second}, not both", field)
+            found = (getattr(param, first), getattr(param, second))
+        elif param.HasField(field):
+            found = (getattr(param, field), getattr(param, field))
+        else:
+            return None
+        if not min(found) > 0:
+            raise self.error(f"{first} (={found[0]:g}) and {second} (={found[1]:g}) must be above 0", what)
+        return found
+
+    def _sizes(self) -> np.ndarray:
+        """Width and height in pixels of each box of a cell: (boxes, 2)."""
+        param = self.param
+        smallest, largest = list(param.min_size), list(param.max_size)
+        if not smallest or min(smallest) < 1:
+            raise self.error(f"needs min_size of 1 pixel or more, not {smallest}", "min_size")
+        if largest and len(largest) != len(smallest):
+            raise self.error(f"has {len(largest)} max_size for {len(smallest)} min_size", "max_size")
+        if any(high <= low for low, high in zip(smallest, largest, strict=False)):
+            raise self.error(f"max_size {largest} must be above min_size {smallest}", "max_size")
+        ratios = self._ratios()
+        found = []
+        for i, size in enumerate(smallest):
+            side = float(int(size))
+            found.append((side, side))
+            if largest:
+                side = math.sqrt(int(size) * int(largest[i]))
+                found.append((side, side))
+            found += [(side * math.sqrt(ratio), side / math.sqrt(ratio)) for ratio in ratios]
+        return np.array(found)
+
+    def _ratios(self) -> list[float]:
+        """The aspect ratios other than 1, each once, behind each its inverse where boxes are flipped."""
+        found = [1.0]
+        for ratio in self.param.aspect_ratio:
+            if not ratio > 0:
+                raise self.error(f"aspect_ratio must be above 0, not {ratio:g}", "aspect_ratio")
+            if all(abs(ratio - other) >= 1e-6 for other in found):
+                found += [ratio, 1 / ratio] if self.param.flip else [ratio]
+        return found[1:]
+
+    def _variances(self) -> list[float]:
+        variances = list(self.param.variance) or [0.1]
+        if len(variances) not in (1, 4) or not min(variances) > 0:
+            raise self.error(f"variance must be one or four numbers above 0, not {variances}", "variance")
+        return variances
+
+    def forward(self, bottom: Tensor, image: Tensor) -> Tensor:
+        return self.boxes

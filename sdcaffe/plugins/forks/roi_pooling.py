@@ -1,0 +1,59 @@
+"""ROIPooling: the maxima of a grid over each region of interest."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+
+class ROIPoolingParameter:
+    pooled_h: int = 0
+    pooled_w: int = 0
+    spatial_scale: float = 1.0
+
+
+@register("ROIPooling", field="roi_pooling_param", number=8266711)
+class ROIPooling(Layer):
+    """Each region of a bottom (n, c, h, w) as a grid (pooled_h, pooled_w) of maxima, as in Fast R-CNN.
+
+    The second bottom has a region a row, (regions, 5): the item of the batch, then x1, y1, x2, y2 in the
+    image; times spatial_scale and rounded they are the first and the last pixels. The cells of the grid
+    overlap where the region's size is no multiple of its; those off the image are 0. The top is (regions,
+    c, pooled_h, pooled_w). No gradient goes to the regions. Raises LayerError for an item there is not.
+    """
+
+    Param = ROIPoolingParameter
+    bottoms = 2
+    index_bottoms = (1,)
+    yields = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        bottom, regions = bottom_shapes
+        param = self.param
+        if min(param.pooled_h, param.pooled_w) < 1:
+            raise self.error(
+                f"pooled_h (={param.pooled_h}) and pooled_w (={param.pooled_w}) must be above 0", "pooled_h"
+            )
+        if not param.spatial_scale > 0:
+            raise self.error(f"spatial_scale must be above 0, not {param.spatial_scale:g}", "spatial_scale")
+        if len(bottom) != 4:
+            raise self.error(f"needs a bottom (n, c, h, w), not {show_shape(bottom)}")
+        if len(regions) < 2 or math.prod(regions[1:]) != 5:
+            raise self.error(f"needs regions of 5 numbers (item, x1, y1, x2, y2), not {show_shape(regions)}")
+        return [(regions[0], bottom[1], param.pooled_h, param.pooled_w)]
+
+    def forward(self, bottom: Tensor, regions: Tensor) -> Tensor:
+        from torchvision.ops import roi_pool
+
+        param = self.param
+        regions = regions.reshape(-1, 5)
+        items = regions[:, 0]
+        if ((items < 0) | (items >= bottom.shape[0])).any():
+            raise self.error(
+                f"a region is of item {float(items.max()):g}, but the batch has 0 to {bottom.shape[0] - 1}"
+            )
+        top: Tensor = roi_pool(bottom, regions, (param.pooled_h, param.pooled_w), param.spatial_scale)
+        return top

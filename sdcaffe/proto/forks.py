@@ -1,0 +1,139 @@
+"""Which fork of Caffe has a layer type, a field or an enum value that BVLC Caffe lacks: for error messages only.
+
+What is here is not implemented; a layer of a fork that is stands in `sdcaffe.plugins.forks`.
+"""
+
+from __future__ import annotations
+
+SSD = "SSD (weiliu89/caffe)"
+NVIDIA = "NVIDIA Caffe"
+INTEL = "Intel Caffe"
+FAST_RCNN = "Fast R-CNN (rbgirshick/caffe-fast-rcnn)"
+RFCN = "R-FCN"
+DEEPLAB = "DeepLab"
+SEGNET = "SegNet (alexgkendall/caffe-segnet)"
+TSN = "TSN and PSPNet (yjxiong/caffe, hszhao/PSPNet)"
+YOLO = "MobileNet-YOLO (eric612/MobileNet-YOLO)"
+DARKNET = "darknet2caffe"
+OPENPOSE = "OpenPose (CMU caffe_rtpose and caffe_train)"
+FLOWNET = "FlowNet (lmb-freiburg)"
+FACE = "caffe-face"
+SPHEREFACE = "SphereFace"
+CRFRNN = "CRF-RNN"
+ENET = "ENet (TimoSaemann)"
+RISTRETTO = "Ristretto"
+
+_TYPES = {
+    SSD: "AnnotatedData MultiBoxLoss DetectionEvaluate VideoData",
+    NVIDIA: "DetectNetTransformation",
+    FAST_RCNN: "SmoothL1Loss",
+    RFCN: "Proposal PSROIPooling BoxAnnotatorOHEM SoftmaxWithLossOHEM SmoothL1LossOHEM DeformableConvolution "
+    "DeformablePSROIPooling",
+    DEEPLAB: "ImageSegData SegAccuracy DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct "
+    "BiasChannel AdaptiveBiasChannel",
+    SEGNET: "DenseImageData",
+    TSN: "BatchReduction Gather Scatter",
+    YOLO: "Yolov3 Yolov3DetectionOutput YoloDetectionOutput RegionLoss EvalDetection Reorg",
+    DARKNET: "Mish",
+    OPENPOSE: "CPMData ImResize Nms",
+    FLOWNET: "FlowAugmentation DataAugmentation GenerateAugmentationParameters Correlation Correlation1D L1Loss "
+    "LpqLoss Resample Downsample ChannelNorm FlowWarp CustomData ImgWriter FLOWriter Accum Mean",
+    FACE: "CenterLoss",
+    SPHEREFACE: "MarginInnerProduct LargeMarginInnerProduct",
+    CRFRNN: "MultiStageMeanfield",
+    ENET: "SpatialDropout",
+    RISTRETTO: "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
+}
+
+_FIELDS = {
+    SSD: {
+        "LayerParameter": "annotated_data_param multibox_loss_param detection_evaluate_param video_data_param",
+        "TransformationParameter": "resize_param noise_param distort_param expand_param emit_constraint crop_h crop_w",
+        "SolverParameter": "eval_type ap_version show_per_class_result plateau_winsize",
+    },
+    NVIDIA: {
+        "NetParameter": "default_forward_type default_backward_type default_forward_math default_backward_math "
+        "global_grad_scale reduce_buckets default_conv_algos_override default_cudnn_math_override",
+        "SolverParameter": "min_lr rampup_interval rampup_lr momentum_policy max_momentum momentum_power "
+        "local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format",
+        "LayerParameter": "forward_type backward_type forward_math backward_math debug cudnn_math_override "
+        "detectnet_groundtruth_param detectnet_augmentation_param",
+        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square use_gpu_transform "
+        "random_seed",
+        "ConvolutionParameter": "cudnn_convolution_algo_seeker conv_algos_override",
+        "DataParameter": "threads parser_threads cache",
+    },
+    INTEL: {
+        "NetParameter": "engine bn_stats_batch_size compile_net_state",
+        "SolverParameter": "engine warmup_iter warmup_start_lr",
+        "LayerParameter": "engine multinode mn_activation_param mn_grad_compress_param split_param "
+        "continuation_indicator_param",
+        "TransformationParameter": "random_resize_param random_aspect_ratio_param",
+        "BatchNormParameter": "use_weight_bias bias_term filler stats_batch_size relu",
+        "ConvolutionParameter": "relu negative_slope conv_algorithm",
+        "LossParameter": "pre_fixed_normalizer label_smoothing",
+    },
+    FAST_RCNN: {"LayerParameter": "smooth_l1_loss_param"},
+    RFCN: {
+        "LayerParameter": "psroi_pooling_param proposal_param box_annotator_ohem_param "
+        "deformable_convolution_param deformable_psroi_pooling_param"
+    },
+    DEEPLAB: {
+        "LayerParameter": "densecrf_param mat_read_param mat_write_param unique_label_param domain_transform_param "
+        "seg_accuracy_param",
+        "ConvolutionParameter": "hole hole_h hole_w",
+        "ImageDataParameter": "label_type has_label",
+    },
+    SEGNET: {
+        "LayerParameter": "dense_image_data_param",
+        "LossParameter": "weight_by_label_freqs class_weighting",
+        "DropoutParameter": "sample_weights_test scale_train",
+    },
+    TSN: {
+        "LayerParameter": "batch_reduction_param",
+        "TransformationParameter": "rand_resize rand_rotate gaussian_blur rand_aspect_ratio",
+    },
+    YOLO: {
+        "LayerParameter": "yolov3_param yolov3_detection_output_param yolo_detection_output_param region_loss_param "
+        "eval_detection_param reorg_param"
+    },
+    DARKNET: {"LayerParameter": "mish_param"},
+    OPENPOSE: {"LayerParameter": "cpm_transform_param imresize_param nms_param"},
+    FLOWNET: {
+        "LayerParameter": "augmentation_param correlation_param flow_warp_param resample_param downsample_param "
+        "coeff_schedule_param lpq_loss_param l1_loss_param writer_param reader_param mean_param accum_param"
+    },
+    FACE: {"LayerParameter": "center_loss_param"},
+    SPHEREFACE: {"LayerParameter": "margin_inner_product_param largemargin_inner_product_param"},
+    CRFRNN: {"LayerParameter": "multi_stage_meanfield_param"},
+    ENET: {"LayerParameter": "spatial_dropout_param"},
+    RISTRETTO: {"LayerParameter": "quantization_param"},
+}
+
+_VALUES = {INTEL: "MKL2017 MKLDNN PRE_FIXED"}
+
+# What BVLC Caffe's own word for a fork's field is.
+_INSTEAD = {
+    ("ConvolutionParameter", "hole"): "BVLC Caffe's word for it is dilation",
+    ("PoolingParameter", "ceil_mode"): "for ceil_mode: false BVLC Caffe has round_mode: FLOOR",
+}
+
+
+def of_type(type_name: str) -> str | None:
+    """The fork that has a layer type; None where none is known to."""
+    return next((fork for fork, names in _TYPES.items() if type_name in names.split()), None)
+
+
+def of_field(message: str, field: str) -> str | None:
+    """The fork whose `message` has a field; None where none is known to."""
+    return next((fork for fork, table in _FIELDS.items() if field in table.get(message, "").split()), None)
+
+
+def of_value(value: str) -> str | None:
+    """The fork that has an enum's value; None where none is known to."""
+    return next((fork for fork, names in _VALUES.items() if value in names.split()), None)
+
+
+def instead_of(message: str, field: str) -> str | None:
+    """How BVLC Caffe says what a fork's field says; None where it cannot, or nothing is known."""
+    return _INSTEAD.get((message, field))

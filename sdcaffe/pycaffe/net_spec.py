@@ -1,0 +1,228 @@
+"""Nets written in Python: `layers.Convolution(bottom, num_output=8)`, `NetSpec`, `to_proto`. Builds messages only."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from sdcaffe.errors import LayerError
+from sdcaffe.layers.base import registered
+from sdcaffe.pycaffe.proto import caffe_pb2
+
+
+class Top:
+    """Blob number `n` of those that the layer `fn` makes."""
+
+    def __init__(self, fn: Function, n: int) -> None:
+        self.fn = fn
+        self.n = n
+
+    def to_proto(self) -> Any:
+        """A NetParameter of all layers that this blob needs."""
+        return to_proto(self)
+
+    def _update(self, params: dict[str, Any]) -> None:
+        self.fn.params.update(params)
+
+
+class Function:
+    """A layer: its type, the Tops it reads, and the fields given to it.
+
+    Of the fields `ntop` (how many blobs it makes, 1 by default) and `in_place` are about the layer. The
+    others belong to the parameter message of its type where that has them, else to the layer.
+    Raises TypeError for an input that is no Top.
+    """
+
+    def __init__(self, type_name: str, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+        for i, top in enumerate(inputs):
+            if not isinstance(top, Top):
+                raise TypeError(f"input {i} of {type_name} is no Top but of {type(top)}")
+        self.type_name = type_name
+        self.inputs: tuple[Top, ...] = inputs
+        self.params = dict(params)
+        self.ntop: int = self.params.pop("ntop", 1)
+        self.in_place: bool = self.params.pop("in_place", False)
+        self.tops = tuple(Top(self, n) for n in range(self.ntop))
+
+
+class _Writer:
+    """Makes the layers of Tops, each after those it reads; blobs without a name get one of their type."""
+
+    def __init__(self, names: dict[Top | Function, str]) -> None:
+        self._names = names
+        self._counts: Counter[str] = Counter()
+        self._layers: OrderedDict[Function, Any] = OrderedDict()
+
+    def add(self, fn: Function) -> None:
+        waiting = [(fn, iter(fn.inputs))]  # no recursion: nets are deep
+        while waiting:
+            current, inputs = waiting[-1]
+            missing = next((top.fn for top in inputs if top.fn not in self._layers), None)
+            if missing is not None and current not in self._layers:
+                waiting.append((missing, iter(missing.inputs)))
+                continue
+            waiting.pop()
+            if current not in self._layers:
+                self._layers[current] = self._layer(current)
+
+    def net(self) -> Any:
+        net = caffe_pb2.NetParameter()
+        net.layer.extend(self._layers.values())
+        return net
+
+    def _layer(self, fn: Function) -> Any:
+        layer = caffe_pb2.LayerParameter(type=fn.type_name)
+        layer.bottom.extend(self._layers[top.fn].top[top.n] for top in fn.inputs)
+        layer.top.extend(list(layer.bottom) if fn.in_place else [self._name(top, fn) for top in fn.tops])
+        layer.name = self._name(fn.tops[0] if fn.tops else fn, fn)
+        own = _own_field(fn.type_name)
+        for key, value in fn.params.items():
+            if not key.endswith("param") and own and key in getattr(layer, own).DESCRIPTOR.fields_by_name:
+                _assign(getattr(layer, own), key, value)
+            else:
+                _assign(layer, key, value)
+        return layer
+
+    def _name(self, named: Top | Function, fn: Function) -> str:
+        if named not in self._names:
+            self._counts[fn.type_name] += 1
+            self._names[named] = f"{fn.type_name}{self._counts[fn.type_name]}"
+        return self._names[named]
+
+
+def _own_field(type_name: str) -> str | None:
+    """The parameter field of a layer type: that of its message's name, else what the type is registered with."""
+    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
+        if field.name.endswith("_param") and field.message_type.name == f"{type_name}Parameter":
+            return str(field.name)
+    known = registered().get(type_name)
+    return known.field if known else None
+
+
+def _assign(message: Any, name: str, value: Any) -> None:
+    """Set a field: dicts are messages, lists repeated; one value alone is a list where the field is repeated.
+
+    Raises LayerError for a field that the message lacks or a value it cannot take.
+    """
+    field = message.DESCRIPTOR.fields_by_name.get(name)
+    if field is None:
+        raise LayerError(f'{message.DESCRIPTOR.name} has no field "{name}"')
+    target = getattr(message, name)
+    try:
+        if hasattr(target, "extend"):
+            values = list(value) if isinstance(value, (list, tuple)) else [value]
+            for item in values:
+                if isinstance(item, dict):
+                    _assign_all(target.add(), item)
+                else:
+                    target.append(item)
+        elif isinstance(value, dict):
+            target.SetInParent()
+            _assign_all(target, value)
+        elif field.message_type is not None:
+            target.CopyFrom(value)
+        else:
+            setattr(message, name, value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise LayerError(f'{message.DESCRIPTOR.name}: "{name}" cannot be {value!r}: {error}') from None
+
+
+def _assign_all(message: Any, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        _assign(message, name, value)
+
+
+def to_proto(*tops: Top) -> Any:
+    """A NetParameter of all layers that these blobs need; names are made up."""
+    writer = _Writer({})
+    for top in tops:
+        writer.add(top.fn)
+    return writer.net()
+
+
+class NetSpec:
+    """Blobs by name: `n.conv1 = layers.Convolution(n.data, ...)`; a layer has the name of its first blob."""
+
+    tops: OrderedDict[str, Any]
+
+    def __init__(self) -> None:
+        super().__setattr__("tops", OrderedDict())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.tops[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.tops[name]
+        except KeyError:
+            raise AttributeError(f'this NetSpec has no blob "{name}"') from None
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.tops[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        return self.tops[name]
+
+    def __delitem__(self, name: str) -> None:
+        del self.tops[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tops
+
+    def keys(self) -> list[str]:
+        return list(self.tops)
+
+    def vals(self) -> list[Any]:
+        return list(self.tops.values())
+
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """Give the layer of a blob more fields."""
+        self.tops[name]._update(params)
+
+    def to_proto(self) -> Any:
+        """A NetParameter of all layers that the named blobs need. Raises TypeError where a name is of no blob."""
+        for name, top in self.tops.items():
+            if not isinstance(top, (Top, Function)):
+                raise TypeError(f'"{name}" is no Top but of {type(top)}; a layer of several tops gives a tuple of them')
+        writer = _Writer({top: name for name, top in self.tops.items()})
+        for top in self.tops.values():
+            writer.add(top if isinstance(top, Function) else top.fn)
+        return writer.net()
+
+
+class _Layers:
+    """`layers.TYPE(*bottoms, **fields)`: a Top, a tuple of `ntop` Tops, or the Function where `ntop` is 0."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def make(*inputs: Any, **params: Any) -> Any:
+            fn = Function(name, inputs, params)
+            return {0: fn, 1: fn.tops[0] if fn.tops else None}.get(fn.ntop, fn.tops)
+
+        return make
+
+
+class _Values:
+    """The values that the enums of one parameter message have."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, value: str) -> int:
+        return int(getattr(getattr(caffe_pb2, f"{self._name}Parameter"), value))
+
+
+class _Parameters:
+    """`params.Pooling.MAX`: a value of an enum of PoolingParameter."""
+
+    def __getattr__(self, name: str) -> _Values:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Values(name)
+
+
+layers = _Layers()
+params = _Parameters()

@@ -1,0 +1,1 @@
+"""Holds caffe_pb2, where scripts look for it."""

@@ -1,0 +1,171 @@
+"""The solver classes of scripts: the update rules and the loop are sdcaffe.solver's, the nets a layer at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sdcaffe import layers, proto
+from sdcaffe.errors import SolverError
+from sdcaffe.pycaffe.net import Net
+from sdcaffe.pycaffe.stepwise import StepwiseNet
+from sdcaffe.solver.snapshot import settle_prefix
+from sdcaffe.solver.solver import Solver as Loop
+
+Callback = Callable[[], Any]
+
+
+class StepwiseLoop(Loop):
+    """A Solver on nets of numpy blobs: gradients add up in the blobs' diffs, and updates are taken from there.
+
+    As in Caffe, a loss that is not finite does not end training.
+    """
+
+    net: StepwiseNet
+    test_nets: Sequence[StepwiseNet]  # type: ignore[assignment]
+    net_class = StepwiseNet
+
+    def __init__(self, param: Any) -> None:
+        super().__init__(param, device="cpu")
+        self.on_start: list[Callback] = []
+        self.on_gradients_ready: list[Callback] = []
+
+    def _accumulate(self) -> dict[str, Tensor]:
+        self.net.clear_diffs()
+        for callback in self.on_start:
+            callback()
+        last, loss = len(self.net.runners) - 1, 0.0
+        for _ in range(self.param.iter_size):
+            loss += self.net.forward_from_to(0, last)
+            self.net.backward_from_to(last, 0)
+        self.losses.append(torch.tensor(loss / self.param.iter_size))
+        return {name: torch.from_numpy(self.net.blob(name).data) for name in self.net.outputs}
+
+    def _apply_update(self) -> None:
+        for callback in self.on_gradients_ready:
+            callback()
+        self.update_from_diffs()
+
+    def update_from_diffs(self) -> None:
+        """Update the parameters; their diffs then hold what was taken from them, as in Caffe."""
+        pairs = list(self.net.learnable_blobs())
+        before = [blob.data.copy() for _, blob in pairs]
+        for parameter, blob in pairs:
+            parameter.grad = torch.from_numpy(blob.diff)
+        super()._apply_update()
+        for (parameter, blob), old in zip(pairs, before, strict=True):
+            parameter.grad = None
+            blob.diff[...] = old - blob.data
+
+
+class Solver:
+    """Trains the net of a solver prototxt (`file`), its nets as scripts know them. Base of the six classes."""
+
+    type: ClassVar[str] = ""
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        layers.discover()
+        param = proto.read_solver(file)
+        settle_prefix(param, Path(file))
+        if self.type:
+            param.type = self.type
+        self._loop = StepwiseLoop(param)
+        self._net = Net.around(self._loop.net)
+        self._test_nets = [Net.around(net) for net in self._loop.test_nets]
+
+    @property
+    def net(self) -> Net:
+        return self._net
+
+    @property
+    def test_nets(self) -> list[Net]:
+        """The nets to test; they use the weights of `net`."""
+        return self._test_nets
+
+    @property
+    def iter(self) -> int:
+        """How many updates were made."""
+        return self._loop.iter
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        return self._loop.lr
+
+    @property
+    def param(self) -> Any:
+        """The SolverParameter; what is set there holds from the next iteration on."""
+        return self._loop.param
+
+    def step(self, iterations: int) -> None:
+        """Train for that many iterations, with the tests, lines and snapshots that fall due."""
+        self._loop.step(iterations)
+
+    def solve(self, resume_file: str | os.PathLike[str] | None = None) -> None:
+        """Train to max_iter, from a .solverstate where one is given."""
+        if resume_file is not None:
+            self.restore(resume_file)
+        self._loop.solve()
+
+    def restore(self, file: str | os.PathLike[str]) -> None:
+        """Go on from a .solverstate or its HDF5 form."""
+        self._loop.restore(file)
+
+    def snapshot(self) -> None:
+        """Write the weights and the solver's state."""
+        self._loop.snapshot()
+
+    def apply_update(self) -> None:
+        """Update the weights from the diffs that stand in `net`, and count an iteration."""
+        self._loop.update_from_diffs()
+        self._loop.iter += 1
+
+    def share_weights(self, net: Net) -> None:
+        """Let `net` use the memory of this solver's weights."""
+        net.share_with(self._net)
+
+    def add_callback(self, on_start: Callback, on_gradients_ready: Callback) -> None:
+        """Call one before each iteration's passes, the other between them and the update."""
+        self._loop.on_start.append(on_start)
+        self._loop.on_gradients_ready.append(on_gradients_ready)
+
+
+class SGDSolver(Solver):
+    type = "SGD"
+
+
+class NesterovSolver(Solver):
+    type = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    type = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    type = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    type = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    type = "Adam"
+
+
+_CLASSES = (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+
+
+def get_solver(file: str | os.PathLike[str]) -> Solver:
+    """A solver of the type that the file names. Raises SolverError for a type that does not exist."""
+    kind = proto.read_solver(file).type
+    for cls in _CLASSES:
+        if cls.type == kind:
+            return cls(file)
+    raise SolverError(f'unknown solver type "{kind}"; there are {", ".join(cls.type for cls in _CLASSES)}', str(file))

@@ -1,0 +1,209 @@
+"""StepwiseNet: a Net that runs a layer at a time over blobs that keep their numbers, as scripts expect of Caffe.
+
+What that costs in speed is paid here only. Parameters live in the blobs' memory, in NCHW order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.errors import GraphError
+from sdcaffe.initial_weights import Files
+from sdcaffe.layers.blob import Blob, BlobVec
+from sdcaffe.layers.python import Python
+from sdcaffe.net import Batch, Net, Pass
+from sdcaffe.pycaffe import mode
+from sdcaffe.pycaffe.reach import backward_reach
+from sdcaffe.pycaffe.runners import Place, Runner, as_raised, make_runner
+
+Callback = Callable[[int], Any]
+
+
+class StepwiseNet(Net):
+    """A Net whose blobs are numpy arrays. `load` and `compute` are there for a Solver.
+
+    - `blobs`, `blob_names`, `blob_losses`: by Caffe's blob number; layers in place have one blob
+    - `bottom_ids`, `top_ids`: the blob numbers of each layer
+    - `param_blobs`: layer name -> its parameter blobs
+    - `runners`: one for each layer, in order
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Any,
+        phase: int = proto.TEST,
+        weights: Files | None = None,
+        *,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        device: str | torch.device = "cpu",
+        share: Net | None = None,
+        positions: Any = None,
+    ) -> None:
+        mode.note_computing()
+        with as_raised():
+            super().__init__(
+                source, phase, weights, level=level, stages=stages, device=device, share=share, positions=positions
+            )
+        self.blobs: list[Blob] = []
+        self.blob_names: list[str] = []
+        self.bottom_ids: list[list[int]] = []
+        self.top_ids: list[list[int]] = []
+        self._number_blobs()
+        self.param_blobs: dict[str, BlobVec] = {}
+        self._blob_of: dict[int, Blob] = {}  # id of a parameter -> the blob whose memory it has
+        self._take_parameters(share._blob_of if isinstance(share, StepwiseNet) else {})
+        self.blob_losses = [0.0] * len(self.blobs)
+        self.runners = self._make_runners()
+        self.callbacks: dict[str, list[Callback]] = {
+            name: [] for name in ("before_forward", "after_forward", "before_backward", "after_backward")
+        }
+
+    def _lay_out(self) -> None:
+        """Parameters keep their NCHW order: they are views of blobs."""
+
+    def _number_blobs(self) -> None:
+        number: dict[int, int] = {}  # slot -> blob
+        for step in self.graph.steps:
+            layer = self.layers[step.layer.name]
+            below = [number[slot] for slot in step.bottoms]
+            for j, (slot, same) in enumerate(zip(step.tops, step.in_place, strict=True)):
+                number[slot] = below[j] if same else len(self.blobs)
+                if not same:
+                    self.blobs.append(layer.top[j] if isinstance(layer, Python) else Blob(*self._shapes[slot]))
+                    self.blob_names.append(self.graph.slots[slot])
+            self.bottom_ids.append(below)
+            self.top_ids.append([number[slot] for slot in step.tops])
+            if isinstance(layer, Python):
+                layer.bottom[:] = [self.blobs[i] for i in below]
+                layer.top[:] = [self.blobs[i] for i in self.top_ids[-1]]
+
+    def _take_parameters(self, shared: dict[int, Blob]) -> None:
+        """Blobs for all parameters. `shared`: those of a net whose parameters this one uses, data alone."""
+        for name, layer in self.layers.items():
+            made = layer.instance.blobs if isinstance(layer, Python) and layer.instance else BlobVec()
+            self.param_blobs[name] = made
+            for i, parameter in enumerate(layer.blobs):
+                owner = self._views.get(name, {}).get(i, parameter)
+                if i == len(made):
+                    made.add_blob(*parameter.shape)
+                blob, first = made[i], self._blob_of.get(id(owner))
+                if first is not None:
+                    blob.share_data(first)
+                    blob.share_diff(first)
+                    continue
+                if id(owner) in shared:
+                    blob.share_data(shared[id(owner)])
+                else:
+                    blob.data[...] = owner.detach().cpu().numpy()
+                self._blob_of[id(owner)] = blob
+                owner.data = torch.from_numpy(blob.data)
+
+    def _make_runners(self) -> list[Runner]:
+        losses = [[self._loss_weights[slot] for slot in step.tops] for step in self.graph.steps]
+        for above, weights in zip(self.top_ids, losses, strict=True):
+            for blob, weight in zip(above, weights, strict=True):
+                self.blob_losses[blob] = weight
+        force = self.param.force_backward
+        reaches = backward_reach(self.graph.steps, self.layers, self.bottom_ids, self.top_ids, losses, force)
+        runners = []
+        for i, step in enumerate(self.graph.steps):
+            place = Place(
+                bottoms=[self.blobs[blob] for blob in self.bottom_ids[i]],
+                tops=[self.blobs[blob] for blob in self.top_ids[i]],
+                in_place=[blob in self.top_ids[i] for blob in self.bottom_ids[i]],
+                loss_weights=losses[i],
+                params=self.param_blobs[step.layer.name],
+                reach=reaches[i],
+            )
+            runners.append(make_runner(self.layers[step.layer.name], place))
+        return runners
+
+    # ------------------------------------------------------------ running
+
+    def forward_from_to(self, start: int, end: int) -> float:
+        """Run layers `start` to `end`, both included; returns the sum of their losses."""
+        self._check_range(start, end)
+        loss = 0.0
+        for i in range(start, end + 1):
+            self._tell("before_forward", i)
+            loss += self.runners[i].forward()
+            self._tell("after_forward", i)
+        return loss
+
+    def backward_from_to(self, start: int, end: int) -> None:
+        """Backward through layers `start` down to `end`, both included, from the diffs of the blobs."""
+        self._check_range(end, start)
+        for i in range(start, end - 1, -1):
+            self._tell("before_backward", i)
+            if self.runners[i].reach.layer:
+                self.runners[i].backward()
+            self._tell("after_backward", i)
+
+    def _tell(self, moment: str, layer: int) -> None:
+        for callback in self.callbacks[moment]:
+            callback(layer)
+
+    def _check_range(self, low: int, high: int) -> None:
+        if low < 0 or high >= len(self.runners):
+            raise GraphError(
+                f'net "{self.name}" has the layers 0 to {len(self.runners) - 1}; there are no layers {low} to {high}'
+            )
+
+    def reshape_blobs(self) -> None:
+        """Bring new shapes of inputs through all layers."""
+        for runner in self.runners:
+            runner.reshape()
+
+    def load(self) -> Batch:
+        """Nothing: data layers run where they stand."""
+        return {}
+
+    def compute(self, batch: Batch, keep: Iterable[str] = ()) -> Pass:
+        """One forward pass over the blobs; the outputs and `keep` as tensors of their memory."""
+        loss = self.forward_from_to(0, len(self.runners) - 1)
+        wanted = {**self.graph.outputs, **{name: self._slot(name) for name in keep}}
+        return Pass(torch.tensor(loss), {name: torch.from_numpy(self.blob(name).data) for name in wanted})
+
+    # ------------------------------------------------------------ what it holds
+
+    def blob(self, name: str) -> Blob:
+        """The blob of a name. Raises GraphError where there is none."""
+        self._slot(name)
+        return self.blobs[len(self.blob_names) - 1 - self.blob_names[::-1].index(name)]
+
+    def learnable_blobs(self) -> Iterable[tuple[Tensor, Blob]]:
+        """Each learnable parameter and its blob."""
+        return [(item.tensor, self._blob_of[id(item.tensor)]) for item in self.learnable]
+
+    def clear_diffs(self) -> None:
+        for blobs in self.param_blobs.values():
+            for blob in blobs:
+                blob.diff[...] = 0
+
+    def share_parameters(self, other: StepwiseNet) -> None:
+        """Use the data of `other`'s layers of the same names. Raises GraphError where the blobs differ."""
+        for name, blobs in self.param_blobs.items():
+            theirs = other.param_blobs.get(name)
+            if theirs is None:
+                continue
+            have, want = [blob.shape for blob in theirs], [blob.shape for blob in blobs]
+            if have != want:
+                raise GraphError(f'layer "{name}" cannot share weights: {want} here, {have} there', layer=name)
+            for i, (blob, source) in enumerate(zip(blobs, theirs, strict=True)):
+                blob.share_data(source)
+                owner = self._views.get(name, {}).get(i, self.layers[name].blobs[i])
+                owner.data = torch.from_numpy(self._blob_of[id(owner)].data)
+
+    def blob_arrays(self) -> dict[str, list[Any]]:
+        return {name: [blob.data for blob in blobs] for name, blobs in self.param_blobs.items() if blobs}
+
+    def diff_arrays(self) -> dict[str, list[Any]]:
+        """Layer name -> the diffs of its blobs."""
+        return {name: [blob.diff for blob in blobs] for name, blobs in self.param_blobs.items() if blobs}

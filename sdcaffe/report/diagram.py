@@ -1,0 +1,238 @@
+"""A net as a diagram: nodes, what they say, and the blobs between them; and that as DOT text. Draws nothing.
+
+Layers that work in place are lines of the node whose blob they change, so that a convolution, its BatchNorm,
+Scale and ReLU are one node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.errors import GraphError
+
+_PHASES = {proto.TRAIN: "TRAIN", proto.TEST: "TEST"}
+
+# What a node is, by layer type; the names are classes of colour.
+_KINDS = {
+    "Convolution": "convolution",
+    "Deconvolution": "convolution",
+    "InnerProduct": "product",
+    "Pooling": "pooling",
+    "Input": "data",
+    "Split": "plain",
+}
+COLORS = {
+    "data": "#d7e8d5",
+    "convolution": "#f6cfcb",
+    "product": "#e2d4ea",
+    "pooling": "#fde3c8",
+    "loss": "#fbf0c4",
+    "plain": "#dbe7f7",
+}
+
+
+@dataclass
+class Node:
+    """A layer and those that work in place on its blob; `lines` is what it says, the name first."""
+
+    kind: str
+    lines: list[str]
+    layers: list[str]
+    phases: frozenset[int]
+
+
+@dataclass
+class Edge:
+    """Blobs from one node (by index) to a later one; `label` has the names that the source's name does not say."""
+
+    source: int
+    target: int
+    label: str = ""
+
+
+@dataclass
+class Diagram:
+    name: str
+    nodes: list[Node] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
+
+
+def diagram(net: Any, phase: int | None = None, *, lr_mult: bool = False) -> Diagram:
+    """The diagram of a NetParameter, of one phase or (None) of both, where a node says which it is only in.
+
+    Levels and stages are not looked at. `lr_mult` shows the learning rate multipliers of weights. Raises
+    GraphError for a layer with include and exclude rules.
+    """
+    return _Maker(net, [phase] if phase is not None else list(_PHASES), lr_mult).result
+
+
+class _Maker:
+    def __init__(self, net: Any, phases: list[int], lr_mult: bool) -> None:
+        self.result = Diagram(net.name)
+        self._lr_mult = lr_mult
+        self._latest: dict[int, dict[str, int]] = {phase: {} for phase in phases}  # blob -> the node that has it
+        self._read: set[tuple[int, str]] = set()  # node and blob that somebody reads
+        for layer in net.layer:
+            present = frozenset(phase for phase in phases if _present(layer, phase))
+            if present:
+                self._add(layer, present)
+        if len(phases) > 1:
+            for node in self.result.nodes:
+                if len(node.phases) == 1:
+                    node.lines.append(f"{_PHASES[next(iter(node.phases))]} only")
+
+    def _add(self, layer: Any, present: frozenset[int]) -> None:
+        nodes = self.result.nodes
+        host = self._host(layer, present)
+        if host is not None:
+            self._join(nodes[host], layer)
+            return
+        index = len(nodes)
+        nodes.append(Node(_kind(layer), [layer.name, _what(layer, self._lr_mult)], [layer.name], present))
+        for blob in layer.bottom:
+            for source in sorted({self._latest[phase][blob] for phase in present if blob in self._latest[phase]}):
+                self._read.add((source, blob))
+                self._link(source, index, blob if blob != nodes[source].lines[0] else "")
+        for blob in layer.top:
+            for phase in present:
+                self._latest[phase][blob] = index
+
+    def _join(self, node: Node, layer: Any) -> None:
+        """Layers without parameters worth a line of their own share one."""
+        what = _what(layer, self._lr_mult)
+        if len(node.layers) > 1 and " " not in node.lines[-1].split(", ")[-1] and " " not in what:
+            node.lines[-1] += f", {what}"
+        else:
+            node.lines.append(what)
+        node.layers.append(layer.name)
+
+    def _link(self, source: int, target: int, label: str) -> None:
+        """One edge for all blobs between two nodes."""
+        edge = next((e for e in reversed(self.result.edges) if (e.source, e.target) == (source, target)), None)
+        if edge is None:
+            self.result.edges.append(Edge(source, target, label))
+        elif label not in edge.label.split(", "):
+            edge.label = ", ".join(part for part in (edge.label, label) if part)
+
+    def _host(self, layer: Any, present: frozenset[int]) -> int | None:
+        """The node a layer works in place on, if nobody else has read that blob from it."""
+        if len(layer.bottom) != 1 or list(layer.bottom) != list(layer.top):
+            return None
+        blob = layer.bottom[0]
+        holders = {self._latest[phase].get(blob) for phase in present}
+        host = holders.pop()
+        if holders or host is None or self.result.nodes[host].phases != present or (host, blob) in self._read:
+            return None
+        return host
+
+
+def _present(layer: Any, phase: int) -> bool:
+    if layer.include and layer.exclude:
+        raise GraphError(
+            f'layer "{layer.name}" has include rules and exclude rules; use one kind', layer=layer.name, field="exclude"
+        )
+    if layer.include:
+        return any(not rule.HasField("phase") or rule.phase == phase for rule in layer.include)
+    return not any(rule.HasField("phase") and rule.phase == phase for rule in layer.exclude)
+
+
+def _kind(layer: Any) -> str:
+    if layer.type in _KINDS:
+        return _KINDS[layer.type]
+    if layer.type.endswith("Loss") or layer.type in ("SoftmaxWithLoss", "Accuracy"):
+        return "loss"
+    return "plain" if layer.bottom else "data"
+
+
+def _what(layer: Any, lr_mult: bool) -> str:
+    """The type of a layer and the parameters that a reader of a diagram looks for."""
+    parts = [part for part in _details(layer) if part]
+    if lr_mult and layer.type in ("Convolution", "Deconvolution", "InnerProduct"):
+        multipliers = [f"{spec.lr_mult:g}" for spec in layer.param] or ["1"]
+        parts.append(f"lr mult {', '.join(multipliers)}")
+    return f"{layer.type} {', '.join(parts)}".strip()
+
+
+def _details(layer: Any) -> list[str]:
+    if layer.type in ("Convolution", "Deconvolution", "Im2col"):
+        param = layer.convolution_param
+        return [
+            f"{param.num_output}" if param.num_output else "",
+            _spatial(param, "kernel_size", "kernel"),
+            _unless(_spatial(param, "stride", "stride"), "stride", "1"),
+            _unless(_spatial(param, "pad", "pad"), "pad", "0"),
+            _unless("x".join(map(str, param.dilation)), "dilation", "1"),
+            _unless(str(param.group), "group", "1"),
+        ]
+    if layer.type == "Pooling":
+        param = layer.pooling_param
+        method = _enum(param, "pool")
+        if param.global_pooling:
+            return [f"{method} of all"]
+        kernel = _pair(param, "kernel_size", "kernel")
+        stride, pad = _pair(param, "stride", "stride"), _pair(param, "pad", "pad")
+        return [f"{method} {kernel}", _unless(stride, "stride", "1"), _unless(pad, "pad", "0")]
+    if layer.type == "InnerProduct":
+        return [str(layer.inner_product_param.num_output)]
+    if layer.type == "Input":
+        return [" x ".join(map(str, shape.dim)) for shape in layer.input_param.shape]
+    if layer.type == "Eltwise":
+        return [_enum(layer.eltwise_param, "operation")]
+    if layer.type == "Dropout":
+        return [f"{layer.dropout_param.dropout_ratio:g}"]
+    if layer.type == "Python":
+        return [layer.python_param.layer]
+    for field_name in ("data_param", "image_data_param", "hdf5_data_param", "window_data_param", "memory_data_param"):
+        if layer.HasField(field_name):
+            return [f"batch {getattr(layer, field_name).batch_size}"]
+    return []
+
+
+def _spatial(param: Any, field_name: str, prefix: str) -> str:
+    """A repeated spatial field, or its _h and _w: "3", "1x7"."""
+    if param.HasField(f"{prefix}_h") or param.HasField(f"{prefix}_w"):
+        return f"{getattr(param, f'{prefix}_h')}x{getattr(param, f'{prefix}_w')}"
+    values = list(getattr(param, field_name))
+    if prefix == "kernel" and len(values) == 1:
+        values *= 2
+    return "x".join(map(str, values))
+
+
+def _pair(param: Any, field_name: str, prefix: str) -> str:
+    if param.HasField(f"{prefix}_h") or param.HasField(f"{prefix}_w"):
+        return f"{getattr(param, f'{prefix}_h')}x{getattr(param, f'{prefix}_w')}"
+    value = getattr(param, field_name)
+    return f"{value}x{value}" if prefix == "kernel" else str(value)
+
+
+def _unless(value: str, word: str, usual: str) -> str:
+    return f"{word} {value}" if value not in ("", usual) else ""
+
+
+def _enum(param: Any, field_name: str) -> str:
+    return str(param.DESCRIPTOR.fields_by_name[field_name].enum_type.values_by_number[getattr(param, field_name)].name)
+
+
+def to_dot(found: Diagram, rankdir: str = "TB", *, label_edges: bool = True) -> str:
+    """The diagram in graphviz's language; `rankdir` is TB, BT, LR or RL."""
+    lines = [
+        f"digraph {_quoted(found.name or 'Net')} {{",
+        f"  rankdir={rankdir};",
+        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=11];',
+        '  edge [fontname="Helvetica", fontsize=10];',
+    ]
+    for i, node in enumerate(found.nodes):
+        label = _quoted("\n".join(node.lines))
+        lines.append(
+            f'  n{i} [label={label}, fillcolor="{COLORS[node.kind]}", tooltip={_quoted(", ".join(node.layers))}];'
+        )
+    for edge in found.edges:
+        label = f" [label={_quoted(edge.label)}]" if edge.label and label_edges else ""
+        lines.append(f"  n{edge.source} -> n{edge.target}{label};")
+    return "\n".join([*lines, "}", ""])
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
