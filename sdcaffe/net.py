@@ -130,23 +130,30 @@ class Net(nn.Module):
         weights.report(self.params)
 
     def _plan(self) -> list[_Op]:
-        """What to run: each computing step, BatchNorm chains as one; each blob released after its last reader."""
-        chains = {chain.batch_norm: chain for chain in batch_norm_chains(self.graph)}
-        members = {i for c in chains.values() for i in (c.scale, c.relu) if i is not None}
+        """What to run: each computing step, chains as one; each blob released after its last reader."""
+        chains: dict[int, tuple[int, Callable[..., Any]]] = {}  # first step -> last one, what to run
+        members: set[int] = set()
+        for chain in batch_norm_chains(self.graph):
+            parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
+            at = {i: self.layers[self.graph.steps[i].layer.name] for i in parts}
+            if any(layer.name in self._views for layer in at.values()):
+                continue
+            batch_norm, scale, relu = at[chain.batch_norm], at[chain.scale], chain.relu is not None
+            if chain.convolution is not None and _foldable(at[chain.convolution], batch_norm):
+                first, run = chain.convolution, _folded(at[chain.convolution], batch_norm, scale, relu)
+            else:
+                first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
+            chains[first] = (chain.last, run)
+            members.update(i for i in parts if i > first)
         ops = []
         for i, step in enumerate(self.graph.steps):
             layer = self.layers[step.layer.name]
             if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
                 continue
-            run: Callable[..., Any] = layer
-            tops = step.tops
-            if i in chains:
-                chain = chains[i]
-                last = self.graph.steps[chain.scale if chain.relu is None else chain.relu]
-                scale = self.layers[self.graph.steps[chain.scale].layer.name]
-                run, tops = _fused(layer, scale, chain.relu is not None), last.tops
-            elif layer.name in self._views:
+            last, run = chains.get(i, (i, layer))
+            if layer.name in self._views:
                 run = _with_views(layer, self._views[layer.name])
+            tops = self.graph.steps[last].tops
             ops.append(
                 _Op(
                     name=layer.name,
@@ -343,6 +350,25 @@ def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tens
 
     def run(x: Tensor) -> Tensor:
         out = batch_norm.normalize(x, scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
+        return F.relu_(out) if relu else out
+
+    return run
+
+
+def _foldable(convolution: Any, batch_norm: Any) -> bool:
+    """Whether stored statistics can go into the weights: the test phase."""
+    return convolution.phase == proto.TEST and batch_norm.use_global_stats and convolution.axis == 1
+
+
+def _folded(convolution: Any, batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
+    """Convolution, BatchNorm and Scale as one convolution; its weights are made anew in each pass, for little."""
+
+    def run(x: Tensor) -> Tensor:
+        factor, shift = batch_norm.affine(scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
+        weight = convolution.blobs[0]
+        if len(convolution.blobs) > 1:
+            shift = shift + convolution.blobs[1] * factor
+        out = convolution.compute(x, weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), shift)
         return F.relu_(out) if relu else out
 
     return run

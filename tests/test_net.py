@@ -59,6 +59,24 @@ def test_a_fused_chain_gives_the_numbers_gradients_and_blobs_of_its_layers():
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", ["true", "false"])
+def test_a_test_net_folds_statistics_into_the_convolution(bias):
+    text = CHAIN.replace("bias_term: false", f"bias_term: {bias} bias_filler {{ value: 0.5 }}")
+    apart = APART.replace("bias_term: false", f"bias_term: {bias} bias_filler {{ value: 0.5 }}")
+    torch.manual_seed(3)
+    folded = net_of(text, sdcaffe.TEST)
+    torch.manual_seed(3)
+    layers = net_of(apart, sdcaffe.TEST)
+    assert len(folded._ops) == 1
+    for net in (folded, layers):
+        generator = torch.Generator().manual_seed(1)
+        for name in ("bn", "scale"):
+            for blob in net.params[name]:
+                blob.data.copy_(torch.rand(blob.shape, generator=generator) + 0.5)
+    x = normal(2, 3, 4, 4)
+    torch.testing.assert_close(folded.forward({"x": x})["y"], layers.forward({"x": x})["r"], rtol=1e-5, atol=1e-5)
+
+
 def test_a_fresh_batch_norm_net_saturates_its_loss():
     """Statistics are zero before training: Caffe's first test gives 87.3365."""
     net = net_of(

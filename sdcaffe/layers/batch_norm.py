@@ -59,12 +59,21 @@ class BatchNorm(Layer):
             return self._normalize_channels(bottom.unsqueeze(1), weight, bias).squeeze(1)
         return self._normalize_channels(bottom, weight, bias)
 
+    def affine(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(a, b), both (c,), so that a * bottom + b is what `normalize` gives with the stored statistics."""
+        mean, variance = self._stored()
+        factor = weight * (variance + self.eps).rsqrt()
+        return factor, -mean * factor if bias is None else bias - mean * factor
+
+    def _stored(self) -> tuple[Tensor, Tensor]:
+        """The mean and variance that the blobs hold."""
+        per_weight = self.blobs[2].reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)
+        return self.blobs[0] * per_weight, self.blobs[1] * per_weight
+
     def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """`normalize` for a bottom (n, c, ...)."""
         if self.use_global_stats:
-            per_weight = self.blobs[2].reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)
-            mean, variance = self.blobs[0] * per_weight, self.blobs[1] * per_weight
-            return F.batch_norm(bottom, mean, variance, weight, bias, eps=self.eps)
+            return F.batch_norm(bottom, *self._stored(), weight, bias, eps=self.eps)
         blobs, channels = list(self.blobs), bottom.shape[1]
         # What this batch adds to the blobs. It starts at 1, not 0, only for the last value to be the weight's 1.
         batch = blobs[0].new_ones(2 * channels + 1)

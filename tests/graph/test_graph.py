@@ -130,8 +130,9 @@ layer { name: "relu" type: "ReLU" bottom: "x" top: "x" }
 @pytest.mark.parametrize(
     ("text", "chains"),
     [
-        (CHAIN, [(1, 2, 3)]),
-        (CHAIN.replace('"ReLU"', '"ReLU" relu_param { negative_slope: 0.1 }'), [(1, 2, None)]),
+        (CHAIN, [(None, 1, 2, 3)]),
+        (CHAIN.replace('"Input" top: "x"', '"Convolution" top: "x"'), [(0, 1, 2, 3)]),
+        (CHAIN.replace('"ReLU"', '"ReLU" relu_param { negative_slope: 0.1 }'), [(None, 1, 2, None)]),
         (CHAIN.replace('"Scale"', '"Scale" scale_param { axis: 2 }'), []),
         (CHAIN.replace('type: "BatchNorm" bottom: "x" top: "x"', 'type: "BatchNorm" bottom: "x" top: "y"'), []),
     ],
@@ -141,4 +142,4 @@ def test_batch_norm_chains(text, chains):
         text = text.replace('"Scale" bottom: "x" top: "x"', '"Scale" bottom: "y" top: "z"')
         text = text.replace('"ReLU" bottom: "x" top: "x"', '"ReLU" bottom: "y" top: "w"')
     found = batch_norm_chains(build_graph(insert_splits(net(text))))
-    assert [(chain.batch_norm, chain.scale, chain.relu) for chain in found] == chains
+    assert [(chain.convolution, chain.batch_norm, chain.scale, chain.relu) for chain in found] == chains
