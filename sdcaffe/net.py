@@ -18,6 +18,7 @@ from sdcaffe.errors import GraphError, LayerError, NetError
 from sdcaffe.graph import Step, batch_norm_chains, build_graph, insert_splits, keep_layers, net_state
 from sdcaffe.initial_weights import Files, InitialWeights
 from sdcaffe.layers.base import DataLayer, Layer, Shape
+from sdcaffe.layers.batch_norm import BatchNorm
 from sdcaffe.log import glog
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
@@ -356,8 +357,9 @@ def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tens
 
 
 def _foldable(convolution: Any, batch_norm: Any) -> bool:
-    """Whether stored statistics can go into the weights: the test phase."""
-    return convolution.phase == proto.TEST and batch_norm.use_global_stats and convolution.axis == 1
+    """Whether stored statistics can go into the weights: in the test phase, but for a dialect's own BatchNorm."""
+    stored = type(batch_norm) is BatchNorm and batch_norm.use_global_stats
+    return stored and convolution.phase == proto.TEST and convolution.axis == 1
 
 
 def _folded(convolution: Any, batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:

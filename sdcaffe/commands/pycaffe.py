@@ -14,7 +14,7 @@ from pathlib import Path
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.flags import Parser
 
-EXAMPLE = "sdcaffe pycaffe classify.py deploy.prototxt weights.caffemodel"
+EXAMPLE = "sdcaffe pycaffe tests/goldens/record.py tests/goldens/cases.py out relu"
 
 
 def add_flags(parser: Parser) -> None:

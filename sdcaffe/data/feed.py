@@ -42,7 +42,7 @@ class Feed:
         self._prefetch = prefetch
         self._resident: tuple[Tensor, Tensor] | None = None
         self._prefetcher: Prefetcher[_Raw] | None = None
-        self._device = torch.device("cpu")
+        self._device: torch.device | None = None  # where the resident set is, or where read batches go
         first = int(order.indices(0)[0])
         image = source.read(first)[0]
         self.size: Size = self._output_size(image, first)
@@ -79,8 +79,9 @@ class Feed:
     def _from_memory(self, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
         assert self._resident is not None
         images, labels = self._resident
-        if images.device != device:
+        if self._device != device:
             images, labels = self._resident = images.to(device), labels.to(device)
+            self._device = device
         pick = torch.from_numpy(self.order.indices(k)).to(device)
         height, width = (np.full(len(pick), n, np.int64) for n in images.shape[2:])
         windows = self.transformer.windows(self.order.seed, k, height, width, self.order.rank)
@@ -130,7 +131,7 @@ class Feed:
         """(n, C, H, W), channels_last, bytes where all are bytes; pinned for a copy to the GPU."""
         channels, height, width = images[0].shape
         kind = torch.uint8 if all(image.dtype == np.uint8 for image in images) else torch.float32
-        pinned = self._device.type == "cuda"
+        pinned = self._device is not None and self._device.type == "cuda"
         stacked = torch.empty((len(images), height, width, channels), dtype=kind, pin_memory=pinned)
         target = stacked.numpy()
         for i, image in enumerate(images):

@@ -114,7 +114,7 @@ class Transformer:
             out = pixels[:, rows, columns].to(torch.float32).contiguous()
             mean = None if mean is None else self._mean(mean, pixels.device)[rows, columns]
         else:
-            place = self._places(windows, size, width).to(pixels.device)
+            place = self._places(windows, size, width, pixels.device)
             first = torch.arange(n, device=pixels.device) if pick is None else pick
             index = (first.unsqueeze(1) * (height * width) + place).flatten()
             out = pixels.reshape(-1, channels).index_select(0, index).to(torch.float32)
@@ -124,17 +124,15 @@ class Transformer:
                 mean = flat.index_select(0, place.flatten()).reshape(out.shape)
         return self._normalised(out, mean).permute(0, 3, 1, 2)
 
-    def _places(self, windows: Windows, size: tuple[int, int], width: int) -> Tensor:
-        """(n, h * w): which pixel of its image each output pixel comes from."""
-        height_out, width_out = size
-        x = np.arange(width_out)
-        columns = np.broadcast_to(x, (len(windows.left), width_out))
-        if windows.mirror is not None:
-            columns = np.where(windows.mirror[:, None], width_out - 1 - x, columns)
-        columns = columns + windows.left[:, None]
-        rows = windows.top[:, None] + np.arange(height_out)
-        places = rows[:, :, None] * width + columns[:, None, :]
-        return torch.from_numpy(places.reshape(len(windows.top), -1))
+    def _places(self, windows: Windows, size: tuple[int, int], width: int, device: torch.device) -> Tensor:
+        """(n, h * w): which pixel of its image each output pixel comes from; computed on the device."""
+        mirror = np.zeros_like(windows.top) if windows.mirror is None else windows.mirror
+        draws = torch.from_numpy(np.stack([windows.top, windows.left, mirror])).to(device)
+        top, left, mirrored = draws.unsqueeze(2)
+        x = torch.arange(size[1], device=device)
+        columns = left + torch.where(mirrored != 0, size[1] - 1 - x, x)
+        rows = (top + torch.arange(size[0], device=device)) * width
+        return (rows.unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
 
     def _mean(self, mean: Tensor, device: torch.device) -> Tensor:
         if mean.device != device:

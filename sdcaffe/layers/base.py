@@ -157,11 +157,12 @@ def register(
     """
 
     def add(cls: type[Layer]) -> type[Layer]:
-        if when is not None:
-            cls.type, cls.field = type_name, field
-            _dialects.setdefault(type_name, {})[cls] = when
-            return cls
         known = _registry.get(type_name)
+        if when is not None:
+            if known is None or known.yields or not cls.yields:
+                cls.type, cls.field = type_name, field
+                _dialects.setdefault(type_name, {})[cls] = when
+            return cls
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             if cls.yields:
                 return cls
@@ -169,6 +170,7 @@ def register(
                 raise LayerError(f'layer type "{type_name}" is already registered by {known.__module__}')
             if known.field is not None:
                 proto.schema.retract(known.field)
+            _dialects.pop(type_name, None)
         if number is not None:
             if field is None or not hasattr(cls, "Param"):
                 raise LayerError(f'layer type "{type_name}": a field number needs a field name and a class Param')
@@ -186,8 +188,8 @@ def registered() -> dict[str, type[Layer]]:
 
 
 def class_of(layer_param: Any) -> type[Layer]:
-    """The class that makes a layer: its type's, or the dialect that claims it. Raises LayerError."""
-    for cls, claims in _dialects.get(layer_param.type, {}).items():
+    """The class that makes a layer: its type's, or the last dialect that claims it. Raises LayerError."""
+    for cls, claims in reversed(_dialects.get(layer_param.type, {}).items()):
         if claims(layer_param):
             return cls
     return layer_class(layer_param.type, layer_param.name)
@@ -202,11 +204,12 @@ def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
     message = f'unknown layer type "{type_name}" in layer "{layer_name}"'
     fork, near = proto.forks.of_type(type_name), nearest(type_name, _registry)
     if fork is not None:
-        message += f": it is not BVLC Caffe's but {fork}'s. Write it as a plugin and name its file with --plugin"
+        message += f". It is not one of BVLC Caffe's, but {fork} has it: "
     elif near is not None:
-        message += f'. Did you mean "{near}"? A layer of a fork of Caffe can be a plugin: --plugin names its file'
+        message += f'. Did you mean "{near}"? If another Caffe has it: '
     else:
-        message += ". It is not one of BVLC Caffe's: write it as a plugin and name its file with --plugin"
+        message += ". It is not one of BVLC Caffe's: "
+    message += "write it as a plugin and name its file with --plugin"
     raise LayerError(message, layer=layer_name, field="type")
 
 

@@ -43,24 +43,32 @@ class FeedLayer(DataLayer):
         return self.feed
 
     def _start(self, source: Source, seed: int, *, prefetch: int) -> list[Shape]:
-        param = self.param
+        """Begin to feed from `source`, or let go of it where that cannot be."""
+        try:
+            self.feed = self._make_feed(source, seed, prefetch)
+        except BaseException:
+            source.close()
+            raise
+        return self._shapes()
+
+    def _make_feed(self, source: Source, seed: int, prefetch: int) -> Feed:
+        param, count = self.param, len(source)
         transformer = Transformer(self.layer_param.transform_param, self.phase)
         rank, world = shard(self.phase)
         order = Order(
-            len(source),
+            count,
             param.batch_size,
             seed=seed,
-            shuffle=(lambda seed, epoch: permutation(seed, epoch, len(source))) if param.shuffle else None,
+            shuffle=(lambda seed, epoch: permutation(seed, epoch, count)) if param.shuffle else None,
             rand_skip=param.rand_skip,
             rank=rank,
             world=world,
         )
+        if order.skip >= count:
+            raise self.error(f"rand_skip skips {order.skip} of only {count} images", "rand_skip")
         if order.skip:
             glog(f"{self.tag}:70", f"Skipping first {order.skip} data points.")
-        if order.skip >= len(source):
-            raise self.error(f"rand_skip skips {order.skip} of only {len(source)} images", "rand_skip")
-        self.feed = Feed(source, transformer, order, prefetch=prefetch)
-        return self._shapes()
+        return Feed(source, transformer, order, prefetch=prefetch)
 
     def _shapes(self) -> list[Shape]:
         n = self.param.batch_size

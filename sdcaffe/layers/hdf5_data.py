@@ -25,6 +25,7 @@ class HDF5Data(DataLayer):
     tops = (1, None)
     _rows: Hdf5Rows | None = None
     _resident: tuple[Tensor, ...] | None = None
+    _device: torch.device | None = None  # where the resident rows are
     _prefetcher: Prefetcher[tuple[Tensor, ...]] | None = None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -71,8 +72,9 @@ class HDF5Data(DataLayer):
         return batch
 
     def _from_memory(self, rows: Hdf5Rows, device: torch.device) -> tuple[Tensor, ...]:
-        if self._resident is None or self._resident[0].device != device:
+        if self._resident is None or self._device != device:
             self._resident = tuple(torch.from_numpy(array).to(device) for array in rows.read_all())
+            self._device = device
         pick = torch.from_numpy(self._order.indices(self.cursor)).to(device)
         return tuple(blob.index_select(0, pick) for blob in self._resident)
 

@@ -34,7 +34,7 @@ def unknown_field(fields: Table, name: str) -> str:
     plugin = ", and a plugin can declare it" if fields.message == "LayerParameter" else ""
     fork, instead = forks.of_field(fields.message, name), forks.instead_of(fields.message, name)
     if fork is not None or instead is not None:
-        whose = f" but {fork}'s" if fork is not None else ""
+        whose = f", but {fork} has it" if fork is not None else ""
         hint = f" {instead[0].upper()}{instead[1:]}." if instead is not None else ""
         return f"{start[:-1]}: it is not one of BVLC Caffe's{whose}.{hint} --ignore-unknown reads on without it{plugin}"
     near = nearest(name, list(fields.fields))
@@ -86,7 +86,7 @@ def mismatch(field: Field, kinds: list[int], words: list[str]) -> str:
         if word in field.values:
             return f"{result}. Write {word} without quotes"
         if fork is not None:
-            result += f", which is {fork}'s and not BVLC Caffe's"
+            result += f", which is not BVLC Caffe's; {fork} has it"
         elif near is not None:
             result += f'. Did you mean "{near}"?'
         if field.name == "type":

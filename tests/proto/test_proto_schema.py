@@ -49,20 +49,13 @@ def described(name: str) -> descriptor_pb2.DescriptorProto:
 
 @pytest.fixture
 def clean_schema(monkeypatch):
-    """What a test declares is gone after it."""
-    monkeypatch.setattr(schema, "_declared", dict(schema._declared))
-    monkeypatch.setattr(schema, "_pools", {})
-
-
-@pytest.fixture
-def bare_schema(monkeypatch):
-    """Without what plugins declare that other tests load."""
+    """Caffe's own: what a test declares is gone after it, and so is here what others load."""
     monkeypatch.setattr(schema, "_declared", {})
     monkeypatch.setattr(schema, "_pools", {})
 
 
 @pytest.mark.parametrize("name", [name for name in caffe_table() if "." not in name and name != "Phase"])
-def test_message_has_caffes_fields(bare_schema, name):
+def test_message_has_caffes_fields(clean_schema, name):
     fields = [as_in_table(f) for f in described(name).field if f"{name}.{f.name}" not in OURS]
     assert fields == caffe_table()[name]
 

@@ -24,32 +24,39 @@ class Engine(enum.IntEnum):
     CUDNN = 2
 
 
-class NvidiaBatchNormParameter:
-    """What NVIDIA Caffe adds to BatchNormParameter; the engine is accepted and not looked at."""
+class ForksBatchNormParameter:
+    """What forks add to BatchNormParameter. NVIDIA Caffe: its engine is accepted and not looked at."""
 
     scale_filler: Annotated[Any, 5] = Message("FillerParameter")
     bias_filler: Annotated[Any, 6] = Message("FillerParameter")
     scale_bias: Annotated[bool, 7] = False
     engine: Annotated[Engine, 15] = Engine.DEFAULT
+    # SKNet, for its CuDNNBatchNorm; the numbers it has for them are other fields' here
+    frozen: Annotated[bool, 1000] = False
+    momentum: Annotated[float, 1001] = 0.999
 
 
-proto.schema.extend("BatchNormParameter", NvidiaBatchNormParameter)
+proto.schema.extend("BatchNormParameter", ForksBatchNormParameter)
+
+_OWN, _SKNET = ("scale_filler", "bias_filler"), ("frozen", "momentum")
 
 
-def has_scale_and_bias(layer_param: Any) -> bool:
+def is_forks(layer_param: Any) -> bool:
+    """Whether a BatchNorm has scale and bias of its own, or fields that BVLC Caffe's would not look at."""
     param = layer_param.batch_norm_param
-    return bool(param.scale_bias or param.HasField("scale_filler") or param.HasField("bias_filler"))
+    return bool(param.scale_bias or any(param.HasField(field) for field in (*_OWN, *_SKNET)))
 
 
-@register("BatchNorm", field="batch_norm_param", when=has_scale_and_bias)
+@register("BatchNorm", field="batch_norm_param", when=is_forks)
 class NvidiaBatchNorm(BatchNorm):
     """y = scale * (x - mean) / sqrt(variance + eps) + bias for each channel (axis 1), where scale_bias is true.
 
     Blobs as of NVIDIA Caffe 0.16 and later: 0 mean (c,), 1 variance (c,), 2 the number 1, 3 scale (c,), 4
     bias (c,); the last two are learned. The five blobs of 0.15 (scale, bias, mean, variance, correction) are
-    read too. In training the statistics are the batch's, unless use_global_stats is true, and blobs 0 and 1
-    move towards them (the variance unbiased, as cuDNN's) by 1 - moving_average_fraction, or become the
-    first batch's where they are 0. eps is at least 1e-5.
+    read too, but for those of a single channel, which cannot be told apart. In training the statistics are
+    the batch's, unless use_global_stats is true, and blobs 0 and 1 move towards them (the variance unbiased,
+    as cuDNN's) by 1 - moving_average_fraction, or become the first batch's where they are 0. eps is at
+    least 1e-5. Raises LayerError for the fields that SKNet's batch_norm_param has.
     """
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -57,6 +64,9 @@ class NvidiaBatchNorm(BatchNorm):
         param = self.param
         if not bottom:
             raise self.error("the bottom needs at least one axis")
+        for field in _SKNET:
+            if param.HasField(field):
+                raise self.error(f'{field} is of SKNet\'s CuDNNBatchNorm; write type: "CuDNNBatchNorm"', field)
         self.one_channel = len(bottom) == 1
         self.use_global_stats = self.phase == proto.TEST or param.use_global_stats
         self.fraction = param.moving_average_fraction

@@ -78,12 +78,16 @@ def refuse(layer: Layer, dialect: str, others: tuple[str, ...]) -> None:
 
 @register("BN", field="bn_param", number=45)
 class SegNetBN(Layer):
-    """SegNet's, where no field is another's. By bn_mode: LEARN, normalised by the batch in both phases; INFERENCE, not.
+    """SegNet's batch norm, where no field of bn_param is another fork's: y = scale * x_hat + shift for each channel.
 
-    y = scale * x_hat + shift for each channel of a bottom (n, c, h, w); x_hat is (x - mean) / sqrt(variance
-    + 1e-9) with LEARN, and x itself with INFERENCE, for weights that have the statistics folded in. Blobs:
-    0 scale and 1 shift, both (1, c, 1, 1). With LEARN a second top is the batch's mean and a third its
-    variance, (1, c, 1, 1), without gradients.
+    With bn_mode LEARN, x_hat is (x - mean) / sqrt(variance + 1e-9) by the batch's statistics, in both phases;
+    a second top is their mean and a third their variance, without gradients. With INFERENCE it is x itself,
+    for weights that have the statistics folded in. Bottoms are (n, c, h, w). Blobs: 0 scale and 1 shift,
+    both (1, c, 1, 1).
+
+    Of PSPNet's and TSN's forks a BN has running statistics too, as blobs 2 and 3: PSPNet's where var_eps,
+    moving_average, decay or axis is given, and TSN's where slope_filler, bias_filler, momentum, eps or
+    frozen is.
     """
 
     Param = BNParameter

@@ -42,16 +42,7 @@ def decode(offsets: Tensor, priors: Tensor, variances: Tensor | None, code: int)
     return torch.cat([centre - half, centre + half], -1)
 
 
-def overlaps(box: Array, boxes: Array) -> Array:
-    """Intersection over union of one box (4,) with each of others (m, 4); 0 where they do not meet."""
-    first, last = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    sides = last - first
-    meet = (sides > 0).all(1)
-    common = np.where(meet, sides[:, 0] * sides[:, 1], 0)
-    union = (box[2] - box[0]) * (box[3] - box[1]) + np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - common
-    return np.where(meet, common / np.where(meet, union, 1), 0)
-
-
+@np.errstate(over="ignore", invalid="ignore")  # boxes of infinite size meet none
 def suppress(
     boxes: Array, scores: Array, *, confidence: float, overlap: float, top_k: int = -1, eta: float = 1.0
 ) -> list[int]:
@@ -65,15 +56,25 @@ def suppress(
     tried = tried[np.argsort(-scores[tried], kind="stable")]
     if top_k > -1:
         tried = tried[:top_k]
-    boxes = boxes[tried]
-    kept: list[int] = []
+    sides = np.ascontiguousarray(boxes[tried].T)  # four rows: an axis of contiguous numbers for each
+    areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
     largest = np.zeros(len(tried))  # of each box's overlaps with the kept ones
-    at = 0
-    while (free := np.flatnonzero(largest[at:] <= overlap)).size:
-        at += int(free[0])
-        kept.append(int(tried[at]))
+    kept: list[int] = []
+    while len(tried):
+        kept.append(int(tried[0]))
         if eta < 1 and overlap > 0.5:
             overlap *= eta
-        np.maximum(largest, overlaps(boxes[at], boxes), out=largest)
-        at += 1
+        np.maximum(largest, _overlaps(sides, areas), out=largest)
+        # What is dropped would not be kept later: `overlap` only falls, and `largest` only grows.
+        free = np.flatnonzero(largest[1:] <= overlap) + 1
+        tried, sides, areas, largest = tried[free], sides[:, free], areas[free], largest[free]
     return kept
+
+
+def _overlaps(sides: Array, areas: Array) -> Array:
+    """Intersection over union of the first box with each, of rows xmin, ymin, xmax, ymax; 0 where they do not meet."""
+    width = np.minimum(sides[2, 0], sides[2]) - np.maximum(sides[0, 0], sides[0])
+    height = np.minimum(sides[3, 0], sides[3]) - np.maximum(sides[1, 0], sides[1])
+    common = width * height
+    union = areas[0] + areas - common
+    return np.divide(common, union, out=np.zeros_like(common), where=(width > 0) & (height > 0))

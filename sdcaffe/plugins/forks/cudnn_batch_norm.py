@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.layers.base import Shape, register, show_shape
@@ -17,16 +17,6 @@ class CuDNNBatchNormParameter:
     eps: float = 1e-5
     scale_filler: Any = Message("FillerParameter")
     bias_filler: Any = Message("FillerParameter")
-
-
-class SKNetBatchNormParameter:
-    """What SKNet's batch_norm_param has and Caffe's lacks; its own numbers for them are taken there."""
-
-    frozen: Annotated[bool, 1000] = False
-    momentum: Annotated[float, 1001] = 0.999
-
-
-proto.schema.extend("BatchNormParameter", SKNetBatchNormParameter)
 
 
 @register("CuDNNBatchNorm", field="cudnn_batch_norm_param", number=200)

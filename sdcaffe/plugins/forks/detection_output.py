@@ -141,9 +141,10 @@ class DetectionOutput(Layer):
         priors, variances = prior.reshape(2, self.priors, 1, 4)
         offsets = location.reshape(n, self.priors, self.location_classes, 4)
         encoded = self.param.variance_encoded_in_target
-        boxes = decode(offsets, priors, None if encoded else variances, self.param.code_type).cpu().numpy()
-        scores = confidence.reshape(n, self.priors, -1).cpu().numpy()
-        rows = [row for image in range(n) for row in self._detections(image, boxes[image], scores[image])]
+        boxes = decode(offsets, priors, None if encoded else variances, self.param.code_type)
+        scores = confidence.reshape(n, self.priors, -1)
+        arrays = [values.detach().cpu().numpy() for values in (boxes, scores)]
+        rows = [row for image in range(n) for row in self._detections(image, *(array[image] for array in arrays))]
         rows = rows or [np.array([image, *[-1.0] * 6]) for image in range(n)]
         table = torch.as_tensor(np.stack(rows), dtype=location.dtype, device=location.device)
         return table.reshape(1, 1, -1, 7)

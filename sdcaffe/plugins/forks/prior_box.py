@@ -51,9 +51,9 @@ class PriorBox(Layer):
             if len(shape) != 4:
                 raise self.error(f"needs bottoms (n, c, h, w), not {show_shape(shape)}")
         h, w = bottom_shapes[0][2:]
-        given = self._given_pair("img_size", "img_h", "img_w", "img_size")
+        given = self._pair("img_size", "img_h", "img_w")
         image = bottom_shapes[1][2:] if given is None else given
-        step = self._given_pair("step", "step_h", "step_w", "step") or (image[0] / h, image[1] / w)
+        step = self._pair("step", "step_h", "step_w") or (image[0] / h, image[1] / w)
         sizes = self._sizes()
         middle_y, middle_x = ((np.arange(n) + self.param.offset) * s for n, s in zip((h, w), step, strict=True))
         middles = np.stack(np.broadcast_arrays(middle_x, middle_y[:, None]), axis=-1)
@@ -68,7 +68,7 @@ class PriorBox(Layer):
         self.register_buffer("boxes", torch.tensor(table[None], dtype=dtype, device=device), persistent=False)
         return [tuple(self.boxes.shape)]
 
-    def _given_pair(self, field: str, first: str, second: str, what: str) -> tuple[Any, Any] | None:
+    def _pair(self, field: str, first: str, second: str) -> tuple[Any, Any] | None:
         """Height and width of the image or the steps, where the prototxt has them: as one number, or as two."""
         param = self.param
         if param.HasField(first) or param.HasField(second):
@@ -80,7 +80,7 @@ class PriorBox(Layer):
         else:
             return None
         if not min(found) > 0:
-            raise self.error(f"{first} (={found[0]:g}) and {second} (={found[1]:g}) must be above 0", what)
+            raise self.error(f"{first} (={found[0]:g}) and {second} (={found[1]:g}) must be above 0", field)
         return found
 
     def _sizes(self) -> np.ndarray:
@@ -121,4 +121,4 @@ class PriorBox(Layer):
         return variances
 
     def forward(self, bottom: Tensor, image: Tensor) -> Tensor:
-        return self.boxes
+        return self.boxes.clone()

@@ -76,8 +76,7 @@ class RunningNorm(Layer):
         top = normalize_batch(x, batch_mean, batch_variance, scale, shift, self.eps)
         if self.moves:
             count = x.numel() // x.shape[1]
-            if not self.unbiased:
-                batch_variance *= (count - 1) / count
-            for blob, batch in zip((self.blobs[2], self.blobs[3]), (batch_mean, batch_variance), strict=True):
+            kept = batch_variance if self.unbiased else batch_variance * ((count - 1) / count)
+            for blob, batch in zip((self.blobs[2], self.blobs[3]), (batch_mean, kept), strict=True):
                 blob.lerp_(batch.reshape(blob.shape), self.step)
         return top.transpose(1, self.axis)

@@ -1,4 +1,4 @@
-"""Layers of Caffe's forks in float64 numpy, written as loops over the forks' definitions; independent of the package."""
+"""Layers of Caffe's forks in float64 numpy, loops over the forks' definitions; independent of the package."""
 
 from __future__ import annotations
 

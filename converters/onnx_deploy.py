@@ -1,0 +1,171 @@
+"""What of a net is deployed: data layers become inputs, training parts go. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.errors import GraphError
+from sdcaffe.graph import keep_layers
+from sdcaffe.layers.base import DataLayer, Shape, class_of
+
+Made = tuple[int, int]  # a version of a blob: the layer that makes it, and which of its tops it is
+
+_SINKS = {"Accuracy", "Silence", "HDF5Output"}
+_BLUE_FIRST = {"ImageData", "WindowData"}  # their pixels come out of image files, in OpenCV's channel order
+
+
+@dataclass
+class Deployed:
+    """The deployed part of a net.
+
+    `param` holds Input layers in place of data layers; `outputs` are the blobs to give, sorted as Caffe reports
+    them; `dropped` the layers that went; `transform` the transform_param of the first data layer, None where
+    there was none, and `blue_first` whether it brings BGR images.
+    """
+
+    param: Any
+    outputs: list[str]
+    dropped: list[str]
+    transform: Any = None
+    blue_first: bool = False
+
+
+def deployed(
+    source: Any, shapes: Mapping[str, Shape] | None = None, *, level: int = 0, stages: Iterable[str] = ()
+) -> Deployed:
+    """The deployed part of a NetParameter, in the TEST phase.
+
+    Losses, Accuracy, Silence and HDF5Output go, and with them what only labels or the second branch of a Distort
+    reach. The probabilities that a SoftmaxWithLoss gives stay, as a Softmax. `shapes` are those of inputs, by
+    blob name; a data layer whose first top is among them is not opened.
+    Raises GraphError where nothing is left or `shapes` names no input, DataError for data that cannot be opened.
+    """
+    shapes = shapes or {}
+    net = proto.NetParameter()
+    net.CopyFrom(source)
+    net.state.phase, net.state.level = proto.TEST, level
+    net.state.stage.extend(stages)
+    net = keep_layers(net)
+    result = Deployed(proto.NetParameter(name=net.name), [], [])
+    kept, data = [], []
+    for layer in net.layer:
+        cls = class_of(layer)
+        if issubclass(cls, DataLayer):
+            if result.transform is None and layer.type != "DummyData":
+                result.transform, result.blue_first = layer.transform_param, layer.type in _BLUE_FIRST
+            layer = _as_input(layer, shapes)
+            data.append(layer.name)
+        elif cls.loss or layer.type in _SINKS or any(layer.loss_weight):
+            if layer.type != "SoftmaxWithLoss" or len(layer.top) < 2:
+                result.dropped.append(layer.name)
+                continue
+            layer = _softmax(layer)
+        if layer.type == "Input":
+            _give_shapes(layer, shapes)
+        kept.append(layer)
+    inputs = [name for layer in kept if layer.type == "Input" for name in layer.top]
+    for name in shapes:
+        if name not in inputs:
+            raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
+    result.outputs = _prune(kept, _unread_inputs(net.layer), set(data), result)
+    return result
+
+
+def _as_input(layer: Any, shapes: Mapping[str, Shape]) -> Any:
+    """An Input layer in place of a data layer; only where its shape is not given is the data opened."""
+    first = shapes.get(layer.top[0]) if layer.top else None
+    if first is not None:
+        tops = [first] + [first[:1]] * (len(layer.top) - 1)
+    else:
+        opened: Any = class_of(layer)(layer, proto.TEST)
+        try:
+            tops = opened.setup([])
+        finally:
+            opened.close()
+    new = proto.LayerParameter(name=layer.name, type="Input", top=list(layer.top))
+    for shape in tops:
+        new.input_param.shape.add().dim.extend(shape)
+    return new
+
+
+def _give_shapes(layer: Any, shapes: Mapping[str, Shape]) -> None:
+    own = [list(shape.dim) for shape in layer.input_param.shape]
+    own = own * len(layer.top) if len(own) == 1 else own
+    if len(own) != len(layer.top):
+        return  # the layer itself says what is wrong
+    del layer.input_param.shape[:]
+    for name, shape in zip(layer.top, own, strict=True):
+        layer.input_param.shape.add().dim.extend(shapes.get(name, shape))
+
+
+def _softmax(layer: Any) -> Any:
+    new = proto.LayerParameter(name=layer.name, type="Softmax", bottom=[layer.bottom[0]], top=[layer.top[1]])
+    new.softmax_param.CopyFrom(layer.softmax_param)
+    return new
+
+
+def _wiring(layers: Iterable[Any]) -> tuple[dict[Made, list[int]], dict[int, list[Made]], dict[str, Made]]:
+    """Who reads each version of a blob, what each layer reads, and the last version under each name."""
+    latest: dict[str, Made] = {}
+    readers: dict[Made, list[int]] = {}
+    reads: dict[int, list[Made]] = {}
+    for i, layer in enumerate(layers):
+        reads[i] = [latest[name] for name in layer.bottom if name in latest]  # a name that is missing: Net says so
+        for made in reads[i]:
+            readers.setdefault(made, []).append(i)
+        for j, name in enumerate(layer.top):
+            latest[name] = (i, j)
+            readers.setdefault((i, j), [])
+    return readers, reads, latest
+
+
+def _unread_inputs(layers: Any) -> set[str]:
+    """Inputs that no layer of the whole net reads: they are outputs of it, as in Caffe."""
+    readers, _, _ = _wiring(layers)
+    return {layers[i].top[j] for (i, j), by in readers.items() if not by and layers[i].type == "Input"}
+
+
+def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: Deployed) -> list[str]:
+    """Put the layers that outputs need into `result`; returns the outputs."""
+    readers, reads, latest = _wiring(layers)
+    origins: dict[Made, set[bool]] = {}  # which kinds of input reach a blob: images (True), labels and second branches
+    for i, layer in enumerate(layers):
+        reach = set().union(*(origins[made] for made in reads[i]))
+        for j in range(len(layer.top)):
+            if layer.type == "Input":
+                origins[i, j] = {j == 0 or layer.name not in data}
+            else:
+                origins[i, j] = {False} if layer.type == "Distort" and j else reach
+    ends = {}
+    for name, made in latest.items():
+        if not readers[made] and (layers[made[0]].type != "Input" or name in unread_inputs):
+            ends[name] = made
+    if any(True in origins[made] for made in ends.values()):
+        ends = {name: made for name, made in ends.items() if origins[made] != {False}}
+    if not ends:
+        raise GraphError(f'net "{result.param.name}" has nothing to export: no layer is left that gives an output')
+    wanted, needed = set(ends.values()), set()
+    for i in reversed(range(len(layers))):
+        if any((i, j) in wanted for j in range(len(layers[i].top))):
+            needed.add(i)
+            wanted.update(reads[i])
+    for i, layer in enumerate(layers):
+        if i not in needed:
+            result.dropped.append(layer.name)
+            continue
+        new = result.param.layer.add()
+        new.CopyFrom(layer)
+        for field in ("include", "exclude", "loss_weight", "propagate_down"):
+            new.ClearField(field)
+        if layer.type == "Input":
+            _drop_tops(new, [j for j in range(len(layer.top)) if (i, j) not in wanted])
+    return sorted(ends)
+
+
+def _drop_tops(layer: Any, unwanted: list[int]) -> None:
+    for j in reversed(unwanted):
+        del layer.top[j]
+        del layer.input_param.shape[j]

@@ -1,0 +1,318 @@
+"""Layers in the form that is exported, where their own forward cannot be traced, or not well. Same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sdcaffe.layers.argmax import ArgMax
+from sdcaffe.layers.base import Layer
+from sdcaffe.layers.batch_norm import BatchNorm
+from sdcaffe.layers.batch_reindex import BatchReindex
+from sdcaffe.layers.crop import Crop
+from sdcaffe.layers.embed import Embed
+from sdcaffe.layers.lrn import LRN
+from sdcaffe.layers.lstm import LSTM
+from sdcaffe.layers.lstm_unit import LSTMUnit
+from sdcaffe.layers.mvn import MVN
+from sdcaffe.layers.pooling import Pooling, Windows, ave_pool, max_pool
+from sdcaffe.layers.recurrent import Recurrent
+from sdcaffe.layers.rnn import RNN
+from sdcaffe.layers.spp import SPP
+from sdcaffe.plugins.distort import Distort
+
+_FORMS: dict[type[Layer], type[Form]] = {}
+
+
+def exportable(layer: Layer) -> nn.Module:
+    """What is traced in place of a layer: its form below, or the layer itself where it has none."""
+    form = _FORMS.get(type(layer))
+    return layer if form is None else form(layer)
+
+
+def has_form(layer: Layer) -> bool:
+    """Whether a layer has a form of its own here."""
+    return type(layer) in _FORMS
+
+
+class Form(nn.Module):
+    """A layer as it is exported; its parameters are the layer's own."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer_name = layer.name
+        self.__dict__["layer"] = layer  # not a submodule: what it holds is exported only where it is used
+        for i, blob in enumerate(layer.blobs):
+            self.register_buffer(f"blob_{i}", blob.detach())
+
+    def blob(self, index: int) -> Tensor:
+        return getattr(self, f"blob_{index}")
+
+
+def _form(cls: type[Layer]) -> Callable[[type[Form]], type[Form]]:
+    def add(form: type[Form]) -> type[Form]:
+        _FORMS[cls] = form
+        return form
+
+    return add
+
+
+def _fits(windows: Windows, size: int, axis: int) -> bool:
+    """Whether windows rounded down, padded alike on both sides, are the windows of this axis."""
+    kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
+    return (size + 2 * pad - kernel) // stride + 1 == windows.pooled[axis] and 2 * pad <= kernel
+
+
+def _count(size: Any, windows: Windows, axis: int) -> Any:
+    """How many windows lie on an axis whose size may be symbolic; one begins in the padding behind: it is dropped."""
+    kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
+    spare = size + 2 * pad - kernel
+    count = ((spare + stride - 1) // stride if windows.ceil else spare // stride) + 1
+    if stride <= kernel - pad:
+        return count
+    return torch.sym_min(count, (size + pad + stride - 1) // stride)
+
+
+def _exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
+    """The bottom padded, or cut, to what its windows cover."""
+    behind = []
+    for axis in (0, 1):
+        kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
+        size = bottom.shape[2 + axis]
+        count = windows.pooled[axis] if isinstance(size, int) else _count(size, windows, axis)
+        behind.append((count - 1) * stride + kernel - pad - size)
+    return F.pad(bottom, (windows.pad[1], behind[1], windows.pad[0], behind[0]), value=value)
+
+
+def _static(bottom: Tensor) -> bool:
+    return all(isinstance(size, int) for size in bottom.shape[2:])
+
+
+def _simple(bottom: Tensor, windows: Windows) -> bool:
+    return _static(bottom) and all(_fits(windows, bottom.shape[2 + axis], axis) for axis in (0, 1))
+
+
+def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
+    """MAX, AVE, or the STOCHASTIC of the test phase, of an image whose size may be symbolic."""
+    if method is max_pool:
+        if _simple(bottom, windows):
+            return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
+        return F.max_pool2d(_exactly(bottom, windows, -math.inf), windows.kernel, windows.stride)
+    if method is ave_pool:
+        if _simple(bottom, windows):
+            return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
+        total = F.avg_pool2d(_exactly(bottom, windows, 0.0), windows.kernel, windows.stride)
+        h, w = windows.pad  # Caffe divides by the area within the image and its padding
+        area = F.pad(torch.ones_like(bottom[:1, :1]), (w, w, h, h), value=1.0)
+        inner = Windows(windows.kernel, windows.stride, (0, 0), windows.pooled, windows.ceil)
+        return total / F.avg_pool2d(_exactly(area, inner, 0.0), windows.kernel, windows.stride)
+    padded = _exactly(bottom, windows, 0.0)
+    squares = F.avg_pool2d(padded.square(), windows.kernel, windows.stride)
+    sums = F.avg_pool2d(padded, windows.kernel, windows.stride)
+    return squares / (sums + torch.finfo(sums.dtype).tiny)
+
+
+@_form(Pooling)
+class PoolingForm(Form):
+    def forward(self, bottom: Tensor) -> Any:
+        layer = self.layer
+        if layer.with_mask:
+            top: Any = layer(bottom)
+            return top
+        if layer.param.global_pooling and layer.pool is ave_pool:
+            return bottom.mean((2, 3), keepdim=True)
+        if layer.param.global_pooling and layer.pool is max_pool:
+            return bottom.amax((2, 3), keepdim=True)
+        return pool(bottom, layer.windows, layer.pool)
+
+
+@_form(SPP)
+class SPPForm(Form):
+    def forward(self, bottom: Tensor) -> Tensor:
+        levels = [pool(bottom, windows, self.layer.pool) for windows in self.layer.levels]
+        return levels[0] if len(levels) == 1 else torch.cat([level.flatten(1) for level in levels], 1)
+
+
+@_form(BatchNorm)
+class BatchNormForm(Form):
+    """The stored statistics as two constants; a batch's own where the prototxt says so, and nothing is kept."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        if layer.use_global_stats:
+            mean, variance = statistics(layer)
+            self.register_buffer("mean", mean.float())
+            self.register_buffer("variance", variance.float())
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        layer = self.layer
+        x = bottom.unsqueeze(1) if layer.one_channel else bottom
+        if layer.use_global_stats:
+            top = F.batch_norm(x, self.mean, self.variance, None, None, eps=layer.eps)
+        else:
+            axes = [axis for axis in range(x.dim()) if axis != 1]
+            centred = x - x.mean(axes, keepdim=True)
+            top = centred / (centred.square().mean(axes, keepdim=True) + layer.eps).sqrt()
+        return top.squeeze(1) if layer.one_channel else top
+
+
+def statistics(layer: Any) -> tuple[Tensor, Tensor]:
+    """Mean and variance that a BatchNorm stores, in float64."""
+    weight = float(layer.blobs[2].detach())
+    per_weight = 0.0 if weight == 0 else 1 / weight
+    return layer.blobs[0].detach().double() * per_weight, layer.blobs[1].detach().double() * per_weight
+
+
+@_form(LRN)
+class LRNForm(Form):
+    """Across channels the operator LRN, whose definition is Caffe's; within a channel the layer's own way."""
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        layer = self.layer
+        if layer.within:
+            mean = F.avg_pool2d(bottom.square(), layer.size, 1, layer.size // 2)
+            return bottom * (mean * layer.alpha + layer.k).pow(-layer.beta)
+        attributes = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
+        top: Tensor = torch.onnx.ops.symbolic("LRN", (bottom,), attributes, dtype=bottom.dtype, shape=bottom.shape)
+        return top
+
+
+@_form(Crop)
+class CropForm(Form):
+    def forward(self, bottom: Tensor, size: Tensor) -> Tensor:
+        for axis, offset, _ in self.layer.cut:
+            bottom = bottom.narrow(axis, offset, size.shape[axis])
+        return bottom
+
+
+@_form(MVN)
+class MVNForm(Form):
+    def forward(self, bottom: Tensor) -> Tensor:
+        param = self.layer.param
+        x = bottom.reshape(*bottom.shape, *[1] * (4 - bottom.dim()))
+        axes = (1, 2, 3) if param.across_channels else (2, 3)
+        centred = x - x.mean(axes, keepdim=True)
+        if not param.normalize_variance:
+            return centred
+        return centred / (centred.square().mean(axes, keepdim=True).sqrt() + param.eps)
+
+
+@_form(ArgMax)
+class ArgMaxForm(Form):
+    """Of equals ONNX takes the first, so the axis is turned round for Caffe's last."""
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        layer = self.layer
+        values = bottom.flatten(1) if layer.axis is None else bottom
+        axis = 1 if layer.axis is None else layer.axis
+        greatest, order = values.flip(axis).topk(layer.param.top_k, axis)
+        place = (values.shape[axis] - 1 - order).to(bottom.dtype)
+        if layer.axis is not None:
+            return greatest if layer.param.out_max_val else place
+        top = torch.stack([place, greatest], 1) if layer.param.out_max_val else place.unsqueeze(1)
+        return top.reshape(*top.shape, *[1] * max(0, bottom.dim() - 3))
+
+
+@_form(Embed)
+class EmbedForm(Form):
+    def forward(self, bottom: Tensor) -> Tensor:
+        top = F.embedding(bottom.long(), self.blob(0))
+        return top + self.blob(1) if len(self.layer.blobs) > 1 else top
+
+
+@_form(BatchReindex)
+class BatchReindexForm(Form):
+    def forward(self, bottom: Tensor, index: Tensor) -> Tensor:
+        return torch.index_select(bottom, 0, index.long())
+
+
+@_form(Distort)
+class DistortForm(Form):
+    """What Distort does in the test phase: the central window, normalised."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(layer)
+        self.register_buffer("scale", layer.scale.reshape(-1, 1, 1))
+        self.register_buffer("shift", layer.shift.reshape(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Any:
+        layer = self.layer
+        if layer.param.crop_size:
+            crop_h, crop_w = layer.crop
+            if crop_h > images.shape[2] or crop_w > images.shape[3]:
+                top: Any = layer(images)
+                return top
+            y, x = (images.shape[2] - crop_h) // 2, (images.shape[3] - crop_w) // 2
+            images = images[:, :, y : y + crop_h, x : x + crop_w]
+        top = images * self.scale + self.shift if layer.normalises else images * 1.0
+        return top if len(layer.layer_param.top) == 1 else (top,) * len(layer.layer_param.top)
+
+
+def _unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
+    size = cell.shape[-1]
+    i, f, o = gates[..., : 3 * size].sigmoid().chunk(3, -1)
+    cell = f * cont * cell + i * gates[..., 3 * size :].tanh()
+    return cell, o * cell.tanh()
+
+
+@_form(LSTMUnit)
+class LSTMUnitForm(Form):
+    def forward(self, cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
+        return _unit(cell, gates, cont.unsqueeze(-1))
+
+
+class RecurrentForm(Form):
+    """Unrolled over the steps. A sequence begins with a state of 0 where the layer does not expose it."""
+
+    layer: Recurrent
+
+    def forward(self, x: Tensor, cont: Tensor, *rest: Tensor) -> Any:
+        layer = self.layer
+        inputs = F.linear(x.flatten(2), self.blob(0), self.blob(1))
+        if layer.static:
+            inputs = inputs + F.linear(rest[0].flatten(1), self.blob(2))
+        cont = cont.unsqueeze(-1)
+        if layer.param.expose_hidden:
+            top, after = self.unroll(inputs, cont, [state[0] for state in rest[-layer.states :]])
+            return (top, *(state.unsqueeze(0) for state in after))
+        zeros = x.new_zeros(x.shape[1], layer.param.num_output)
+        return self.unroll(inputs, cont, [zeros] * layer.states)[0]
+
+    def unroll(self, x: Tensor, cont: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        raise NotImplementedError
+
+
+@_form(LSTM)
+class LSTMForm(RecurrentForm):
+    def unroll(self, x: Tensor, cont: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        hidden, cell = state
+        weight = self.blob(3 if self.layer.static else 2).t()
+        steps = []
+        for gates, going in zip(x.unbind(), cont.unbind(), strict=True):
+            cell, hidden = _unit(cell, gates + (hidden * going) @ weight, going)
+            steps.append(hidden)
+        return torch.stack(steps), [hidden, cell]
+
+
+@_form(RNN)
+class RNNForm(RecurrentForm):
+    def unroll(self, x: Tensor, cont: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        (hidden,) = state
+        last = len(self.layer.blobs) - 1
+        recurrent, out, bias = (self.blob(last - i) for i in (2, 1, 0))
+        steps = []
+        for step, going in zip(x.unbind(), cont.unbind(), strict=True):
+            hidden = (step + (hidden * going) @ recurrent.t()).tanh()
+            steps.append(hidden)
+        return F.linear(torch.stack(steps), out, bias).tanh(), [hidden]

@@ -1,0 +1,164 @@
+"""What an exported model says of itself, and reading model files that may be anybody's. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdcaffe.errors import SdcaffeError
+
+_LARGEST = 2**31 - 1  # bytes of a protobuf
+
+
+class ModelError(SdcaffeError):
+    """A model that cannot be exported, or a file that is no model that can be run."""
+
+
+@dataclass
+class Normalisation:
+    """How bytes 0 to 255 become what the net takes: (pixel - mean) * scale, one number or one a channel.
+
+    `order` is the net's channel order, "rgb" or "bgr". With `in_graph` the model does this itself, on (n, h, w, c)
+    bytes in RGB.
+    """
+
+    mean: list[float] = field(default_factory=lambda: [0.0])
+    scale: list[float] = field(default_factory=lambda: [1.0])
+    order: str = "rgb"
+    in_graph: bool = False
+
+
+@dataclass
+class Metadata:
+    """`net` is the net's name, `sources` file name -> SHA-256, `scores` the output that ranks classes, if one does.
+
+    `probabilities` says whether the scores are probabilities already; `classes` are their names, or empty.
+    """
+
+    net: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    scores: str = ""
+    probabilities: bool = False
+
+    def properties(self) -> dict[str, str]:
+        """As the strings of a model's metadata_props."""
+        values = {
+            "net": self.net,
+            "sources": json.dumps(self.sources),
+            "normalisation": json.dumps(vars(self.normalisation)),
+        }
+        if self.classes:
+            values["classes"] = json.dumps(self.classes, ensure_ascii=False)
+        if self.scores:
+            values["scores"] = json.dumps({"output": self.scores, "probabilities": self.probabilities})
+        return values
+
+
+def read_metadata(properties: dict[str, str], where: str) -> Metadata:
+    """The Metadata in a model's properties; a model of another maker has none, and gets the defaults.
+
+    Raises ModelError where a property of ours does not hold what it should.
+    """
+    found = Metadata(net=properties.get("net", ""))
+    try:
+        if "scores" in properties:
+            scores = json.loads(properties["scores"])
+            found.scores, found.probabilities = str(scores["output"]), bool(scores["probabilities"])
+        if "classes" in properties:
+            found.classes = [str(name) for name in json.loads(properties["classes"])]
+        if "normalisation" in properties:
+            given = json.loads(properties["normalisation"])
+            found.normalisation = Normalisation(
+                [float(x) for x in given["mean"]],
+                [float(x) for x in given["scale"]],
+                "bgr" if given["order"] == "bgr" else "rgb",
+                bool(given["in_graph"]),
+            )
+        if "sources" in properties:
+            found.sources = {str(k): str(v) for k, v in json.loads(properties["sources"]).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"its metadata is damaged: {type(error).__name__}: {error}", where) from None
+    return found
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_classes(path: str | os.PathLike[str]) -> list[str]:
+    """Class names, one a line; the label is the line's number from 0. Raises ModelError."""
+    try:
+        names = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"no list of class names: {getattr(error, 'strerror', None) or error}", str(path)) from None
+    names = [name.strip() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise ModelError("holds no class names", str(path))
+    return names
+
+
+def read_model(path: str | os.PathLike[str]) -> Any:
+    """The ModelProto of a file; its weights must be in it, or in files of its own folder.
+
+    Raises ModelError for a file that is missing, larger than protobuf can hold, no model, or one that names files
+    elsewhere. Nothing but the file itself is read.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    where = str(path)
+    try:
+        size = os.stat(path).st_size
+        if size > _LARGEST:
+            raise ModelError(f"has {size} bytes; an ONNX file has at most {_LARGEST}", where)
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelError(error.strerror or str(error), where) from None
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except (DecodeError, UnicodeDecodeError):
+        raise ModelError("is no ONNX model, or it is cut short", where) from None
+    if not model.graph.node and not model.graph.output:
+        raise ModelError("is no ONNX model: it holds no graph", where)
+    folder = Path(path).resolve().parent
+    for tensor in _tensors(model):
+        for entry in tensor.external_data:
+            if entry.key == "location" and not _inside(folder, entry.value):
+                raise ModelError(f'weights "{tensor.name}" are said to be in {entry.value!r}, outside its folder', where)
+    return model
+
+
+def _inside(folder: Path, location: str) -> bool:
+    try:
+        return not os.path.isabs(location) and (folder / location).resolve().is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every TensorProto anywhere in a message: initializers, attributes, subgraphs, functions."""
+    waiting = [message]
+    while waiting:
+        message = waiting.pop()
+        if message.DESCRIPTOR.name == "TensorProto":
+            yield message
+            continue
+        for descriptor, value in message.ListFields():
+            if descriptor.message_type is not None:
+                waiting.extend([value] if hasattr(value, "ListFields") else value)
+
+
+def label_of(names: Sequence[str], index: int) -> str:
+    """The name of a class, or its number where it has none."""
+    return names[index] if index < len(names) else str(index)

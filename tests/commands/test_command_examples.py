@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from command_lines import ROOT
+
+from sdcaffe import commands
+from sdcaffe.cli import main
+from sdcaffe.net import Net
+
+QUICKSTART = "prototxt/quickstart/train_val_baseline.prototxt"
+SLOW = {"train": pytest.mark.slow}
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like a clone whose quickstart was trained."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("prototxt", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in commands.names()])
+def test_the_example_of_each_command_works(name: str, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = commands.load(name).EXAMPLE
+    program, *arguments = shlex.split(example)
+    assert program == "sdcaffe"
+    if "baseline_iter_400.caffemodel" in example:
+        net = Net(QUICKSTART)
+        net.save("runs/quickstart/baseline_iter_400.caffemodel")
+        net.close()
+    (clone / "classify.py").write_text("import caffe")
+    code = main(arguments)
+    error = capsys.readouterr().err
+    no_gpu = name == "device-query" and "no NVIDIA driver" in error
+    assert code == (1 if no_gpu else 0), error
+    for output in ("curves.png", "net.svg", "net.prototxt", "mean.binaryproto", "images_lmdb", "features_lmdb"):
+        assert (clone / output).exists() == (output in arguments)

@@ -1,0 +1,186 @@
+"""`sdcaffe pycaffe SCRIPT ARGS` and what `import caffe` then means."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdcaffe import pycaffe as caffe
+from sdcaffe.cli import main
+from sdcaffe.errors import SdcaffeError
+from sdcaffe.pycaffe import mode
+from sdcaffe.pycaffe.proto import caffe_pb2
+
+ROOT = str(Path(__file__).parents[2])
+
+
+def run(folder, script, *arguments, **environment):
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "-m", "sdcaffe", "pycaffe", "script.py", *arguments]
+    env = {**os.environ, "PYTHONPATH": ROOT, **environment}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+
+
+NET = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 } } }'
+
+
+def test_a_script_gets_its_arguments_its_folder_and_caffe(tmp_path):
+    (tmp_path / "beside.py").write_text("WORD = 'found'\n")
+    script = """
+import sys, caffe, caffe.io, caffe.draw, beside
+from caffe.proto import caffe_pb2
+from caffe.pycaffe import Net, SGDSolver
+from caffe._caffe import Layer
+from caffe import layers as L, params as P
+assert caffe.Net is Net and caffe.io.caffe_pb2 is caffe_pb2 and P.Pooling.MAX == 0
+print(__name__, sys.argv, beside.WORD, caffe.__version__)
+"""
+    done = run(tmp_path, script, "-gpu_id", "0", "--help", "--", "x")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "__main__ ['script.py', '-gpu_id', '0', '--help', '--', 'x'] found 1.0.0\n"
+
+
+def test_what_a_script_raises_is_its_own_traceback_and_exit_codes_are_its_own(tmp_path):
+    done = run(tmp_path, "def f():\n    raise ValueError('wrong')\n\nf()\n")
+    assert done.returncode == 1
+    assert done.stderr.split("\n")[:3] == [
+        "Traceback (most recent call last):",
+        '  File "script.py", line 4, in <module>',
+        "    f()",
+    ]
+    assert done.stderr.endswith("ValueError: wrong\n")
+    assert run(tmp_path, "import sys; sys.exit(3)").returncode == 3
+
+
+def test_a_mistake_in_a_net_is_one_line(tmp_path):
+    done = run(tmp_path, "import caffe; caffe.Net('no.prototxt', caffe.TEST)")
+    assert done.returncode == 1
+    assert done.stderr.startswith("sdcaffe: error: no.prototxt: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_caffes_lines_go_to_standard_error_as_glog_would_show_them(tmp_path):
+    (tmp_path / "net.prototxt").write_text(NET)
+    script = "import os{}; import caffe; caffe.Net('net.prototxt', caffe.TEST); caffe.log('mine')"
+    done = run(tmp_path, script.format(""), GLOG_minloglevel="")
+    assert "layer_factory.hpp:77] Creating layer data" in done.stderr
+    assert "mine" in done.stderr
+    assert run(tmp_path, script.format("; os.environ['GLOG_minloglevel'] = '2'")).stderr == ""
+    assert run(tmp_path, "import caffe; caffe.init_log(1)\n" + script.format("")).stderr == ""
+
+
+def test_a_missing_script_is_named(capsys):
+    assert main(["pycaffe", "no_such.py"]) == 1
+    assert capsys.readouterr().err == "sdcaffe: error: no_such.py: no such script\n"
+    assert main(["pycaffe"]) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_computes_where_its_parent_did(tmp_path):
+    script = """
+import os, sys, caffe, numpy as np, torch
+open('net.prototxt', 'w').write('''
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 64 dim: 3 dim: 64 dim: 64 } } }
+layer { name: "sig" type: "Sigmoid" bottom: "data" top: "sig" }''')
+torch.set_num_threads(2)
+net = caffe.Net('net.prototxt', caffe.TEST)
+net.forward()
+child = os.fork()
+if child == 0:
+    net.forward()
+    os._exit(7 if net.blobs['sig'].data.mean() == 0.5 else 1)
+print(os.WEXITSTATUS(os.waitpid(child, 0)[1]))
+"""
+    done = run(tmp_path, script, GLOG_minloglevel="2")
+    assert done.stdout == "7\n", done.stderr
+
+
+# ---------------------------------------------------------------- what the package offers
+
+
+def test_every_name_of_the_interface_is_there():
+    for name in caffe.__all__:
+        assert getattr(caffe, name) is not None
+    types = caffe.layer_type_list()
+    assert types == sorted(types)
+    assert {"Convolution", "Python", "LSTM", "MemoryData"} <= set(types)
+    assert (caffe.TRAIN, caffe.TEST, caffe.has_nccl()) == (0, 1, False)
+
+
+def test_caffe_pb2_has_caffes_messages_and_enums():
+    assert (caffe_pb2.TRAIN, caffe_pb2.TEST, caffe_pb2.Phase.Value("TEST")) == (0, 1, 1)
+    assert caffe_pb2.Phase.Name(0) == "TRAIN"
+    assert caffe_pb2.PoolingParameter.AVE == caffe_pb2.PoolingParameter.PoolMethod.Value("AVE") == 1
+    assert caffe_pb2.V1LayerParameter.CONVOLUTION == 4
+    assert caffe_pb2.DESCRIPTOR.package == "caffe"
+    assert {"NetParameter", "Phase", "TRAIN", "Datum"} <= set(dir(caffe_pb2))
+    assert isinstance(caffe_pb2.NetParameter(), caffe_pb2.NetParameter)
+    with pytest.raises(AttributeError, match='no message or enum "NoSuch"'):
+        _ = caffe_pb2.NoSuch
+
+
+def test_googles_text_format_reads_and_writes_its_messages():
+    from google.protobuf import text_format
+
+    net = caffe_pb2.NetParameter()
+    text_format.Merge('name: "n" ' + NET, net)
+    assert net.layer[0].input_param.shape[0].dim == [1]
+    assert text_format.MessageToString(net).startswith('name: "n"\nlayer {')
+
+
+# ---------------------------------------------------------------- modes
+
+
+@pytest.fixture
+def settings(monkeypatch):
+    monkeypatch.setattr(mode, "_state", mode._State())
+
+
+def test_without_a_gpu_its_mode_computes_on_the_cpu_and_says_so_once(settings, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(logging.getLogger("sdcaffe"), "propagate", True)
+    caffe.set_mode_gpu()
+    with caplog.at_level(logging.WARNING, "sdcaffe"):
+        assert [mode.device().type for _ in range(2)] == ["cpu", "cpu"]
+    assert [record.message for record in caplog.records] == [
+        "set_mode_gpu: this PyTorch sees no CUDA device; computing on the CPU"
+    ]
+
+
+def test_the_device_is_the_one_chosen(settings, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert mode.device() == torch.device("cpu")
+    caffe.set_mode_gpu()
+    caffe.set_device(1)
+    assert mode.device() == torch.device("cuda", 1)
+    with pytest.raises(SdcaffeError, match="there is no GPU 2: the last one is 1"):
+        caffe.set_device(2)
+    caffe.set_mode_cpu()
+    assert mode.device() == torch.device("cpu")
+
+
+def test_counts_of_solvers_are_kept_for_scripts(settings):
+    assert (caffe.solver_count(), caffe.solver_rank()) == (1, 0)
+    caffe.set_solver_count(4)
+    caffe.set_solver_rank(3)
+    caffe.set_multiprocess(True)
+    assert (caffe.solver_count(), caffe.solver_rank()) == (4, 3)
+
+
+def test_one_seed_draws_the_same_weights(tmp_path):
+    (tmp_path / "net.prototxt").write_text(
+        NET.replace("dim: 1", "dim: 1 dim: 2") + ' layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" '
+        'inner_product_param { num_output: 5 weight_filler { type: "gaussian" } } }'
+    )
+    drawn = []
+    for seed in (1, 1, 2):
+        caffe.set_random_seed(seed)
+        drawn.append(caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST).params["ip"][0].data.tolist())
+    assert drawn[0] == drawn[1] != drawn[2]
