@@ -62,10 +62,14 @@ def _form(cls: type[Layer]) -> Callable[[type[Form]], type[Form]]:
     return add
 
 
-def _fits(windows: Windows, size: int, axis: int) -> bool:
+def _fits(windows: Windows, size: Any, axis: int) -> bool:
     """Whether windows rounded down, padded alike on both sides, are the windows of this axis."""
     kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
-    return (size + 2 * pad - kernel) // stride + 1 == windows.pooled[axis] and 2 * pad <= kernel
+    if 2 * pad > kernel:
+        return False
+    if not windows.ceil or stride == 1:  # then none begins behind the image either: a pad is less than its kernel
+        return True
+    return isinstance(size, int) and (size + 2 * pad - kernel) // stride + 1 == windows.pooled[axis]
 
 
 def _count(size: Any, windows: Windows, axis: int) -> Any:
@@ -89,12 +93,14 @@ def _exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
     return F.pad(bottom, (windows.pad[1], behind[1], windows.pad[0], behind[0]), value=value)
 
 
-def _static(bottom: Tensor) -> bool:
-    return all(isinstance(size, int) for size in bottom.shape[2:])
-
-
 def _simple(bottom: Tensor, windows: Windows) -> bool:
-    return _static(bottom) and all(_fits(windows, bottom.shape[2 + axis], axis) for axis in (0, 1))
+    return all(_fits(windows, bottom.shape[2 + axis], axis) for axis in (0, 1))
+
+
+def _none_dropped(windows: Windows) -> bool:
+    """Whether no window can begin behind the image, so that an operator's own rounding up is Caffe's."""
+    places = zip(windows.kernel, windows.stride, windows.pad, strict=True)
+    return windows.ceil and not windows.wide and all(stride <= kernel - pad for kernel, stride, pad in places)
 
 
 def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
@@ -102,6 +108,8 @@ def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
     if method is max_pool:
         if _simple(bottom, windows):
             return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
+        if _none_dropped(windows):
+            return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad, ceil_mode=True)
         return F.max_pool2d(_exactly(bottom, windows, -math.inf), windows.kernel, windows.stride)
     if method is ave_pool:
         if _simple(bottom, windows):

@@ -33,8 +33,9 @@ class _Call(torch.autograd.Function):
 class Python(Layer):
     """Runs the class `layer` of the module `module` on copies of its bottoms, in float32 on the CPU.
 
-    Its tops may change shape from one pass to the next. `share_in_parallel` changes nothing: a process
-    trains with one net. Raises PythonLayerError for what the class raises, at the line of its file.
+    Blobs: those that the class adds to its `blobs`. Tops may change shape from one pass to the next.
+    `share_in_parallel` changes nothing: each process has a layer of its own. Raises PythonLayerError for what
+    the class raises, at the line of its file.
     """
 
     bottoms = (0, None)

@@ -16,8 +16,8 @@ def resize_image(im: Image, new_dims: tuple[int, int], interp_order: int = 1) ->
     """An image (H, W, K) in the size `new_dims` (height, width); `interp_order` 1 is linear, 0 the nearest.
 
     With 1 or 3 channels pixels are areas, nothing is smoothed before shrinking, and behind the border lies
-    the image's minimum, as scikit-image gave it up to 0.18 when Caffe asked. With other numbers of channels
-    corners fall on corners, as SciPy's zoom has it. Orders from 2 to 5 need SciPy.
+    the image's minimum, as with scikit-image up to 0.14 (later ones smooth by default). With other numbers
+    of channels corners fall on corners, as with SciPy's zoom. Orders from 2 to 5 need SciPy.
     """
     image = np.asarray(im)
     height, width = (int(n) for n in new_dims)

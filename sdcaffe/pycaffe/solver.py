@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,6 @@ class StepwiseLoop(Loop):
     """
 
     net: StepwiseNet
-    test_nets: Sequence[StepwiseNet]  # type: ignore[assignment]
     net_class = StepwiseNet
 
     def __init__(self, param: Any) -> None:
@@ -76,7 +75,7 @@ class Solver:
             param.type = self.type
         self._loop = StepwiseLoop(param)
         self._net = Net.around(self._loop.net)
-        self._test_nets = [Net.around(net) for net in self._loop.test_nets]
+        self._test_nets = [Net.around(net) for net in self._loop.test_nets if isinstance(net, StepwiseNet)]
 
     @property
     def net(self) -> Net:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import h5py
@@ -299,3 +301,18 @@ def test_permissive_sharing_sees_one_memory_in_two_shapes(tmp_path):
     x = normal(2, 3)
     want = x.astype(np.float64) @ np.arange(12).reshape(4, 3).T @ np.arange(12).reshape(3, 4).T
     np.testing.assert_allclose(net.forward(data=x)["b"], want, rtol=1e-5, atol=1e-4)
+
+
+def test_a_test_net_scores_batches_as_caffes_log_says(tmp_path, monkeypatch):
+    files = Path(__file__).parents[1] / "goldens" / "files"
+    logged = re.findall(r"Batch \d, (\w+) = (\S+)", (files / "caffe_test.log").read_text())
+    for name in ("net.prototxt", "mean.binaryproto", "tiny_iter_30.caffemodel"):
+        shutil.copy(files / name, tmp_path)
+    shutil.copytree(files / "lmdb_raw", tmp_path / "lmdb_raw")
+    monkeypatch.chdir(tmp_path)
+    net = caffe.Net("net.prototxt", caffe.TEST, weights="tiny_iter_30.caffemodel")
+    assert len(logged) == 2 * 3
+    for name, value in logged:
+        if name == net.outputs[0]:
+            net.forward()
+        np.testing.assert_allclose(net.blobs[name].data, float(value), rtol=1e-5)

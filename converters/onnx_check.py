@@ -1,0 +1,166 @@
+"""Holds an exported model against the Net it came from, on random inputs. Changes neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from converters.onnx_metadata import ModelError
+from converters.onnx_module import Preprocess
+from converters.onnx_runtime import open_session
+from sdcaffe.layers.base import Shape
+from sdcaffe.layers.recurrent import Recurrent
+from sdcaffe.net import Net
+
+TOLERANCE = 1e-4  # of the largest absolute value of an output
+
+Arrays = dict[str, NDArray[Any]]
+
+_SAME_VALUES = {"Split", "Reshape", "Flatten", "Slice", "Concat"}  # what flags and indices pass through unchanged
+
+
+@dataclass
+class Agreement:
+    """The largest difference of any output, relative to that output's largest value, and where it is."""
+
+    difference: float = 0.0
+    output: str = ""
+    shapes: tuple[Shape, ...] = ()  # of the first input, one for each run
+
+
+def check(
+    model: bytes, net: Net, outputs: list[str], runs: list[Mapping[str, Shape]], preprocess: Preprocess | None = None
+) -> Agreement:
+    """Run a model in ONNX Runtime and the net in torch on each of `runs`, the shapes of the net's inputs.
+
+    Raises ModelError where the model does not run, and where an output has another shape than the net's.
+    """
+    model, extra = _with_scores(model, net)
+    outputs = outputs + extra
+    session = open_session(model, "the exported model")
+    generator = np.random.default_rng(1)
+    worst = Agreement(shapes=tuple(next(iter(shapes.values()), ()) for shapes in runs))
+    for shapes in runs:
+        given, images, expected = _one_pass(net, shapes, outputs, generator, preprocess)
+        first = {net.inputs[0]: images} if images is not None else {}
+        try:
+            got = session.run(outputs, {**given, **first})
+        except Exception as error:
+            raise ModelError(f"the exported model does not run: {_line(error)}") from None
+        for name, array in zip(outputs, got, strict=True):
+            difference = relative_difference(array, expected[name])
+            if array.shape != expected[name].shape:
+                raise ModelError(
+                    f'output "{name}" of the exported model has shape {array.shape}, the net\'s {expected[name].shape}'
+                )
+            if not difference <= worst.difference:
+                worst.difference, worst.output = difference, name
+    return worst
+
+
+def _with_scores(data: bytes, net: Net) -> tuple[bytes, list[str]]:
+    """The model with what each Softmax reads as a further output: probabilities of 0 and 1 would hide differences."""
+    import onnx
+
+    model, extra = onnx.ModelProto.FromString(data), []
+    given = {value.name for value in [*model.graph.output, *model.graph.input]}
+    for node in model.graph.node:
+        if node.op_type == "Softmax" and node.input[0] in net.graph.latest and node.input[0] not in given:
+            given.add(node.input[0])
+            extra.append(node.input[0])
+            model.graph.output.append(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None))
+    return model.SerializeToString(), extra
+
+
+def relative_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference over the largest finite value expected; what is not finite must be so in both."""
+    if got.shape != expected.shape:
+        return float("inf")
+    finite = np.isfinite(expected)
+    if not np.array_equal(got[~finite], expected[~finite], equal_nan=True):
+        return float("inf")
+    apart = np.abs(got[finite].astype(np.float64) - expected[finite])
+    largest = float(np.abs(expected[finite]).max(initial=0.0))
+    difference = float(apart.max(initial=0.0))
+    return 0.0 if difference == 0 else difference / max(largest, np.finfo(np.float32).tiny)
+
+
+def _one_pass(
+    net: Net, shapes: Mapping[str, Shape], outputs: list[str], generator: Any, preprocess: Preprocess | None
+) -> tuple[Arrays, NDArray[np.uint8] | None, Arrays]:
+    """Inputs of the net, the bytes that stand for the first where there is `preprocess`, and the net's outputs.
+
+    Positive inputs take the place of normal ones where those leave nothing finite, as a Log does.
+    """
+    for spread in (None, 1.0):
+        given = {name: _values(net, name, shape, generator, spread) for name, shape in shapes.items()}
+        images = None
+        if preprocess is not None:
+            n, c, h, w = shapes[net.inputs[0]]
+            images = generator.integers(0, 256, (n, h, w, c), dtype=np.uint8)
+            planes = images.transpose(0, 3, 1, 2)[:, :: -1 if preprocess.order == "bgr" else 1]
+            given[net.inputs[0]] = ((planes.astype(np.float32) - preprocess.mean) * preprocess.scale).astype(np.float32)
+        for layer in net.layers.values():
+            if isinstance(layer, Recurrent):
+                for i in range(layer.states):
+                    if hasattr(layer, f"state_{i}"):
+                        getattr(layer, f"state_{i}").zero_()
+        with torch.no_grad():
+            blobs = net.compute(net.feed(given), keep=outputs).blobs
+        expected = {name: blobs[name].contiguous().numpy() for name in outputs}
+        if all(np.isfinite(array).all() for array in expected.values()):
+            break
+    return given, images, expected
+
+
+def _values(net: Net, name: str, shape: Shape, generator: Any, spread: float | None) -> NDArray[np.float32]:
+    """Random values that suit what reads an input: indices, flags, boxes, pixels, or any numbers."""
+    kind, limit = _use(net, net._input_slots[name])
+    if kind == "index":
+        return generator.integers(0, limit, shape).astype(np.float32)
+    if kind == "flag":
+        return generator.integers(0, 2, shape).astype(np.float32)
+    if kind == "rois":
+        corners = generator.uniform(0, limit, (shape[0], 2))
+        return np.concatenate([np.zeros((shape[0], 1)), corners, corners + limit / 2], 1).astype(np.float32)
+    if kind == "pixels":
+        return generator.integers(0, 256, shape).astype(np.float32)
+    if spread is not None:
+        return generator.uniform(0.05, spread, shape).astype(np.float32)
+    return generator.standard_normal(shape).astype(np.float32)
+
+
+def _use(net: Net, slot: int) -> tuple[str, float]:
+    for step in net.graph.steps:
+        if slot not in step.bottoms:
+            continue
+        layer: Any = net.layers[step.layer.name]
+        if layer.type in _SAME_VALUES:
+            for top in step.tops:
+                use = _use(net, top)
+                if use[0]:
+                    return use
+        elif layer.type == "Embed":
+            return "index", layer.param.input_dim
+        elif layer.type == "BatchReindex" and slot == step.bottoms[1]:
+            return "index", net._shapes[step.bottoms[0]][0]
+        elif layer.type in ("LSTM", "RNN") and slot == step.bottoms[1]:
+            return "flag", 1
+        elif (layer.type == "LSTMUnit" and slot == step.bottoms[2]) or (
+            layer.type == "Filter" and slot == step.bottoms[-1]
+        ):
+            return "flag", 1
+        elif layer.type == "ROIPooling" and slot == step.bottoms[1]:
+            return "rois", min(net._shapes[step.bottoms[0]][2:]) / 2 / max(layer.param.spatial_scale, 1e-3)
+        elif layer.type == "Distort":
+            return "pixels", 255
+    return "", 0
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,104 @@
+"""Which sizes of a net's inputs an exported model may leave free. Traces nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sdcaffe.errors import SdcaffeError
+from sdcaffe.layers.base import Shape
+from sdcaffe.layers.recurrent import Recurrent
+from sdcaffe.net import Net
+
+Axes = dict[str, tuple[int, ...]]  # input -> its free axes
+
+_LARGER = (32, 64)  # added to height and width: what a net of any usual stride still takes
+
+
+@dataclass
+class Plan:
+    """Free axes, the shapes to trace with, and those to run the result on."""
+
+    axes: Axes
+    example: dict[str, Shape]
+    runs: list[Mapping[str, Shape]]
+    words: dict[str, dict[int, str]]
+    places: dict[str, tuple[int, ...]]  # input -> where each axis of the blob is in the model's input
+
+    def free(self, name: str) -> dict[int, Any]:
+        """torch.export's dynamic_shapes of one input."""
+        return {self.places[name][axis]: torch.export.Dim.AUTO for axis in self.axes[name]}
+
+    def holds(self, inputs: Any) -> bool:
+        """Whether a model's inputs are as free as was planned."""
+        for value in inputs:
+            sizes = value.type.tensor_type.shape.dim
+            if any(not sizes[self.places[value.name][axis]].dim_param for axis in self.axes[value.name]):
+                return False
+        return True
+
+
+def plans(net: Net, *, preprocess: bool = False) -> Iterator[Plan]:
+    """What to try, the freest first: batch, height and width; batch; nothing. The net may be reshaped in between.
+
+    A size is tried where the net itself takes another one.
+    """
+    shapes = {name: net.blob_shapes[name] for name in net.inputs}
+    images = [name for name, shape in shapes.items() if len(shape) == 4]
+    batch = _batch_axes(net, shapes)
+    if batch is not None:
+        double = _scaled(shapes, batch, 2)
+        larger = {
+            name: (*shape[:2], shape[2] + _LARGER[0], shape[3] + _LARGER[1]) if name in images else shape
+            for name, shape in double.items()
+        }
+        if images and not any(isinstance(layer, Recurrent) for layer in net.layers.values()) and _takes(net, larger):
+            axes = {name: (*batch[name], 2, 3) if name in images else batch[name] for name in shapes}
+            yield _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], preprocess, images)
+        yield _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], preprocess, images)
+    _takes(net, shapes)
+    yield _plan({name: () for name in shapes}, shapes, [shapes, shapes], preprocess, images)
+
+
+def _plan(
+    axes: Axes, example: dict[str, Shape], runs: list[Mapping[str, Shape]], preprocess: bool, images: list[str]
+) -> Plan:
+    words = {}
+    places = {name: tuple(range(len(shape))) for name, shape in example.items()}
+    if preprocess and example:
+        places[next(iter(example))] = (0, 3, 1, 2)
+    for name, free in axes.items():
+        word = {2: "height", 3: "width"} if name in images else {}
+        words[name] = {places[name][axis]: word.get(axis, "batch") for axis in free}
+    return Plan(axes, example, runs, words, places)
+
+
+def _batch_axes(net: Net, shapes: dict[str, Shape]) -> Axes | None:
+    """The axis of each input that counts items: 0, or in a recurrent net the one that counts streams."""
+    if not shapes or any(not shape for shape in shapes.values()):
+        return None
+    recurrent = any(isinstance(layer, Recurrent) for layer in net.layers.values())
+    for choice in itertools.product(*[(1, 0) if recurrent and len(s) > 1 else (0,) for s in shapes.values()]):
+        axes = {name: (axis,) for name, axis in zip(shapes, choice, strict=True)}
+        if _takes(net, _scaled(shapes, axes, 2)):
+            return axes
+    return None
+
+
+def _scaled(shapes: dict[str, Shape], axes: Axes, factor: int) -> dict[str, Shape]:
+    return {
+        name: tuple(size * factor if axis in axes[name] else size for axis, size in enumerate(shape))
+        for name, shape in shapes.items()
+    }
+
+
+def _takes(net: Net, shapes: Mapping[str, Shape]) -> bool:
+    try:
+        net.reshape(shapes)
+    except SdcaffeError:
+        return False
+    return True

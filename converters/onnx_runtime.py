@@ -1,0 +1,20 @@
+"""Opens models in ONNX Runtime, on the processor. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from converters.onnx_metadata import ModelError
+
+
+def open_session(model: str | bytes, where: str) -> Any:
+    """An InferenceSession of a file or of a model's bytes. Raises ModelError where ONNX Runtime refuses it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is told once, as the error
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has a dozen kinds
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"ONNX Runtime cannot run this model: {reason}", where) from None

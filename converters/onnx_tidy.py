@@ -1,0 +1,119 @@
+"""Brings a model of torch's exporter into Caffe's words: names of layers and blobs. Changes no number."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+_LAYER = re.compile(r"\blayer_(\d+)\b")
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def tidy(model: Any, layers: list[str], blobs: dict[int, str], dimensions: dict[str, dict[int, str]]) -> None:
+    """Name nodes and weights of a ModelProto after layers, free sizes after `dimensions` (input -> axis -> name).
+
+    `layers` holds the layer of each submodule `layer_i`, `blobs` the blob that it makes, where it makes one. What the
+    exporter wrote about the program that it traced goes.
+    """
+    graph = model.graph
+    owner = [_owner(node, layers) for node in graph.node]
+    _guess_owners(graph, owner)
+    used: Counter[str] = Counter()
+    renamed: dict[str, str] = {}
+    for node, layer in zip(graph.node, owner, strict=True):
+        name = layer or node.op_type
+        node.name = f"{name}_{used[name]}" if used[name] else name
+        used[name] += 1
+    for tensor in graph.initializer:
+        match = re.match(r"layer_(\d+)\.", tensor.name)
+        if match:
+            renamed[tensor.name] = f"{layers[int(match[1])]}.{tensor.name[match.end() :]}"
+    taken = {value.name for value in [*graph.input, *graph.output]}
+    last: dict[int, Any] = {}
+    for node in graph.node:
+        index = _index(node)
+        if index is not None:
+            last[index] = node
+    for index, node in reversed(last.items()):  # of the versions of a blob the last has its plain name
+        name = blobs.get(index)
+        if name and len(node.output) == 1 and node.output[0] not in taken:
+            name = name if name not in taken else f"{name}/{layers[index]}"
+            taken.add(name)
+            renamed[node.output[0]] = name
+    _rename(graph, renamed)
+    _name_dimensions(graph, dimensions)
+    _strip(model)
+
+
+def _index(node: Any) -> int | None:
+    for entry in node.metadata_props:
+        if entry.key == _SCOPES:
+            match = _LAYER.search(entry.value)
+            return int(match[1]) if match else None
+    return None
+
+
+def _owner(node: Any, layers: list[str]) -> str:
+    index = _index(node)
+    return "" if index is None else layers[index]
+
+
+def _guess_owners(graph: Any, owner: list[str]) -> None:
+    """Give a node that the exporter added or merged the layer of the node that reads it, or of one that it reads."""
+    maker = {name: i for i, node in enumerate(graph.node) for name in node.output}
+    for i in reversed(range(len(owner))):
+        for name in graph.node[i].input:
+            j = maker.get(name)
+            if j is not None and not owner[j]:
+                owner[j] = owner[i]
+    for i, node in enumerate(graph.node):
+        owner[i] = owner[i] or next((owner[maker[name]] for name in node.input if name in maker), "")
+
+
+def _rename(graph: Any, renamed: dict[str, str]) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = renamed.get(name, name)
+        for attribute in node.attribute:
+            for inner in _graphs(attribute):
+                _rename(inner, renamed)
+    for tensor in graph.initializer:
+        tensor.name = renamed.get(tensor.name, tensor.name)
+    del graph.value_info[:]
+
+
+def _name_dimensions(graph: Any, dimensions: dict[str, dict[int, str]]) -> None:
+    words: dict[str, str] = {}
+    for value in graph.input:
+        for axis, word in dimensions.get(value.name, {}).items():
+            symbol = value.type.tensor_type.shape.dim[axis].dim_param
+            if symbol and symbol not in words:
+                same = sum(other == word or other.startswith(f"{word}_") for other in words.values())
+                words[symbol] = f"{word}_{same}" if same else word
+    for value in [*graph.input, *graph.output]:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = re.sub(r"[A-Za-z_]\w*", lambda found: words.get(found[0], found[0]), size.dim_param)
+
+
+def _strip(model: Any) -> None:
+    del model.metadata_props[:]
+    model.ClearField("doc_string")
+    graphs = [model.graph]
+    while graphs:
+        graph = graphs.pop()
+        del graph.metadata_props[:]
+        graph.ClearField("doc_string")
+        for part in [*graph.node, *graph.input, *graph.output, *graph.initializer]:
+            del part.metadata_props[:]
+            part.ClearField("doc_string")
+        for node in graph.node:
+            for attribute in node.attribute:
+                attribute.ClearField("doc_string")
+                graphs.extend(_graphs(attribute))
+
+
+def _graphs(attribute: Any) -> list[Any]:
+    return [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
