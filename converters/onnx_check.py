@@ -21,6 +21,7 @@ TOLERANCE = 1e-4  # of the largest absolute value of an output
 
 Arrays = dict[str, NDArray[Any]]
 
+_FLAGS = {"LSTM": 1, "RNN": 1, "LSTMUnit": 2, "Filter": -1}  # which bottom is 0 or 1
 _SAME_VALUES = {"Split", "Reshape", "Flatten", "Slice", "Concat"}  # what flags and indices pass through unchanged
 
 
@@ -34,22 +35,27 @@ class Agreement:
 
 
 def check(
-    model: bytes, net: Net, outputs: list[str], runs: list[Mapping[str, Shape]], preprocess: Preprocess | None = None
+    model: bytes,
+    net: Net,
+    outputs: Mapping[str, str],
+    runs: list[Mapping[str, Shape]],
+    preprocess: Preprocess | None = None,
 ) -> Agreement:
     """Run a model in ONNX Runtime and the net in torch on each of `runs`, the shapes of the net's inputs.
 
+    `outputs` are blobs and what the model calls them.
     Raises ModelError where the model does not run, and where an output has another shape than the net's.
     """
     model, extra = _with_scores(model, net)
-    outputs = outputs + extra
+    outputs = {**outputs, **{name: name for name in extra}}
     session = open_session(model, "the exported model")
     generator = np.random.default_rng(1)
     worst = Agreement(shapes=tuple(next(iter(shapes.values()), ()) for shapes in runs))
     for shapes in runs:
-        given, images, expected = _one_pass(net, shapes, outputs, generator, preprocess)
+        given, images, expected = _one_pass(net, shapes, list(outputs), generator, preprocess)
         first = {net.inputs[0]: images} if images is not None else {}
         try:
-            got = session.run(outputs, {**given, **first})
+            got = session.run(list(outputs.values()), {**given, **first})
         except Exception as error:
             raise ModelError(f"the exported model does not run: {_line(error)}") from None
         for name, array in zip(outputs, got, strict=True):
@@ -87,7 +93,7 @@ def relative_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
     apart = np.abs(got[finite].astype(np.float64) - expected[finite])
     largest = float(np.abs(expected[finite]).max(initial=0.0))
     difference = float(apart.max(initial=0.0))
-    return 0.0 if difference == 0 else difference / max(largest, np.finfo(np.float32).tiny)
+    return 0.0 if difference == 0 else difference / max(largest, float(np.finfo(np.float32).tiny))
 
 
 def _one_pass(
@@ -97,6 +103,7 @@ def _one_pass(
 
     Positive inputs take the place of normal ones where those leave nothing finite, as a Log does.
     """
+    net.reshape(shapes)
     for spread in (None, 1.0):
         given = {name: _values(net, name, shape, generator, spread) for name, shape in shapes.items()}
         images = None
@@ -149,11 +156,7 @@ def _use(net: Net, slot: int) -> tuple[str, float]:
             return "index", layer.param.input_dim
         elif layer.type == "BatchReindex" and slot == step.bottoms[1]:
             return "index", net._shapes[step.bottoms[0]][0]
-        elif layer.type in ("LSTM", "RNN") and slot == step.bottoms[1]:
-            return "flag", 1
-        elif (layer.type == "LSTMUnit" and slot == step.bottoms[2]) or (
-            layer.type == "Filter" and slot == step.bottoms[-1]
-        ):
+        elif layer.type in _FLAGS and slot == step.bottoms[_FLAGS[layer.type]]:
             return "flag", 1
         elif layer.type == "ROIPooling" and slot == step.bottoms[1]:
             return "rois", min(net._shapes[step.bottoms[0]][2:]) / 2 / max(layer.param.spatial_scale, 1e-3)

@@ -14,6 +14,7 @@ from sdcaffe.layers.base import DataLayer, Shape, class_of
 Made = tuple[int, int]  # a version of a blob: the layer that makes it, and which of its tops it is
 
 _SINKS = {"Accuracy", "Silence", "HDF5Output"}
+_IMAGES = {"Data", "ImageData", "MemoryData", "WindowData"}
 _BLUE_FIRST = {"ImageData", "WindowData"}  # their pixels come out of image files, in OpenCV's channel order
 
 
@@ -38,9 +39,10 @@ def deployed(
 ) -> Deployed:
     """The deployed part of a NetParameter, in the TEST phase.
 
-    Losses, Accuracy, Silence and HDF5Output go, and with them what only labels or the second branch of a Distort
-    reach. The probabilities that a SoftmaxWithLoss gives stay, as a Softmax. `shapes` are those of inputs, by
-    blob name; a data layer whose first top is among them is not opened.
+    Losses, Accuracy, Silence and HDF5Output go, and with them what hangs on them, and what only labels or the
+    second branch of a Distort reach. An output with a loss weight stays only where there is no other. The
+    probabilities that a SoftmaxWithLoss gives stay, as a Softmax. `shapes` are those of inputs, by blob name; a
+    data layer whose first top is among them is not opened.
     Raises GraphError where nothing is left or `shapes` names no input, DataError for data that cannot be opened.
     """
     shapes = shapes or {}
@@ -50,19 +52,22 @@ def deployed(
     net.state.stage.extend(stages)
     net = keep_layers(net)
     result = Deployed(proto.NetParameter(name=net.name), [], [])
-    kept, data = [], []
+    kept: list[Any] = []
+    data, gone = set(), set()
     for layer in net.layer:
         cls = class_of(layer)
         if issubclass(cls, DataLayer):
             if result.transform is None and layer.type != "DummyData":
                 result.transform, result.blue_first = layer.transform_param, layer.type in _BLUE_FIRST
             layer = _as_input(layer, shapes)
-            data.append(layer.name)
-        elif cls.loss or layer.type in _SINKS or any(layer.loss_weight):
-            if layer.type != "SoftmaxWithLoss" or len(layer.top) < 2:
-                result.dropped.append(layer.name)
-                continue
+            data.add(layer.name)
+        elif layer.type == "SoftmaxWithLoss" and len(layer.top) > 1:
+            gone.add(layer.top[0])
             layer = _softmax(layer)
+        elif cls.loss or layer.type in _SINKS or gone.intersection(layer.bottom):
+            gone.update(layer.top)
+            result.dropped.append(layer.name)
+            continue
         if layer.type == "Input":
             _give_shapes(layer, shapes)
         kept.append(layer)
@@ -70,7 +75,7 @@ def deployed(
     for name in shapes:
         if name not in inputs:
             raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
-    result.outputs = _prune(kept, _unread_inputs(net.layer), set(data), result)
+    result.outputs = _prune(kept, _unread_inputs(net.layer), data, result)
     return result
 
 
@@ -86,6 +91,8 @@ def _as_input(layer: Any, shapes: Mapping[str, Shape]) -> Any:
         finally:
             opened.close()
     new = proto.LayerParameter(name=layer.name, type="Input", top=list(layer.top))
+    if layer.type in _IMAGES and first is None:
+        tops = [(1, *shape[1:]) for shape in tops]  # one image: the batch is training's
     for shape in tops:
         new.input_param.shape.add().dim.extend(shape)
     return new
@@ -143,8 +150,8 @@ def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: D
     for name, made in latest.items():
         if not readers[made] and (layers[made[0]].type != "Input" or name in unread_inputs):
             ends[name] = made
-    if any(True in origins[made] for made in ends.values()):
-        ends = {name: made for name, made in ends.items() if origins[made] != {False}}
+    for useful in (lambda made: origins[made] != {False}, lambda made: not _loss_weight(layers[made[0]], made[1])):
+        ends = {name: made for name, made in ends.items() if useful(made)} or ends
     if not ends:
         raise GraphError(f'net "{result.param.name}" has nothing to export: no layer is left that gives an output')
     wanted, needed = set(ends.values()), set()
@@ -163,6 +170,10 @@ def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: D
         if layer.type == "Input":
             _drop_tops(new, [j for j in range(len(layer.top)) if (i, j) not in wanted])
     return sorted(ends)
+
+
+def _loss_weight(layer: Any, top: int) -> float:
+    return layer.loss_weight[top] if top < len(layer.loss_weight) else 0.0
 
 
 def _drop_tops(layer: Any, unwanted: list[int]) -> None:

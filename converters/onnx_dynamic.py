@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from converters.onnx_module import Preprocess
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
 from sdcaffe.layers.recurrent import Recurrent
@@ -16,6 +17,7 @@ from sdcaffe.net import Net
 
 Axes = dict[str, tuple[int, ...]]  # input -> its free axes
 
+_MOST_CHOICES = 32  # a recurrent layer has at most five bottoms
 _LARGER = (32, 64)  # added to height and width: what a net of any usual stride still takes
 
 
@@ -42,11 +44,12 @@ class Plan:
         return True
 
 
-def plans(net: Net, *, preprocess: bool = False) -> Iterator[Plan]:
+def plans(net: Net, preprocess: Preprocess | None = None) -> Iterator[Plan]:
     """What to try, the freest first: batch, height and width; batch; nothing. The net may be reshaped in between.
 
-    A size is tried where the net itself takes another one.
+    A size is tried where the net itself takes another one; a mean image has but one.
     """
+    in_bytes = preprocess is not None
     shapes = {name: net.blob_shapes[name] for name in net.inputs}
     images = [name for name, shape in shapes.items() if len(shape) == 4]
     batch = _batch_axes(net, shapes)
@@ -56,20 +59,22 @@ def plans(net: Net, *, preprocess: bool = False) -> Iterator[Plan]:
             name: (*shape[:2], shape[2] + _LARGER[0], shape[3] + _LARGER[1]) if name in images else shape
             for name, shape in double.items()
         }
-        if images and not any(isinstance(layer, Recurrent) for layer in net.layers.values()) and _takes(net, larger):
+        fixed = preprocess is not None and preprocess.mean.shape[1:] != (1, 1)
+        fixed = fixed or any(isinstance(layer, Recurrent) for layer in net.layers.values())
+        if images and not fixed and _takes(net, larger):
             axes = {name: (*batch[name], 2, 3) if name in images else batch[name] for name in shapes}
-            yield _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], preprocess, images)
-        yield _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], preprocess, images)
+            yield _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], in_bytes, images)
+        yield _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], in_bytes, images)
     _takes(net, shapes)
-    yield _plan({name: () for name in shapes}, shapes, [shapes, shapes], preprocess, images)
+    yield _plan({name: () for name in shapes}, shapes, [shapes, shapes], in_bytes, images)
 
 
 def _plan(
-    axes: Axes, example: dict[str, Shape], runs: list[Mapping[str, Shape]], preprocess: bool, images: list[str]
+    axes: Axes, example: dict[str, Shape], runs: list[Mapping[str, Shape]], in_bytes: bool, images: list[str]
 ) -> Plan:
     words = {}
     places = {name: tuple(range(len(shape))) for name, shape in example.items()}
-    if preprocess and example:
+    if in_bytes and example:
         places[next(iter(example))] = (0, 3, 1, 2)
     for name, free in axes.items():
         word = {2: "height", 3: "width"} if name in images else {}
@@ -82,8 +87,9 @@ def _batch_axes(net: Net, shapes: dict[str, Shape]) -> Axes | None:
     if not shapes or any(not shape for shape in shapes.values()):
         return None
     recurrent = any(isinstance(layer, Recurrent) for layer in net.layers.values())
-    for choice in itertools.product(*[(1, 0) if recurrent and len(s) > 1 else (0,) for s in shapes.values()]):
-        axes = {name: (axis,) for name, axis in zip(shapes, choice, strict=True)}
+    choices = itertools.product(*[(1, 0) if recurrent and len(s) > 1 else (0,) for s in shapes.values()])
+    for choice in itertools.islice(choices, _MOST_CHOICES):
+        axes: Axes = {name: (axis,) for name, axis in zip(shapes, choice, strict=True)}
         if _takes(net, _scaled(shapes, axes, 2)):
             return axes
     return None

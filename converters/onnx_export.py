@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
 from converters.onnx_check import TOLERANCE, Agreement, check
 from converters.onnx_deploy import Deployed, deployed
@@ -68,17 +69,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     options = options or Options()
     if options.opset not in OPSETS:
         raise ModelError(f"opset {options.opset} cannot be written; there are {OPSETS[0]} to {OPSETS[-1]}")
-    weights = weights_of(weights)
-    param, positions = proto.read_net_located(model, ignore_unknown=options.ignore_unknown)
-    try:
-        part = deployed(param, options.shapes, level=options.level, stages=options.stages)
-        _refuse(part.param, model)
-        net = Net(part.param, proto.TEST, weights)
-    except NetError as error:
-        error.where = error.where or positions.find(error.layer, error.field)
-        raise
-    _refuse_unfilled(net, weights)
-    metadata = _metadata(net, part, options, [model, weights])
+    net, part, metadata = open_deployed(model, weights, options)
     proto_model, agreement, module = _first_that_agrees(net, part, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
@@ -98,6 +89,21 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     )
 
 
+def open_deployed(model: str, weights: str, options: Options) -> tuple[Net, Deployed, Metadata]:
+    """The Net of the deployed part of a prototxt with its weights, and what goes with it. Raises as `export` does."""
+    weights = weights_of(weights)
+    param, positions = proto.read_net_located(model, ignore_unknown=options.ignore_unknown)
+    try:
+        part = deployed(param, options.shapes, level=options.level, stages=options.stages)
+        _refuse(part.param, model)
+        net = Net(part.param, proto.TEST, weights)
+    except NetError as error:
+        error.where = error.where or positions.find(error.layer, error.field)
+        raise
+    _refuse_unfilled(net, weights)
+    return net, part, _metadata(net, part, options, [model, weights])
+
+
 def weights_of(path: str) -> str:
     """The weight file that `path` is, or that the .solverstate `path` names. Raises ModelError or SnapshotError."""
     if ".solverstate" not in os.path.basename(path):
@@ -109,6 +115,19 @@ def weights_of(path: str) -> str:
         if place.is_file():
             return str(place)
     raise ModelError(f"its learned net {named} is neither there nor beside it", path)
+
+
+def output_names(net: Net, outputs: list[str]) -> list[str]:
+    """What the outputs are called: as the blobs, or NAME_out where a layer works in place on an input NAME."""
+    taken = {*net.inputs, *net.graph.latest}
+    names = []
+    for name in outputs:
+        new = name
+        while new in net.inputs or (new != name and new in taken):
+            new += "_out"
+        taken.add(new)
+        names.append(new)
+    return names
 
 
 def _refuse(param: Any, where: str) -> None:
@@ -134,15 +153,16 @@ def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]
     files = [name for entry in sources for name in entry.split(",") if name]
     metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in files})
     metadata.normalisation = normalisation(part, options.pixels, in_graph=options.preprocess)
-    name = part.outputs[-1]
-    last = [layer for layer in part.param.layer if name in layer.top][-1]
-    softmaxes = [n for n in part.outputs for la in part.param.layer if n in la.top and la.type == "Softmax"]
-    metadata.scores, metadata.probabilities = name, last.type == "Softmax"
-    if softmaxes:
-        metadata.scores, metadata.probabilities = softmaxes[-1], True
+    images = net.blob_shapes[net.inputs[0]] if net.inputs else ()
+    metadata.size = list(images[1:]) if len(images) == 4 else []
+    names = output_names(net, part.outputs)
+    makers = {name: layer.type for layer in part.param.layer for name in layer.top}
+    soft = [i for i, name in enumerate(part.outputs) if makers[name] == "Softmax"]
+    best = soft[-1] if soft else len(names) - 1
+    metadata.scores, metadata.probabilities = names[best], bool(soft)
     if options.classes is not None:
         metadata.classes = read_classes(options.classes)
-        shape = net.blob_shapes[metadata.scores]
+        shape = net.blob_shapes[part.outputs[best]]
         if len(shape) < 2 or shape[1] != len(metadata.classes):
             raise ModelError(
                 f'holds {len(metadata.classes)} class names, but output "{metadata.scores}" has shape {shape}',
@@ -154,9 +174,9 @@ def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]
 def _first_that_agrees(net: Net, part: Deployed, options: Options) -> tuple[Any, Agreement, ExportModule]:
     """The model with as many free sizes as come out right. Raises ModelError where none does."""
     failure: ModelError | None = None
-    for plan in plans(net, preprocess=options.preprocess):
+    preprocess = preprocess_of(part, options.pixels, net) if options.preprocess else None
+    for plan in plans(net, preprocess):
         net.reshape(plan.example)
-        preprocess = preprocess_of(part, options.pixels, net) if options.preprocess else None
         module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
         try:
             model = _traced(module, net, part.outputs, plan, options)
@@ -171,6 +191,7 @@ def _first_that_agrees(net: Net, part: Deployed, options: Options) -> tuple[Any,
 
 
 def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, options: Options) -> Any:
+    names = output_names(net, outputs)
     examples = [torch.zeros(plan.example[name]) for name in net.inputs]
     if module.preprocess is not None:
         examples[0] = examples[0].permute(0, 2, 3, 1).to(torch.uint8)
@@ -181,20 +202,23 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
                 tuple(examples),
                 dynamo=True,
                 input_names=net.inputs,
-                output_names=outputs,
-                dynamic_shapes=(tuple(plan.free(name) for name in net.inputs),),
+                output_names=names,
+                dynamic_shapes=(tuple(plan.free(name) for name in net.inputs),) if net.inputs else None,
                 opset_version=options.opset,
                 verbose=False,
+                optimize=options.fold,  # which folds a BatchNorm into a convolution, whatever this module left
             )
             assert program is not None
+            if not options.fold:
+                fold_constants(program.model)
+                remove_unused_nodes(program.model)
             model = program.model_proto
     except Exception as error:
         raise _diagnosed(module, net, error) from error
     if [entry.version for entry in model.opset_import if not entry.domain] != [options.opset]:
         raise ModelError(f'net "{net.name}" cannot be written in opset {options.opset}; try another')
-    layers = [stage.name for stage in module.stages]
     blobs = {i: net.graph.slots[s.tops[0]] for i, s in enumerate(module.stages) if len(s.tops) == 1}
-    tidy(model, layers, blobs, plan.words)
+    tidy(model, module.names(), blobs, plan.words)
     return model
 
 
@@ -205,7 +229,8 @@ def _checked(model: Any, net: Net, outputs: list[str], plan: Plan, module: Expor
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
         raise ModelError(f"onnx.checker refuses the exported model: {' '.join(str(error).split())[:300]}") from None
-    agreement = check(model.SerializeToString(), net, outputs, plan.runs, module.preprocess)
+    names = dict(zip(outputs, output_names(net, outputs), strict=True))
+    agreement = check(model.SerializeToString(), net, names, plan.runs, module.preprocess)
     if not agreement.difference <= TOLERANCE:
         raise ModelError(
             f'output "{agreement.output}" of the exported model differs from the net by {agreement.difference:.2g} '

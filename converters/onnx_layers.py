@@ -21,10 +21,10 @@ from sdcaffe.layers.lstm import LSTM
 from sdcaffe.layers.lstm_unit import LSTMUnit
 from sdcaffe.layers.mvn import MVN
 from sdcaffe.layers.pooling import Pooling, Windows, ave_pool, max_pool
-from sdcaffe.layers.recurrent import Recurrent
 from sdcaffe.layers.rnn import RNN
 from sdcaffe.layers.spp import SPP
 from sdcaffe.plugins.distort import Distort
+from sdcaffe.plugins.forks.roi_pooling import ROIPooling
 
 _FORMS: dict[type[Layer], type[Form]] = {}
 
@@ -35,23 +35,19 @@ def exportable(layer: Layer) -> nn.Module:
     return layer if form is None else form(layer)
 
 
-def has_form(layer: Layer) -> bool:
-    """Whether a layer has a form of its own here."""
-    return type(layer) in _FORMS
-
-
 class Form(nn.Module):
     """A layer as it is exported; its parameters are the layer's own."""
 
+    layer: Any  # not a submodule: what it holds is exported only where it is used
+
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        self.layer_name = layer.name
-        self.__dict__["layer"] = layer  # not a submodule: what it holds is exported only where it is used
+        self.__dict__["layer"] = layer
         for i, blob in enumerate(layer.blobs):
             self.register_buffer(f"blob_{i}", blob.detach())
 
     def blob(self, index: int) -> Tensor:
-        return getattr(self, f"blob_{index}")
+        return self.get_buffer(f"blob_{index}")
 
 
 def _form(cls: type[Layer]) -> Callable[[type[Form]], type[Form]]:
@@ -242,6 +238,23 @@ class BatchReindexForm(Form):
         return torch.index_select(bottom, 0, index.long())
 
 
+@_form(ROIPooling)
+class ROIPoolingForm(Form):
+    """The operator MaxRoiPool, which was defined as Caffe's."""
+
+    def forward(self, bottom: Tensor, rois: Tensor) -> Tensor:
+        param = self.layer.param
+        pooled = [param.pooled_h, param.pooled_w]
+        top: Tensor = torch.onnx.ops.symbolic(
+            "MaxRoiPool",
+            (bottom, rois.flatten(1)),
+            {"pooled_shape": pooled, "spatial_scale": param.spatial_scale},
+            dtype=bottom.dtype,
+            shape=(rois.shape[0], bottom.shape[1], *pooled),
+        )
+        return top
+
+
 @_form(Distort)
 class DistortForm(Form):
     """What Distort does in the test phase: the central window, normalised."""
@@ -282,8 +295,6 @@ class LSTMUnitForm(Form):
 
 class RecurrentForm(Form):
     """Unrolled over the steps. A sequence begins with a state of 0 where the layer does not expose it."""
-
-    layer: Recurrent
 
     def forward(self, x: Tensor, cont: Tensor, *rest: Tensor) -> Any:
         layer = self.layer

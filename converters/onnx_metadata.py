@@ -37,6 +37,7 @@ class Normalisation:
 class Metadata:
     """`net` is the net's name, `sources` file name -> SHA-256, `scores` the output that ranks classes, if one does.
 
+    `size` holds the channels, height and width of the images that the net was written for, or nothing.
     `probabilities` says whether the scores are probabilities already; `classes` are their names, or empty.
     """
 
@@ -44,6 +45,7 @@ class Metadata:
     sources: dict[str, str] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     normalisation: Normalisation = field(default_factory=Normalisation)
+    size: list[int] = field(default_factory=list)
     scores: str = ""
     probabilities: bool = False
 
@@ -54,6 +56,8 @@ class Metadata:
             "sources": json.dumps(self.sources),
             "normalisation": json.dumps(vars(self.normalisation)),
         }
+        if self.size:
+            values["size"] = json.dumps(self.size)
         if self.classes:
             values["classes"] = json.dumps(self.classes, ensure_ascii=False)
         if self.scores:
@@ -81,6 +85,8 @@ def read_metadata(properties: dict[str, str], where: str) -> Metadata:
                 "bgr" if given["order"] == "bgr" else "rgb",
                 bool(given["in_graph"]),
             )
+        if "size" in properties:
+            found.size = [int(n) for n in json.loads(properties["size"])][:3]
         if "sources" in properties:
             found.sources = {str(k): str(v) for k, v in json.loads(properties["sources"]).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -135,7 +141,9 @@ def read_model(path: str | os.PathLike[str]) -> Any:
     for tensor in _tensors(model):
         for entry in tensor.external_data:
             if entry.key == "location" and not _inside(folder, entry.value):
-                raise ModelError(f'weights "{tensor.name}" are said to be in {entry.value!r}, outside its folder', where)
+                raise ModelError(
+                    f'weights "{tensor.name}" are said to be in {entry.value!r}, outside its folder', where
+                )
     return model
 
 

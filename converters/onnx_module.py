@@ -50,7 +50,7 @@ class ExportModule(nn.Module):
     """Takes the inputs of the net in order, gives `outputs` in order.
 
     With `preprocess` the first input is bytes (n, h, w, c), RGB. `folded` names the layers that became part of the
-    one before them. Stage i is the submodule `layer_i`.
+    one before them. Stage i is the submodule `layer_i`; the preprocessing is the one after the last.
     """
 
     def __init__(self, net: Net, outputs: Iterable[str], *, fold: bool = True, preprocess: Preprocess | None = None):
@@ -71,14 +71,13 @@ class ExportModule(nn.Module):
         self.inputs = [net._input_slots[name] for name in net.inputs]
         self.preprocess = preprocess
         if preprocess is not None:
-            self.register_buffer("mean", torch.from_numpy(preprocess.mean))
-            self.register_buffer("scale", torch.from_numpy(preprocess.scale))
+            self.add_module(f"layer_{len(self.stages)}", _Preprocessing(preprocess))
         self.eval().requires_grad_(False)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         values = dict(zip(self.inputs, inputs, strict=True))
         if self.preprocess is not None:
-            values[self.inputs[0]] = self._prepared(inputs[0])
+            values[self.inputs[0]] = self.get_submodule(f"layer_{len(self.stages)}")(inputs[0])
         for i, stage in enumerate(self.stages):
             tops = self.get_submodule(f"layer_{i}")(*(values[slot] for slot in stage.bottoms))
             values.update(zip(stage.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True))
@@ -88,12 +87,9 @@ class ExportModule(nn.Module):
             given.add(slot)
         return tuple(results)
 
-    def _prepared(self, images: Tensor) -> Tensor:
-        assert self.preprocess is not None
-        pixels = images.permute(0, 3, 1, 2).float()
-        if self.preprocess.order == "bgr":
-            pixels = pixels.flip(1)
-        return (pixels - self.get_buffer("mean")) * self.get_buffer("scale")
+    def names(self) -> list[str]:
+        """The layer that each submodule `layer_i` is."""
+        return [stage.name for stage in self.stages] + ["preprocess"] * (self.preprocess is not None)
 
     def _skip_splits(self) -> None:
         """Read what a Split copies where it comes from."""
@@ -130,8 +126,25 @@ class ExportModule(nn.Module):
         self.stages = kept
 
 
+class _Preprocessing(nn.Module):
+    """RGB bytes (n, h, w, c) to what the net takes."""
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.reverse = preprocess.order == "bgr"
+        self.register_buffer("mean", torch.from_numpy(preprocess.mean))
+        self.register_buffer("scale", torch.from_numpy(preprocess.scale))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.permute(0, 3, 1, 2).float()
+        pixels = pixels.flip(1) if self.reverse else pixels
+        return (pixels - self.get_buffer("mean")) * self.get_buffer("scale")
+
+
 class _Weighted(nn.Module):
     """A convolution or an inner product with other weights than its layer's."""
+
+    layer: Any
 
     def __init__(self, layer: Any, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -150,6 +163,8 @@ class _Weighted(nn.Module):
 
 class _Viewing(nn.Module):
     """A layer with blobs that another layer owns under another shape."""
+
+    layer: Layer
 
     def __init__(self, layer: Layer, blobs: dict[int, Tensor]) -> None:
         super().__init__()
@@ -172,7 +187,7 @@ def _with_views(net: Net, layer: Layer) -> nn.Module | None:
 def _shared(net: Net) -> list[Tensor]:
     """Parameters that more than one layer uses."""
     seen: dict[int, Tensor] = {}
-    shared = [owner for views in net._views.values() for owner in views.values()]
+    shared: list[Tensor] = [owner for views in net._views.values() for owner in views.values()]
     for layer in net.layers.values():
         shared.extend(blob for blob in layer.blobs if id(blob) in seen)
         seen.update((id(blob), blob) for blob in layer.blobs)
@@ -180,11 +195,11 @@ def _shared(net: Net) -> list[Tensor]:
 
 
 def _foldable(stage: Stage, shared: set[int]) -> bool:
-    layer = stage.layer
+    layer: Any = stage.layer
     if len(stage.tops) != 1 or any(id(blob) in shared for blob in layer.blobs) or isinstance(stage.run, _Viewing):
         return False
     if type(layer) in (Convolution, Deconvolution):
-        return layer.axis == 1 and not (type(layer) is Deconvolution and len(layer.geometry.kernel) > 3)
+        return bool(layer.axis == 1)
     return type(layer) is InnerProduct and layer.axis == 1
 
 

@@ -94,6 +94,8 @@ def _name_dimensions(graph: Any, dimensions: dict[str, dict[int, str]]) -> None:
                 words[symbol] = f"{word}_{same}" if same else word
     for value in [*graph.input, *graph.output]:
         for size in value.type.tensor_type.shape.dim:
+            for symbol in re.findall(r"\bu\d+\b", size.dim_param):  # a count that only the values tell
+                words.setdefault(symbol, f"items_{len(words)}" if "items" in words.values() else "items")
             if size.dim_param:
                 size.dim_param = re.sub(r"[A-Za-z_]\w*", lambda found: words.get(found[0], found[0]), size.dim_param)
 

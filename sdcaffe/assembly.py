@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sdcaffe import proto
-from sdcaffe.errors import GraphError, LayerError, NetError
+from sdcaffe.errors import GraphError, LayerError
 from sdcaffe.graph import ANONYMOUS, Graph, Step
 from sdcaffe.initial_weights import InitialWeights
-from sdcaffe.layers.base import Count, Layer, Shape, check_size, class_of, show_shape
+from sdcaffe.layers.base import Count, Layer, Shape, blamed_on, check_size, class_of, show_shape
 from sdcaffe.log import glog
 
 
@@ -47,13 +47,17 @@ class Assembly:
         self._owners: dict[str, Learnable] = {}
         values = 0
         for step in graph.steps:
-            given = weights.blobs(step.layer.name)
-            if given is None and step.layer.name in shared:
-                given = dict[int, Tensor](enumerate(shared[step.layer.name]))
+            others = shared.get(step.layer.name)
+            given = weights.blobs(step.layer.name) if others is None else dict[int, Tensor](enumerate(others))
             layer = self._make(step, given)
             values += self._setup(step, layer)
-            weights.check(layer)
-            self._add_params(layer)
+            if others is None:
+                weights.check(layer)
+                self._add_params(layer)
+            elif len(others) != len(layer.blobs):
+                raise layer.error(
+                    f"it has {len(layer.blobs)} blobs here but {len(others)} in the net it shares them with"
+                )
             glog("net.cpp:139", f"Memory required for data: {values * 4}")
         self._log_backward(graph)
 
@@ -86,18 +90,23 @@ class Assembly:
 
     def _setup(self, step: Step, layer: Layer) -> int:
         """Set one layer up; returns how many values its tops hold."""
-        try:
-            tops = layer.setup([self.shapes[slot] for slot in step.bottoms])
-        except NetError as error:
-            error.layer = error.layer or layer.name
-            raise
+        with blamed_on(layer):
+            tops = [tuple(shape) for shape in layer.setup([self.shapes[slot] for slot in step.bottoms])]
         if len(tops) != len(step.tops):
             raise layer.error(f"setup gave {len(tops)} top shapes for {len(step.tops)} tops")
+        own = {name for name, _ in layer.named_parameters() if not name.startswith("blobs.")}
+        if own:
+            raise layer.error(
+                f"its parameters {', '.join(sorted(own))} would be neither trained nor saved: "
+                "make them in setup with self.blob(index, shape, filler) and use self.blobs[index]"
+            )
         glog("net.cpp:124", f"Setting up {layer.name}")
         count = 0
         if layer.loss and not step.layer.loss_weight:
             step.layer.loss_weight.append(1)  # as Caffe, so that saved nets say it
         weights = list(step.layer.loss_weight)
+        if weights and len(weights) != len(tops) and not (layer.loss and len(weights) == 1):
+            raise layer.error(f"{len(weights)} loss_weight for {len(tops)} tops; give one for each or none", "loss_weight")
         for j, (slot, shape) in enumerate(zip(step.tops, tops, strict=True)):
             check_size(layer, f'top "{step.layer.top[j]}"', shape)
             self.shapes[slot] = tuple(shape)

@@ -72,7 +72,11 @@ class DataError(SdcaffeError):
 
 
 class SolverError(SdcaffeError):
-    pass
+    """`field` is the solver's field that is wrong: a reader of its file adds the line."""
+
+    def __init__(self, message: str, where: str | None = None, *, field: str | None = None) -> None:
+        super().__init__(message, where)
+        self.field = field
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -80,3 +84,11 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     folded = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), folded, n=1)
     return folded[near[0]] if near else None
+
+
+def unknown(what: str, word: str, known: Iterable[str]) -> str:
+    """The sentence for a word that is none of the `known` ones."""
+    names = list(known)
+    near = nearest(word, names)
+    meant = f'Did you mean "{near}"? ' if near is not None else ""
+    return f'unknown {what} "{word}". {meant}There are {", ".join(names)}'

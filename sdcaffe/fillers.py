@@ -20,11 +20,15 @@ def _constant(tensor: Tensor, filler: Any) -> None:
 
 
 def _uniform(tensor: Tensor, filler: Any) -> None:
+    if filler.min > filler.max:
+        raise LayerError(f"a uniform filler needs min <= max, not min {filler.min:g} and max {filler.max:g}")
     tensor.uniform_(filler.min, filler.max)
 
 
 def _gaussian(tensor: Tensor, filler: Any) -> None:
     """Normal; with `sparse`, each weight is kept with probability sparse / number of outputs (axis 0)."""
+    if filler.std < 0:
+        raise LayerError(f"a gaussian filler needs a std of at least 0, not {filler.std:g}")
     tensor.normal_(filler.mean, filler.std)
     if filler.sparse >= 0:
         if tensor.dim() < 1:
@@ -97,6 +101,10 @@ def fill(tensor: Tensor, filler: Any) -> None:
         raise LayerError(
             f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type"
         )
+    if filler.sparse < -1:
+        raise LayerError(f"sparse is {filler.sparse}; it is -1 (none) or the mean number of weights kept", field="sparse")
+    if not tensor.numel():
+        raise LayerError(f'filler "{filler.type}" has nothing to fill: the blob\'s shape is {tuple(tensor.shape)}')
     if filler.sparse != -1 and filler.type not in _SPARSE_TYPES:
         raise LayerError(f'filler "{filler.type}" has no sparse form', field="sparse")
     function(tensor, filler)

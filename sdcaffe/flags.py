@@ -12,6 +12,10 @@ from sdcaffe.errors import SdcaffeError, nearest
 _FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
 
 
+_GLOG = ("logtostderr", "alsologtostderr", "log-dir", "minloglevel", "stderrthreshold", "v")
+_TORCHRUN = "start a process a GPU: torchrun --nproc-per-node N -m sdcaffe train SOLVER"
+
+
 class UsageError(SdcaffeError):
     """Flags that do not make a command; exit code 2."""
 
@@ -77,7 +81,9 @@ def add_plugin_flags(parser: Parser) -> None:
 
 def add_device_flags(parser: Parser) -> None:
     parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="where to compute")
-    parser.add_argument("--gpu", metavar="N", help="Caffe's spelling of --device cuda:N; `all` is the one there is")
+    parser.add_argument("--gpu", metavar="N", help="Caffe's spelling of --device cuda:N; several: see torchrun in README")
+    for name in _GLOG:  # Caffe's programs take them; here there is nothing for them to change
+        parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
 
 
 def add_state_flags(parser: Parser) -> None:
@@ -144,10 +150,10 @@ def _gpu_index(text: str) -> int:
     if text == "all":
         count = _gpu_count()
         if count > 1:
-            raise SdcaffeError(f"training runs on one GPU and there are {count}: choose with --gpu N")
+            raise SdcaffeError(f"one process trains on one GPU and there are {count}: choose with --gpu N, or {_TORCHRUN}")
         return 0
     if "," in text:
-        raise SdcaffeError(f"training runs on one GPU and --gpu names several ({text}): choose one")
+        raise SdcaffeError(f"one process trains on one GPU and --gpu names several ({text}): choose one, or {_TORCHRUN}")
     if not text.isdecimal():
         raise UsageError(f'--gpu "{text}" is no number of a GPU')
     return int(text)

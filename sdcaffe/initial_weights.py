@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from sdcaffe.proto.weights import LayerBlobs
 from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.errors import WeightsError
 from sdcaffe.layers.base import Layer, show_shape
 from sdcaffe.log import glog
+from sdcaffe.proto.weights import LayerBlobs
 
 Files = str | os.PathLike[str] | Sequence[str]
 
@@ -25,6 +25,8 @@ class InitialWeights:
         """`files`: paths, as a list or one string with commas. Raises WeightsError for a file that is none."""
         given = [] if files is None else [files] if isinstance(files, (str, os.PathLike)) else files
         names = [name for entry in given for name in os.fspath(entry).split(",") if name]
+        if given and not names:
+            raise WeightsError(f'"{given[0]}" names no weight file')
         self.source = ", ".join(names)
         self.layers: dict[str, LayerBlobs] = {}
         for name in names:

@@ -17,7 +17,7 @@ from sdcaffe.assembly import Assembly, Learnable, complete_tops
 from sdcaffe.errors import GraphError, LayerError, NetError
 from sdcaffe.graph import Step, batch_norm_chains, build_graph, insert_splits, keep_layers, net_state
 from sdcaffe.initial_weights import Files, InitialWeights
-from sdcaffe.layers.base import DataLayer, Layer, Shape
+from sdcaffe.layers.base import DataLayer, Layer, Shape, blamed_on
 from sdcaffe.layers.batch_norm import BatchNorm
 from sdcaffe.log import glog
 
@@ -37,7 +37,7 @@ class Pass(NamedTuple):
 class _Op:
     """What one step runs: one layer, or a chain of layers run as one."""
 
-    name: str
+    layers: list[Layer]
     run: Callable[..., Any]
     bottoms: list[int]
     tops: list[int]
@@ -45,6 +45,7 @@ class _Op:
     losses: list[tuple[int, float]]
     release: list[int]
     dynamic: int | None  # the step whose tops take any shape, where this is one
+    checked: bool = False  # a plugin's tops were what its setup said
 
 
 class Net(nn.Module):
@@ -79,11 +80,13 @@ class Net(nn.Module):
         layers.load_builtin()
         if isinstance(source, (str, os.PathLike)):
             source, positions = proto.read_net_located(source)
+        if getattr(getattr(source, "DESCRIPTOR", None), "full_name", None) != "caffe.NetParameter":
+            raise GraphError(f"a net is made from a prototxt's path or a NetParameter, not from {type(source).__name__}")
+        self._positions = positions
         try:
             self._build(proto.schema.current(source), net_state(phase, level, stages), InitialWeights(weights), share)
         except NetError as error:
-            if positions is not None and error.where is None:
-                error.where = positions.find(error.layer, error.field)
+            self._locate(error)
             raise
         self.phase = phase
         self.device = torch.device(device)
@@ -127,37 +130,41 @@ class Net(nn.Module):
             for name, slot in zip(step.layer.top, step.tops, strict=True)
         }
         self.inputs = list(self._input_slots)
-        self._ops = self._plan()
+        self._plans: dict[frozenset[int], list[_Op]] = {frozenset(): self._plan()}
         weights.report(self.params)
 
-    def _plan(self) -> list[_Op]:
-        """What to run: each computing step, chains as one; each blob released after its last reader."""
-        chains: dict[int, tuple[int, Callable[..., Any]]] = {}  # first step -> last one, what to run
+    def _plan(self, apart: frozenset[int] = frozenset()) -> list[_Op]:
+        """What to run: each computing step, chains as one; each blob released after its last reader.
+
+        A chain that makes one of the slots `apart` on its way runs as its layers.
+        """
+        chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
         members: set[int] = set()
         for chain in batch_norm_chains(self.graph):
             parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
             at = {i: self.layers[self.graph.steps[i].layer.name] for i in parts}
-            if any(layer.name in self._views for layer in at.values()):
+            inside = {slot for i in parts[:-1] for slot in self.graph.steps[i].tops}
+            if inside & apart or any(layer.name in self._views for layer in at.values()):
                 continue
             batch_norm, scale, relu = at[chain.batch_norm], at[chain.scale], chain.relu is not None
             if chain.convolution is not None and _foldable(at[chain.convolution], batch_norm):
                 first, run = chain.convolution, _folded(at[chain.convolution], batch_norm, scale, relu)
             else:
                 first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
-            chains[first] = (chain.last, run)
+            chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
             members.update(i for i in parts if i > first)
         ops = []
         for i, step in enumerate(self.graph.steps):
             layer = self.layers[step.layer.name]
             if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
                 continue
-            last, run = chains.get(i, (i, layer))
+            last, layers_here, run = chains.get(i, (i, [layer], layer))
             if layer.name in self._views:
                 run = _with_views(layer, self._views[layer.name])
             tops = self.graph.steps[last].tops
             ops.append(
                 _Op(
-                    name=layer.name,
+                    layers=layers_here,
                     run=run,
                     bottoms=step.bottoms,
                     tops=tops,
@@ -192,10 +199,10 @@ class Net(nn.Module):
     def all_trained(self) -> bool:
         """Whether every learnable parameter stands under a loss, so that each backward gives it a gradient."""
         reached: set[int] = set()
-        for op in reversed(self._ops):
+        for op in reversed(self._plans[frozenset()]):
             if op.losses or reached.intersection(op.tops):
                 reached.update(slot for slot, cut in zip(op.bottoms, op.detach, strict=True) if not cut)
-            elif any(blob.requires_grad for blob in self.layers[op.name].blobs):
+            elif any(blob.requires_grad for layer in op.layers for blob in layer.blobs):
                 return False
         return True
 
@@ -247,10 +254,34 @@ class Net(nn.Module):
 
     def _run(self, op: _Op, values: Batch) -> None:
         bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
-        tops = op.run(*bottoms)
-        values.update(zip(op.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True))
+        try:
+            with blamed_on(op.layers[0]):
+                tops = op.run(*bottoms)
+                tops = (tops,) if isinstance(tops, Tensor) else tops
+                if not op.checked:
+                    self._check(op, tops)
+        except NetError as error:
+            self._locate(error)
+            raise
+        values.update(zip(op.tops, tops, strict=True))
         if op.dynamic is not None:
             self._follow(op.dynamic, values)
+
+    def _check(self, op: _Op, tops: Any) -> None:
+        """On the first pass: a plugin's forward must give what its setup said."""
+        op.checked = True
+        layer = op.layers[0]
+        if type(layer).__module__.startswith("sdcaffe."):
+            return
+        if not (isinstance(tops, (tuple, list)) and all(isinstance(top, Tensor) for top in tops)):
+            raise layer.error(f"forward must return a tensor for each top, not {type(tops).__name__}")
+        shapes, said = [tuple(top.shape) for top in tops], [self._shapes[slot] for slot in op.tops]
+        if len(shapes) != len(said) or (shapes != said and op.dynamic is None):
+            raise layer.error(f"forward gave tops of shapes {shapes}, but setup said {said}")
+
+    def _locate(self, error: NetError) -> None:
+        if self._positions is not None and error.where is None:
+            error.where = self._positions.find(error.layer, error.field)
 
     def _follow(self, index: int, values: Batch) -> None:
         """After a dynamic layer: set up those behind it anew where its tops have new shapes."""
@@ -263,13 +294,11 @@ class Net(nn.Module):
         wanted = {**self.graph.outputs, **{name: self._slot(name) for name in keep}}
         held = set(wanted.values())
         values = _inside(batch)
-        loss: Tensor | None = None
-        for op in self._ops:
+        given = [(slot, weight) for slot in batch if (weight := self._loss_weights[slot])]
+        loss = _weighted(given, values, None)
+        for op in self._ops_making(held) if keep else self._plans[frozenset()]:
             self._run(op, values)
-            for slot, weight in op.losses:
-                term = values[slot].sum() if values[slot].dim() else values[slot]
-                term = term if weight == 1 else term * weight
-                loss = term if loss is None else loss + term
+            loss = _weighted(op.losses, values, loss)
             for slot in op.release:
                 if slot not in held:
                     del values[slot]
@@ -288,11 +317,22 @@ class Net(nn.Module):
             if not torch.isfinite(tensor).all():
                 return next(step.layer.name for step in self.graph.steps if slot in step.tops)
         values = _inside(batch)
-        for op in self._ops:
+        chained = {slot for step in self.graph.steps for slot in step.tops}
+        for op in self._ops_making(chained):
             self._run(op, values)
             if any(not torch.isfinite(values[slot]).all() for slot in op.tops):
-                return op.name
+                return op.layers[0].name
         return None
+
+    def _ops_making(self, slots: set[int]) -> list[_Op]:
+        """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
+        plain = self._plans[frozenset()]
+        made = {slot for op in plain for slot in op.tops}
+        loaded = {s for step in self.graph.steps if not step.bottoms for s in step.tops}
+        apart = frozenset(slots - made - loaded)
+        if apart not in self._plans:
+            self._plans[apart] = self._plan(apart)
+        return self._plans[apart]
 
     def _slot(self, name: str) -> int:
         if name not in self.graph.latest:
@@ -307,9 +347,9 @@ class Net(nn.Module):
     # ------------------------------------------------------------ weights
 
     @torch.no_grad()
-    def load_weights(self, files: Files) -> None:
+    def load_weights(self, files: Files | InitialWeights) -> None:
         """Copy weights into the layers of the same name; the others keep theirs. Raises WeightsError."""
-        weights = InitialWeights(files)
+        weights = files if isinstance(files, InitialWeights) else InitialWeights(files)
         for layer in self.layers.values():
             weights.check(layer)
         for layer in self.layers.values():
@@ -331,6 +371,15 @@ class Net(nn.Module):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .caffemodel, or its HDF5 form where the name ends in .h5, whole or not at all."""
         proto.write_weights(path, self.param, self.blob_arrays())
+
+
+def _weighted(losses: list[tuple[int, float]], values: Batch, loss: Tensor | None) -> Tensor | None:
+    """`loss` and the weighted sums of some blobs on top."""
+    for slot, weight in losses:
+        term = values[slot].sum() if values[slot].dim() else values[slot]
+        term = term if weight == 1 else term * weight
+        loss = term if loss is None else loss + term
+    return loss
 
 
 def _inside(batch: Batch) -> Batch:

@@ -32,7 +32,8 @@ def is_root() -> bool:
 @contextmanager
 def launched(device: torch.device) -> Iterator[None]:
     """Join the group that torchrun started this process for, while the context lasts; alone, do nothing."""
-    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+    asked = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+    if not asked or os.environ["WORLD_SIZE"] == "1" or dist.is_initialized():
         yield
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

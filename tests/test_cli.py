@@ -159,8 +159,8 @@ def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--gpu", "7"], "there is no GPU 7 on this machine: the last one is 1"),
         (["--device", "cuda:2"], "there is no GPU 2"),
-        (["--gpu", "all"], "training runs on one GPU and there are 2"),
-        (["--gpu", "0,1"], "training runs on one GPU and --gpu names several (0,1)"),
+        (["--gpu", "all"], "one process trains on one GPU and there are 2"),
+        (["--gpu", "0,1"], "one process trains on one GPU and --gpu names several (0,1)"),
     ],
 )
 def test_a_gpu_that_is_not_to_be_had(

@@ -74,6 +74,10 @@ def test_bilinear_is_the_outer_product_of_a_tent():
         ((5,), {"type": "msra"}, "two axes"),
         ((2, 2, 3, 4), {"type": "bilinear"}, "square"),
         ((2, 3), {"type": "xavier", "sparse": 3}, "sparse"),
+        ((2, 3), {"type": "gaussian", "sparse": -7}, "sparse is -7"),
+        ((2, 3), {"type": "gaussian", "std": -1}, "std of at least 0, not -1"),
+        ((2, 3), {"type": "uniform", "min": 1, "max": -1}, "min <= max"),
+        ((2, 0), {"type": "msra"}, "nothing to fill"),
     ],
 )
 def test_a_filler_that_cannot_says_why(shape, options, says):

@@ -46,7 +46,7 @@ def test_a_fused_chain_gives_the_numbers_gradients_and_blobs_of_its_layers():
     fused = net_of(CHAIN + "force_backward: true")
     torch.manual_seed(3)
     apart = net_of(APART + "force_backward: true")
-    assert len(fused._ops) == 2
+    assert len(fused._plans[frozenset()]) == 2
     x, seed = normal(2, 3, 4, 4), torch.from_numpy(normal(2, 5, 4, 4))
     results = []
     for net, top in ((fused, "y"), (apart, "r")):
@@ -67,7 +67,7 @@ def test_a_test_net_folds_statistics_into_the_convolution(bias):
     folded = net_of(text, sdcaffe.TEST)
     torch.manual_seed(3)
     layers = net_of(apart, sdcaffe.TEST)
-    assert len(folded._ops) == 1
+    assert len(folded._plans[frozenset()]) == 1
     for net in (folded, layers):
         generator = torch.Generator().manual_seed(1)
         for name in ("bn", "scale"):
@@ -248,3 +248,51 @@ def test_kept_blobs_are_caffes_nchw():
     np.testing.assert_array_equal(blobs["x"].numpy(), normal(2, 3, 4, 4))
     with pytest.raises(GraphError, match='no blob "z"; it has x, y'):
         net.forward({"x": normal(2, 3, 4, 4)}, keep=["z"])
+
+
+def test_a_loss_weight_counts_on_any_top():
+    text = """
+    layer { name: "d" type: "DummyData" top: "d" loss_weight: 2 dummy_data_param { shape { dim: 3 } data_filler { value: 1.5 } } }
+    layer { name: "p" type: "Power" bottom: "x" top: "p" loss_weight: 0.5 }"""
+    net = net_of(text)
+    x = normal(2, 3, 4, 4)
+    assert net.compute({**net.load(), **net.feed({"x": x})}).loss.item() == pytest.approx(9 + 0.5 * x.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("loss_weight: 1 loss_weight: 2", "2 loss_weight for 1 tops"),
+        ("param { } param { } param { }", "3 param entries for 2 blobs"),
+    ],
+)
+def test_counts_that_do_not_fit(text, says):
+    with pytest.raises(LayerError, match=says):
+        net_of(f'layer {{ name: "c" type: "InnerProduct" bottom: "x" top: "c" {text} inner_product_param {{ num_output: 1 }} }}')
+
+
+def test_a_blob_inside_a_chain_can_be_kept():
+    torch.manual_seed(3)
+    text = CHAIN.replace('"y"', '"a"', 1).replace('"bn" type: "BatchNorm" bottom: "y" top: "y"', '"bn" type: "BatchNorm" bottom: "a" top: "b"')
+    text = text.replace('"scale" type: "Scale" bottom: "y"', '"scale" type: "Scale" bottom: "b"')
+    net = net_of(text)
+    x = normal(2, 3, 4, 4)
+    kept = net.forward({"x": x}, keep=["a", "b"])
+    a = kept["a"].detach().double().numpy()
+    mean, variance = a.mean((0, 2, 3), keepdims=True), a.var((0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(kept["b"].detach(), (a - mean) / np.sqrt(variance + 1e-5), rtol=1e-4, atol=1e-5)
+
+
+def test_a_test_net_leaves_its_train_nets_parameters_learning():
+    train = net_of(TWO)
+    test = net_of(TWO.replace('"one" type', '"one" param { lr_mult: 0 } param { lr_mult: 0 } type'), sdcaffe.TEST, share=train)
+    assert test.params["one"][0] is train.params["one"][0]
+    assert all(blob.requires_grad for blob in train.parameters())
+    with pytest.raises(LayerError, match="1 blobs here but 2 in the net it shares them with"):
+        net_of(TWO.replace("num_output: 3", "num_output: 3 bias_term: false"), sdcaffe.TEST, share=train)
+
+
+@pytest.mark.parametrize("source", [5, None, {"name": "n"}])
+def test_a_net_is_made_from_a_path_or_a_message(source):
+    with pytest.raises(GraphError, match="a prototxt's path or a NetParameter"):
+        Net(source, sdcaffe.TEST)

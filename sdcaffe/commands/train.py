@@ -51,11 +51,13 @@ def run(args: Namespace) -> None:
     import torch
 
     from sdcaffe import layers, processes, proto
+    from sdcaffe.solver import settings
     from sdcaffe.solver.snapshot import settle_prefix
 
     layers.discover(args.plugin)
     file = args.file or args.solver
-    param = proto.read_solver(file, ignore_unknown=args.ignore_unknown)
+    param, positions = proto.read_solver_located(file, ignore_unknown=args.ignore_unknown)
+    settings.check(param, positions)
     param.train_state.level = args.level
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none
     settled = settle_prefix(param, Path(file))
@@ -87,7 +89,6 @@ def _train(args: Namespace, param: Any, device: str | None, progress: Progress) 
     import torch
 
     from sdcaffe.solver import Solver
-    from sdcaffe.solver.snapshot import restore_newest
     from sdcaffe.solver.solver import choose_device
 
     if device:
@@ -107,7 +108,7 @@ def _train(args: Namespace, param: Any, device: str | None, progress: Progress) 
         )
         try:
             if args.snapshot == AUTO:
-                found = restore_newest(solver)
+                found = solver.restore_newest()
                 glog("caffe.cpp:235", f"Resuming from {found}" if found else "No snapshot to resume from")
             elif args.snapshot:
                 glog("caffe.cpp:235", f"Resuming from {args.snapshot}")

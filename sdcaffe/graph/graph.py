@@ -33,10 +33,6 @@ class Graph:
     latest: dict[str, int]  # blob name -> the slot that holds its last version
     outputs: dict[str, int]  # blobs that no layer reads, sorted by name as Caffe reports them
 
-    def readers(self, slot: int) -> list[int]:
-        """Indices of the steps that read `slot`."""
-        return [i for i, step in enumerate(self.steps) if slot in step.bottoms]
-
 
 ANONYMOUS = "(automatic)"  # Caffe's name for the top that a loss layer adds by itself; nobody can read it
 

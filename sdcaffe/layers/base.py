@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from sdcaffe import fillers, proto
-from sdcaffe.errors import LayerError, WeightsError, nearest
+from sdcaffe.errors import LayerError, NetError, SdcaffeError, WeightsError, nearest
 
 Shape = tuple[int, ...]
 Count = int | tuple[int, int | None]  # exactly, or (at least, at most); None: no upper bound
@@ -144,6 +146,26 @@ class DataLayer(Layer):
         """Let go of files and threads."""
 
 
+@contextmanager
+def blamed_on(layer: Layer) -> Iterator[None]:
+    """What goes wrong inside names the layer: its own errors, want of memory, and what a plugin raises."""
+    try:
+        yield
+    except NetError as error:
+        error.layer = error.layer or layer.name
+        raise
+    except (SdcaffeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
+        if out_of_memory:
+            raise layer.error("there is not enough memory for it; make batch_size or the layer smaller") from error
+        if type(layer).__module__.startswith("sdcaffe."):
+            raise  # a fault of ours: show where
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise layer.error(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})") from error
+
+
 def register(
     type_name: str, *, field: str | None = None, number: int | None = None, when: Claim | None = None
 ) -> Callable[[type[Layer]], type[Layer]]:
@@ -157,6 +179,8 @@ def register(
     """
 
     def add(cls: type[Layer]) -> type[Layer]:
+        if not (isinstance(cls, type) and issubclass(cls, Layer)):
+            raise LayerError(f'layer type "{type_name}": {cls!r} is not a subclass of sdcaffe.Layer')
         known = _registry.get(type_name)
         if when is not None:
             if known is None or known.yields or not cls.yields:

@@ -72,7 +72,7 @@ class SoftmaxWithLoss(LossLayer):
         log_prob = torch.log_softmax(scores, self.axis)
         if self.phase == TEST:
             log_prob = log_prob.nan_to_num(_LOG_MIN)
-        total = -_LogLikelihood.apply(log_prob, labels.index, labels.kept, self.axis)
+        total = 0 - _LogLikelihood.apply(log_prob, labels.index, labels.kept, self.axis)
         loss = normalized(total, self.param, self.mode, *outer_inner(shape, self.axis), labels.kept)
         loss = labels.mark(loss)
         return loss if len(self.layer_param.top) < 2 else (loss, log_prob.detach().exp())

@@ -83,7 +83,7 @@ def check_sizes(layer: Layer, bottom: Shape, spatial: Shape) -> None:
     """Raises LayerError where an output size is below 1."""
     if any(size < 1 for size in spatial):
         raise layer.error(
-            f"the kernel does not fit: bottom {show_shape(bottom)}would give spatial sizes {spatial}", "kernel_size"
+            f"the kernel does not fit: bottom {show_shape(bottom)} would give spatial sizes {spatial}", "kernel_size"
         )
 
 

@@ -60,12 +60,16 @@ class Run:
     `start` is when optimisation began, in the writer's local time. `end` is "finished", "stopped" (early,
     by a signal) or "cut short" (the log just ends). `resumes` lists the iterations where the run was taken
     up from a snapshot: rows of iterations done again replace the earlier ones, and `seconds` count on from
-    the snapshot, so they leave out work that was lost and the time between sessions.
+    the snapshot, so they leave out work that was lost and the time between sessions. `nets` has the text of each
+    net the program built, in its order: that of training, then those of the tests. `weights` names the files
+    that training started from.
     """
 
     net: str = ""
     start: datetime | None = None
     solver_text: str = ""
+    nets: list[str] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
     train: list[TrainRow] = field(default_factory=list)
     test: list[TestRow] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -136,6 +140,8 @@ class _Session:
     solving: datetime | None = None
     net: str = ""
     solver_text: list[str] = field(default_factory=list)
+    nets: list[list[str]] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
     train: list[TrainRow] = field(default_factory=list)
     test: list[TestRow] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -169,6 +175,8 @@ def _join(sessions: list[_Session]) -> Run:
             run = Run()
         run.start = run.start or session.origin
         run.net, run.end, run.solver_text = session.net, session.end, "".join(session.solver_text)
+        run.nets = ["".join(text) for text in session.nets]
+        run.weights += [name for name in session.weights if name not in run.weights]
         for rows in (session.train, session.test, session.snapshots):
             for row in rows:
                 row.seconds += offset
@@ -233,8 +241,11 @@ class _Reader:
             self._year = int(header[1])
         elif self._text == "solver" and _TEXT_LINE.match(line):
             self.sessions[-1].solver_text.append(line)
-        elif self._text == "net" and (name := _NAME.match(line)):
-            self.sessions[-1].net = self.sessions[-1].net or name[1]
+        elif self._text == "net" and _TEXT_LINE.match(line):
+            session = self.sessions[-1]
+            session.nets[-1].append(line)
+            if name := _NAME.match(line):
+                session.net = session.net or name[1]
 
     def _moment(self, match: re.Match[str]) -> datetime | None:
         """The time of a prefix. Old prefixes have no year: it is the last one's, or the next after a turn."""
@@ -268,12 +279,15 @@ class _Reader:
             self._text, self._row, self._scoring = "solver", None, False
         elif message.startswith("Initializing net from parameters"):
             self._text = "net"
+            session.nets.append([])
         elif message.startswith("Solving ") or message == "Solving":
             session.solving = session.solving or moment
             session.net = message.removeprefix("Solving").strip()
         elif match := _RESUMING.match(message):
             session.resumed = True
             session.resumed_at = _iteration_of(match[1])
+        elif message.startswith("Finetuning from "):
+            session.weights.append(message.removeprefix("Finetuning from ").strip())
         elif message.endswith("restoring history"):
             session.resumed = True
         elif message.startswith("Snapshotting "):

@@ -1,4 +1,4 @@
-"""KLLoss: two branches teach each other their softened predictions. It knows no labels and no features."""
+"""KLLoss: two branches teach each other their softened predictions, or one the other. It knows no labels or features."""
 
 from __future__ import annotations
 
@@ -22,6 +22,24 @@ class Gradient(enum.IntEnum):
     PRINTED = 0
     EXACT = 1
     HINTON = 2
+
+
+class TaughtDivergence(torch.autograd.Function):
+    """`value * D(pb||pa)` of logits (n, K), and `slope * (pa - pb)` as the gradient of a; b gets none."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_a: Tensor, logits_b: Tensor, temperature: float, value: float, slope: float) -> Tensor:
+        log_a = (logits_a / temperature).log_softmax(1)
+        log_b = (logits_b / temperature).log_softmax(1)
+        target = log_b.exp()
+        ctx.save_for_backward(log_a.exp() - target)
+        ctx.slope = slope
+        return (target * (log_b - log_a)).sum() * (value / logits_a.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, top_gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * (ctx.slope * top_gradient), None, None, None, None
 
 
 class SoftenedDivergence(torch.autograd.Function):
@@ -54,6 +72,7 @@ class KLLoss(Layer):
 
     Two bottoms of logits (N, K) or (N, K, 1, 1), the branches a and b; the top is a scalar.
     `gradient` chooses among the conventions of `Gradient`; only HINTON changes the loss value too.
+    With `one_sided` branch b is a teacher: the loss is D(pb||pa) alone, and no gradient goes to b.
     """
 
     bottoms = 2
@@ -62,6 +81,7 @@ class KLLoss(Layer):
     class Param:
         temperature: float = 3.0
         gradient: Gradient = Gradient.PRINTED
+        one_sided: bool = False
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         first, second = bottom_shapes
@@ -79,7 +99,8 @@ class KLLoss(Layer):
         temperature, gradient = self.param.temperature, self.param.gradient
         value = temperature**2 if gradient == Gradient.HINTON else 1.0
         slope = {Gradient.PRINTED: 1.0, Gradient.EXACT: 1 / temperature, Gradient.HINTON: temperature}[gradient]
-        loss: Tensor = SoftenedDivergence.apply(
+        divergence = TaughtDivergence if self.param.one_sided else SoftenedDivergence
+        loss: Tensor = divergence.apply(
             logits_a.flatten(1), logits_b.flatten(1), temperature, value, slope / logits_a.shape[0]
         )
         return loss

@@ -6,6 +6,7 @@ order within each row by the mean place of the neighbours; x by least squares, w
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
@@ -154,10 +155,15 @@ def _mean_place(cell: _Cell, down: bool) -> float:
 
 
 def _crossings(rows: list[list[_Cell]]) -> int:
+    """Two edges cross where the ends of one row's edges, left to right, are out of order."""
     total = 0
     for row in rows:
-        ends = [other.place for cell in row for other in sorted((o for o, _ in cell.below), key=lambda o: o.place)]
-        total += sum(a > b for i, a in enumerate(ends) for b in ends[i + 1 :])
+        passed: list[int] = []
+        for cell in row:
+            ends = sorted(other.place for other, _ in cell.below)
+            total += sum(len(passed) - bisect.bisect_right(passed, end) for end in ends)
+            for end in ends:
+                bisect.insort(passed, end)
     return total
 
 

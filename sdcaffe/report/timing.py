@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.graph import ANONYMOUS, Step
-from sdcaffe.layers.base import DataLayer, Layer
+from sdcaffe.layers.base import DataLayer, Layer, Shape, blamed_on
 from sdcaffe.log import glog, number
 from sdcaffe.net import Net
 from sdcaffe.report.loading import next_batch
@@ -60,6 +60,11 @@ class LayerByLayer:
         weights = {net.graph.latest[name]: weight for name, weight in net.loss_weights.items()}
         anonymous = (slot for slot, name in enumerate(net.graph.slots) if name == ANONYMOUS)
         self._weights = {**dict.fromkeys(anonymous, 1.0), **weights}
+        shapes = net.blob_shapes
+        self._shapes = {
+            step.layer.name: [shapes.get(net.graph.slots[slot], ()) for slot in step.bottoms]
+            for step in net.graph.steps
+        }
         self._values: dict[int, Tensor] = {}
         self._bottoms: dict[str, list[Tensor]] = {}
         self._gradients: dict[int, Tensor] = {}
@@ -75,15 +80,23 @@ class LayerByLayer:
 
     def forward(self, step: Step) -> None:
         layer = self.net.layers[step.layer.name]
-        if isinstance(layer, DataLayer):
-            tops = tuple(_channels_last(top) for top in layer.next_batch(self.net.device))
-        elif step.layer.type == "Input":
+        if step.layer.type == "Input":
             return
-        else:
-            bottoms = self._bottoms[layer.name] = self._cut(layer, step)
-            out = layer(*bottoms)
-            tops = (out,) if isinstance(out, Tensor) else tuple(out)
+        with blamed_on(layer):
+            if isinstance(layer, DataLayer):
+                tops = tuple(_channels_last(top) for top in layer.next_batch(self.net.device))
+            else:
+                bottoms = self._bottoms[layer.name] = self._cut(layer, step)
+                self._follow(layer, [tuple(bottom.shape) for bottom in bottoms])
+                out = layer(*bottoms)
+                tops = (out,) if isinstance(out, Tensor) else tuple(out)
         self._values.update(zip(step.tops, tops, strict=True))
+
+    def _follow(self, layer: Layer, shapes: list[Shape]) -> None:
+        """Set a layer up again behind one whose tops came in other shapes."""
+        if shapes != self._shapes[layer.name]:
+            layer.setup(shapes)
+            self._shapes[layer.name] = shapes
 
     def _cut(self, layer: Layer, step: Step) -> list[Tensor]:
         flags = list(step.layer.propagate_down)
@@ -108,12 +121,13 @@ class LayerByLayer:
         blobs = [blob for blob in layer.parameters() if blob.requires_grad]
         if not tops or not (wanted or blobs):
             return
-        found = torch.autograd.grad(
-            [top for top, _ in tops],
-            [*(bottom for _, bottom in wanted), *blobs],
-            [gradient for _, gradient in tops],
-            allow_unused=True,
-        )
+        with blamed_on(layer):
+            found = torch.autograd.grad(
+                [top for top, _ in tops],
+                [*(bottom for _, bottom in wanted), *blobs],
+                [gradient for _, gradient in tops],
+                allow_unused=True,
+            )
         for (slot, _), gradient in zip(wanted, found, strict=False):
             if gradient is not None:
                 self._gradients[slot] = gradient

@@ -33,14 +33,16 @@ def test_sources(param: Any) -> list[Source]:
     if generic:
         extra = len(param.test_iter) - len(sources)
         if extra < 0:
-            raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each")
+            raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each", field="test_iter")
         sources += [_source(param, generic[0])] * extra
     elif len(param.test_iter) != len(sources):
-        raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each")
+        raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each", field="test_iter")
     if param.test_state and len(param.test_state) != len(sources):
-        raise SolverError(f"{len(param.test_state)} test_state for {len(sources)} test nets; give one for each or none")
+        raise SolverError(f"{len(param.test_state)} test_state for {len(sources)} test nets; give one for each or none", field="test_state")
+    if any(batches < 1 for batches in param.test_iter):
+        raise SolverError(f"test_iter is {min(param.test_iter)}; a test takes 1 batch or more", field="test_iter")
     if sources and param.test_interval <= 0:
-        raise SolverError(f"testing needs a test_interval above 0, not {param.test_interval}")
+        raise SolverError(f"testing needs a test_interval above 0, not {param.test_interval}", field="test_interval")
     return sources
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
-from sdcaffe.errors import SolverError
+from sdcaffe.errors import SolverError, unknown
 
 
 def steps_done(param: Any, iteration: int) -> int:
@@ -26,7 +26,8 @@ def _dropped(param: Any, iteration: int) -> float:
 
 def _poly(param: Any, iteration: int) -> float:
     # beyond max_iter Caffe takes a power of a negative number; the rate stays at zero instead
-    return param.base_lr * max(0.0, 1 - iteration / param.max_iter) ** param.power
+    left = 1 - iteration / param.max_iter
+    return param.base_lr * left**param.power if left > 0 else 0.0
 
 
 def _sigmoid(param: Any, iteration: int) -> float:
@@ -49,15 +50,18 @@ def check(param: Any) -> None:
     """Raise SolverError unless the SolverParameter's policy exists and has what it needs."""
     policy = param.lr_policy
     if policy not in POLICIES:
-        raise SolverError(f'unknown lr_policy "{policy}"; there are {", ".join(POLICIES)}')
+        raise SolverError(unknown("lr_policy", policy, POLICIES), field="lr_policy")
     if policy in ("step", "sigmoid") and param.stepsize <= 0:
-        raise SolverError(f'lr_policy "{policy}" needs a stepsize above 0, not {param.stepsize}')
+        raise SolverError(f'lr_policy "{policy}" needs a stepsize above 0, not {param.stepsize}', field="stepsize")
     if policy not in ("fixed", "poly") and param.gamma < 0:
-        raise SolverError(f'lr_policy "{policy}" needs a gamma of at least 0, not {param.gamma:g}')
+        raise SolverError(f'lr_policy "{policy}" needs a gamma of at least 0, not {param.gamma:g}', field="gamma")
     if policy == "poly" and param.max_iter <= 0:
-        raise SolverError(f'lr_policy "poly" needs a max_iter above 0, not {param.max_iter}')
+        raise SolverError(f'lr_policy "poly" needs a max_iter above 0, not {param.max_iter}', field="max_iter")
 
 
 def learning_rate(param: Any, iteration: int) -> float:
-    """The rate of `iteration` (counted from 0) under a SolverParameter that `check` accepts."""
-    return POLICIES[param.lr_policy](param, iteration)
+    """The rate of `iteration` (counted from 0) under a SolverParameter that `check` accepts; inf past a float's range."""
+    try:
+        return POLICIES[param.lr_policy](param, iteration)
+    except (OverflowError, ZeroDivisionError):
+        return math.inf

@@ -11,7 +11,9 @@ import json
 import logging
 import os
 import re
+import zlib
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +22,7 @@ import torch
 
 from sdcaffe import processes, proto
 from sdcaffe.errors import SdcaffeError, SnapshotError
+from sdcaffe.initial_weights import InitialWeights
 from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
@@ -64,9 +67,13 @@ def save(solver: Run) -> str:
     kind = "HDF5" if hdf5 else "binary proto"
     extra = _extra(solver)
     if processes.is_root():
-        Path(model).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(model).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SnapshotError(f'snapshot_prefix "{param.snapshot_prefix}": {error.strerror}') from error
         glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
         solver.net.save(model)
+        extra["model"] = _digest(Path(model))
         glog("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {state}")
         proto.write_state(
             state,
@@ -81,33 +88,55 @@ def save(solver: Run) -> str:
     return str(processes.from_root(state))  # which also makes the others wait until it is written
 
 
-def restore(solver: Run, path: str | os.PathLike[str]) -> None:
-    """Put the solver where the snapshot left it.
+@dataclass
+class Loaded:
+    """A snapshot read from its files and found whole; whether it fits a solver is another question."""
 
-    A state that Caffe wrote has no generators or cursors: those stay as they are. Raises SnapshotError for a
-    file that is no whole solver state, or one of another solver type or net; WeightsError for its weights.
-    """
+    path: Path
+    state: proto.State
+    extra: dict[str, Any]
+    weights: InitialWeights
+
+
+def load(path: str | os.PathLike[str]) -> Loaded:
+    """Read a state and the weights it names. Raises SnapshotError or WeightsError for files that are not whole."""
     path = Path(path)
     state = proto.read_state(path)
     extra = _parse_extra(state.sdcaffe_state, path)
+    model = _beside(path, state.learned_net) if state.learned_net else None
+    if model is not None and extra.get("model", _digest(model)) != _digest(model):
+        raise SnapshotError(f"{model} is not the weights file that was written with it", where=str(path))
+    weights = InitialWeights([str(model)] if model is not None else None)
+    arrays = [a for entry in weights.layers.values() for a in entry.blobs if a is not None]
+    if not all(np.isfinite(array).all() for array in (*arrays, *state.history)):
+        raise SnapshotError("it holds numbers that are not finite", where=str(path))
+    return Loaded(path, state, extra, weights)
+
+
+def apply(solver: Run, loaded: Loaded) -> None:
+    """Put the solver where the snapshot left it.
+
+    A state that Caffe wrote has no generators or cursors: those stay as they are. Raises SnapshotError or
+    WeightsError, and changes nothing, for one of another solver type or net.
+    """
+    state, extra, where = loaded.state, loaded.extra, str(loaded.path)
     kind = extra.get("type", solver.param.type)
     if kind != solver.param.type:
-        raise SnapshotError(f"state of a {kind} solver, but this solver is {solver.param.type}", where=str(path))
+        raise SnapshotError(f"state of a {kind} solver, but this solver is {solver.param.type}", where=where)
     history = solver.update.history
     have, want = [h.shape for h in state.history], [tuple(h.shape) for h in history]
     if len(have) != len(want):
         raise SnapshotError(
-            f"{len(have)} history blobs, but a {solver.param.type} solver of this net has {len(want)}: "
+            f"{len(have)} history blobs, but for this net type {solver.param.type} has {len(want)}: "
             "it belongs to another net or solver type",
-            where=str(path),
+            where=where,
         )
     for i, (values, target) in enumerate(zip(state.history, history, strict=True)):
         if values.shape != tuple(target.shape) and values.shape != (1,) * (4 - target.dim()) + tuple(target.shape):
             raise SnapshotError(
-                f"history blob {i} has shape {values.shape}, this net needs {tuple(target.shape)}", where=str(path)
+                f"history blob {i} has shape {values.shape}, this net needs {tuple(target.shape)}", where=where
             )
-    if state.learned_net:
-        solver.net.load_weights([str(_beside(path, state.learned_net))])
+    solver.net.load_weights(loaded.weights)
     with torch.no_grad():
         for values, target in zip(state.history, history, strict=True):
             target.copy_(torch.from_numpy(np.array(values, dtype=np.float32)).reshape(target.shape))
@@ -118,27 +147,29 @@ def restore(solver: Run, path: str | os.PathLike[str]) -> None:
 
 
 def newest(prefix: str) -> list[Path]:
-    """State files of a snapshot prefix, newest iteration first."""
+    """State files of a snapshot prefix, the last written first: a later run's come before an earlier one's."""
     folder = Path(prefix).parent
     stem = Path(prefix).name
     found = []
     for path in folder.glob("*") if folder.is_dir() else ():
         match = _NAME.search(path.name)
         if match and path.name[: match.start()] == stem:
-            found.append((int(match[1]), path))
-    return [path for _, path in sorted(found, reverse=True)]
+            found.append((path.stat().st_mtime_ns, int(match[1]), path))
+    return [path for _, _, path in sorted(found, reverse=True)]
 
 
-def restore_newest(solver: Run) -> Path | None:
-    """Restore the newest whole snapshot of the solver's prefix; broken ones are named and passed over."""
-    for path in newest(solver.param.snapshot_prefix):
+def load_newest(prefix: str) -> Loaded | None:
+    """The newest whole snapshot of a prefix; files that are not whole are named and passed over."""
+    for path in newest(prefix):
         try:
-            restore(solver, path)
+            return load(path)
         except SdcaffeError as error:
             glog("caffe.cpp:235", f"Passing over a broken snapshot: {error}", logging.WARNING)
-            continue
-        return path
     return None
+
+
+def _digest(model: Path) -> int:
+    return zlib.crc32(model.read_bytes())
 
 
 def _beside(path: Path, learned_net: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -18,7 +19,7 @@ from sdcaffe import processes, proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Batch, Net
-from sdcaffe.solver import rates, snapshot
+from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
 from sdcaffe.solver.updates import clip_scale, make_update
 
@@ -32,8 +33,9 @@ class Solver:
     `source` is a path or a SolverParameter; `weights` are .caffemodel files to start from, in place of the
     solver's own `weights`; `device` (such
     as "cpu" or "cuda:0") overrides solver_mode and device_id. `action` is asked once an iteration and
-    answers None, "snapshot" or "stop". `ignore_unknown` reads past fields that Caffe does not have. Raises
-    the errors of what it reads, SolverError for settings.
+    answers None, "snapshot" or "stop". `ignore_unknown` reads past fields that Caffe does not have;
+    `positions` says where the fields of a SolverParameter stand in a file. Raises the errors of what it
+    reads, SolverError for settings.
 
     - `net`, `test_nets`: share their parameters
     - `iter`: updates done; `lr`: rate of the next one; `loss`: smoothed over average_loss iterations
@@ -50,21 +52,18 @@ class Solver:
         action: Callable[[], str | None] = lambda: None,
         progress: Progress | None = None,
         ignore_unknown: bool = False,
+        positions: Any = None,
     ) -> None:
         if isinstance(source, (str, os.PathLike)):
             file = Path(source)
-            source = proto.read_solver(file, ignore_unknown=ignore_unknown)
+            source, positions = proto.read_solver_located(file, ignore_unknown=ignore_unknown)
             snapshot.settle_prefix(source, file)
         self.param = param = proto.schema.current(source)
         self.action = action
         self._ignore_unknown = ignore_unknown
         self.progress = progress or Progress()
         glog("solver.cpp:45", f"Initializing solver from parameters: \n{proto.text.format(param)}")
-        if param.average_loss < 1:
-            raise SolverError(f"average_loss must be at least 1, not {param.average_loss}")
-        if param.iter_size < 1:
-            raise SolverError(f"iter_size must be at least 1, not {param.iter_size}")
-        rates.check(param)
+        settings.check(param, positions)
         self.device = choose_device(param, device)
         rank, world = processes.rank_and_world()
         seed = param.random_seed if param.random_seed >= 0 else None
@@ -192,7 +191,7 @@ class Solver:
             layer = self.net.first_not_finite(batch) or "(none on a second pass)"
             raise SolverError(
                 f"the loss is {loss.item()} at iteration {self.iter}; the first layer whose output is not finite "
-                f'is "{layer}". The last snapshot is kept: resume it with a lower base_lr or clip_gradients'
+                f'is "{layer}". {self._kept()}'
             )
 
     def _apply_update(self) -> None:
@@ -247,6 +246,8 @@ class Solver:
         names: list[str] = []
         total, loss = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
         for i in range(rank, batches, world):
+            for layer, cursor in start.items():
+                layer.cursor = cursor  # a snapshot or a stop in the middle of a test is one before it
             if world == 1 and self._stopped_while_testing():
                 return
             for layer, cursor in start.items():
@@ -295,9 +296,13 @@ class Solver:
     # ---------------------------------------------------------------- snapshots
 
     def snapshot(self) -> str:
-        """Write weights and state at the present iteration; returns the state's path."""
-        if self.losses and not math.isfinite(float(self.losses[-1])):
-            raise SolverError(f"no snapshot of weights that gave a loss of {float(self.losses[-1])}")
+        """Write weights and state at the present iteration; returns the state's path.
+
+        Raises SolverError for numbers that are not finite: the snapshot before stays the last.
+        """
+        tensors = [*self.net.parameters(), *self.update.history, *self.losses]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+            raise SolverError(f"no snapshot of iteration {self.iter}: not all its weights are finite. {self._kept()}")
         path = snapshot.save(self)
         self.progress.saved(path)
         self._last_snapshot = self.iter
@@ -305,8 +310,31 @@ class Solver:
 
     def restore(self, path: str | os.PathLike[str]) -> None:
         """Go on from a .solverstate (or .solverstate.h5). Raises SnapshotError or WeightsError."""
-        snapshot.restore(self, path)
+        self._go_on(snapshot.load(path))
+
+    def restore_newest(self) -> Path | None:
+        """Go on from the newest whole snapshot of snapshot_prefix, if there is any; returns its path.
+
+        Broken ones are passed over with a warning; one of another net or solver type is an error, lest a run
+        begin anew over it.
+        """
+        loaded = snapshot.load_newest(self.param.snapshot_prefix)
+        if loaded is None:
+            return None
+        self._go_on(loaded)
+        return loaded.path
+
+    def _go_on(self, loaded: snapshot.Loaded) -> None:
+        snapshot.apply(self, loaded)
         self._last_snapshot = self.iter
+
+    def _kept(self) -> str:
+        if self._last_snapshot is None:
+            return "Start again with a lower base_lr or with clip_gradients"
+        return (
+            f"The snapshot of iteration {self._last_snapshot} is kept: resume it with a lower base_lr or "
+            "with clip_gradients"
+        )
 
     def close(self) -> None:
         for net in (self.net, *self.test_nets):
@@ -336,6 +364,6 @@ def choose_device(param: Any, device: str | torch.device | None) -> torch.device
     if param.solver_mode == gpu and torch.cuda.is_available():
         return torch.device("cuda", param.device_id)
     if param.solver_mode == gpu and param.HasField("solver_mode"):
-        glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device.")
+        glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device: using the CPU", logging.WARNING)
     glog("caffe.cpp:197", "Use CPU.")
     return torch.device("cpu")

@@ -28,12 +28,8 @@ class Update:
     takes_momentum: ClassVar[bool] = True
 
     def __init__(self, param: Any, learnable: Sequence[Learnable]) -> None:
-        """Raises SolverError for settings the rule has no meaning for."""
+        """`param` is a SolverParameter that `check` accepts."""
         self.param = param
-        if not self.takes_momentum and param.momentum:
-            raise SolverError(f"{self.type} takes no momentum; remove momentum: {param.momentum:g}")
-        if param.regularization_type not in ("L1", "L2"):
-            raise SolverError(f'unknown regularization_type "{param.regularization_type}"; use "L1" or "L2"')
         self.history: Tensors = [
             torch.zeros_like(item.tensor, requires_grad=False) for _ in range(self.histories) for item in learnable
         ]
@@ -43,6 +39,12 @@ class Update:
             if item.lr_mult:  # a rate of zero keeps the parameter and its history as they are
                 groups.setdefault((item.lr_mult, item.decay_mult), []).append(i)
         self._groups = groups
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        """Raise SolverError for settings the rule has no meaning for."""
+        if not cls.takes_momentum and param.momentum:
+            raise SolverError(f"{cls.type} takes no momentum; remove momentum: {param.momentum:g}", field="momentum")
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int, grad_scale: float = 1.0) -> None:
@@ -103,10 +105,11 @@ class RMSProp(Update):
     type = "RMSProp"
     takes_momentum = False
 
-    def __init__(self, param: Any, learnable: Sequence[Learnable]) -> None:
-        super().__init__(param, learnable)
+    @classmethod
+    def check(cls, param: Any) -> None:
+        super().check(param)
         if not 0 <= param.rms_decay < 1:
-            raise SolverError(f"rms_decay must lie in [0, 1), not {param.rms_decay:g}")
+            raise SolverError(f"rms_decay must lie in [0, 1), not {param.rms_decay:g}", field="rms_decay")
 
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
         (squares,) = history
@@ -133,6 +136,13 @@ class AdaDelta(Update):
 class Adam(Update):
     type = "Adam"
     histories = 2
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        super().check(param)
+        for field in ("momentum", "momentum2"):
+            if not 0 <= getattr(param, field) < 1:
+                raise SolverError(f"Adam needs a {field} in [0, 1), not {getattr(param, field):g}", field=field)
 
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
         mean, squares = history
@@ -161,9 +171,7 @@ UPDATES: dict[str, type[Update]] = {u.type: u for u in (SGD, Nesterov, AdaGrad, 
 
 
 def make_update(param: Any, learnable: Sequence[Learnable]) -> Update:
-    """The rule a SolverParameter names. Raises SolverError for an unknown one."""
-    if param.type not in UPDATES:
-        raise SolverError(f'unknown solver type "{param.type}"; there are {", ".join(UPDATES)}')
+    """The rule that a checked SolverParameter names."""
     return UPDATES[param.type](param, learnable)
 
 

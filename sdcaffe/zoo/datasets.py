@@ -5,40 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sdcaffe.zoo.text import Word
+
 
 @dataclass(frozen=True)
 class ImageSet:
-    """An image set as nets and solvers need it; `mean` and `std` are in pixel units, one a channel."""
+    """An image set as nets and solvers need it.
+
+    `mean` and `std` are in pixel units, one a channel; without `std` only the mean is subtracted. `size` is
+    that of the crop. `database` is the kind of the sources, where they are no embedded set. `temperature` is
+    the paper's T for the set.
+    """
 
     title: str
-    source: str
+    train_source: str
+    test_source: str
+    classes: int
     train_images: int
     test_images: int
     test_batch: int
+    temperature: float
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[float, ...] = ()
     channels: int = 3
     size: int = 32
-    pad: int = 4
+    pad: int = 0
+    database: str | None = None
+    top_5: bool = False
+
+    def data_param(self, batch_size: int) -> Mapping[str, object]:
+        """Where training images come from: an embedded set is shuffled, a database holds its own order."""
+        param: dict[str, object] = {"source": self.train_source, "batch_size": batch_size}
+        return param | ({"backend": Word(self.database)} if self.database else {"shuffle": True})
+
+    def test_data_param(self) -> Mapping[str, object]:
+        param: dict[str, object] = {"source": self.test_source, "batch_size": self.test_batch}
+        return param | ({"backend": Word(self.database)} if self.database else {})
 
     @property
-    def train_source(self) -> str:
-        return f"{self.source}:train"
-
-    @property
-    def test_source(self) -> str:
-        return f"{self.source}:test"
+    def normalisation(self) -> Mapping[str, object]:
+        return {"mean_value": self.mean} | ({"std_value": self.std} if self.std else {})
 
     @property
     def distort_param(self) -> Mapping[str, object]:
-        """The paper's phi: zero-pad, crop back to size, mirror; then normalise."""
-        return {
-            "pad": self.pad,
-            "crop_size": self.size,
-            "mirror": True,
-            "mean_value": self.mean,
-            "std_value": self.std,
-        }
+        """The paper's phi: zero-pad, crop to size, mirror; then normalise."""
+        pad = {"pad": self.pad} if self.pad else {}
+        return {**pad, "crop_size": self.size, "mirror": True, **self.normalisation}
 
     @property
     def distortion(self) -> Mapping[str, object]:
@@ -49,22 +61,60 @@ def _pixels(*fractions: float) -> tuple[float, ...]:
     return tuple(255 * fraction for fraction in fractions)
 
 
-CIFAR100 = ImageSet(
-    title="CIFAR-100",
-    source="cifar100",
+CIFAR10 = ImageSet(
+    title="CIFAR-10",
+    train_source="cifar10:train",
+    test_source="cifar10:test",
+    classes=10,
     train_images=50_000,
     test_images=10_000,
     test_batch=100,
+    temperature=2,
+    mean=_pixels(0.4914, 0.4822, 0.4465),
+    std=_pixels(0.2470, 0.2435, 0.2616),
+    pad=4,
+)
+
+CIFAR100 = ImageSet(
+    title="CIFAR-100",
+    train_source="cifar100:train",
+    test_source="cifar100:test",
+    classes=100,
+    train_images=50_000,
+    test_images=10_000,
+    test_batch=100,
+    temperature=3,
     mean=_pixels(0.5071, 0.4865, 0.4409),
     std=_pixels(0.2673, 0.2564, 0.2762),
+    pad=4,
+)
+
+# Images of 256x256, channels in Caffe's order: blue, green, red. The means are those of Caffe's own examples.
+IMAGENET = ImageSet(
+    title="ImageNet",
+    train_source="data/ilsvrc12_train_lmdb",
+    test_source="data/ilsvrc12_val_lmdb",
+    classes=1000,
+    train_images=1_281_167,
+    test_images=50_000,
+    test_batch=50,
+    temperature=3,
+    mean=(104, 117, 123),
+    size=224,
+    database="LMDB",
+    top_5=True,
 )
 
 SYNTHETIC = ImageSet(
     title="synthetic images",
-    source="synthetic",
+    train_source="synthetic:train",
+    test_source="synthetic:test",
+    classes=10,
     train_images=2_000,
     test_images=2_000,
     test_batch=100,
+    temperature=2,
     mean=_pixels(0.5),
     std=_pixels(0.25),
+    pad=4,
 )

@@ -29,7 +29,7 @@ class ResNet:
 
     @property
     def name(self) -> str:
-        return f"ResNet-{self.depth}"
+        return f"ResNet-{self.depth} with projections" if self.projection else f"ResNet-{self.depth}"
 
     def build(self, net: NetText, image: Blob) -> Heads:
         """Write the network onto `net`, from the blob `image` on."""

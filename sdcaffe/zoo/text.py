@@ -9,7 +9,7 @@ WIDTH = 120  # columns; a message that does not fit is broken into lines
 
 
 class Word(str):
-    """A prototxt word without quotes: the name of an enum value."""
+    """A prototxt word as it stands, without quotes: the name of an enum value."""
 
 
 class Blob(NamedTuple):
@@ -40,7 +40,7 @@ def _scalar(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return value if isinstance(value, Word) else f'"{value}"'
+        return value if isinstance(value, Word) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return format(value, ".10g") if isinstance(value, float) else str(value)
 
 
@@ -57,6 +57,8 @@ def _lines(message: Message) -> Iterator[str]:
             shared = []
         if isinstance(value, Mapping) and len(text) + 2 > WIDTH:
             yield from (f"{name} {{", *(f"  {line}" for line in _lines(value)), "}")
+        elif len(text) + 2 > WIDTH:
+            yield from fields({name: value})
         else:
             yield text
     if shared:
@@ -74,6 +76,10 @@ class NetText:
     def section(self, title: str) -> None:
         """An empty line and a comment over the layers that follow."""
         self._lines += ["", f"# {title}"]
+
+    def settings(self, message: Message) -> None:
+        """Fields of the net itself."""
+        self._lines += _lines(message)
 
     def layer(
         self,

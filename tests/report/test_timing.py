@@ -10,6 +10,7 @@ import torch
 from layer_reports import build, net_param
 
 from sdcaffe import proto
+from sdcaffe.errors import LayerError
 from sdcaffe.layers.base import Layer, register
 from sdcaffe.log import setup
 from sdcaffe.net import Net
@@ -115,6 +116,37 @@ def test_a_net_with_fused_layers_runs_them_one_by_one() -> None:
     assert passes.loss == pytest.approx(float(net.compute(net.load()).loss.detach()), rel=1e-5)
     times = measure(net, 1)
     assert {"conv", "bn", "scale", "relu", "ip", "loss", "accuracy", "ip_ip_0_split"} <= set(times.layers)
+
+
+def test_a_layer_whose_tops_change_shape() -> None:
+    """Of 4 items the Filter lets 3 through; the Reshape behind it is set up for these."""
+    net = build(
+        """layer { name: "data" type: "DummyData" top: "a" dummy_data_param { shape { dim: 4 dim: 3 dim: 2 } } }
+        layer { name: "pick" type: "Input" top: "pick" input_param { shape { dim: 4 } } }
+        layer { name: "filter" type: "Filter" bottom: "a" bottom: "pick" top: "filter" }
+        layer { name: "reshape" type: "Reshape" bottom: "filter" top: "reshape"
+          reshape_param { shape { dim: 0 dim: -1 } } }"""
+    )
+    passes = LayerByLayer(net)
+    passes._values = net.feed({"pick": [1, 0, 1, 1]})
+    for step in passes.steps:
+        passes.forward(step)
+    assert passes._values[net.graph.latest["reshape"]].shape == (3, 6)
+
+
+@register("FailsForTiming")
+class FailsForTiming(Layer):
+    def setup(self, bottom_shapes):
+        return bottom_shapes
+
+    def forward(self, bottom):
+        raise RuntimeError("not today")
+
+
+def test_a_layer_that_fails_is_named() -> None:
+    net = build(DATA + 'layer { name: "bad" type: "FailsForTiming" bottom: "ip" top: "bad" }')
+    with pytest.raises(LayerError, match=r'layer "bad" \(FailsForTiming\): RuntimeError: not today'):
+        measure(net, 1)
 
 
 def test_a_deploy_net_is_timed_on_zeros() -> None:

@@ -64,7 +64,7 @@ layer { name: "data" type: "Data" top: "x" top: "label" include { phase: TEST }
 layer { name: "normal" type: "Distort" bottom: "x" top: "data" distort_param { mean_value: 128 std_value: 64 } }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
   convolution_param { num_output: 6 kernel_size: 5 stride: 3 weight_filler { type: "msra" } } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "tanh" type: "TanH" bottom: "conv" top: "conv" }
 layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
   inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
 layer { name: "aside" type: "InnerProduct" bottom: "conv" top: "aside" inner_product_param { num_output: 2 } }

@@ -120,8 +120,6 @@ def test_a_step_at_a_time_or_through_a_snapshot_is_the_same(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("suffix", ["solverstate", "caffemodel"])
 def test_a_truncated_snapshot_is_refused_and_auto_takes_the_one_before(run, tmp_path, suffix):
-    from sdcaffe.solver.snapshot import restore_newest
-
     path = tmp_path / f"snap_iter_14.{suffix}"
     whole = path.read_bytes()
     for size in [0, 1, 7, *np.linspace(8, len(whole) - 1, 12).astype(int)]:
@@ -129,7 +127,7 @@ def test_a_truncated_snapshot_is_refused_and_auto_takes_the_one_before(run, tmp_
         with pytest.raises(SdcaffeError, match="snap_iter_14"):
             run.restore(tmp_path / "snap_iter_14.solverstate")
         assert run.iter == 14, "a refused snapshot leaves the solver as it was"
-    assert restore_newest(run).name == "snap_iter_7.solverstate"
+    assert run.restore_newest().name == "snap_iter_7.solverstate"
     assert run.iter == 7
 
 
@@ -147,11 +145,9 @@ def test_restore_says_what_a_file_is_not(run, tmp_path):
 
 
 def test_no_snapshot_leaves_the_solver_where_it_began(tmp_path, monkeypatch):
-    from sdcaffe.solver.snapshot import restore_newest
-
     monkeypatch.chdir(tmp_path)
     solver = sdcaffe.Solver(write_run(tmp_path, "none"))
-    assert restore_newest(solver) is None
+    assert solver.restore_newest() is None
     assert solver.iter == 0
     solver.close()
 
@@ -192,3 +188,41 @@ def test_what_an_lstm_carries_between_batches_is_resumed(tmp_path):
     assert second.loss == first.loss
     for a, b in zip(first.net.learnable, second.net.learnable, strict=True):
         assert (a.tensor == b.tensor).all()
+
+
+def test_auto_refuses_to_begin_anew_over_a_run_of_another_net(run, tmp_path):
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("snap_iter_*")}
+    (tmp_path / "net.prototxt").write_text(NET.replace("num_output: 10", "num_output: 11"))
+    other = sdcaffe.Solver(tmp_path / "snap.prototxt")
+    with pytest.raises(SdcaffeError, match=r"history blob \d+ has shape \(10, \d+\)"):
+        other.restore_newest()
+    other.close()
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("snap_iter_*")} == before
+
+
+def test_auto_takes_the_run_that_wrote_last(run, tmp_path):
+    later = sdcaffe.Solver(tmp_path / "snap.prototxt")
+    later.step(7)
+    assert later.restore_newest().name == "snap_iter_7.solverstate", "not iteration 14 of the run before"
+    later.close()
+
+
+def test_weights_of_another_snapshot_are_not_taken_for_a_states(run, tmp_path):
+    state, weights = tmp_path / "snap_iter_14.solverstate", tmp_path / "snap_iter_14.caffemodel"
+    weights.write_bytes((tmp_path / "snap_iter_7.caffemodel").read_bytes())
+    with pytest.raises(SnapshotError, match="not the weights file that was written with it"):
+        run.restore(state)
+
+
+def test_weights_that_are_not_finite_are_not_snapshotted(run, tmp_path):
+    run.net.params["fc"][0].data[0, 0] = float("inf")
+    with pytest.raises(sdcaffe.errors.SolverError, match="The snapshot of iteration 14 is kept"):
+        run.snapshot()
+    assert run.restore_newest().name == "snap_iter_14.solverstate"
+
+
+def test_a_stop_in_the_middle_of_a_test_leaves_the_test_where_it_began(run):
+    cursor = run.test_nets[0].data_layers[0].cursor
+    run.action = iter(["snapshot", "stop"]).__next__
+    run.test_all()
+    assert run.test_nets[0].data_layers[0].cursor == cursor

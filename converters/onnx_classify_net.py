@@ -1,0 +1,30 @@
+"""A Classifier of a prototxt and its weights, through Net; it takes the pictures that an exported model would."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from converters.onnx_classify import Classifier
+from converters.onnx_export import Options, open_deployed
+from converters.onnx_metadata import ModelError
+
+
+def open_net(model: str, weights: str, options: Options) -> Classifier:
+    """The Classifier of the deployed part of a prototxt. Raises ModelError where its input is no image."""
+    net, part, metadata = open_deployed(model, weights, options)
+    if len(net.inputs) != 1 or len(metadata.size) != 3:
+        shapes = ", ".join(f"{name} {net.blob_shapes[name]}" for name in net.inputs)
+        raise ModelError(f"takes {shapes}; a picture is classified by a net with one input (n, c, h, w)", model)
+    channels, height, width = metadata.size
+    scores = metadata.scores if metadata.scores in net.blob_shapes else part.outputs[-1]
+
+    def run(image: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            result: NDArray[np.float32] = net.compute(net.feed({net.inputs[0]: image})).blobs[scores].numpy()
+        return result
+
+    return Classifier(run, (channels, height, width), metadata)

@@ -1,0 +1,71 @@
+"""Name what is on pictures, with an ONNX file or with a prototxt and its weights.
+
+An ONNX file that `sdcaffe export` wrote brings its normalisation and class names along; it needs no torch.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from sdcaffe import flags
+from sdcaffe.commands.export import add_pixel_flags, pixels_of
+from sdcaffe.flags import Parser, UsageError
+
+if TYPE_CHECKING:
+    from converters.onnx_classify import Classifier
+
+EXAMPLE = (
+    "sdcaffe classify prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel "
+    "tests/goldens/files/images/im01.png"
+)
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="NET.onnx, or NET.prototxt WEIGHTS; then the pictures")
+    parser.add_argument("--top", type=flags.positive, default=5, metavar="N", help="classes to name (default 5)")
+    parser.add_argument("--classes", metavar="FILE", help="class names, one a line")
+    add_pixel_flags(parser)
+    flags.add_state_flags(parser)
+    flags.add_plugin_flags(parser)
+
+
+def run(args: Namespace) -> None:
+    from converters.onnx_classify import best
+
+    is_onnx = args.files[0].endswith(".onnx")
+    pictures = args.files[1 if is_onnx else 2 :]
+    if not pictures:
+        what = "a picture" if is_onnx else "the weights of the net and a picture"
+        raise UsageError(f"name {what} behind {args.files[0]}. See sdcaffe classify --help")
+    classifier = _open_onnx(args) if is_onnx else _open_net(args)
+    for path in pictures:
+        probabilities = classifier.probabilities(path)
+        print(f"---------- Prediction for {path} ----------")
+        for name, probability in best(probabilities, classifier.metadata.classes, args.top):
+            print(f'{probability:.4f} - "{name}"')
+
+
+def _open_onnx(args: Namespace) -> Classifier:
+    from converters.onnx_classify import open_onnx
+
+    for name in ("mean", "std", "scale", "channel_order"):
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is in the ONNX file already; it is given to sdcaffe export")
+    return open_onnx(args.files[0], args.classes)
+
+
+def _open_net(args: Namespace) -> Classifier:
+    from converters.onnx_classify_net import open_net
+    from converters.onnx_export import Options
+    from sdcaffe import layers
+
+    layers.discover(args.plugin)
+    options = Options(
+        pixels=pixels_of(args),
+        classes=args.classes,
+        level=args.level,
+        stages=tuple(name for name in args.stage.split(",") if name),
+        ignore_unknown=args.ignore_unknown,
+    )
+    return open_net(args.files[0], args.files[1], options)

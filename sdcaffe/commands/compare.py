@@ -1,0 +1,39 @@
+"""Compare training logs with the paper's published values.
+
+A run counts by what its log says of the net, the data and the solver, whatever the file is called.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe.flags import Parser
+
+EXAMPLE = "sdcaffe compare tests/goldens/files/caffe_train.log --html compare.html"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument(
+        "logs", nargs="*", metavar="LOG|DIR", help="logs of sdcaffe or Caffe, or folders of them (reference_logs/runs)"
+    )
+    parser.add_argument("--csv", metavar="FILE", help="write a line for each published value and measurement")
+    parser.add_argument("--json", metavar="FILE", help="write all of it, with the settings of each run")
+    parser.add_argument("--html", metavar="FILE", help="write one page with tables, curves and settings")
+
+
+def run(args: Namespace) -> None:
+    from sdcaffe import layers, proto
+    from sdcaffe.report import compare_html, compare_text
+    from sdcaffe.report.compare import compare, default_place
+
+    layers.discover()  # the fields of the self-distillation layers
+    found = compare(args.logs or [default_place()])
+    for path, form in (
+        (args.csv, compare_text.to_csv),
+        (args.json, compare_text.to_json),
+        (args.html, compare_html.page),
+    ):
+        if path:
+            with proto.atomic_write(path) as file:
+                file.write(form(found).encode())
+    print("\n".join(compare_text.lines(found)))

@@ -1,0 +1,98 @@
+"""Write a network as an ONNX file, checked against ONNX Runtime.
+
+From a deploy prototxt, or from a train_val, whose data layers become inputs and whose losses go.
+"""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from sdcaffe import flags
+from sdcaffe.flags import Parser
+
+if TYPE_CHECKING:
+    from converters.onnx_normalise import Pixels
+
+EXAMPLE = "sdcaffe export prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel -o net.onnx"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("model", metavar="NET", help="the net's prototxt; its TEST phase is exported")
+    parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel, .caffemodel.h5 or .solverstate")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .onnx file to write")
+    parser.add_argument("--opset", type=flags.positive, default=18, metavar="N", help="ONNX opset (default 18)")
+    parser.add_argument("--no-fold", action="store_true", help="keep BatchNorm and Scale as operators of their own")
+    parser.add_argument(
+        "--shape",
+        type=_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=N,C,H,W",
+        help="the shape of an input; a data layer whose shape is given is not opened",
+    )
+    parser.add_argument("--classes", metavar="FILE", help="class names, one a line, to go into the file")
+    parser.add_argument("--preprocess", action="store_true", help="take RGB bytes (n, h, w, c) and normalise them")
+    add_pixel_flags(parser)
+    flags.add_state_flags(parser)
+    flags.add_plugin_flags(parser)
+
+
+def add_pixel_flags(parser: Parser) -> None:
+    """What the bytes of a picture become before the net; what is not given is as the data layer has it."""
+    parser.add_argument("--mean", type=_mean, metavar="X,Y,Z|FILE", help="mean to subtract, in the net's channel order")
+    parser.add_argument("--std", type=_numbers, metavar="X,Y,Z", help="standard deviation to divide by")
+    parser.add_argument("--scale", type=float, metavar="X", help="factor after the mean")
+    parser.add_argument("--channel-order", choices=("rgb", "bgr"), help="the net's channel order (default rgb)")
+
+
+def pixels_of(args: Namespace) -> Pixels:
+    from converters.onnx_normalise import Pixels
+
+    return Pixels(args.mean, args.std, args.scale, args.channel_order)
+
+
+def run(args: Namespace) -> None:
+    from converters.onnx_export import Options, export
+    from sdcaffe import layers
+
+    layers.discover(args.plugin)
+    options = Options(
+        opset=args.opset,
+        fold=not args.no_fold,
+        preprocess=args.preprocess,
+        pixels=pixels_of(args),
+        classes=args.classes,
+        shapes=dict(args.shape),
+        level=args.level,
+        stages=tuple(name for name in args.stage.split(",") if name),
+        ignore_unknown=args.ignore_unknown,
+    )
+    done = export(args.model, args.weights, args.output, options)
+    print(f"inputs   {', '.join(done.inputs) or 'none'}")
+    print(f"outputs  {', '.join(done.outputs)}")
+    if done.dropped:
+        print(f"left out {', '.join(done.dropped)}")
+    print(f"nodes    {done.nodes}; {len(done.folded)} BatchNorm and Scale layers folded into weights")
+    shapes = ", ".join("x".join(map(str, shape)) or "no input" for shape in done.agreement.shapes)
+    print(f"checked  ONNX Runtime and this net differ by at most {done.agreement.difference:.1e} (relative; {shapes})")
+    print(f"Wrote {args.output}: {done.size} bytes, opset {args.opset}")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, equals, sizes = text.rpartition("=")
+    if not equals or not all(size.isdecimal() and int(size) for size in sizes.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no BLOB=N,C,H,W")
+    return name, tuple(int(size) for size in sizes.split(","))
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers") from None
+
+
+def _mean(text: str) -> str | list[float]:
+    return text if text.endswith((".binaryproto", ".npy")) else _numbers(text)

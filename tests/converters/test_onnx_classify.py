@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_nets import GOLDENS, ROOT, TINY, write_net
+from PIL import Image
+
+from converters.onnx_classify import best, open_onnx
+from converters.onnx_classify_net import open_net
+from converters.onnx_export import Options, export
+from converters.onnx_metadata import ModelError
+from converters.onnx_normalise import Pixels
+from sdcaffe.cli import main
+from sdcaffe.errors import DataError
+
+IMAGES = sorted((GOLDENS / "files" / "images").glob("*"))[:4]
+PIXELS = Pixels(mean=[104, 117, 123], scale=0.02, order="bgr")
+NAMES = "cat\ndog\nfish\nbird\ncow\n"
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with net.prototxt, net.caffemodel, names.txt, and as ONNX plain.onnx and bytes.onnx."""
+    folder = tmp_path_factory.mktemp("net")
+    model, weights = write_net(TINY, folder)
+    (folder / "names.txt").write_text(NAMES)
+    for name, inside in (("plain", False), ("bytes", True)):
+        options = Options(preprocess=inside, pixels=PIXELS, classes=str(folder / "names.txt"))
+        export(model, weights, str(folder / f"{name}.onnx"), options)
+    return folder
+
+
+def test_every_way_gives_the_same_probabilities_for_pictures(net: Path) -> None:
+    options = Options(pixels=PIXELS, classes=str(net / "names.txt"))
+    ways = [
+        open_onnx(str(net / "plain.onnx")),
+        open_onnx(str(net / "bytes.onnx")),
+        open_net(str(net / "net.prototxt"), str(net / "net.caffemodel"), options),
+    ]
+    for image in IMAGES:
+        first, *others = [way.probabilities(str(image)) for way in ways]
+        assert first.sum() == pytest.approx(1, abs=1e-5)
+        for other in others:
+            assert np.abs(first - other).max() < 1e-5
+    assert [way.metadata.classes for way in ways] == [["cat", "dog", "fish", "bird", "cow"]] * 3
+
+
+def test_best_are_in_falling_order_and_nameless_classes_have_numbers() -> None:
+    found = best(np.array([0.1, 0.4, 0.1, 0.3, 0.1], np.float32), ["a", "b", "c"], 4)
+    assert [name for name, _ in found] == ["b", "3", "a", "c"]
+
+
+def test_the_command_needs_no_torch_for_an_onnx_file(net: Path) -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from sdcaffe.cli import main\n"
+        f"sys.exit(main(['classify', {str(net / 'plain.onnx')!r}, {str(IMAGES[0])!r}, '--top', '2']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert IMAGES[0].name in lines[0]
+    assert lines[1].split(" - ")[1].strip('"') in NAMES.split()
+
+
+def test_commands_export_and_classify(net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(net / "net.prototxt"), str(net / "net.caffemodel")]
+    target = str(tmp_path / "net.onnx")
+    flags = ["--mean", "104,117,123", "--scale", "0.02", "--channel-order", "bgr", "--classes", str(net / "names.txt")]
+    assert main(["export", *files, "-o", target, "--preprocess", "--opset", "20", *flags]) == 0
+    out = capsys.readouterr().out
+    assert "inputs   data (batch x height x width x 3, uint8)" in out
+    assert "checked  ONNX Runtime and this net differ by at most" in out
+    assert main(["classify", target, *map(str, IMAGES)]) == 0
+    by_file = capsys.readouterr().out
+    assert by_file.count("Prediction for") == 4
+    assert main(["classify", *files, *map(str, IMAGES), *flags]) == 0
+    assert capsys.readouterr().out == by_file
+    assert main(["classify", target]) == 2
+    assert main(["classify", target, str(IMAGES[0]), "--scale", "2"]) == 2
+    assert main(["export", *files, "-o", target, "--shape", "data"]) == 2
+
+
+def test_files_that_are_no_model_end_in_one_error(net: Path, tmp_path: Path) -> None:
+    data = (net / "plain.onnx").read_bytes()
+    bad = {"cut": data[: len(data) // 2], "empty": b"", "text": b"hello there", "noise": bytes(range(256)) * 9}
+    bad["pickle"] = b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os."
+    for name, content in bad.items():
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+        with pytest.raises(ModelError):
+            open_onnx(str(tmp_path / f"{name}.onnx"))
+    with pytest.raises(ModelError, match="No such file"):
+        open_onnx(str(tmp_path / "none.onnx"))
+    with pytest.raises(DataError):
+        open_onnx(str(net / "plain.onnx")).probabilities(str(tmp_path / "text.onnx"))
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "link/secret"])
+def test_weights_outside_the_models_folder_are_refused(location: str, net: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(4 * 5 * 4))
+    (folder / "link").symlink_to(tmp_path)
+    model = onnx.load(net / "plain.onnx")
+    (weight,) = [t for t in model.graph.initializer if list(t.dims) == [5, 4]]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    (folder / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="outside its folder"):
+        open_onnx(str(folder / "net.onnx"))
+
+
+def test_a_tensor_that_claims_more_than_it_holds_is_refused(net: Path, tmp_path: Path) -> None:
+    model = onnx.load(net / "plain.onnx")
+    model.graph.initializer[0].dims[0] = 10**11
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="ONNX Runtime cannot run this model"):
+        open_onnx(str(tmp_path / "net.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("classes", "[1"), ("normalisation", "[]"), ("scores", "3"), ("size", "{"), ("classes", "[" * 100000)],
+)
+def test_damaged_metadata_is_one_error(key: str, value: str, net: Path, tmp_path: Path) -> None:
+    model = onnx.load(net / "plain.onnx")
+    for entry in model.metadata_props:
+        if entry.key == key:
+            entry.value = value
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="metadata is damaged"):
+        open_onnx(str(tmp_path / "net.onnx"))
+
+
+def test_a_model_of_another_maker_is_run_on_plain_pixels(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
+    pixels = np.full((4, 4, 3), (200, 10, 20), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "red.png")
+    data = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 2, 2])
+    mean = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 1, 1])
+    graph = helper.make_graph([helper.make_node("GlobalAveragePool", ["x"], ["y"])], "g", [data], [mean])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    classifier = open_onnx(str(tmp_path / "net.onnx"), str(tmp_path / "names.txt"))
+    found = best(classifier.probabilities(str(tmp_path / "red.png")), classifier.metadata.classes, 1)
+    assert found == [("red", pytest.approx(1))]
+    assert json.dumps(classifier.metadata.sources) == "{}"
