@@ -105,7 +105,10 @@ class ExportModule(nn.Module):
         self.outputs = [source.get(slot, slot) for slot in self.outputs]
 
     def _fold(self, shared: set[int]) -> None:
-        """Make every BatchNorm and Scale behind a convolution or an inner product part of its weights."""
+        """Make every BatchNorm and Scale behind a convolution or an inner product part of its weights.
+
+        A Scale behind another BatchNorm becomes that one's own.
+        """
         readers: dict[int, int] = {}
         for slot in [slot for stage in self.stages for slot in stage.bottoms] + self.outputs:
             readers[slot] = readers.get(slot, 0) + 1
@@ -142,9 +145,11 @@ class _Preprocessing(nn.Module):
 
 
 class _Weighted(nn.Module):
-    """A convolution or an inner product with other weights than its layer's."""
+    """A convolution, an inner product or a BatchNorm with other weights than its layer's."""
 
     layer: Any
+    mean: Tensor
+    variance: Tensor
 
     def __init__(self, layer: Any, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -152,9 +157,14 @@ class _Weighted(nn.Module):
         self.register_buffer("weight", weight.float())
         self.register_buffer("bias", bias.float())
         self.exact = weight, bias  # float64, for what is folded in next
+        if isinstance(layer, BatchNorm):
+            for name, values in zip(("mean", "variance"), statistics(layer), strict=True):
+                self.register_buffer(name, values.float())
 
     def forward(self, bottom: Tensor) -> Tensor:
         weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
+        if isinstance(self.layer, BatchNorm):
+            return nn.functional.batch_norm(bottom, self.mean, self.variance, weight, bias, eps=self.layer.eps)
         if isinstance(self.layer, InnerProduct):
             return nn.functional.linear(bottom.flatten(self.layer.axis), weight, bias)
         top: Tensor = self.layer.compute(bottom, weight, bias)
@@ -198,6 +208,8 @@ def _foldable(stage: Stage, shared: set[int]) -> bool:
     layer: Any = stage.layer
     if len(stage.tops) != 1 or any(id(blob) in shared for blob in layer.blobs) or isinstance(stage.run, _Viewing):
         return False
+    if type(layer) is BatchNorm:
+        return layer.use_global_stats and not layer.one_channel
     if type(layer) in (Convolution, Deconvolution):
         return bool(layer.axis == 1)
     return type(layer) is InnerProduct and layer.axis == 1
@@ -222,6 +234,8 @@ def _times(stage: Stage, factor: Tensor, summand: Tensor) -> _Weighted:
     layer: Any = stage.layer
     if isinstance(stage.run, _Weighted):
         weight, bias = stage.run.exact
+    elif isinstance(layer, BatchNorm):
+        weight, bias = torch.ones_like(factor), torch.zeros_like(factor)
     else:
         weight = layer.blobs[0].detach().double()
         if isinstance(layer, InnerProduct) and layer.transpose:

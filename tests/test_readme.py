@@ -30,14 +30,14 @@ def test_make_and_ci_take_the_commands_from_here() -> None:
     assert all(f"grep -m1 '{word}' README.md" in makefile for word in first)
 
 
-def test_the_layer_of_your_own_is_the_tested_one() -> None:
-    (shown,) = [code for _, code in BLOCKS if "@register" in code]
-    assert shown == (ROOT / "tests" / "plugins" / "focal_loss.py").read_text()
-    assert len(shown.splitlines()) < 30
+def test_the_layers_of_your_own_are_the_tested_ones() -> None:
+    shown = [code for _, code in BLOCKS if code.startswith('"""') and "@register" in code]
+    assert shown == [(ROOT / "tests" / "plugins" / f"{name}.py").read_text() for name in ("focal_loss", "center_loss")]
+    assert all(len(code.splitlines()) < 30 for code in shown)
 
 
 def test_files_named_here_exist() -> None:
     for name in set(re.findall(r"\bprototxt/[\w/]+\.prototxt", README)):
         assert (ROOT / name).is_file(), name
-    for name in re.findall(r"^\| `([\w/]+)", README, re.MULTILINE):
+    for name in re.findall(r"^\| `([\w/]+)", README.partition("## Where things are")[2], re.MULTILINE):
         assert (ROOT / name).is_dir(), name

@@ -19,8 +19,8 @@ PER_CLASS = 200
 
 # The spread of noise and of contrast sets the difficulty: a ResNet-8 of width 16 trained for 10 to 15 epochs errs on
 # about a quarter of the test images.
-NOISE = 0.18
-CONTRAST = (0.15, 0.9)
+NOISE = 0.2
+CONTRAST = (0.15, 0.85)
 
 Array = NDArray[Any]  # float32
 
@@ -104,7 +104,7 @@ def synthetic(split: str) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     cover = _cover(random, labels)
     texture = 1 + 0.2 * _waves(random, n)
     _add(images, cover, _foreground(random, images, cover), np.ones(n, np.float32), texture)
-    _add(images, _strokes(random, n), _colours(random, n), random.uniform(0.0, 0.7, n))
+    _add(images, _strokes(random, n), _colours(random, n), random.uniform(0.0, 0.8, n))
     images += random.uniform(0.02, NOISE, n)[:, None, None, None] * random.noise(n, 3, SIZE, SIZE)
     return (np.clip(images, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8), labels
 
@@ -136,8 +136,8 @@ def _soft(outside: Array, radius: Array) -> Array:
 def _cover(random: _Random, labels: NDArray[Any]) -> Array:
     """(n, 32, 32): what the shape of each image covers, mirrored at random."""
     n = len(labels)
-    radius = random.uniform(6, 9, n)
-    x, y = _placed(random, n, radius, 4.5, 0.35)
+    radius = random.uniform(5.5, 9.5, n)
+    x, y = _placed(random, n, radius, 5, 0.4)
     x = x * _column(np.where(random.uniform(0, 1, n) < 0.5, -1, 1).astype(np.float32))
     x = x * _column(random.uniform(0.85, 1.2, n))
     outside = np.empty((n, SIZE, SIZE), np.float32)
@@ -164,7 +164,7 @@ def _waves(random: _Random, n: int) -> Array:
 
 
 def _colours(random: _Random, n: int) -> Array:
-    return random.uniform(0.05, 0.4, n, 3)
+    return random.uniform(0.05, 0.45, n, 3)
 
 
 def _background(random: _Random, n: int) -> Array:

@@ -15,6 +15,11 @@ from sdcaffe.report.recognise import TrainingRun
 
 _STYLE = (Path(__file__).parent / "compare.css").read_text(encoding="utf-8")
 _KINDS = {BASELINE: "base", SELF_DISTILLED: "self"}
+_LEGEND = (
+    '<p class="small">Last: after the last iteration; ± is the deviation over seeds. Best: the lowest of all tests, '
+    "chosen by the test images. In the picture the dark line is the paper's value, each light line a point away. In "
+    "brackets: settings that are not the paper's.</p>"
+)
 _SHORT = {"gains": "Gains", "curves": "Curves", "runs": "Runs", "others": "Other logs"}  # what the links say
 _HEADINGS = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "difference", "", "seeds", "runs")
 
@@ -22,11 +27,13 @@ _HEADINGS = ("network", "data set", "mechanism", "mu", "paper", "last", "best", 
 def page(found: Comparison) -> str:
     """The whole page."""
     sections = [(f"table{table}", title, _table(found, table)) for table, title in TITLES.items()]
+    if found.runs:
+        sections[0] = (*sections[0][:2], _LEGEND + sections[0][2])
     sections.insert(0, ("gains", "What self-distillation takes off the error", _gains(found)))
     if curves := _curves(found):
         sections.insert(1, ("curves", "Baseline against self-distilled in training", curves))
     if found.runs:
-        sections.append(("runs", "Runs and their parameters", "".join(map(_run, found.runs))))
+        sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(found.runs, key=_order)))))
     if found.others:
         sections.append(("others", "Logs that stand for no published value", _others(found.others)))
     links = "".join(
@@ -59,17 +66,7 @@ def _tiles(found: Comparison) -> str:
 
 def _table(found: Comparison, table: int) -> str:
     rows = [row for row in found.rows if row.value.table == table]
-    return _grid(_HEADINGS, (line for row in rows for line in _lines(row)), numbers=range(3, 8)) + _legend(rows)
-
-
-def _legend(rows: Sequence[Row]) -> str:
-    if not any(row.groups for row in rows):
-        return ""
-    return (
-        '<p class="small">Last: after the last iteration; ± is the deviation over seeds. Best: the lowest of all '
-        "tests, chosen by the test images. In the picture the line is the paper's value, a light line one point. "
-        "In brackets: settings that are not the paper's.</p>"
-    )
+    return _grid(_HEADINGS, (line for row in rows for line in _lines(row)), numbers=range(3, 8))
 
 
 def _lines(row: Row) -> Iterable[tuple[str, Sequence[str]]]:
@@ -206,6 +203,10 @@ def _loss_lines(pair: dict[str, Group]) -> list[svg.Line]:
                 svg.Line(_KINDS[name], [row.iteration for row in rows], [row.loss for row in rows], run.finished)
             )
     return lines
+
+
+def _order(run: TrainingRun) -> tuple[object, ...]:
+    return run.network, run.data_set, run.mechanism, run.mu or 0, run.seed is None, run.seed or 0
 
 
 def _run(run: TrainingRun) -> str:

@@ -71,7 +71,7 @@ class NetText:
     def __init__(self, name: str) -> None:
         self.name = name
         self.parameters = 0
-        self._lines = [f'name: "{name}"']
+        self._lines = list(fields({"name": name}))
 
     def section(self, title: str) -> None:
         """An empty line and a comment over the layers that follow."""

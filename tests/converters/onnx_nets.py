@@ -1,4 +1,4 @@
-"""Nets for the tests of ONNX export: recordings of Caffe as nets of their own, small nets with weights. Checks nothing."""
+"""Nets for the tests of ONNX export: recordings of Caffe as nets, small nets with weights. Checks nothing."""
 
 from __future__ import annotations
 

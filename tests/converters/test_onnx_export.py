@@ -75,6 +75,21 @@ def test_batch_norm_and_scale_fold_into_weights_and_numbers_stay(fold: bool, tmp
         close(run(tmp_path / "net.onnx", data=x)["prob"], tiny_in_float64(model, weights, x))
 
 
+def test_a_scale_behind_a_batch_norm_becomes_its_own(tmp_path: Path) -> None:
+    text = """name: "first"
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+        layer { name: "bn" type: "BatchNorm" bottom: "data" top: "bn" }
+        layer { name: "scale" type: "Scale" bottom: "bn" top: "bn" scale_param { bias_term: true } }"""
+    model, weights = write_net(text, tmp_path)
+    assert export(model, weights, str(tmp_path / "net.onnx")).folded == ["scale"]
+    assert [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node] == ["BatchNormalization"]
+    blobs = {entry.name: [np.asarray(b, np.float64) for b in entry.blobs] for entry in proto.read_weights(weights)}
+    mean, variance = (blobs["bn"][i][:, None, None] / blobs["bn"][2] for i in (0, 1))
+    scale, bias = (blob[:, None, None] for blob in blobs["scale"])
+    x = np.random.default_rng(0).standard_normal((3, 3, 4, 5)).astype(np.float32)
+    close(run(tmp_path / "net.onnx", data=x)["bn"], (x - mean) / np.sqrt(variance + 1e-5) * scale + bias)
+
+
 def test_names_are_caffes_and_nothing_of_the_machine_is_told(tmp_path: Path) -> None:
     model, weights = write_net(TINY, tmp_path)
     done = export(model, weights, str(tmp_path / "net.onnx"))
@@ -151,7 +166,7 @@ def test_second_branch_label_branches_and_what_hangs_on_losses_go(tmp_path: Path
 
 
 def test_a_solverstate_leads_to_its_weights(tmp_path: Path) -> None:
-    model, weights = write_net(TINY, tmp_path)
+    model, _ = write_net(TINY, tmp_path)
     proto.write_state(tmp_path / "run_iter_5.solverstate", proto.State(iter=5, learned_net="gone/net.caffemodel"))
     done = export(model, str(tmp_path / "run_iter_5.solverstate"), str(tmp_path / "net.onnx"))
     assert done.agreement.difference < 1e-4
@@ -232,7 +247,7 @@ def test_a_model_that_differs_is_not_written_and_an_old_file_stays(
     (tmp_path / "net.onnx").write_text("old")
     right = onnx_module._affine
     monkeypatch.setattr(onnx_module, "_affine", lambda layer: (found := right(layer)) and (found[0] * 1.001, found[1]))
-    with pytest.raises(ModelError, match="differs from the net by .* so nothing was written"):
+    with pytest.raises(ModelError, match=r"differs from the net by .* so nothing was written"):
         export(model, weights, str(tmp_path / "net.onnx"))
     assert (tmp_path / "net.onnx").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 3

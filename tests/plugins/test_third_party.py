@@ -97,3 +97,24 @@ def test_the_command_line_takes_the_file(tmp_path):
     assert without.returncode == 1
     assert "focal_loss_param" in without.stderr or "FocalLoss" in without.stderr
     assert "Traceback" not in without.stderr
+
+
+def test_a_learned_blob_of_ones_own_is_filled_trained_and_saved(tmp_path: Path) -> None:
+    """Features 1, centres 0 in class 1 alone: loss 2 * 3 / (2 * 2), gradient -(1 - 0) / 2 twice, for that class."""
+    sdcaffe.discover([str(PLUGIN.with_name("center_loss.py"))])
+    text = """
+    layer { name: "x" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 }
+      data_filler { value: 1 } data_filler { value: 1 } } }
+    layer { name: "center" type: "CenterLoss" bottom: "x" bottom: "y" top: "loss"
+      center_loss_param { num_output: 4 center_filler { type: "constant" value: 0 } } }
+    """
+    param = proto.SolverParameter()
+    proto.text.parse('base_lr: 0.25 lr_policy: "fixed" solver_mode: CPU', param, "solver")
+    proto.text.parse(text, param.net_param, "net")
+    solver = sdcaffe.Solver(param)
+    solver.step(1)
+    assert solver.loss == 1.5
+    centers = solver.net.params["center"][0].tolist()
+    assert centers == [[0.0] * 3, [0.25] * 3, [0.0] * 3, [0.0] * 3]
+    solver.net.save(tmp_path / "c.caffemodel")
+    assert proto.read_weights(tmp_path / "c.caffemodel")[-1].blobs[0].tolist() == centers

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdcaffe import Net, plugins, proto
+from sdcaffe import Net, fillers, plugins, proto
 from sdcaffe.zoo import files
 from sdcaffe.zoo.datasets import CIFAR100
 from sdcaffe.zoo.mechanisms import Baseline, TwoBranches
@@ -23,6 +23,20 @@ NETS = [name for name in FILES if "solver" not in name]
 SOLVERS = [name for name in FILES if "solver" in name]
 
 assert plugins.__all__
+
+# What each mechanism trains with.
+LOSSES = {
+    "baseline": "loss",
+    "two_branch": "loss_a loss_b",
+    "two_branch_mmd": "loss_a loss_b mmd",
+    "two_branch_kl": "loss_a loss_b kl",
+    "self_distilled": "loss_a loss_b kl mmd",
+    "mu": "loss_a loss_b kl mmd",
+    "separate_statistics": "loss_a loss_b kl mmd",
+    "teacher_wrn28_10": "loss kl",
+    "peer_resnet32": "loss peer_loss kl",
+    "peer_wrn28_10": "loss peer_loss kl",
+}
 
 
 def parameters(depth: int, classes: int, width: int, projection: bool = False) -> int:
@@ -104,7 +118,7 @@ def test_the_shortcut_takes_every_second_pixel_and_zeros(tmp_path):
 
 @pytest.mark.parametrize("name", [n for n in NETS if "train_val" in n])
 def test_training_and_test_nets_share_their_parameters(name):
-    """Both phases are read without data: the same layers hold parameters, and the losses are the phase's."""
+    """Both phases are read without data: what is tested is trained, and the losses are the phase's."""
     net = proto.read_net(ROOT / name)
     layers = {
         phase: [layer for layer in net.layer if not layer.include or layer.include[0].phase == phase]
@@ -112,22 +126,25 @@ def test_training_and_test_nets_share_their_parameters(name):
     }
     learned = {"Convolution", "InnerProduct", "Scale", "BatchNorm"}
     train, test = ([x.name for x in layers[p] if x.type in learned] for p in (proto.TRAIN, proto.TEST))
-    assert train == test
-    weights = {x.name: list(x.loss_weight) for x in layers[proto.TRAIN] if x.type.endswith("Loss")}
-    if "self_distilled" in name:
-        assert set(weights) == {"loss_a", "loss_b", "kl", "mmd"}
-        assert weights["kl"] == [1]
-        assert weights["mmd"] == pytest.approx([0.0005])
+    if "teacher" in name or "peer" in name or "separate" in name:
+        assert set(test) < set(train)
     else:
-        assert set(weights) == {"loss"}
-    assert [x.type for x in layers[proto.TEST][-2:]] == ["SoftmaxWithLoss", "Accuracy"]
+        assert train == test
+    weights = {x.name: list(x.loss_weight) for x in layers[proto.TRAIN] if x.type.endswith("Loss")}
+    mechanism = name.partition("train_val_")[2].removesuffix(".prototxt")
+    assert set(weights) == set(LOSSES[mechanism].split())
+    assert weights.get("kl", [1]) == [1]
+    if mechanism != "mu":
+        assert weights.get("mmd", [0.0005]) == pytest.approx([0.0005])
+    scored = [x.type for x in layers[proto.TEST] if x.type in ("SoftmaxWithLoss", "Accuracy")]
+    assert scored == ["SoftmaxWithLoss", "Accuracy"] + ["Accuracy"] * ("imagenet" in name)
 
 
 def test_a_branch_weight_of_zero_leaves_the_loss_out(tmp_path):
     """The rows of the paper's Table 6 between baseline and self-distillation."""
     network = ResNet(8, 100)
     for kl, mmd, losses in ((0, 0, set()), (0, 0.0005, {"mmd"}), (1, 0, {"kl"})):
-        text = TwoBranches("two branches", kl, mmd, temperature=3).train_val(network, CIFAR100, 64)
+        text = TwoBranches("two branches", "two_branch", kl, mmd).train_val(network, CIFAR100, 64)
         names = {layer.name for layer in read(tmp_path, text).layer}
         assert names & {"kl", "mmd"} == losses
         assert ("split_feature" in names) == bool(mmd)
@@ -139,27 +156,73 @@ def test_baseline_sees_one_branch(tmp_path):
     assert [list(layer.top) for layer in net.layer if layer.type == "Distort"] == [["data"]]
 
 
-@pytest.mark.parametrize("mechanism", ["baseline", "self_distilled"])
-def test_resnet32_trains_as_the_paper_did(mechanism):
-    solver = proto.read_solver(ROOT / f"prototxt/cifar100/resnet32/solver_{mechanism}.prototxt")
-    epoch = 50_000 / 64
-    assert list(solver.stepvalue) == [60 * epoch, 120 * epoch, 180 * epoch]
-    assert solver.max_iter == 200 * epoch
+# Batch size, weight decay, gamma, epochs of the drops, epochs: the recipes of the paper.
+RECIPES = {
+    "resnet32": (64, 1e-4, 0.1, (60, 120, 180), 200),
+    "resnet32_projection": (64, 1e-4, 0.1, (60, 120, 180), 200),
+    "resnet110": (64, 1e-4, 0.1, (60, 120, 180), 200),
+    "preact_resnet18": (64, 1e-4, 0.1, (60, 120, 180), 200),
+    "preact_resnet34": (64, 1e-4, 0.1, (60, 120, 180), 200),
+    "wrn40_4": (128, 5e-4, 0.2, (60, 120, 180), 200),
+    "wrn16_8": (128, 5e-4, 0.2, (60, 120, 180), 200),
+    "wrn28_10": (128, 5e-4, 0.2, (60, 120, 180), 200),
+    "densenet40": (64, 1e-4, 0.1, (150, 225), 300),
+    "densenet100": (64, 1e-4, 0.1, (150, 225), 300),
+}
+PIXELS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+
+
+@pytest.mark.parametrize("name", [n for n in SOLVERS if "/cifar10" in n])
+def test_cifar_networks_train_as_the_paper_did(name):
+    _, images, network, file = name.split("/")
+    batch, decay, gamma, drops, epochs = RECIPES[network]
+    solver = proto.read_solver(ROOT / name)
+    epoch = 50_000 / batch
+    assert list(solver.stepvalue) == [int(drop * epoch) for drop in drops]
+    assert solver.max_iter == epochs * epoch
     assert (solver.type, solver.lr_policy) == ("Nesterov", "multistep")
     rates = (solver.base_lr, solver.gamma, solver.momentum, solver.weight_decay)
-    assert rates == pytest.approx((0.1, 0.1, 0.9, 1e-4))
-    assert solver.max_iter % solver.test_interval == 0  # so the last iteration is tested
+    assert rates == pytest.approx((0.1, gamma, 0.9, decay))
     net = proto.read_net(ROOT / solver.net)
     data = [layer.data_param for layer in net.layer if layer.type == "Data"]
     assert [(d.source, d.batch_size, d.shuffle) for d in data] == [
-        ("cifar100:train", 64, True),
-        ("cifar100:test", 100, False),
+        (f"{images}:train", batch, True),
+        (f"{images}:test", 100, False),
     ]
     assert data[1].batch_size * solver.test_iter[0] == 10_000
-    distort = next(layer.distort_param for layer in net.layer if layer.type == "Distort")
-    assert (distort.pad, distort.crop_size, distort.mirror) == (4, 32, True)
-    assert list(distort.mean_value) == pytest.approx([255 * m for m in (0.5071, 0.4865, 0.4409)])
-    assert list(distort.std_value) == pytest.approx([255 * s for s in (0.2673, 0.2564, 0.2762)])
+    for layer in net.layer:
+        if layer.type == "Distort":
+            distort = layer.distort_param
+            assert (distort.pad, distort.crop_size, distort.mirror) == (4, 32, True)
+            for values, fractions in zip((distort.mean_value, distort.std_value), PIXELS[images], strict=True):
+                assert list(values) == pytest.approx([255 * x for x in fractions])
+        if layer.type == "KLLoss" and "peer" not in file:
+            assert layer.kl_loss_param.temperature == (2 if images == "cifar10" else 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "crop", "base_lr", "decay"), [("alexnet", 227, 0.01, 5e-4), ("resnet18", 224, 0.1, 1e-4)]
+)
+@pytest.mark.parametrize("mechanism", ["baseline", "self_distilled"])
+def test_imagenet_networks_train_on_crops_of_a_database(name, crop, base_lr, decay, mechanism):
+    solver = proto.read_solver(ROOT / f"prototxt/imagenet/{name}/solver_{mechanism}.prototxt")
+    assert (solver.base_lr, solver.weight_decay) == pytest.approx((base_lr, decay))
+    assert (solver.type, solver.momentum) == ("Nesterov", pytest.approx(0.9))
+    net = proto.read_net(ROOT / solver.net)
+    data = [layer.data_param for layer in net.layer if layer.type == "Data"]
+    assert [d.backend for d in data] == [proto.schema.enum_value("DataParameter.DB", "LMDB")] * 2
+    assert data[0].batch_size == 256
+    assert data[1].batch_size * solver.test_iter[0] == 50_000
+    distort = [layer.distort_param for layer in net.layer if layer.type == "Distort"]
+    for param in distort:
+        assert (param.pad, param.crop_size, param.mirror, list(param.std_value)) == (0, crop, True, [])
+        assert list(param.mean_value) == [104, 117, 123]
+    assert [layer.accuracy_param.top_k for layer in net.layer if layer.type == "Accuracy"] == [1, 5]
+    temperatures = [layer.kl_loss_param.temperature for layer in net.layer if layer.type == "KLLoss"]
+    assert temperatures == ([3] if mechanism == "self_distilled" else [])
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -167,18 +230,31 @@ def test_solvers_name_their_net(name):
     solver = proto.read_solver(ROOT / name)
     assert solver.net in FILES
     assert solver.snapshot_prefix.startswith("runs/")
-    assert solver.max_iter % solver.test_interval == 0
+    assert solver.max_iter % solver.test_interval == 0  # so the last iteration is tested
+    assert solver.max_iter % solver.snapshot == 0
 
 
-@pytest.mark.parametrize("name", [n for n in NETS if "deploy" in n])
-def test_deploy_gives_probabilities_for_raw_pixels(name):
+# One of the larger networks is enough of each kind.
+DEPLOYED = [
+    n for n in NETS if "deploy" in n and not any(w in n for w in ("cifar10/", "28_10", "110", "34", "100/dens"))
+]
+
+
+@pytest.mark.parametrize("name", DEPLOYED)
+def test_deploy_gives_probabilities_for_raw_pixels(name, monkeypatch):
+    if "imagenet" in name:  # a fast filler: 60 million normal numbers take their time
+        monkeypatch.setattr(fillers, "fill", lambda tensor, filler: tensor.normal_(std=tensor[0].numel() ** -0.5))
     net = Net(ROOT / name, proto.TEST)
     for layer, blobs in net.params.items():
         if layer.endswith("_bn"):  # statistics as after training: mean 0, variance 1, collected once
             for blob, value in zip(blobs, (0, 1, 1), strict=True):
                 blob.data.fill_(value)
-    prob = net.forward({"data": torch.rand(1, 3, 32, 32) * 255})["prob"]
-    assert prob.shape[0] == 1
+    shape = net.blob_shapes["data"]
+    size = 227 if "alexnet" in name else 224 if "imagenet" in name else 32
+    assert shape == (1, 3, size, size)
+    with torch.no_grad():
+        prob = net.forward({"data": torch.rand(shape) * 255})["prob"]
+    assert prob.shape == (1, 1000 if "imagenet" in name else 100 if "cifar100" in name else 10)
     assert prob.sum().item() == pytest.approx(1, abs=1e-5)
 
 
