@@ -97,6 +97,8 @@ def _train(args: Namespace, param: Any, device: str | None, progress: Progress) 
     if chosen.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each of its processes
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     weights = args.weights.split(",") if args.weights else None
+    for name in weights or ():
+        glog("caffe.cpp:155", f"Finetuning from {name}")
     with SignalHandler(args.sigint_effect, args.sighup_effect) as signals:
         solver = Solver(
             param,

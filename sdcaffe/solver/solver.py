@@ -21,6 +21,7 @@ from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Batch, Net
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
+from sdcaffe.solver.snapshot import Loaded
 from sdcaffe.solver.updates import clip_scale, make_update
 
 REQUESTS = (None, "snapshot", "stop")  # the later one wins where processes differ
@@ -324,7 +325,7 @@ class Solver:
         self._go_on(loaded)
         return loaded.path
 
-    def _go_on(self, loaded: snapshot.Loaded) -> None:
+    def _go_on(self, loaded: Loaded) -> None:
         snapshot.apply(self, loaded)
         self._last_snapshot = self.iter
 
