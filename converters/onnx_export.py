@@ -21,6 +21,7 @@ from converters.onnx_dynamic import Plan, plans
 from converters.onnx_metadata import Metadata, ModelError, digest, read_classes
 from converters.onnx_module import ExportModule
 from converters.onnx_normalise import Pixels, normalisation, preprocess_of
+from converters.onnx_smaller import Smaller, smaller
 from converters.onnx_tidy import tidy
 from sdcaffe import proto
 from sdcaffe.errors import LayerError, NetError, WeightsError
@@ -33,7 +34,10 @@ _NOT_EXPORTED = {"Python": "it is Python code", "DetectionOutput": "its number o
 
 @dataclass
 class Options:
-    """How to export. `shapes` of inputs by blob name; `pixels` None leaves normalisation to the caller."""
+    """How to export. `shapes` of inputs by blob name; `pixels` where they are not the data layer's.
+
+    `smaller` is "fp16" or "int8" for a smaller model, measured on `batches` test batches of the prototxt `data`.
+    """
 
     opset: int = 18
     fold: bool = True
@@ -44,6 +48,9 @@ class Options:
     level: int = 0
     stages: tuple[str, ...] = ()
     ignore_unknown: bool = False
+    smaller: str | None = None
+    data: str | None = None
+    batches: int = 50
 
 
 @dataclass
@@ -57,6 +64,7 @@ class Exported:
     dropped: list[str]
     folded: list[str]
     nodes: int
+    smaller: Smaller | None = None
 
 
 def export(model: str, weights: str, target: str, options: Options | None = None) -> Exported:
@@ -76,6 +84,11 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     proto_model.producer_name = "sdcaffe"
     proto_model.graph.name = net.name or "net"
     data = proto_model.SerializeToString()
+    made = None
+    if options.smaller is not None:
+        with _quiet():
+            made = smaller(data, options.smaller, options.data or model, metadata, options.batches)
+        data = made.data
     with proto.atomic_write(target) as file:
         file.write(data)
     return Exported(
@@ -86,6 +99,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         dropped=part.dropped,
         folded=module.folded,
         nodes=len(proto_model.graph.node),
+        smaller=made,
     )
 
 
@@ -191,7 +205,8 @@ def _first_that_agrees(net: Net, part: Deployed, options: Options) -> tuple[Any,
 
 
 def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, options: Options) -> Any:
-    names = output_names(net, outputs)
+    outer = {f"blob in {i}": name for i, name in enumerate(net.inputs)}  # names that nothing inside can have
+    outer.update({f"blob out {i}": name for i, name in enumerate(output_names(net, outputs))})
     examples = [torch.zeros(plan.example[name]) for name in net.inputs]
     if module.preprocess is not None:
         examples[0] = examples[0].permute(0, 2, 3, 1).to(torch.uint8)
@@ -201,8 +216,8 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
                 module,
                 tuple(examples),
                 dynamo=True,
-                input_names=net.inputs,
-                output_names=names,
+                input_names=[name for name in outer if outer[name] in net.inputs],
+                output_names=[name for name in outer if outer[name] not in net.inputs],
                 dynamic_shapes=(tuple(plan.free(name) for name in net.inputs),) if net.inputs else None,
                 opset_version=options.opset,
                 verbose=False,
@@ -218,7 +233,7 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
     if [entry.version for entry in model.opset_import if not entry.domain] != [options.opset]:
         raise ModelError(f'net "{net.name}" cannot be written in opset {options.opset}; try another')
     blobs = {i: net.graph.slots[s.tops[0]] for i, s in enumerate(module.stages) if len(s.tops) == 1}
-    tidy(model, module.names(), blobs, plan.words)
+    tidy(model, module.names(), blobs, outer, plan.words)
     return model
 
 

@@ -10,40 +10,70 @@ _LAYER = re.compile(r"\blayer_(\d+)\b")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
-def tidy(model: Any, layers: list[str], blobs: dict[int, str], dimensions: dict[str, dict[int, str]]) -> None:
-    """Name nodes and weights of a ModelProto after layers, free sizes after `dimensions` (input -> axis -> name).
+def tidy(
+    model: Any,
+    layers: list[str],
+    blobs: dict[int, str],
+    outer: dict[str, str],
+    dimensions: dict[str, dict[int, str]],
+) -> None:
+    """Name the parts of a ModelProto after layers and blobs, free sizes after `dimensions` (input -> axis -> name).
 
-    `layers` holds the layer of each submodule `layer_i`, `blobs` the blob that it makes, where it makes one. What the
-    exporter wrote about the program that it traced goes.
+    `layers` holds the layer of each submodule `layer_i`, `blobs` the blob that it makes, where it makes one, `outer`
+    the new names of inputs and outputs. What the exporter wrote about the program that it traced goes.
     """
     graph = model.graph
     owner = [_owner(node, layers) for node in graph.node]
     _guess_owners(graph, owner)
-    used: Counter[str] = Counter()
-    renamed: dict[str, str] = {}
+    nodes = _Names(set())
     for node, layer in zip(graph.node, owner, strict=True):
-        name = layer or node.op_type
-        node.name = f"{name}_{used[name]}" if used[name] else name
-        used[name] += 1
+        node.name = nodes.new(layer or node.op_type)
+    values = _Names(set(outer.values()))
+    renamed = dict(outer)
+    for index, node in reversed(_last_nodes(graph).items()):  # of the versions of a blob the last has its plain name
+        if index in blobs and len(node.output) == 1 and node.output[0] not in renamed:
+            renamed[node.output[0]] = values.new(blobs[index])
     for tensor in graph.initializer:
-        match = re.match(r"layer_(\d+)\.", tensor.name)
-        if match:
-            renamed[tensor.name] = f"{layers[int(match[1])]}.{tensor.name[match.end() :]}"
-    taken = {value.name for value in [*graph.input, *graph.output]}
+        match = re.match(r"layer_(\d+)\.(?:blobs\.)?", tensor.name)
+        if tensor.name not in renamed:
+            plain = f"{layers[int(match[1])]}.{tensor.name[match.end() :]}" if match else f"constant.{tensor.name}"
+            renamed[tensor.name] = values.new(plain)
+    for node, layer in zip(graph.node, owner, strict=True):
+        for name in node.output:
+            if name and name not in renamed:
+                renamed[name] = values.new(f"{layer or node.op_type}.{name}")
+    _rename(graph, renamed)
+    for value in [*graph.input, *graph.output]:
+        value.name = renamed.get(value.name, value.name)
+    _name_dimensions(graph, dimensions)
+    _strip(model)
+
+
+class _Names:
+    """Names that are given out once; one that is taken gets a number behind it."""
+
+    def __init__(self, taken: set[str]) -> None:
+        self.taken = taken
+        self.counts: Counter[str] = Counter()
+
+    def new(self, name: str) -> str:
+        found = name
+        while found in self.taken:
+            self.counts[name] += 1
+            found = f"{name}_{self.counts[name]}"
+        self.taken.add(found)
+        return found
+
+
+def _last_nodes(graph: Any) -> dict[int, Any]:
+    """The last node of each submodule, in the order of their last nodes."""
     last: dict[int, Any] = {}
     for node in graph.node:
         index = _index(node)
         if index is not None:
+            last.pop(index, None)
             last[index] = node
-    for index, node in reversed(last.items()):  # of the versions of a blob the last has its plain name
-        name = blobs.get(index)
-        if name and len(node.output) == 1 and node.output[0] not in taken:
-            name = name if name not in taken else f"{name}/{layers[index]}"
-            taken.add(name)
-            renamed[node.output[0]] = name
-    _rename(graph, renamed)
-    _name_dimensions(graph, dimensions)
-    _strip(model)
+    return last
 
 
 def _index(node: Any) -> int | None:

@@ -106,7 +106,8 @@ class Assembly:
             step.layer.loss_weight.append(1)  # as Caffe, so that saved nets say it
         weights = list(step.layer.loss_weight)
         if weights and len(weights) != len(tops) and not (layer.loss and len(weights) == 1):
-            raise layer.error(f"{len(weights)} loss_weight for {len(tops)} tops; give one for each or none", "loss_weight")
+            counts = f"{len(weights)} loss_weight for {len(tops)} tops"
+            raise layer.error(f"{counts}; give one for each or none", "loss_weight")
         for j, (slot, shape) in enumerate(zip(step.tops, tops, strict=True)):
             check_size(layer, f'top "{step.layer.top[j]}"', shape)
             self.shapes[slot] = tuple(shape)

@@ -102,7 +102,7 @@ def fill(tensor: Tensor, filler: Any) -> None:
             f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type"
         )
     if filler.sparse < -1:
-        raise LayerError(f"sparse is {filler.sparse}; it is -1 (none) or the mean number of weights kept", field="sparse")
+        raise LayerError(f"sparse is {filler.sparse}; it is -1 (none) or how many weights to keep", field="sparse")
     if not tensor.numel():
         raise LayerError(f'filler "{filler.type}" has nothing to fill: the blob\'s shape is {tuple(tensor.shape)}')
     if filler.sparse != -1 and filler.type not in _SPARSE_TYPES:

@@ -81,7 +81,7 @@ def add_plugin_flags(parser: Parser) -> None:
 
 def add_device_flags(parser: Parser) -> None:
     parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="where to compute")
-    parser.add_argument("--gpu", metavar="N", help="Caffe's spelling of --device cuda:N; several: see torchrun in README")
+    parser.add_argument("--gpu", metavar="N", help="Caffe's spelling of --device cuda:N; for several, torchrun")
     for name in _GLOG:  # Caffe's programs take them; here there is nothing for them to change
         parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
 
@@ -150,10 +150,10 @@ def _gpu_index(text: str) -> int:
     if text == "all":
         count = _gpu_count()
         if count > 1:
-            raise SdcaffeError(f"one process trains on one GPU and there are {count}: choose with --gpu N, or {_TORCHRUN}")
+            raise SdcaffeError(f"one process trains on one GPU and there are {count}: choose --gpu N, or {_TORCHRUN}")
         return 0
     if "," in text:
-        raise SdcaffeError(f"one process trains on one GPU and --gpu names several ({text}): choose one, or {_TORCHRUN}")
+        raise SdcaffeError(f"one process trains on one GPU and --gpu names several ({text}): choose, or {_TORCHRUN}")
     if not text.isdecimal():
         raise UsageError(f'--gpu "{text}" is no number of a GPU')
     return int(text)

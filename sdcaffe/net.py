@@ -81,7 +81,7 @@ class Net(nn.Module):
         if isinstance(source, (str, os.PathLike)):
             source, positions = proto.read_net_located(source)
         if getattr(getattr(source, "DESCRIPTOR", None), "full_name", None) != "caffe.NetParameter":
-            raise GraphError(f"a net is made from a prototxt's path or a NetParameter, not from {type(source).__name__}")
+            raise GraphError(f"a net is made from a prototxt's path or a NetParameter, not {type(source).__name__}")
         self._positions = positions
         try:
             self._build(proto.schema.current(source), net_state(phase, level, stages), InitialWeights(weights), share)

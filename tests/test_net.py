@@ -227,7 +227,10 @@ def test_inputs_of_another_shape_reshape_the_net():
     ("text", "says"),
     [
         ('layer { name: "in" type: "Silence" bottom: "x" }', 'two layers are named "in"'),
-        ('layer { name: "c" type: "ReLU" bottom: "x" bottom: "x" top: "c" }', r'"c" \(ReLU\) takes 1 bottom blobs, not 2'),
+        (
+            'layer { name: "c" type: "ReLU" bottom: "x" bottom: "x" top: "c" }',
+            r'"c" \(ReLU\) takes 1 bottom blobs, not 2',
+        ),
         ('layer { name: "c" type: "Relu" bottom: "x" top: "c" }', 'unknown layer type "Relu".*Did you mean "ReLU"'),
         ('layer { name: "c" type: "Pooling" bottom: "x" top: "x" pooling_param { kernel_size: 2 } }', "in place"),
         (
@@ -252,7 +255,8 @@ def test_kept_blobs_are_caffes_nchw():
 
 def test_a_loss_weight_counts_on_any_top():
     text = """
-    layer { name: "d" type: "DummyData" top: "d" loss_weight: 2 dummy_data_param { shape { dim: 3 } data_filler { value: 1.5 } } }
+    layer { name: "d" type: "DummyData" top: "d" loss_weight: 2
+      dummy_data_param { shape { dim: 3 } data_filler { value: 1.5 } } }
     layer { name: "p" type: "Power" bottom: "x" top: "p" loss_weight: 0.5 }"""
     net = net_of(text)
     x = normal(2, 3, 4, 4)
@@ -268,12 +272,16 @@ def test_a_loss_weight_counts_on_any_top():
 )
 def test_counts_that_do_not_fit(text, says):
     with pytest.raises(LayerError, match=says):
-        net_of(f'layer {{ name: "c" type: "InnerProduct" bottom: "x" top: "c" {text} inner_product_param {{ num_output: 1 }} }}')
+        net_of(
+            f'layer {{ name: "c" type: "InnerProduct" bottom: "x" top: "c" {text} '
+            "inner_product_param { num_output: 1 } }"
+        )
 
 
 def test_a_blob_inside_a_chain_can_be_kept():
     torch.manual_seed(3)
-    text = CHAIN.replace('"y"', '"a"', 1).replace('"bn" type: "BatchNorm" bottom: "y" top: "y"', '"bn" type: "BatchNorm" bottom: "a" top: "b"')
+    text = CHAIN.replace('"y"', '"a"', 1)
+    text = text.replace('type: "BatchNorm" bottom: "y" top: "y"', 'type: "BatchNorm" bottom: "a" top: "b"')
     text = text.replace('"scale" type: "Scale" bottom: "y"', '"scale" type: "Scale" bottom: "b"')
     net = net_of(text)
     x = normal(2, 3, 4, 4)
@@ -285,7 +293,8 @@ def test_a_blob_inside_a_chain_can_be_kept():
 
 def test_a_test_net_leaves_its_train_nets_parameters_learning():
     train = net_of(TWO)
-    test = net_of(TWO.replace('"one" type', '"one" param { lr_mult: 0 } param { lr_mult: 0 } type'), sdcaffe.TEST, share=train)
+    frozen = TWO.replace('"one" type', '"one" param { lr_mult: 0 } param { lr_mult: 0 } type')
+    test = net_of(frozen, sdcaffe.TEST, share=train)
     assert test.params["one"][0] is train.params["one"][0]
     assert all(blob.requires_grad for blob in train.parameters())
     with pytest.raises(LayerError, match="1 blobs here but 2 in the net it shares them with"):

@@ -35,6 +35,13 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--classes", metavar="FILE", help="class names, one a line, to go into the file")
     parser.add_argument("--preprocess", action="store_true", help="take RGB bytes (n, h, w, c) and normalise them")
     add_pixel_flags(parser)
+    smaller = parser.add_mutually_exclusive_group()
+    smaller.add_argument("--fp16", action="store_true", help="half precision inside; says what it costs")
+    smaller.add_argument(
+        "--int8", action="store_true", help="8 bits inside, by static quantisation; says what it costs"
+    )
+    parser.add_argument("--data", metavar="NET", help="the prototxt whose test data those use (default: the net's own)")
+    parser.add_argument("--iterations", type=flags.positive, default=50, metavar="N", help="test batches (default 50)")
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
 
@@ -68,6 +75,9 @@ def run(args: Namespace) -> None:
         level=args.level,
         stages=tuple(name for name in args.stage.split(",") if name),
         ignore_unknown=args.ignore_unknown,
+        smaller="fp16" if args.fp16 else "int8" if args.int8 else None,
+        data=args.data,
+        batches=args.iterations,
     )
     done = export(args.model, args.weights, args.output, options)
     print(f"inputs   {', '.join(done.inputs) or 'none'}")
@@ -77,6 +87,12 @@ def run(args: Namespace) -> None:
     print(f"nodes    {done.nodes}; {len(done.folded)} BatchNorm and Scale layers folded into weights")
     shapes = ", ".join("x".join(map(str, shape)) or "no input" for shape in done.agreement.shapes)
     print(f"checked  ONNX Runtime and this net differ by at most {done.agreement.difference:.1e} (relative; {shapes})")
+    if done.smaller is not None:
+        was, now = done.smaller.before, done.smaller.after
+        print(
+            f"{options.smaller:8} accuracy {was.accuracy:.4f} -> {now.accuracy:.4f} on {done.smaller.images} images, "
+            f"{was.size} -> {now.size} bytes, {was.latency * 1e3:.2f} -> {now.latency * 1e3:.2f} ms an image"
+        )
     print(f"Wrote {args.output}: {done.size} bytes, opset {args.opset}")
 
 

@@ -61,7 +61,8 @@ def setup(
 
     `live` puts a progress display on `stream` in place of scrolling lines, with warnings and errors above
     it; None does so where `stream` is a terminal. A resumed run appends to its `file`; any other begins
-    anew and, if the file that was there tells of a run, keeps it as `<file>.previous`. An exception that ends the context is the
+    anew and, if the file that was there tells of a run, keeps it as `<file>.previous`. An exception that ends
+    the context is the
     last entry of `file`. Yields what the solver reports its progress to.
     """
     stream = stream or sys.stderr

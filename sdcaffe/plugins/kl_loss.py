@@ -1,4 +1,4 @@
-"""KLLoss: two branches teach each other their softened predictions, or one the other. It knows no labels or features."""
+"""KLLoss: two branches teach each other their softened predictions, or one the other. It knows no labels."""
 
 from __future__ import annotations
 

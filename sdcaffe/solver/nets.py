@@ -33,17 +33,21 @@ def test_sources(param: Any) -> list[Source]:
     if generic:
         extra = len(param.test_iter) - len(sources)
         if extra < 0:
-            raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each", field="test_iter")
+            raise _unequal("test_iter", len(param.test_iter), len(sources))
         sources += [_source(param, generic[0])] * extra
     elif len(param.test_iter) != len(sources):
-        raise SolverError(f"{len(sources)} test nets but {len(param.test_iter)} test_iter; give one for each", field="test_iter")
+        raise _unequal("test_iter", len(param.test_iter), len(sources))
     if param.test_state and len(param.test_state) != len(sources):
-        raise SolverError(f"{len(param.test_state)} test_state for {len(sources)} test nets; give one for each or none", field="test_state")
+        raise _unequal("test_state", len(param.test_state), len(sources))
     if any(batches < 1 for batches in param.test_iter):
         raise SolverError(f"test_iter is {min(param.test_iter)}; a test takes 1 batch or more", field="test_iter")
     if sources and param.test_interval <= 0:
         raise SolverError(f"testing needs a test_interval above 0, not {param.test_interval}", field="test_interval")
     return sources
+
+
+def _unequal(field: str, count: int, nets: int) -> SolverError:
+    return SolverError(f"{count} {field} for {nets} test nets; give one for each", field=field)
 
 
 def read_source(

@@ -60,7 +60,7 @@ def check(param: Any) -> None:
 
 
 def learning_rate(param: Any, iteration: int) -> float:
-    """The rate of `iteration` (counted from 0) under a SolverParameter that `check` accepts; inf past a float's range."""
+    """The rate of `iteration` (counted from 0) under a checked SolverParameter; inf past a float's range."""
     try:
         return POLICIES[param.lr_policy](param, iteration)
     except (OverflowError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Which layers a state keeps, where splits go, who may write what: Caffe's rules on nets small enough to check by eye."""
+"""Which layers a state keeps, where splits go, who may write what: on nets small enough to check by eye."""
 
 from __future__ import annotations
 

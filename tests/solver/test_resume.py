@@ -72,10 +72,10 @@ def test_kill_9_at_a_random_iteration_changes_nothing(tmp_path):
         time.sleep(0.005)
     killed.communicate(timeout=60)
     assert killed.returncode == -signal.SIGKILL, f"it should have been killed at iteration {victim}"
-    out, err = whole.communicate(timeout=120)
+    _, err = whole.communicate(timeout=120)
     assert whole.returncode == 0, err
     resumed = train(tmp_path, "killed", "--snapshot", "auto")
-    out, err = resumed.communicate(timeout=120)
+    _, err = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, err
     want = weights_of(tmp_path / "whole_iter_90.caffemodel")
     have = weights_of(tmp_path / "killed_iter_90.caffemodel")
@@ -134,7 +134,7 @@ def test_a_truncated_snapshot_is_refused_and_auto_takes_the_one_before(run, tmp_
 def test_restore_says_what_a_file_is_not(run, tmp_path):
     with pytest.raises(SnapshotError, match="caffemodel"):
         run.restore(tmp_path / "snap_iter_7.caffemodel")
-    with pytest.raises(SdcaffeError, match="missing.solverstate"):
+    with pytest.raises(SdcaffeError, match=r"missing\.solverstate"):
         run.restore(tmp_path / "missing.solverstate")
     param = proto.read_solver(tmp_path / "snap.prototxt")
     param.type = "Adam"
@@ -165,11 +165,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_layer(tmp_path, m
 
 RECURRENT = """
 layer { name: "x" type: "DummyData" top: "x" top: "cont" dummy_data_param {
-  shape { dim: 3 dim: 2 dim: 4 } shape { dim: 3 dim: 2 } data_filler { type: "gaussian" std: 1 } data_filler { value: 1 } } }
+  shape { dim: 3 dim: 2 dim: 4 } shape { dim: 3 dim: 2 }
+  data_filler { type: "gaussian" std: 1 } data_filler { value: 1 } } }
 layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "h"
   recurrent_param { num_output: 5 weight_filler { type: "uniform" min: -0.5 max: 0.5 } bias_filler { value: 0.1 } } }
 layer { name: "goal" type: "Power" bottom: "h" top: "goal" power_param { scale: 0 shift: 1 } }
-layer { name: "loss" type: "EuclideanLoss" bottom: "h" bottom: "goal" top: "loss" propagate_down: true propagate_down: false }
+layer { name: "loss" type: "EuclideanLoss" bottom: "h" bottom: "goal" top: "loss"
+  propagate_down: true propagate_down: false }
 """
 
 

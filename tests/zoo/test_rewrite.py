@@ -8,12 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rewriting import (
+    ACCURACY,
+    DATA,
+    DISTORT,
+    LOSS,
+    PIXELS,
+    TEST_ONLY,
+    TRUNK,
+    by_name,
+    kept,
+    rewritten,
+    run,
+)
 from zoo_nets import parsed, without_data
 
 from sdcaffe import Net, proto
-from sdcaffe.cli import main
 from sdcaffe.errors import GraphError
-from sdcaffe.graph import keep_layers
 from sdcaffe.zoo import files
 from sdcaffe.zoo.printing import net_text
 from sdcaffe.zoo.rewrite import Settings, self_distilled
@@ -22,59 +33,6 @@ ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "goldens" / "files"
 FILES = files()
 BASELINES = [name for name in FILES if name.endswith("train_val_baseline.prototxt")]
-
-DATA = """
-layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
-  transform_param { crop_size: 28 mirror: true mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.0078125 }
-  data_param { source: "train_lmdb" batch_size: 4 backend: LMDB } }
-layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
-  transform_param { crop_size: 28 mean_value: 104 mean_value: 117 mean_value: 123 scale: 0.0078125 }
-  data_param { source: "test_lmdb" batch_size: 4 backend: LMDB } }
-"""
-TRUNK = """
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
-  convolution_param { num_output: 4 kernel_size: 5 stride: 3 weight_filler { type: "msra" } } }
-layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
-layer { name: "ip1" type: "InnerProduct" bottom: "conv1" top: "ip1" inner_product_param { num_output: 8 } }
-layer { name: "relu2" type: "ReLU" bottom: "ip1" top: "ip1" }
-layer { name: "ip2" type: "InnerProduct" bottom: "ip1" top: "ip2" inner_product_param { num_output: 5 } }
-"""
-LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "loss" }\n'
-ACCURACY = 'layer { name: "accuracy" type: "Accuracy" bottom: "ip2" bottom: "label" top: "accuracy" %s }\n'
-TEST_ONLY = "include { phase: TEST }"
-DISTORT = 'layer { name: "phi" type: "Distort" bottom: "pixels" top: "data" distort_param { pad: 2 mirror: true } }\n'
-PIXELS = """
-layer { name: "pixels" type: "HDF5Data" top: "pixels" top: "label" hdf5_data_param { source: "x.txt" batch_size: 4 } }
-"""
-
-
-def rewritten(text: str, **settings):
-    return self_distilled(parsed(text), Settings(**settings)).net
-
-
-def kept(net, phase: int) -> list:
-    """The layers of one phase without the rules that chose them."""
-    copy = proto.NetParameter()
-    copy.CopyFrom(net)
-    copy.state.phase = phase
-    layers = list(keep_layers(copy).layer)
-    for layer in layers:
-        layer.ClearField("include")
-        layer.ClearField("exclude")
-    return layers
-
-
-def by_name(net, phase: int = proto.TRAIN) -> dict:
-    return {layer.name: layer for layer in kept(net, phase)}
-
-
-def run(net, phase: int = proto.TRAIN, size: int = 32, labels: int = 1, keep: tuple[str, ...] = ()):
-    """One pass over random pixels in the place of the data layers."""
-    param = without_data(net, phase, 4, size)
-    built = Net(param, phase)
-    image, *others = built.inputs
-    given = {image: 255 * torch.rand(4, 3, size, size), **{name: torch.arange(4) for name in others}}
-    return built, built.compute(built.feed(given), keep)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -194,40 +152,6 @@ def test_temperature_lambda_and_mu_are_as_asked():
     assert {"loss_a", "loss_b"} <= set(without)
 
 
-OLD = """name: "CaffeNet"
-layers { name: "data" type: DATA top: "data" top: "label" data_param { source: "train" backend: LMDB batch_size: 4
-    crop_size: 28 mirror: true mean_file: "mean.binaryproto" } include: { phase: TRAIN } }
-layers { name: "data" type: DATA top: "data" top: "label" data_param { source: "test" backend: LMDB batch_size: 4
-    crop_size: 28 mirror: false mean_file: "mean.binaryproto" } include: { phase: TEST } }
-layers { name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1 blobs_lr: 2
-  convolution_param { num_output: 4 kernel_size: 5 weight_filler { type: "gaussian" std: 0.01 } } }
-layers { name: "relu1" type: RELU bottom: "conv1" top: "conv1" }
-layers { name: "fc7" type: INNER_PRODUCT bottom: "conv1" top: "fc7" inner_product_param { num_output: 6 } }
-layers { name: "drop7" type: DROPOUT bottom: "fc7" top: "fc7" dropout_param { dropout_ratio: 0.5 } }
-layers { name: "fc8" type: INNER_PRODUCT bottom: "fc7" top: "fc8" inner_product_param { num_output: 5 } }
-layers { name: "accuracy" type: ACCURACY bottom: "fc8" bottom: "label" top: "accuracy" include: { phase: TEST } }
-layers { name: "loss" type: SOFTMAX_LOSS bottom: "fc8" bottom: "label" }
-"""
-
-
-def test_an_old_net_becomes_a_current_one(tmp_path, capsys):
-    (tmp_path / "old.prototxt").write_text(OLD)
-    assert main(["self-distill", str(tmp_path / "old.prototxt"), "-o", str(tmp_path / "new.prototxt")]) == 0
-    said = capsys.readouterr().out
-    assert 'logits: "fc8"' in said
-    assert 'feature: "fc7"' in said
-    net = proto.read_net(tmp_path / "new.prototxt")
-    assert net.name == "CaffeNet self-distilled"
-    layers = by_name(net)
-    assert layers["data"].transform_param.mean_file == "mean.binaryproto"
-    assert not layers["data"].transform_param.crop_size
-    assert not layers["data"].transform_param.mirror
-    assert (layers["distort"].distort_param.crop_size, layers["distort"].distort_param.mirror) == (28, True)
-    assert kept(net, proto.TEST) == kept(proto.read_net(tmp_path / "old.prototxt"), proto.TEST)
-    _, result = run(net)
-    result.loss.backward()
-
-
 AUXILIARY = """
 layer { name: "aux_ip" type: "InnerProduct" bottom: "conv1" top: "aux_ip" inner_product_param { num_output: 5 } }
 layer { name: "aux" type: "SoftmaxWithLoss" bottom: "aux_ip" bottom: "label" top: "aux" loss_weight: 0.3 }
@@ -236,7 +160,7 @@ layer { name: "aux" type: "SoftmaxWithLoss" bottom: "aux_ip" bottom: "label" top
 
 def test_several_softmax_losses_are_refused_until_one_is_chosen():
     text = DATA + TRUNK + AUXILIARY + LOSS + ACCURACY % ""
-    with pytest.raises(GraphError, match='2 softmax losses \\("aux" reads "aux_ip", "loss" reads "ip2"\\).*--logits'):
+    with pytest.raises(GraphError, match=r'2 softmax losses \("aux" reads "aux_ip", "loss" reads "ip2"\).*--logits'):
         rewritten(text)
     net = rewritten(text, logits="ip2")
     layers = by_name(net)
@@ -258,7 +182,7 @@ def test_the_branches_losses_add_up_to_those_of_two_batches():
     """CE of each branch is what the baseline has on it; Eq. 5 adds them."""
     torch.manual_seed(0)
     net = rewritten(DATA + TRUNK + LOSS, kl_weight=0, mmd_weight=0)
-    built, result = run(net, keep=("ip2",))
+    _, result = run(net, keep=("ip2",))
     scores = result.blobs["ip2"].detach().double()
     losses = [
         -half.log_softmax(1).gather(1, torch.arange(4).reshape(-1, 1)).mean() for half in (scores[:4], scores[4:])
@@ -324,86 +248,58 @@ def test_weights_go_either_way():
 
 
 POOLED = """
-layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" convolution_param { num_output: 5 kernel_size: 3 } }
+layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 5 kernel_size: 3 } }
 layer { name: "ip2" type: "Pooling" bottom: "conv1" top: "ip2" pooling_param { pool: AVE global_pooling: true } }
 """
-REFUSED = {
+
+
+def between(layer: str) -> str:
+    """The trunk with a layer of top "inner" between its two InnerProducts."""
+    before, name, behind = TRUNK.partition('layer { name: "ip2"')
+    return before + layer + name + behind.replace('bottom: "ip1"', 'bottom: "inner"')
+
+
+ONCE = DISTORT.replace('"data"', '"once"').replace("phi", "first")
+MIXED = 'layer { name: "mix" type: "Eltwise" bottom: "data" bottom: "pixels" top: "mix" }'
+PAIRS = 'layer { name: "pair" type: "Slice" bottom: "ip1" top: "inner" top: "rest" slice_param { axis: 0 } }\n'
+FIXED = 'layer { name: "flat" type: "Reshape" bottom: "ip1" top: "inner" reshape_param { shape { dim: 4 dim: 8 } } }\n'
+GIVEN = 'layer { name: "given" type: "Concat" bottom: "ip1" bottom: "label" top: "inner" }\n'
+HALF = 'layer { name: "half" type: "Power" bottom: "loss" top: "half" }'
+STAGED = DATA.replace("include { phase: TRAIN }", 'include { phase: TRAIN stage: "a" }')
+STILL = DATA.replace("crop_size: 28", "").replace("mirror: true", "")
+TWO_TOPS = DISTORT.replace('top: "data"', 'top: "data" top: "x"')
+DISTILLED = FILES["prototxt/quickstart/train_val_self_distilled.prototxt"]
+
+# A net, settings, and words of the refusal.
+REFUSED: dict[str, tuple[str, dict, str]] = {
     "no softmax loss": (DATA + TRUNK, {}, "no SoftmaxWithLoss"),
     "unknown logits": (DATA + TRUNK + LOSS, {"logits": "fc"}, 'logits "fc".*"ip2"'),
     "unknown feature": (DATA + TRUNK + LOSS, {"feature": "pool"}, 'feature "pool"'),
     "label as feature": (DATA + TRUNK + LOSS, {"feature": "label"}, 'feature "label"'),
-    "pooled logits": (DATA + POOLED + LOSS, {}, '"ip2" \\(Pooling\\).*--feature'),
-    "two branches already": (
-        PIXELS + DISTORT.replace('top: "data"', 'top: "data" top: "x"') + TRUNK + LOSS,
-        {},
-        "2 tops.*give the baseline",
-    ),
-    "self-distilled already": (FILES["prototxt/quickstart/train_val_self_distilled.prototxt"], {}, "give the baseline"),
-    "no distortion": (
-        DATA.replace("crop_size: 28", "").replace("mirror: true", "") + TRUNK + LOSS,
-        {},
-        "would be equal.*Distort",
-    ),
+    "pooled logits": (DATA + POOLED + LOSS, {}, r'"ip2" \(Pooling\).*--feature'),
+    "two branches already": (PIXELS + TWO_TOPS + TRUNK + LOSS, {}, "2 tops.*give the baseline"),
+    "self-distilled already": (DISTILLED, {}, "give the baseline"),
+    "no distortion": (STILL + TRUNK + LOSS, {}, "would be equal.*Distort"),
     "no transformer": (PIXELS.replace('"pixels"', '"data"') + TRUNK + LOSS, {}, 'Distort layer behind "data"'),
     "two images": (
-        PIXELS + DATA + TRUNK.replace('"conv1" type: "Convolution" bottom: "data"', '"conv1" type: "Eltwise" '
-        'bottom: "data" bottom: "pixels"').replace("convolution_param { num_output: 4 kernel_size: 5 stride: 3 "
-        'weight_filler { type: "msra" } }', "") + LOSS,
+        PIXELS.replace('top: "label"', "") + DATA + MIXED + TRUNK.replace('bottom: "data"', 'bottom: "mix"') + LOSS,
         {},
         'depend on .*"pixels".*Distort',
     ),
     "two distortions": (
-        PIXELS + DISTORT.replace('"data"', '"once"').replace("phi", "first") + DISTORT.replace("pixels", "once")
-        + TRUNK + LOSS,
+        PIXELS + ONCE + DISTORT.replace("pixels", "once") + TRUNK + LOSS,
         {},
         "one of 2 Distort layers",
     ),
-    "stages": (
-        DATA.replace("include { phase: TRAIN }", 'include { phase: TRAIN stage: "a" }') + TRUNK + LOSS,
-        {},
-        "stages or levels",
-    ),
-    "across the batch": (
-        DATA
-        + TRUNK.replace('bottom: "ip1" top: "ip2"', 'bottom: "half" top: "ip2"').replace(
-            'layer { name: "ip2"',
-            'layer { name: "pair" type: "Slice" bottom: "ip1" top: "half" top: "rest" slice_param { axis: 0 } }\n'
-            'layer { name: "ip2"',
-        )
-        + LOSS,
-        {},
-        '"pair" \\(Slice\\) works across the images',
-    ),
-    "fixed batch": (
-        DATA
-        + TRUNK.replace('bottom: "ip1" top: "ip2"', 'bottom: "flat" top: "ip2"').replace(
-            'layer { name: "ip2"',
-            'layer { name: "flat" type: "Reshape" bottom: "ip1" top: "flat" '
-            'reshape_param { shape { dim: 4 dim: 8 } } }\nlayer { name: "ip2"',
-        )
-        + LOSS,
-        {},
-        '"flat" \\(Reshape\\) works across',
-    ),
-    "a loss that is read": (
-        DATA + TRUNK + LOSS + 'layer { name: "half" type: "Power" bottom: "loss" top: "half" }',
-        {},
-        '"half" \\(Power\\) reads "loss"',
-    ),
-    "labels inside": (
-        PIXELS
-        + DISTORT
-        + TRUNK.replace('bottom: "ip1" top: "ip2"', 'bottom: "given" top: "ip2"').replace(
-            'layer { name: "ip2"',
-            'layer { name: "given" type: "Concat" bottom: "ip1" bottom: "label" top: "given" }\nlayer { name: "ip2"',
-        )
-        + LOSS,
-        {},
-        'reads "given"',
-    ),
+    "stages": (STAGED + TRUNK + LOSS, {}, "stages or levels"),
+    "across the batch": (DATA + between(PAIRS) + LOSS, {}, r'"pair" \(Slice\) works across the images'),
+    "fixed batch": (DATA + between(FIXED) + LOSS, {}, r'"flat" \(Reshape\) works across'),
+    "a loss that is read": (DATA + TRUNK + LOSS + HALF, {}, r'"half" \(Power\) reads "loss"'),
+    "labels inside": (PIXELS + DISTORT + between(GIVEN) + LOSS, {}, 'reads "inner"'),
     "temperature": (DATA + TRUNK + LOSS, {"temperature": 0.0}, "temperature"),
     "mu": (DATA + TRUNK + LOSS, {"mmd_weight": -1.0}, "mu must be"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", list(REFUSED))
@@ -417,36 +313,3 @@ def test_a_pooled_net_takes_a_named_feature_or_none():
     text = DATA + POOLED + LOSS
     assert list(by_name(rewritten(text, feature="conv1"))["split_feature"].bottom) == ["conv1"]
     assert "mmd" not in by_name(rewritten(text, mmd_weight=0))
-
-
-def test_a_refusal_names_the_line_and_writes_nothing(tmp_path, capsys):
-    source, target = tmp_path / "net.prototxt", tmp_path / "sd.prototxt"
-    source.write_text('name: "x"\n' + PIXELS.replace('"pixels"', '"data"') + TRUNK + LOSS)
-    assert main(["self-distill", str(source), "-o", str(target)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"sdcaffe: error: {source}:3:")
-    assert error.count("\n") == 1
-    assert not target.exists()
-    source.write_text(DATA + TRUNK)
-    assert main(["self-distill", str(source), "-o", str(target)]) == 1
-    assert f"{source}: the training phase has no SoftmaxWithLoss" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"), [([], "-o"), (["-o", "x", "--mu", "0", "--feature", "ip1"], "--mu 0 leaves out")]
-)
-def test_flags_that_make_no_command_end_with_2(tmp_path, capsys, flags, words):
-    (tmp_path / "net.prototxt").write_text(DATA + TRUNK + LOSS)
-    assert main(["self-distill", str(tmp_path / "net.prototxt"), *flags]) == 2
-    assert words in capsys.readouterr().err
-
-
-def test_the_command_takes_the_paper_s_symbols(tmp_path):
-    source, target = tmp_path / "net.prototxt", tmp_path / "sd.prototxt"
-    source.write_text(DATA + TRUNK + LOSS)
-    symbols = ["--temperature", "2", "--lambda", "0.5", "--mu", "0.001", "--logits", "ip2", "--feature", "conv1"]
-    assert main(["self-distill", str(source), "-o", str(target), *symbols]) == 0
-    expected = rewritten(
-        DATA + TRUNK + LOSS, temperature=2, kl_weight=0.5, mmd_weight=0.001, logits="ip2", feature="conv1"
-    )
-    assert proto.read_net(target) == expected

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from onnx_nets import ROOT, TINY, write_net, write_weights
+
+from converters.onnx_export import Options, export
+from converters.onnx_metadata import ModelError
+from converters.onnx_runtime import open_session
+from sdcaffe import proto
+from sdcaffe.cli import main
+from sdcaffe.net import Net
+
+QUICKSTART = ROOT / "prototxt" / "quickstart"
+
+COLOURS = """
+name: "colours"
+layer { name: "data" type: "HDF5Data" top: "data" top: "label" hdf5_data_param { source: "list.txt" batch_size: 30 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 16 kernel_size: 3 weight_filler { type: "constant" value: 0.01 } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "mean" type: "Reduction" bottom: "conv" top: "mean" reduction_param { axis: 1 operation: MEAN } }
+layer { name: "quiet" type: "Silence" bottom: "mean" }
+layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 3 } }
+layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy" }
+"""
+
+
+@pytest.mark.parametrize("kind", ["fp16", "int8"])
+def test_colours_that_differ_are_told_apart_as_before(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = np.arange(90) % 3
+    images = np.random.default_rng(0).uniform(0, 1, (90, 3, 6, 6)).astype(np.float32)
+    images[np.arange(90), labels] += 1
+    with h5py.File("images.h5", "w") as file:
+        file["data"], file["label"] = images, labels.astype(np.float32)
+    Path("list.txt").write_text("images.h5\n")
+    model, weights = write_net(COLOURS, tmp_path)
+    net = Net(model, proto.TEST)
+    with torch.no_grad():
+        net.params["fc"][0].copy_(torch.eye(3))
+    net.save(weights)
+    net.close()
+    done = export(model, weights, "net.onnx", Options(smaller=kind, batches=3))
+    assert done.smaller is not None
+    assert done.smaller.images == 90
+    assert done.smaller.before.accuracy == done.smaller.after.accuracy == 1
+    assert done.smaller.after.latency > 0
+    session = open_session("net.onnx", "net.onnx")
+    (scores,) = session.run(None, {"data": images})
+    means = images.mean((2, 3))
+    assert np.abs(scores - means).max() < (0.002 if kind == "fp16" else 0.02) * means.max()
+
+
+@pytest.mark.parametrize(("kind", "share"), [("fp16", 0.55), ("int8", 0.4)])
+def test_the_command_tells_size_accuracy_and_time(
+    kind: str, share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = write_weights(QUICKSTART / "deploy.prototxt", tmp_path / "net.caffemodel")
+    target = tmp_path / "net.onnx"
+    data = ["--data", str(QUICKSTART / "train_val_baseline.prototxt"), "--iterations", "1"]
+    assert main(["export", str(QUICKSTART / "deploy.prototxt"), weights, "-o", str(target), f"--{kind}", *data]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(kind)]
+    net = Net(QUICKSTART / "train_val_baseline.prototxt", proto.TEST, weights)
+    expected = float(net()["accuracy"])
+    net.close()
+    assert f"accuracy {expected:.4f} ->" in line
+    assert "on 100 images" in line
+    before, after = (int(word) for word in line.split(", ")[1].split(" bytes")[0].split(" -> "))
+    assert after == target.stat().st_size < share * before
+
+
+def test_without_test_images_nothing_is_written(tmp_path: Path) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    with pytest.raises(ModelError, match="has no data layer with images and labels"):
+        export(model, weights, str(tmp_path / "net.onnx"), Options(smaller="int8"))
+    assert not (tmp_path / "net.onnx").exists()
