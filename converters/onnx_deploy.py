@@ -23,13 +23,15 @@ class Deployed:
     """The deployed part of a net.
 
     `param` holds Input layers in place of data layers; `outputs` are the blobs to give, sorted as Caffe reports
-    them; `dropped` the layers that went; `transform` the transform_param of the first data layer, None where
-    there was none, and `blue_first` whether it brings BGR images.
+    them; `dropped` the layers that went; `scores` the blob that an Accuracy or a loss compared with labels, or "";
+    `transform` the transform_param of the first data layer, None where there was none, and `blue_first` whether it
+    brings BGR images.
     """
 
     param: Any
     outputs: list[str]
     dropped: list[str]
+    scores: str = ""
     transform: Any = None
     blue_first: bool = False
 
@@ -66,6 +68,8 @@ def deployed(
             layer = _softmax(layer)
         elif cls.loss or layer.type in _SINKS or gone.intersection(layer.bottom):
             gone.update(layer.top)
+            if len(layer.bottom) > 1 and (layer.type == "Accuracy" or (cls.loss and not result.scores)):
+                result.scores = layer.bottom[0]
             result.dropped.append(layer.name)
             continue
         if layer.type == "Input":

@@ -173,6 +173,8 @@ def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]
     makers = {name: layer.type for layer in part.param.layer for name in layer.top}
     soft = [i for i, name in enumerate(part.outputs) if makers[name] == "Softmax"]
     best = soft[-1] if soft else len(names) - 1
+    if not soft and part.scores in part.outputs:
+        best = part.outputs.index(part.scores)
     metadata.scores, metadata.probabilities = names[best], bool(soft)
     if options.classes is not None:
         metadata.classes = read_classes(options.classes)

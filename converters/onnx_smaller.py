@@ -104,6 +104,8 @@ def _measured(data: bytes, batches: list[Batch], metadata: Metadata) -> Measured
     right = count = 0
     for images, labels in batches:
         scores = session.run([metadata.scores], {name: images})[0]
+        if scores.ndim < 2 or len(scores) != len(images):
+            raise ModelError(f'output "{metadata.scores}" has shape {scores.shape}: no scores of {len(images)} images')
         if not np.isfinite(scores).all():
             raise ModelError("a score of the smaller model is not finite: its numbers leave the range of its type")
         right += int((scores.reshape(len(images), scores.shape[1], -1).mean(2).argmax(1) == labels).sum())

@@ -30,9 +30,14 @@ def tidy(
         node.name = nodes.new(layer or node.op_type)
     values = _Names(set(outer.values()))
     renamed = dict(outer)
-    for index, node in reversed(_last_nodes(graph).items()):  # of the versions of a blob the last has its plain name
+    earlier = []  # of the versions of a blob the last has its plain name
+    for index, node in reversed(_last_nodes(graph).items()):
         if index in blobs and len(node.output) == 1 and node.output[0] not in renamed:
-            renamed[node.output[0]] = values.new(blobs[index])
+            if blobs[index] in values.taken:
+                earlier.append((node.output[0], blobs[index]))
+            else:
+                renamed[node.output[0]] = values.new(blobs[index])
+    renamed.update((name, values.new(blob)) for name, blob in earlier)
     for tensor in graph.initializer:
         match = re.match(r"layer_(\d+)\.(?:blobs\.)?", tensor.name)
         if tensor.name not in renamed:

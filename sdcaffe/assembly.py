@@ -34,9 +34,7 @@ class Assembly:
     - `views`: layer name -> {blob index: the parameter, of another shape, that it shares}
     """
 
-    def __init__(
-        self, graph: Graph, phase: int, weights: InitialWeights, shared: dict[str, nn.ParameterList]
-    ) -> None:
+    def __init__(self, graph: Graph, phase: int, weights: InitialWeights, shared: dict[str, nn.ParameterList]) -> None:
         """`shared`: layer name -> blobs to use instead of new ones. Raises GraphError, LayerError, WeightsError."""
         self.phase = phase
         self.layers: dict[str, Layer] = {}

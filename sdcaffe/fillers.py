@@ -98,9 +98,7 @@ def fill(tensor: Tensor, filler: Any) -> None:
     """
     function = FILLERS.get(filler.type)
     if function is None:
-        raise LayerError(
-            f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type"
-        )
+        raise LayerError(f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type")
     if filler.sparse < -1:
         raise LayerError(f"sparse is {filler.sparse}; it is -1 (none) or how many weights to keep", field="sparse")
     if not tensor.numel():

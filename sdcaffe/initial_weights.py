@@ -49,8 +49,7 @@ class InitialWeights:
         stored = layer.arranged(dict(enumerate(entry.blobs)))
         if len(stored) != len(layer.blobs):
             raise WeightsError(
-                f'layer "{layer.name}" has {len(layer.blobs)} blobs here but {len(stored)} in '
-                f"{self.source}; {rename}",
+                f'layer "{layer.name}" has {len(layer.blobs)} blobs here but {len(stored)} in {self.source}; {rename}',
                 layer=layer.name,
             )
         for i, blob in enumerate(layer.blobs):

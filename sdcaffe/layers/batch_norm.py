@@ -120,9 +120,7 @@ class _GroupedStatistics(torch.autograd.Function):
         while values % (2 * groups) == 0 and 2 * groups * channels <= _GroupedStatistics.WIDTH:
             groups *= 2
         rows = bottom.permute(0, 2, 3, 1).reshape(-1, groups * channels)
-        means, variances = (
-            t.view(groups, channels) for t in torch.batch_norm_update_stats(rows, None, None, 1.0)
-        )
+        means, variances = (t.view(groups, channels) for t in torch.batch_norm_update_stats(rows, None, None, 1.0))
         torch.mean(means, 0, out=mean)
         biased = variances.mean(0) + (means - mean).square_().mean(0)
         torch.mul(biased, values / (values - 1), out=variance)

@@ -57,9 +57,7 @@ class Rival(nn.Module):
 
 def rival_step(images: Tensor, labels: Tensor, batch: int) -> Callable[[], None]:
     net = Rival(100).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True, foreach=True
-    )
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True, foreach=True)
     mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (MEAN, STD))
     order = torch.randperm(len(images))
     cursor = 0
