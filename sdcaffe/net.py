@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional as F
 
 from sdcaffe import layers, proto
 from sdcaffe.assembly import Assembly, Learnable, complete_tops
 from sdcaffe.errors import GraphError, LayerError, NetError
-from sdcaffe.graph import Step, batch_norm_chains, build_graph, insert_splits, keep_layers, net_state
+from sdcaffe.graph import build_graph, insert_splits, keep_layers, net_state
 from sdcaffe.initial_weights import Files, InitialWeights
-from sdcaffe.layers.base import DataLayer, Layer, Shape, blamed_on
-from sdcaffe.layers.batch_norm import BatchNorm
+from sdcaffe.layers.base import DataLayer, Shape, blamed_on
 from sdcaffe.log import glog
+from sdcaffe.plan import Op, make_plan
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 
@@ -31,21 +28,6 @@ class Pass(NamedTuple):
 
     loss: Tensor
     blobs: dict[str, Tensor]
-
-
-@dataclass
-class _Op:
-    """What one step runs: one layer, or a chain of layers run as one."""
-
-    layers: list[Layer]
-    run: Callable[..., Any]
-    bottoms: list[int]
-    tops: list[int]
-    detach: list[bool]  # for each bottom: no gradient goes there
-    losses: list[tuple[int, float]]
-    release: list[int]
-    dynamic: int | None  # the step whose tops take any shape, where this is one
-    checked: bool = False  # a plugin's tops were what its setup said
 
 
 class Net(nn.Module):
@@ -130,51 +112,8 @@ class Net(nn.Module):
             for name, slot in zip(step.layer.top, step.tops, strict=True)
         }
         self.inputs = list(self._input_slots)
-        self._plans: dict[frozenset[int], list[_Op]] = {frozenset(): self._plan()}
+        self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self._plan()}
         weights.report(self.params)
-
-    def _plan(self, apart: frozenset[int] = frozenset()) -> list[_Op]:
-        """What to run: each computing step, chains as one; each blob released after its last reader.
-
-        A chain that makes one of the slots `apart` on its way runs as its layers.
-        """
-        chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
-        members: set[int] = set()
-        for chain in batch_norm_chains(self.graph):
-            parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
-            at = {i: self.layers[self.graph.steps[i].layer.name] for i in parts}
-            inside = {slot for i in parts[:-1] for slot in self.graph.steps[i].tops}
-            if inside & apart or any(layer.name in self._views for layer in at.values()):
-                continue
-            batch_norm, scale, relu = at[chain.batch_norm], at[chain.scale], chain.relu is not None
-            if chain.convolution is not None and _foldable(at[chain.convolution], batch_norm):
-                first, run = chain.convolution, _folded(at[chain.convolution], batch_norm, scale, relu)
-            else:
-                first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
-            chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
-            members.update(i for i in parts if i > first)
-        ops = []
-        for i, step in enumerate(self.graph.steps):
-            layer = self.layers[step.layer.name]
-            if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
-                continue
-            last, layers_here, run = chains.get(i, (i, [layer], layer))
-            if layer.name in self._views:
-                run = _with_views(layer, self._views[layer.name])
-            tops = self.graph.steps[last].tops
-            ops.append(
-                _Op(
-                    layers=layers_here,
-                    run=run,
-                    bottoms=step.bottoms,
-                    tops=tops,
-                    detach=_detached(layer, step),
-                    losses=[(slot, weight) for slot in tops if (weight := self._loss_weights[slot])],
-                    release=step.release,
-                    dynamic=i if layer.dynamic else None,
-                )
-            )
-        return ops
 
     # ------------------------------------------------------------ what it holds
 
@@ -252,7 +191,7 @@ class Net(nn.Module):
                 shapes.update(zip(step.tops, map(tuple, tops), strict=True))
         self._shapes = shapes
 
-    def _run(self, op: _Op, values: Batch) -> None:
+    def _run(self, op: Op, values: Batch) -> None:
         bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
         try:
             with blamed_on(op.layers[0]):
@@ -267,7 +206,7 @@ class Net(nn.Module):
         if op.dynamic is not None:
             self._follow(op.dynamic, values)
 
-    def _check(self, op: _Op, tops: Any) -> None:
+    def _check(self, op: Op, tops: Any) -> None:
         """On the first pass: a plugin's forward must give what its setup said."""
         op.checked = True
         layer = op.layers[0]
@@ -324,7 +263,10 @@ class Net(nn.Module):
                 return op.layers[0].name
         return None
 
-    def _ops_making(self, slots: set[int]) -> list[_Op]:
+    def _plan(self, apart: frozenset[int] = frozenset()) -> list[Op]:
+        return make_plan(self.graph, self.layers, self._loss_weights, self._views, apart)
+
+    def _ops_making(self, slots: set[int]) -> list[Op]:
         """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
         plain = self._plans[frozenset()]
         made = {slot for op in plain for slot in op.tops}
@@ -388,49 +330,3 @@ def _inside(batch: Batch) -> Batch:
         slot: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
         for slot, tensor in batch.items()
     }
-
-
-def _detached(layer: Layer, step: Step) -> list[bool]:
-    flags = list(step.layer.propagate_down)
-    return [i in layer.index_bottoms or (bool(flags) and not flags[i]) for i in range(len(step.bottoms))]
-
-
-def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
-    """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output."""
-
-    def run(x: Tensor) -> Tensor:
-        out = batch_norm.normalize(x, scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
-        return F.relu_(out) if relu else out
-
-    return run
-
-
-def _foldable(convolution: Any, batch_norm: Any) -> bool:
-    """Whether stored statistics can go into the weights: in the test phase, but for a dialect's own BatchNorm."""
-    stored = type(batch_norm) is BatchNorm and batch_norm.use_global_stats
-    return stored and convolution.phase == proto.TEST and convolution.axis == 1
-
-
-def _folded(convolution: Any, batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
-    """Convolution, BatchNorm and Scale as one convolution; its weights are made anew in each pass, for little."""
-
-    def run(x: Tensor) -> Tensor:
-        factor, shift = batch_norm.affine(scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
-        weight = convolution.blobs[0]
-        if len(convolution.blobs) > 1:
-            shift = shift + convolution.blobs[1] * factor
-        out = convolution.compute(x, weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), shift)
-        return F.relu_(out) if relu else out
-
-    return run
-
-
-def _with_views(layer: Layer, owners: dict[int, nn.Parameter]) -> Callable[..., Any]:
-    """`layer` with blobs that another layer owns under another shape (PERMISSIVE sharing)."""
-    shapes = {i: tuple(layer.blobs[i].shape) for i in owners}
-
-    def run(*bottoms: Tensor) -> Any:
-        blobs = {f"blobs.{i}": owner.reshape(shapes[i]) for i, owner in owners.items()}
-        return functional_call(layer, blobs, bottoms)
-
-    return run

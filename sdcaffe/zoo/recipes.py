@@ -168,12 +168,12 @@ IMAGENET_RESNET = Recipe(
 QUICKSTART = _in_epochs(
     SYNTHETIC,
     batch_size=50,
-    epochs=7,
-    drops=(4, 6),
+    epochs=10,
+    drops=(6, 8),
     gamma=0.1,
     weight_decay=1e-4,
-    test_epochs=1,
-    snapshot_epochs=7,
+    test_epochs=2,
+    snapshot_epochs=10,
     display=40,
     mode="CPU",
 )

@@ -1,0 +1,130 @@
+"""What a net runs and in which order: layers, or chains of them as one. Running it is net.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from sdcaffe import proto
+from sdcaffe.graph import Graph, Step, batch_norm_chains
+from sdcaffe.layers.base import DataLayer, Layer
+from sdcaffe.layers.batch_norm import BatchNorm
+
+Views = dict[str, dict[int, nn.Parameter]]
+
+
+@dataclass
+class Op:
+    """What one step runs: one layer, or a chain of layers run as one."""
+
+    layers: list[Layer]
+    run: Callable[..., Any]
+    bottoms: list[int]
+    tops: list[int]
+    detach: list[bool]  # for each bottom: no gradient goes there
+    losses: list[tuple[int, float]]
+    release: list[int]
+    dynamic: int | None  # the step whose tops take any shape, where this is one
+    checked: bool = False  # a plugin's tops were what its setup said
+
+
+def make_plan(
+    graph: Graph,
+    layers: dict[str, Layer],
+    loss_weights: dict[int, float],
+    views: Views,
+    apart: frozenset[int] = frozenset(),
+) -> list[Op]:
+    """What to run: each computing step, chains as one; each blob released after its last reader.
+
+    `loss_weights` is by slot; `views` are the blobs, by layer and index, that other layers own under another
+    shape. A chain that makes one of the slots `apart` on its way runs as its layers.
+    """
+    chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
+    members: set[int] = set()
+    for chain in batch_norm_chains(graph):
+        parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
+        at = {i: layers[graph.steps[i].layer.name] for i in parts}
+        inside = {slot for i in parts[:-1] for slot in graph.steps[i].tops}
+        if inside & apart or any(layer.name in views for layer in at.values()):
+            continue
+        batch_norm, scale, relu = at[chain.batch_norm], at[chain.scale], chain.relu is not None
+        if chain.convolution is not None and _foldable(at[chain.convolution], batch_norm):
+            first, run = chain.convolution, _folded(at[chain.convolution], batch_norm, scale, relu)
+        else:
+            first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
+        chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
+        members.update(i for i in parts if i > first)
+    ops = []
+    for i, step in enumerate(graph.steps):
+        layer = layers[step.layer.name]
+        if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
+            continue
+        last, layers_here, run = chains.get(i, (i, [layer], layer))
+        if layer.name in views:
+            run = _with_views(layer, views[layer.name])
+        tops = graph.steps[last].tops
+        ops.append(
+            Op(
+                layers=layers_here,
+                run=run,
+                bottoms=step.bottoms,
+                tops=tops,
+                detach=_detached(layer, step),
+                losses=[(slot, weight) for slot in tops if (weight := loss_weights[slot])],
+                release=step.release,
+                dynamic=i if layer.dynamic else None,
+            )
+        )
+    return ops
+
+
+def _detached(layer: Layer, step: Step) -> list[bool]:
+    flags = list(step.layer.propagate_down)
+    return [i in layer.index_bottoms or (bool(flags) and not flags[i]) for i in range(len(step.bottoms))]
+
+
+def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
+    """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output."""
+
+    def run(x: Tensor) -> Tensor:
+        out = batch_norm.normalize(x, scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
+        return F.relu_(out) if relu else out
+
+    return run
+
+
+def _foldable(convolution: Any, batch_norm: Any) -> bool:
+    """Whether stored statistics can go into the weights: in the test phase, but for a dialect's own BatchNorm."""
+    stored = type(batch_norm) is BatchNorm and batch_norm.use_global_stats
+    return stored and convolution.phase == proto.TEST and convolution.axis == 1
+
+
+def _folded(convolution: Any, batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
+    """Convolution, BatchNorm and Scale as one convolution; its weights are made anew in each pass, for little."""
+
+    def run(x: Tensor) -> Tensor:
+        factor, shift = batch_norm.affine(scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
+        weight = convolution.blobs[0]
+        if len(convolution.blobs) > 1:
+            shift = shift + convolution.blobs[1] * factor
+        out = convolution.compute(x, weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), shift)
+        return F.relu_(out) if relu else out
+
+    return run
+
+
+def _with_views(layer: Layer, owners: dict[int, nn.Parameter]) -> Callable[..., Any]:
+    """`layer` with blobs that another layer owns under another shape (PERMISSIVE sharing)."""
+    shapes = {i: tuple(layer.blobs[i].shape) for i in owners}
+
+    def run(*bottoms: Tensor) -> Any:
+        blobs = {f"blobs.{i}": owner.reshape(shapes[i]) for i, owner in owners.items()}
+        return functional_call(layer, blobs, bottoms)
+
+    return run
