@@ -154,6 +154,9 @@ class Net(nn.Module):
             layer = self.layers[step.layer.name]
             if isinstance(layer, DataLayer):
                 batch.update(zip(step.tops, layer.next_batch(self.device), strict=True))
+        shapes = {slot: tuple(tensor.shape) for slot, tensor in batch.items()}
+        if any(self._shapes[slot] != shape for slot, shape in shapes.items()):  # images of another size
+            self._set_up(0, {**self._shapes, **shapes})
         return batch
 
     def feed(self, inputs: Mapping[str, Any]) -> Batch:
@@ -185,8 +188,8 @@ class Net(nn.Module):
 
     def _set_up(self, first: int, shapes: dict[int, Shape]) -> None:
         for step in self.graph.steps[first:]:
-            if step.layer.type != "Input":
-                layer = self.layers[step.layer.name]
+            layer = self.layers[step.layer.name]
+            if step.layer.type != "Input" and not isinstance(layer, DataLayer):
                 tops = layer.setup([shapes[slot] for slot in step.bottoms])
                 shapes.update(zip(step.tops, map(tuple, tops), strict=True))
         self._shapes = shapes
@@ -282,8 +285,8 @@ class Net(nn.Module):
         return self.graph.latest[name]
 
     def close(self) -> None:
-        """Let go of the files and threads of data layers."""
-        for layer in self.data_layers:
+        """Let go of the layers' files and threads."""
+        for layer in self.layers.values():
             layer.close()
 
     # ------------------------------------------------------------ weights

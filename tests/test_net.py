@@ -305,3 +305,24 @@ def test_a_test_net_leaves_its_train_nets_parameters_learning():
 def test_a_net_is_made_from_a_path_or_a_message(source):
     with pytest.raises(GraphError, match="a prototxt's path or a NetParameter"):
         Net(source, sdcaffe.TEST)
+
+
+def test_images_of_another_size_set_the_net_up_anew(tmp_path, monkeypatch):
+    """batch_size 1 without crop: each image has its own size, as in Caffe's detection and segmentation nets."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    for name, size in (("a.png", (8, 6)), ("b.png", (5, 9))):
+        Image.new("RGB", size, (10, 20, 30)).save(name)
+    (tmp_path / "list.txt").write_text("a.png 0\nb.png 1\n")
+    net = proto.NetParameter()
+    text = """
+    layer { name: "d" type: "ImageData" top: "x" top: "y" image_data_param { source: "list.txt" batch_size: 1 } }
+    layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 2 kernel_size: 3 } }
+    layer { name: "r" type: "Reshape" bottom: "c" top: "r" reshape_param { shape { dim: 0 dim: -1 } } }"""
+    proto.text.parse(text, net, "net")
+    made = Net(net)
+    assert made.forward()["r"].shape == (1, 2 * 4 * 6)
+    assert made.forward()["r"].shape == (1, 2 * 7 * 3)
+    assert made.blob_shapes["c"] == (1, 2, 7, 3)
+    made.close()

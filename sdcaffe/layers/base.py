@@ -124,6 +124,9 @@ class Layer(nn.Module):
         """A LayerError that names this layer; `field` is the prototxt field it is about."""
         return LayerError(f'layer "{self.name}" ({self.type}): {message}', layer=self.name, field=field)
 
+    def close(self) -> None:
+        """Let go of files and threads; what is still to be written is written."""
+
     def extra_repr(self) -> str:
         return f'"{self.name}"'
 
@@ -141,9 +144,6 @@ class DataLayer(Layer):
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tops of batch `cursor` on `device`; moves the cursor on by one."""
         raise NotImplementedError
-
-    def close(self) -> None:
-        """Let go of files and threads."""
 
 
 @contextmanager
