@@ -6,6 +6,7 @@ torchrun, or by whoever called `torch.distributed.init_process_group`.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,7 +40,9 @@ def launched(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+        dist.barrier()  # nobody leaves while another still talks to it
     finally:
+        gc.collect()  # what refers to the group would outlive it
         dist.destroy_process_group()
 
 
@@ -103,6 +106,10 @@ class Trainee:
 
     def __call__(self, batch: Any) -> Any:
         return self._net.compute(batch) if self._shared is None else self._shared(batch)
+
+    def close(self) -> None:
+        """Let go of the process group."""
+        self._shared = None
 
     def accumulating(self) -> AbstractContextManager[None]:
         return nullcontext() if self._shared is None else self._shared.no_sync()

@@ -338,6 +338,7 @@ class Solver:
         )
 
     def close(self) -> None:
+        self.trainee.close()
         for net in (self.net, *self.test_nets):
             net.close()
 

@@ -40,6 +40,7 @@ with processes.launched(torch.device("cpu")):
         for _ in range(30):
             seen += solver.net.data_layers[0].feed.order.indices(solver.net.data_layers[0].cursor).tolist()
             solver.net.load()
+        solver.close()
         json.dump(seen, open(f"seen_{world}_{rank}.json", "w"))
     else:
         solver = sdcaffe.Solver(f"solver_{world}.prototxt")
@@ -51,6 +52,7 @@ with processes.launched(torch.device("cpu")):
             losses.append(float(processes.averaged(solver.losses[-1])))
         solver.test_all()
         solver.snapshot()
+        solver.close()
         if rank == 0:
             json.dump([losses, solver.test_scores, solver.iter], open(f"out_{world}.json", "w"))
 """
