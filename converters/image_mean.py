@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe import proto
-from sdcaffe.data.source import Source, open_source
+from sdcaffe.data.opening import open_source
+from sdcaffe.data.source import Source
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog, number
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdcaffe.data.feed import Feed
+    from sdcaffe.data.opening import open_source
     from sdcaffe.data.order import Order, random_draws, shard
-    from sdcaffe.data.source import Source, open_source
+    from sdcaffe.data.source import Source
     from sdcaffe.data.transformer import Transformer
 
 __all__ = ["Feed", "Order", "Source", "Transformer", "open_source", "random_draws", "shard"]
@@ -22,7 +23,7 @@ _HOMES = {
     "Order": "order",
     "Source": "source",
     "Transformer": "transformer",
-    "open_source": "source",
+    "open_source": "opening",
     "random_draws": "order",
     "shard": "order",
 }

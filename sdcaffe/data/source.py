@@ -1,8 +1,7 @@
-"""What a source of labelled images offers, and the opening of one by its prototxt name."""
+"""What a source of labelled images offers, and the source that is in memory. Opening one is `opening`'s."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,11 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdcaffe.errors import DataError
-
 Image = NDArray[np.uint8] | NDArray[np.float32]
-
-_EMBEDDED = re.compile(r"(cifar10|cifar100|synthetic):([^:]*)(?::(.*))?", re.DOTALL)
 
 
 class Source(Protocol):
@@ -61,30 +56,3 @@ class ArraySource:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native") -> Source:
-    """The source that `data_param.source` names.
-
-    `cifar10:train`, `cifar10:test`, `cifar100:train`, `cifar100:test` (fine labels), each optionally
-    followed by `:FOLDER`; `synthetic:train`, `synthetic:test`; else the folder of a database of Datums,
-    of `backend` LMDB or LEVELDB. `color` says how encoded images are decoded; see `decode_image`.
-    Raises DataError.
-    """
-    embedded = _EMBEDDED.fullmatch(name)
-    if embedded is None:
-        from sdcaffe.data.database import DatumSource
-
-        return DatumSource(name, backend, color=color)
-    kind, split, folder = embedded.groups()
-    if split not in ("train", "test"):
-        raise DataError(f'"{kind}" has no part "{split}"; write {kind}:train or {kind}:test', name)
-    if kind == "synthetic":
-        from sdcaffe.data.synthetic import synthetic
-
-        if folder is not None:
-            raise DataError(f"the synthetic set is made in memory and takes no folder; write {kind}:{split}", name)
-        return ArraySource(name, *synthetic(split))
-    from sdcaffe.data.cifar import read_cifar
-
-    return ArraySource(name, *read_cifar(kind, split, folder))

@@ -10,8 +10,9 @@ from torch import Tensor
 from sdcaffe import proto
 from sdcaffe.data.database import DatumSource
 from sdcaffe.data.feed import Feed
+from sdcaffe.data.opening import open_source
 from sdcaffe.data.order import Order, default_seed, permutation, shard
-from sdcaffe.data.source import Source, open_source
+from sdcaffe.data.source import Source
 from sdcaffe.data.transformer import Transformer
 from sdcaffe.layers.base import DataLayer, Shape, register
 from sdcaffe.log import glog

@@ -17,7 +17,7 @@ from torchvision import datasets
 from torchvision.datasets import utils
 
 from sdcaffe.data.cifar import read_cifar
-from sdcaffe.data.source import open_source
+from sdcaffe.data.opening import open_source
 from sdcaffe.errors import DataError
 
 

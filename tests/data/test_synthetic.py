@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdcaffe.data import synthetic as module
-from sdcaffe.data.source import open_source
+from sdcaffe.data.opening import open_source
 from sdcaffe.data.synthetic import synthetic
 from sdcaffe.errors import DataError
 
