@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from sdcaffe import commands
 from sdcaffe.errors import SdcaffeError, nearest
 from sdcaffe.flags import Parser, UsageError
+
+_HELP = ("-h", "-help", "--help", "help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,34 +33,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "-help", "--help", "help"):
-        print(_overview())
+    if not arguments or arguments[0] in _HELP:
+        print(_overview(commands, "sdcaffe"))
         return 0 if arguments else 2
     if arguments[0] in ("-version", "--version"):
         from sdcaffe import __version__
 
         print(f"sdcaffe {__version__}")
         return 0
+    return _command(arguments, commands.__name__, "sdcaffe")
+
+
+def _command(arguments: list[str], group: str, program: str) -> int:
+    """Run the command of a group that `arguments` open with; `program` is what was typed before them."""
     name = arguments[0].replace("_", "-")
-    if name not in commands.names():
-        near = nearest(name, commands.names())
-        known = f'Did you mean "{near}"?' if near else f"There are: {', '.join(commands.names())}."
-        raise UsageError(f'unknown command "{arguments[0]}". {known}')
-    module = commands.load(name)
-    parser = Parser(f"sdcaffe {name}", commands.first_line(module), f"example:\n  {module.EXAMPLE}")
+    known = commands.names(group)
+    if name not in known:
+        near = nearest(name, known)
+        hint = f'Did you mean "{near}"?' if near else f"There are: {', '.join(known)}."
+        raise UsageError(f'unknown command "{" ".join([*program.split()[1:], arguments[0]])}". {hint}')
+    module = commands.load(name, group)
+    program, rest = f"{program} {name}", arguments[1:]
+    if commands.is_group(module):
+        if rest and rest[0] not in _HELP:
+            return _command(rest, module.__name__, program)
+        print(_overview(module, program))
+        return 0 if rest else 2
+    parser = Parser(program, commands.first_line(module), f"example:\n  {module.EXAMPLE}")
     module.add_flags(parser)
     try:
-        args = parser.read(arguments[1:])
+        args = parser.read(rest)
     except SystemExit as end:  # --help
         return int(end.code or 0)
     return module.run(args) or 0
 
 
-def _overview() -> str:
-    lines = ["usage: sdcaffe COMMAND [FLAGS]", "", "Train and use Caffe networks.", "", "commands:"]
-    for name in commands.names():
-        lines.append(f"  {name:20s} {commands.first_line(commands.load(name))}")
-    lines += ["", "sdcaffe COMMAND --help shows the flags of a command; sdcaffe --version the version."]
+def _overview(group: ModuleType, program: str) -> str:
+    about = "Train and use Caffe networks." if group is commands else commands.first_line(group)
+    lines = [f"usage: {program} COMMAND [FLAGS]", "", about, "", "commands:"]
+    for name in commands.names(group.__name__):
+        lines.append(f"  {name:20s} {commands.first_line(commands.load(name, group.__name__))}")
+    version = "; sdcaffe --version the version" if group is commands else ""
+    lines += ["", f"{program} COMMAND --help shows the flags of a command{version}."]
     return "\n".join(lines)
 
 

@@ -82,8 +82,10 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
 # ---------------------------------------------------------------- starting
 
 
-def test_help_and_import_are_fast_and_leave_torch_alone() -> None:
-    code = "import sys, sdcaffe.cli; sdcaffe.cli.main(['--help']); print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"]])
+def test_help_and_import_are_fast_and_leave_torch_alone(arguments: list[str]) -> None:
+    run = f"import sys, sdcaffe.cli; sdcaffe.cli.main({arguments})"
+    code = run + "; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     times = []
     for _ in range(3):
         start = time.perf_counter()
@@ -113,7 +115,16 @@ def test_help_names_every_command_and_each_has_an_example(capsys: pytest.Capture
     for name in commands.names():
         assert f"\n  {name} " in overview
         assert main([name, "--help"]) == 0
-        assert f"example:\n  sdcaffe {name}" in capsys.readouterr().out
+        help_text = capsys.readouterr().out
+        module = commands.load(name)
+        if not commands.is_group(module):
+            assert f"example:\n  sdcaffe {name}" in help_text
+            continue
+        assert help_text.startswith(f"usage: sdcaffe {name} COMMAND [FLAGS]\n\n{commands.first_line(module)}\n")
+        for inner in commands.names(module.__name__):
+            assert f"\n  {inner} " in help_text
+            assert main([name, inner, "--help"]) == 0
+            assert f"example:\n  sdcaffe {name} {inner}" in capsys.readouterr().out
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +151,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "a.prototxt", "-sigint_effect", "explode"], "invalid choice: 'explode'"),
         (["train", "a.prototxt", "--level", "high"], "argument --level: invalid int value: 'high'"),
         (["tets"], 'unknown command "tets"'),
+        (["convert", "wieghts"], 'unknown command "convert wieghts". Did you mean "weights"?'),
+        (["convert", "weights", "a"], "See sdcaffe convert weights --help"),
     ],
 )
 def test_a_command_that_makes_no_sense(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,6 +165,8 @@ def test_a_command_that_makes_no_sense(arguments: list[str], message: str, capsy
 def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert capsys.readouterr().out.startswith("usage: sdcaffe COMMAND")
+    assert main(["convert"]) == 2
+    assert capsys.readouterr().out.startswith("usage: sdcaffe convert COMMAND")
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,33 @@
 A command module's docstring opens with the line that help shows. It has `EXAMPLE`, a command that works,
 `add_flags(parser)`, and `run(args)`, which calls what does the work and returns nothing or an exit code.
 Its name is the command's, with `_` for `-`. It imports heavy modules where it uses them.
+
+A package is a group: its own docstring opens with the line that help shows, and its modules are commands as
+these are, `sdcaffe GROUP COMMAND`.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from types import ModuleType
 
 
-def names() -> list[str]:
-    """Every command, sorted."""
-    return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__))
+def names(group: str = __name__) -> list[str]:
+    """Every command of a group, the package's full name; sorted."""
+    path = sys.modules[group].__path__
+    return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(path))
 
 
-def load(name: str) -> ModuleType:
-    """The module of a command in `names()`."""
-    return importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+def load(name: str, group: str = __name__) -> ModuleType:
+    """The module of a command in `names(group)`."""
+    return importlib.import_module(f"{group}.{name.replace('-', '_')}")
+
+
+def is_group(module: ModuleType) -> bool:
+    """Whether a command's module holds commands."""
+    return hasattr(module, "__path__")
 
 
 def first_line(module: ModuleType) -> str:

@@ -1,7 +1,7 @@
 """Logs as BVLC Caffe writes them: writing, reading and showing progress."""
 
 from sdcaffe.log.parser import Run, Snapshot, TestRow, TrainRow, accuracy, parse_log
-from sdcaffe.log.progress import LiveProgress, Progress
+from sdcaffe.log.progress import LiveProgress, Progress, Tick, bar, no_tick
 from sdcaffe.log.writer import GlogFormatter, glog, number, setup
 
 __all__ = [
@@ -11,9 +11,12 @@ __all__ = [
     "Run",
     "Snapshot",
     "TestRow",
+    "Tick",
     "TrainRow",
     "accuracy",
+    "bar",
     "glog",
+    "no_tick",
     "number",
     "parse_log",
     "setup",

@@ -1,13 +1,16 @@
-"""Shows how a run proceeds: what a solver tells while it trains, and a display of it for a terminal.
+"""Shows how work proceeds: what a solver tells while it trains, what a converter counts, and displays for a terminal.
 
 Does not write the log; see `writer`.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +18,50 @@ from sdcaffe.log.parser import accuracy
 
 REFRESH = 0.25  # seconds between two updates of the display
 WINDOW = 120  # updates over which the speed is averaged: half a minute
+
+Tick = Callable[[int, int], None]  # (done, total): what a function that takes a while calls as it goes on
+
+
+def no_tick(done: int, total: int) -> None:
+    """The tick of one who does not watch."""
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a display that rewrites its line makes sense on `stream`."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def bar(what: str, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> Iterator[Tick]:
+    """A tick that draws a bar at the foot of a terminal, of `what` is counted; elsewhere it does nothing.
+
+    `stream` is standard error unless given. The bar stays, as it is then, when the block ends.
+    """
+    stream = stream or sys.stderr
+    if not is_terminal(stream):
+        yield no_tick
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what, markup=False), MofNCompleteColumn(), BarColumn(bar_width=20), TimeRemainingColumn())
+    display = Bar(*columns, console=Console(file=stream, soft_wrap=True), auto_refresh=False)
+    task = display.add_task("", total=None)
+    shown = -REFRESH
+
+    def tick(done: int, total: int) -> None:
+        nonlocal shown
+        display.update(task, completed=done, total=total)
+        if done >= total or clock() - shown >= REFRESH:
+            shown = clock()
+            display.start()
+            display.refresh()
+
+    try:
+        yield tick
+    finally:
+        display.stop()
 
 
 class Progress:

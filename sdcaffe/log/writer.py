@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log.progress import LiveProgress, Progress
+from sdcaffe.log.progress import LiveProgress, Progress, is_terminal
 
 logger = logging.getLogger("sdcaffe")
 
@@ -67,7 +67,7 @@ def setup(
     """
     stream = stream or sys.stderr
     if live is None:
-        live = stream.isatty() and os.environ.get("TERM") != "dumb"
+        live = is_terminal(stream)
     progress: Progress = LiveProgress(stream) if live else Progress()
     watcher: logging.Handler = _AboveDisplay(progress) if live else logging.StreamHandler(stream)
     written = _file_handler(Path(file), append) if file is not None else None

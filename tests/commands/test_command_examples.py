@@ -4,7 +4,9 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from command_lines import ROOT
@@ -14,7 +16,30 @@ from sdcaffe.cli import main
 from sdcaffe.net import Net
 
 QUICKSTART = "prototxt/quickstart/train_val_baseline.prototxt"
+OUTPUTS = (
+    "curves.png",
+    "net.svg",
+    "net.prototxt",
+    "mean.binaryproto",
+    "images_lmdb",
+    "features_lmdb",
+    "weights.caffemodel.h5",
+)
 SLOW = {"train": pytest.mark.slow}
+
+
+def all_commands() -> Iterator[tuple[str, ModuleType]]:
+    """Each command as it is typed, and its module; those of groups too."""
+    for name in commands.names():
+        module = commands.load(name)
+        if not commands.is_group(module):
+            yield name, module
+            continue
+        for inner in commands.names(module.__name__):
+            yield f"{name} {inner}", commands.load(inner, module.__name__)
+
+
+COMMANDS = dict(all_commands())
 
 
 @pytest.fixture
@@ -36,9 +61,9 @@ def apart(arguments: list[str]) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in commands.names()])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in COMMANDS])
 def test_the_example_of_each_command_works(name: str, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    example = commands.load(name).EXAMPLE
+    example = COMMANDS[name].EXAMPLE
     program, *arguments = shlex.split(example)
     assert program == "sdcaffe"
     if "baseline_iter_400.caffemodel" in example:
@@ -52,5 +77,5 @@ def test_the_example_of_each_command_works(name: str, clone: Path, capsys: pytes
         code, error = main(arguments), capsys.readouterr().err
     no_gpu = name == "device-query" and "no NVIDIA driver" in error
     assert code == (1 if no_gpu else 0), error
-    for output in ("curves.png", "net.svg", "net.prototxt", "mean.binaryproto", "images_lmdb", "features_lmdb"):
+    for output in OUTPUTS:
         assert (clone / output).exists() == (output in arguments)

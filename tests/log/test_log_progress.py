@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdcaffe.log import LiveProgress, Progress, glog, setup
+from sdcaffe.log import LiveProgress, Progress, bar, glog, setup
 
 
 class Terminal(io.StringIO):
@@ -79,3 +79,22 @@ def test_a_dumb_terminal_gets_lines(terminal: Terminal, monkeypatch: pytest.Monk
     with setup(stream=terminal):
         glog("solver.cpp:289", "Solving tiny")
     assert terminal.getvalue().endswith("solver.cpp:289] Solving tiny\n")
+
+
+def test_a_bar_counts_at_the_foot_of_a_terminal(terminal: Terminal) -> None:
+    seconds = [0.0]
+    with bar("images [n]", terminal, clock=lambda: seconds[0]) as tick:
+        for done in (1, 2, 3):
+            tick(done, 400)
+        seconds[0] = 1.0
+        tick(150, 400)
+        tick(400, 400)
+    assert "images [n]" in terminal.screen
+    assert [f"{n}/400" in terminal.screen for n in (1, 2, 3, 150, 400)] == [True, False, False, True, True]
+
+
+def test_a_bar_is_silent_where_there_is_no_terminal() -> None:
+    stream = io.StringIO()
+    with bar("images", stream) as tick:
+        tick(1, 2)
+    assert stream.getvalue() == ""
