@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from converters.onnx_metadata import ModelError
-from converters.onnx_module import Preprocess
+from converters.onnx_pixels import Preprocess
 from converters.onnx_runtime import open_session
 from sdcaffe.layers.base import Shape
 from sdcaffe.layers.recurrent import Recurrent

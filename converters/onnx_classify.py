@@ -18,6 +18,7 @@ from converters.onnx_metadata import (
     read_metadata,
     read_model,
 )
+from converters.onnx_pixels import Pixels, Preprocess, column, known
 from converters.onnx_runtime import open_session
 from sdcaffe.data.decode import read_image
 from sdcaffe.data.resize import resize
@@ -29,16 +30,18 @@ Floats = NDArray[np.float32]
 class Classifier:
     """Scores of images. `run` takes one prepared image with a batch axis and gives scores (1, classes, ...).
 
-    `size` is the channels, height and width that the net takes; `metadata` says how it takes them.
+    `size` is the channels, height and width that the net takes; `normalisation` says how it takes them, and
+    `metadata` what they are scored for.
     """
 
     run: Callable[[NDArray[Any]], Floats]
     size: tuple[int, int, int]
+    normalisation: Normalisation
     metadata: Metadata
 
     def probabilities(self, path: str) -> Floats:
         """One number a class for the picture at `path`. Raises DataError for a file that is none."""
-        scores = np.asarray(self.run(prepared(path, self.size, self.metadata.normalisation)), np.float32)
+        scores = np.asarray(self.run(prepared(path, self.size, self.normalisation)), np.float32)
         scores = scores.reshape(scores.shape[0], scores.shape[1] if scores.ndim > 1 else 1, -1).mean(2)[0]
         if self.metadata.probabilities:
             return scores
@@ -46,9 +49,10 @@ class Classifier:
         return powers / powers.sum()
 
 
-def open_onnx(path: str, classes: str | None = None) -> Classifier:
+def open_onnx(path: str, classes: str | None = None, pixels: Pixels | None = None) -> Classifier:
     """The Classifier of an ONNX file. `classes` is a file of names in place of those the model carries.
 
+    `pixels` is said in the place of what the model records of its input; one that takes bytes needs nothing.
     Raises ModelError for a file that is no model, or whose input is no image.
     """
     model = read_model(path)
@@ -63,7 +67,6 @@ def open_onnx(path: str, classes: str | None = None) -> Classifier:
     shape = inputs[0].shape
     last = metadata.scores if metadata.scores in outputs else outputs[-1]
     bytes_in = inputs[0].type == "tensor(uint8)"
-    metadata.normalisation.in_graph = bytes_in
     size = _size((shape[3], shape[1], shape[2]) if bytes_in else tuple(shape[1:]), metadata, path)
     if classes is not None:
         metadata.classes = read_classes(classes)
@@ -75,7 +78,20 @@ def open_onnx(path: str, classes: str | None = None) -> Classifier:
             raise ModelError(f"ONNX Runtime fails on it: {' '.join(str(error).split())[:300]}", path) from None
         return scores
 
-    return Classifier(run, size, metadata)
+    return Classifier(run, size, _normalisation(metadata, pixels or Pixels(), inputs[0].name, bytes_in, path), metadata)
+
+
+def _normalisation(metadata: Metadata, pixels: Pixels, name: str, bytes_in: bool, where: str) -> Normalisation:
+    said = pixels.over(None)
+    if bytes_in:
+        if said is not None or pixels.order is not None:
+            raise ModelError("takes bytes and normalises them itself: there is nothing to say of its pixels", where)
+        return Normalisation(in_graph=True)
+    recorded = metadata.normalisation
+    if recorded is None:
+        return known(said, name, where).normalisation()
+    mean, scale = column(recorded.mean, "mean"), column(recorded.scale, "scale")
+    return known(pixels.over(Preprocess(mean, scale, recorded.order)), name, where).normalisation()
 
 
 def _size(sizes: Sequence[Any], metadata: Metadata, where: str) -> tuple[int, int, int]:

@@ -9,16 +9,19 @@ import torch
 from numpy.typing import NDArray
 
 from converters.onnx_classify import Classifier
-from converters.onnx_export import Options, open_deployed
 from converters.onnx_metadata import ModelError
+from converters.onnx_open import Options, open_deployed
+from converters.onnx_pixels import known
 
 
 def open_net(model: str, weights: str, options: Options) -> Classifier:
     """The Classifier of the deployed part of a prototxt. Raises ModelError where its input is no image."""
-    net, part, metadata = open_deployed(model, weights, options)
+    opened = open_deployed(model, weights, options)
+    net, part, metadata = opened.net, opened.part, opened.metadata
     if len(net.inputs) != 1 or len(metadata.size) != 3:
         shapes = ", ".join(f"{name} {net.blob_shapes[name]}" for name in net.inputs)
         raise ModelError(f"takes {shapes}; a picture is classified by a net with one input (n, c, h, w)", model)
+    normalisation = known(opened.preprocess, net.inputs[0], model).normalisation()
     channels, height, width = metadata.size
     scores = metadata.scores if metadata.scores in net.blob_shapes else part.outputs[-1]
 
@@ -27,4 +30,4 @@ def open_net(model: str, weights: str, options: Options) -> Classifier:
             result: NDArray[np.float32] = net.compute(net.feed({net.inputs[0]: image})).blobs[scores].numpy()
         return result
 
-    return Classifier(run, (channels, height, width), metadata)
+    return Classifier(run, (channels, height, width), normalisation, metadata)

@@ -15,7 +15,6 @@ Made = tuple[int, int]  # a version of a blob: the layer that makes it, and whic
 
 _SINKS = {"Accuracy", "Silence", "HDF5Output"}
 _IMAGES = {"Data", "ImageData", "MemoryData", "WindowData"}
-_BLUE_FIRST = {"ImageData", "WindowData"}  # their pixels come out of image files, in OpenCV's channel order
 
 
 @dataclass
@@ -23,17 +22,13 @@ class Deployed:
     """The deployed part of a net.
 
     `param` holds Input layers in place of data layers; `outputs` are the blobs to give, sorted as Caffe reports
-    them; `dropped` the layers that went; `scores` the blob that an Accuracy or a loss compared with labels, or "";
-    `transform` the transform_param of the first data layer, None where there was none, and `blue_first` whether it
-    brings BGR images.
+    them; `dropped` the layers that went; `scores` the blob that an Accuracy or a loss compared with labels, or "".
     """
 
     param: Any
     outputs: list[str]
     dropped: list[str]
     scores: str = ""
-    transform: Any = None
-    blue_first: bool = False
 
 
 def deployed(
@@ -59,8 +54,6 @@ def deployed(
     for layer in net.layer:
         cls = class_of(layer)
         if issubclass(cls, DataLayer):
-            if result.transform is None and layer.type != "DummyData":
-                result.transform, result.blue_first = layer.transform_param, layer.type in _BLUE_FIRST
             layer = _as_input(layer, shapes)
             data.add(layer.name)
         elif layer.type == "SoftmaxWithLoss" and len(layer.top) > 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from converters.onnx_module import Preprocess
+from converters.onnx_pixels import Preprocess
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
 from sdcaffe.layers.recurrent import Recurrent

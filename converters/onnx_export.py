@@ -4,58 +4,36 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
 from converters.onnx_check import TOLERANCE, Agreement, check
-from converters.onnx_deploy import Deployed, deployed
 from converters.onnx_dynamic import Plan, plans
-from converters.onnx_metadata import Metadata, ModelError, digest, read_classes
+from converters.onnx_metadata import ModelError, Normalisation
 from converters.onnx_module import ExportModule
-from converters.onnx_normalise import Pixels, normalisation, preprocess_of
+from converters.onnx_open import Opened, Options, open_deployed, output_names
+from converters.onnx_pixels import known
 from converters.onnx_smaller import Smaller, smaller
 from converters.onnx_tidy import tidy
 from sdcaffe import proto
-from sdcaffe.errors import LayerError, NetError, WeightsError
-from sdcaffe.layers.base import DataLayer, Shape, class_of
+from sdcaffe.errors import LayerError
 from sdcaffe.net import Net
 
 OPSETS = range(18, 24)  # what torch's exporter and ONNX Runtime both have
-_NOT_EXPORTED = {"Python": "it is Python code", "DetectionOutput": "its number of boxes hangs on their values"}
-
-
-@dataclass
-class Options:
-    """How to export. `shapes` of inputs by blob name; `pixels` where they are not the data layer's.
-
-    `smaller` is "fp16" or "int8" for a smaller model, measured on `batches` test batches of the prototxt `data`.
-    """
-
-    opset: int = 18
-    fold: bool = True
-    preprocess: bool = False
-    pixels: Pixels = field(default_factory=Pixels)
-    classes: str | None = None
-    shapes: Mapping[str, Shape] = field(default_factory=dict)
-    level: int = 0
-    stages: tuple[str, ...] = ()
-    ignore_unknown: bool = False
-    smaller: str | None = None
-    data: str | None = None
-    batches: int = 50
 
 
 @dataclass
 class Exported:
-    """What was written: the file's size in bytes, its inputs and outputs as text, what agreed and what went."""
+    """What was written: the file's size in bytes, its inputs and outputs as text, what agreed and what went.
+
+    `normalisation` is None for a net whose input is no image, or nobody says how one becomes its input.
+    """
 
     size: int
     inputs: list[str]
@@ -64,6 +42,7 @@ class Exported:
     dropped: list[str]
     folded: list[str]
     nodes: int
+    normalisation: Normalisation | None
     smaller: Smaller | None = None
 
 
@@ -77,8 +56,9 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     options = options or Options()
     if options.opset not in OPSETS:
         raise ModelError(f"opset {options.opset} cannot be written; there are {OPSETS[0]} to {OPSETS[-1]}")
-    net, part, metadata = open_deployed(model, weights, options)
-    proto_model, agreement, module = _first_that_agrees(net, part, options)
+    opened = open_deployed(model, weights, options)
+    net, part, metadata = opened.net, opened.part, opened.metadata
+    proto_model, agreement, module = _first_that_agrees(opened, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
     proto_model.producer_name = "sdcaffe"
@@ -87,7 +67,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     made = None
     if options.smaller is not None:
         with _quiet():
-            made = smaller(data, options.smaller, options.data or model, metadata, options.batches)
+            made = smaller(data, options.smaller, opened.test_images(options.data or model), metadata, options.batches)
         data = made.data
     with proto.atomic_write(target) as file:
         file.write(data)
@@ -99,98 +79,19 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         dropped=part.dropped,
         folded=module.folded,
         nodes=len(proto_model.graph.node),
+        normalisation=metadata.normalisation,
         smaller=made,
     )
 
 
-def open_deployed(model: str, weights: str, options: Options) -> tuple[Net, Deployed, Metadata]:
-    """The Net of the deployed part of a prototxt with its weights, and what goes with it. Raises as `export` does."""
-    weights = weights_of(weights)
-    param, positions = proto.read_net_located(model, ignore_unknown=options.ignore_unknown)
-    try:
-        part = deployed(param, options.shapes, level=options.level, stages=options.stages)
-        _refuse(part.param, model)
-        net = Net(part.param, proto.TEST, weights)
-    except NetError as error:
-        error.where = error.where or positions.find(error.layer, error.field)
-        raise
-    _refuse_unfilled(net, weights)
-    return net, part, _metadata(net, part, options, [model, weights])
-
-
-def weights_of(path: str) -> str:
-    """The weight file that `path` is, or that the .solverstate `path` names. Raises ModelError or SnapshotError."""
-    if ".solverstate" not in os.path.basename(path):
-        return path
-    named = proto.read_state(path).learned_net
-    if not named:
-        raise ModelError("names no learned net; give its .caffemodel", path)
-    for place in (Path(named), Path(path).parent / Path(named).name):
-        if place.is_file():
-            return str(place)
-    raise ModelError(f"its learned net {named} is neither there nor beside it", path)
-
-
-def output_names(net: Net, outputs: list[str]) -> list[str]:
-    """What the outputs are called: as the blobs, or NAME_out where a layer works in place on an input NAME."""
-    taken = {*net.inputs, *net.graph.latest}
-    names = []
-    for name in outputs:
-        new = name
-        while new in net.inputs or (new != name and new in taken):
-            new += "_out"
-        taken.add(new)
-        names.append(new)
-    return names
-
-
-def _refuse(param: Any, where: str) -> None:
-    bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := _reason(layer))]
-    if bad:
-        raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", where)
-
-
-def _reason(layer: Any) -> str:
-    if issubclass(class_of(layer), DataLayer):
-        return "it brings data"
-    return _NOT_EXPORTED.get(layer.type, "")
-
-
-def _refuse_unfilled(net: Net, weights: str) -> None:
-    have = {entry.name for path in weights.split(",") if path for entry in proto.read_weights(path) if entry.blobs}
-    missing = [name for name in net.params if name not in have]
-    if missing:
-        raise WeightsError(f"has no weights for {', '.join(missing)}: is it of another net?", weights)
-
-
-def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]) -> Metadata:
-    files = [name for entry in sources for name in entry.split(",") if name]
-    metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in files})
-    metadata.normalisation = normalisation(part, options.pixels, in_graph=options.preprocess)
-    images = net.blob_shapes[net.inputs[0]] if net.inputs else ()
-    metadata.size = list(images[1:]) if len(images) == 4 else []
-    names = output_names(net, part.outputs)
-    makers = {name: layer.type for layer in part.param.layer for name in layer.top}
-    soft = [i for i, name in enumerate(part.outputs) if makers[name] == "Softmax"]
-    best = soft[-1] if soft else len(names) - 1
-    if not soft and part.scores in part.outputs:
-        best = part.outputs.index(part.scores)
-    metadata.scores, metadata.probabilities = names[best], bool(soft)
-    if options.classes is not None:
-        metadata.classes = read_classes(options.classes)
-        shape = net.blob_shapes[part.outputs[best]]
-        if len(shape) < 2 or shape[1] != len(metadata.classes):
-            raise ModelError(
-                f'holds {len(metadata.classes)} class names, but output "{metadata.scores}" has shape {shape}',
-                options.classes,
-            )
-    return metadata
-
-
-def _first_that_agrees(net: Net, part: Deployed, options: Options) -> tuple[Any, Agreement, ExportModule]:
+def _first_that_agrees(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule]:
     """The model with as many free sizes as come out right. Raises ModelError where none does."""
     failure: ModelError | None = None
-    preprocess = preprocess_of(part, options.pixels, net) if options.preprocess else None
+    net, part = opened.net, opened.part
+    preprocess = None
+    if options.preprocess:
+        name = net.inputs[0] if net.inputs else ""
+        preprocess = known(opened.preprocess, name).fitted(name, net.blob_shapes.get(name, ()))
     for plan in plans(net, preprocess):
         net.reshape(plan.example)
         module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)

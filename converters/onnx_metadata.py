@@ -38,24 +38,23 @@ class Metadata:
     """`net` is the net's name, `sources` file name -> SHA-256, `scores` the output that ranks classes, if one does.
 
     `size` holds the channels, height and width of the images that the net was written for, or nothing.
-    `probabilities` says whether the scores are probabilities already; `classes` are their names, or empty.
+    `probabilities` says whether the scores are probabilities already; `classes` are their names, or empty;
+    `normalisation` is None where nobody said how a picture becomes the input.
     """
 
     net: str = ""
     sources: dict[str, str] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
-    normalisation: Normalisation = field(default_factory=Normalisation)
+    normalisation: Normalisation | None = None
     size: list[int] = field(default_factory=list)
     scores: str = ""
     probabilities: bool = False
 
     def properties(self) -> dict[str, str]:
         """As the strings of a model's metadata_props."""
-        values = {
-            "net": self.net,
-            "sources": json.dumps(self.sources),
-            "normalisation": json.dumps(vars(self.normalisation)),
-        }
+        values = {"net": self.net, "sources": json.dumps(self.sources)}
+        if self.normalisation is not None:
+            values["normalisation"] = json.dumps(vars(self.normalisation))
         if self.size:
             values["size"] = json.dumps(self.size)
         if self.classes:

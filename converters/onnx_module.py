@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from converters.onnx_layers import exportable, statistics
+from converters.onnx_pixels import Preprocess
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.batch_norm import BatchNorm
 from sdcaffe.layers.convolution import Convolution
@@ -31,19 +30,6 @@ class Stage:
     bottoms: list[int]
     tops: list[int]
     run: nn.Module
-
-
-@dataclass
-class Preprocess:
-    """What is done to an image of bytes 0 to 255: (pixel - mean) * scale.
-
-    `mean` is (1 or c, 1, 1) or a mean image (c, h, w), `scale` is (1 or c, 1, 1); both in the channel order of the
-    net. `order` is "bgr" where the net takes blue first; the image is RGB.
-    """
-
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    order: str = "rgb"
 
 
 class ExportModule(nn.Module):

@@ -5,25 +5,21 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from converters.onnx_data import Batch, Images
 from converters.onnx_metadata import Metadata, ModelError
 from converters.onnx_runtime import open_session
-from sdcaffe import proto
-from sdcaffe.graph import keep_layers
-from sdcaffe.layers.base import DataLayer, class_of
 
 CALIBRATION_IMAGES = 200  # whose ranges of activations the 8 bits are spread over
 _TIMED_RUNS = 30
-
-Batch = tuple[NDArray[Any], NDArray[np.int64]]  # images as the model takes them, labels
 
 
 @dataclass
@@ -45,19 +41,35 @@ class Smaller:
     images: int
 
 
-def smaller(data: bytes, kind: str, source: str, metadata: Metadata, batches: int) -> Smaller:
-    """A checked model in `kind` "fp16" or "int8", and both measured on `batches` test batches.
+def smaller(data: bytes, kind: str, images: Images, metadata: Metadata, batches: int) -> Smaller:
+    """A checked model in `kind` "fp16" or "int8", and both measured on `batches` test batches of `images`.
 
-    `source` is a prototxt whose data layer of the TEST phase brings the images. 8 bits are static: ranges come from
-    the first `CALIBRATION_IMAGES` of them, weights have a scale for each output. Inputs and outputs keep their types.
-    Raises ModelError where there are no such images, and for results that are not finite.
+    8 bits are static: ranges come from the first `CALIBRATION_IMAGES` of them, weights have a scale for each output.
+    Inputs and outputs keep their types. Raises ModelError for results that are not finite.
     """
-    given = list(_batches(source, metadata, batches))
+    normalisation = metadata.normalisation
+    order = normalisation.order if normalisation is not None and normalisation.in_graph else None
     name = open_session(data, "the exported model").get_inputs()[0].name
-    result = _half(data) if kind == "fp16" else _eight_bits(data, name, [images for images, _ in given])
-    return Smaller(
-        result, _measured(data, given, metadata), _measured(result, given, metadata), sum(len(y) for _, y in given)
-    )
+    if kind == "fp16":
+        result = _half(data)
+    else:
+        result = _eight_bits(data, name, _first(images.batches(batches, order), CALIBRATION_IMAGES))
+    before, after = (_Measuring(model, metadata.scores) for model in (data, result))
+    for pictures, labels in images.batches(batches, order):
+        before.add(pictures, labels)
+        after.add(pictures, labels)
+    return Smaller(result, before.result(), after.result(), before.count)
+
+
+def _first(batches: Generator[Batch, None, None], count: int) -> list[NDArray[Any]]:
+    """The first `count` images, each a batch of one."""
+    found: list[NDArray[Any]] = []
+    with closing(batches):
+        for images, _ in batches:
+            found.extend(images[i : i + 1] for i in range(len(images)))
+            if len(found) >= count:
+                break
+    return found[:count]
 
 
 def _half(data: bytes) -> bytes:
@@ -68,10 +80,8 @@ def _half(data: bytes) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _eight_bits(data: bytes, name: str, batches: list[NDArray[Any]]) -> bytes:
+def _eight_bits(data: bytes, name: str, images: list[NDArray[Any]]) -> bytes:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    images = [image[None] for batch in batches for image in batch][:CALIBRATION_IMAGES]
 
     class Reader(CalibrationDataReader):
         """Hands the images out one by one, then None."""
@@ -98,45 +108,30 @@ def _eight_bits(data: bytes, name: str, batches: list[NDArray[Any]]) -> bytes:
         return after.read_bytes()
 
 
-def _measured(data: bytes, batches: list[Batch], metadata: Metadata) -> Measured:
-    session = open_session(data, "the smaller model")
-    name = session.get_inputs()[0].name
-    right = count = 0
-    for images, labels in batches:
-        scores = session.run([metadata.scores], {name: images})[0]
+class _Measuring:
+    """Counts what a model gets right, batch by batch, and times it."""
+
+    def __init__(self, data: bytes, scores: str) -> None:
+        self.session = open_session(data, "the smaller model")
+        self.scores, self.size = scores, len(data)
+        self.right = self.count = 0
+        self.one: dict[str, NDArray[Any]] = {}  # an image to be timed
+
+    def add(self, images: NDArray[Any], labels: NDArray[np.int64]) -> None:
+        name = self.session.get_inputs()[0].name
+        self.one = self.one or {name: images[:1]}
+        scores = self.session.run([self.scores], {name: images})[0]
         if scores.ndim < 2 or len(scores) != len(images):
-            raise ModelError(f'output "{metadata.scores}" has shape {scores.shape}: no scores of {len(images)} images')
+            raise ModelError(f'output "{self.scores}" has shape {scores.shape}: no scores of {len(images)} images')
         if not np.isfinite(scores).all():
             raise ModelError("a score of the smaller model is not finite: its numbers leave the range of its type")
-        right += int((scores.reshape(len(images), scores.shape[1], -1).mean(2).argmax(1) == labels).sum())
-        count += len(labels)
-    times = []
-    for _ in range(_TIMED_RUNS):
-        start = time.perf_counter()
-        session.run(None, {name: batches[0][0][:1]})
-        times.append(time.perf_counter() - start)
-    return Measured(right / count, len(data), statistics.median(times))
+        self.right += int((scores.reshape(*scores.shape[:2], -1).mean(2).argmax(1) == labels).sum())
+        self.count += len(labels)
 
-
-def _batches(source: str, metadata: Metadata, count: int) -> Iterator[Batch]:
-    """Batches of the first data layer of a prototxt; for a model that normalises itself, as bytes (n, h, w, c)."""
-    net = proto.read_net(source)
-    net.state.phase = proto.TEST
-    found = [layer for layer in keep_layers(net).layer if issubclass(class_of(layer), DataLayer)]
-    if not found or len(found[0].top) < 2:
-        raise ModelError("has no data layer with images and labels in its TEST phase", source)
-    layer, in_graph = found[0], metadata.normalisation.in_graph
-    if in_graph:
-        for field in ("mean_file", "mean_value", "scale"):
-            layer.transform_param.ClearField(field)
-    data: Any = class_of(layer)(layer, proto.TEST)
-    data.setup([])
-    try:
-        for _ in range(count):
-            images, labels = (top.contiguous().numpy() for top in data.next_batch(torch.device("cpu"))[:2])
-            if in_graph:
-                images = images[:, :: -1 if metadata.normalisation.order == "bgr" else 1].transpose(0, 2, 3, 1)
-                images = np.ascontiguousarray(images).astype(np.uint8)
-            yield images, labels.reshape(-1).astype(np.int64)
-    finally:
-        data.close()
+    def result(self) -> Measured:
+        times = []
+        for _ in range(_TIMED_RUNS):
+            start = time.perf_counter()
+            self.session.run(None, self.one)
+            times.append(time.perf_counter() - start)
+        return Measured(self.right / self.count, self.size, statistics.median(times))

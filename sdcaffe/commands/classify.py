@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "sdcaffe classify prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel "
-    "tests/goldens/files/images/im01.png"
+    "tests/goldens/files/images/im01.png --data prototxt/quickstart/train_val_baseline.prototxt"
 )
 
 
@@ -49,20 +49,20 @@ def run(args: Namespace) -> None:
 def _open_onnx(args: Namespace) -> Classifier:
     from converters.onnx_classify import open_onnx
 
-    for name in ("mean", "std", "scale", "channel_order"):
-        if getattr(args, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} is in the ONNX file already; it is given to sdcaffe export")
-    return open_onnx(args.files[0], args.classes)
+    if args.data is not None:
+        raise UsageError("--data goes with a prototxt; an ONNX file is given it by sdcaffe export")
+    return open_onnx(args.files[0], args.classes, pixels_of(args))
 
 
 def _open_net(args: Namespace) -> Classifier:
     from converters.onnx_classify_net import open_net
-    from converters.onnx_export import Options
+    from converters.onnx_open import Options
     from sdcaffe import layers
 
     layers.discover(args.plugin)
     options = Options(
         pixels=pixels_of(args),
+        data=args.data,
         classes=args.classes,
         level=args.level,
         stages=tuple(name for name in args.stage.split(",") if name),

@@ -13,7 +13,8 @@ from sdcaffe import flags
 from sdcaffe.flags import Parser
 
 if TYPE_CHECKING:
-    from converters.onnx_normalise import Pixels
+    from converters.onnx_metadata import Normalisation
+    from converters.onnx_pixels import Pixels
 
 EXAMPLE = "sdcaffe export prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel -o net.onnx"
 
@@ -40,7 +41,6 @@ def add_flags(parser: Parser) -> None:
     smaller.add_argument(
         "--int8", action="store_true", help="8 bits inside, by static quantisation; says what it costs"
     )
-    parser.add_argument("--data", metavar="NET", help="the prototxt whose test data those use (default: the net's own)")
     parser.add_argument("--iterations", type=flags.positive, default=50, metavar="N", help="test batches (default 50)")
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
@@ -48,6 +48,9 @@ def add_flags(parser: Parser) -> None:
 
 def add_pixel_flags(parser: Parser) -> None:
     """What the bytes of a picture become before the net; what is not given is as the data layer has it."""
+    parser.add_argument(
+        "--data", metavar="NET", help="the prototxt with the net's data layers, where NET has none: a train_val"
+    )
     parser.add_argument("--mean", type=_mean, metavar="X,Y,Z|FILE", help="mean to subtract, in the net's channel order")
     parser.add_argument("--std", type=_numbers, metavar="X,Y,Z", help="standard deviation to divide by")
     parser.add_argument("--scale", type=float, metavar="X", help="factor after the mean")
@@ -55,13 +58,14 @@ def add_pixel_flags(parser: Parser) -> None:
 
 
 def pixels_of(args: Namespace) -> Pixels:
-    from converters.onnx_normalise import Pixels
+    from converters.onnx_pixels import Pixels
 
     return Pixels(args.mean, args.std, args.scale, args.channel_order)
 
 
 def run(args: Namespace) -> None:
-    from converters.onnx_export import Options, export
+    from converters.onnx_export import export
+    from converters.onnx_open import Options
     from sdcaffe import layers
 
     layers.discover(args.plugin)
@@ -82,6 +86,8 @@ def run(args: Namespace) -> None:
     done = export(args.model, args.weights, args.output, options)
     print(f"inputs   {', '.join(done.inputs) or 'none'}")
     print(f"outputs  {', '.join(done.outputs)}")
+    if done.normalisation is not None:
+        print(f"pixels   {_described(done.normalisation)}")
     if done.dropped:
         print(f"left out {', '.join(done.dropped)}")
     print(f"nodes    {done.nodes}; {len(done.folded)} BatchNorm and Scale layers folded into weights")
@@ -94,6 +100,12 @@ def run(args: Namespace) -> None:
             f"{was.size} -> {now.size} bytes, {was.latency * 1e3:.2f} -> {now.latency * 1e3:.2f} ms an image"
         )
     print(f"Wrote {args.output}: {done.size} bytes, opset {args.opset}")
+
+
+def _described(normalisation: Normalisation) -> str:
+    mean, scale = (" ".join(f"{x:g}" for x in values) for values in (normalisation.mean, normalisation.scale))
+    where = "inside, from RGB bytes" if normalisation.in_graph else "to be done before"
+    return f"(pixel - mean) * scale {where}; mean {mean}, scale {scale}, {normalisation.order}"
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

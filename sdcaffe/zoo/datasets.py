@@ -12,9 +12,9 @@ from sdcaffe.zoo.text import Word
 class ImageSet:
     """An image set as nets and solvers need it.
 
-    `mean` and `std` are in pixel units, one a channel; without `std` only the mean is subtracted. `size` is
-    that of the crop. `database` is the kind of the sources, where they are no embedded set. `temperature` is
-    the paper's T for the set.
+    `mean` and `std` are in pixel units, one a channel, in the order of the channels, `order`; without `std`
+    only the mean is subtracted. `size` is that of the crop. `database` is the kind of the sources, where they
+    are no embedded set. `temperature` is the paper's T for the set.
     """
 
     title: str
@@ -28,6 +28,7 @@ class ImageSet:
     mean: tuple[float, ...]
     std: tuple[float, ...] = ()
     channels: int = 3
+    order: str = "red, green, blue"
     size: int = 32
     pad: int = 0
     database: str | None = None
@@ -47,6 +48,15 @@ class ImageSet:
         return {"mean_value": self.mean} | ({"std_value": self.std} if self.std else {})
 
     @property
+    def wanted_input(self) -> list[str]:
+        """Lines for who feeds a deploy net."""
+        what, numbers = ("(pixel - mean) / std", f"; std {_listed(self.std)}") if self.std else ("pixel - mean", "")
+        return [
+            f"The input is {what}, of pixels 0 to 255 in the order {self.order}, as Distort in train_val makes it:",
+            f"mean {_listed(self.mean)}{numbers}.",
+        ]
+
+    @property
     def distort_param(self) -> Mapping[str, object]:
         """The paper's phi: zero-pad, crop to size, mirror; then normalise."""
         pad = {"pad": self.pad} if self.pad else {}
@@ -55,6 +65,10 @@ class ImageSet:
     @property
     def distortion(self) -> Mapping[str, object]:
         return {"distort_param": self.distort_param}
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return " ".join(f"{number:.10g}" for number in numbers)
 
 
 def _pixels(*fractions: float) -> tuple[float, ...]:
@@ -89,7 +103,7 @@ CIFAR100 = ImageSet(
     pad=4,
 )
 
-# Images of 256x256, channels in Caffe's order: blue, green, red. The means are those of Caffe's own examples.
+# Images of 256x256, channels in Caffe's order. The means are those of Caffe's own examples.
 IMAGENET = ImageSet(
     title="ImageNet",
     train_source="data/ilsvrc12_train_lmdb",
@@ -100,6 +114,7 @@ IMAGENET = ImageSet(
     test_batch=50,
     temperature=3,
     mean=(104, 117, 123),
+    order="blue, green, red",
     size=224,
     database="LMDB",
     top_5=True,

@@ -120,20 +120,16 @@ def self_distilled() -> TwoBranches:
 
 
 def deploy(network: Network, images: ImageSet) -> str:
-    """A net from raw pixels to probabilities, for the weights that any mechanism trained."""
+    """A net from normalised images to probabilities, for the weights that any mechanism trained.
+
+    As Caffe's deploy nets it holds Caffe's layers alone: what normalises the images is the caller.
+    """
     net = NetText(f"{network.name} {images.title}")
     shape = {"dim": [1, images.channels, images.size, images.size]}
     net.layer("data", "Input", [], ["data"], {"input_param": {"shape": shape}})
-    net.layer("distort", "Distort", ["data"], ["normalised"], {"distort_param": images.normalisation})
-    heads = network.build(net, Blob("normalised", images.channels))
+    heads = network.build(net, Blob("data", images.channels))
     net.layer("prob", "Softmax", [heads.logits.name], ["prob"])
-    return net.text(
-        [
-            *title(network, images, "deploy", net),
-            "The bottom of Distort is raw pixels, 0 to 255; outside training it normalises and no more.",
-            WRITTEN_BY,
-        ]
-    )
+    return net.text([*title(network, images, "deploy", net), *images.wanted_input, WRITTEN_BY])
 
 
 def mu_stage(mu: float) -> str:

@@ -14,9 +14,10 @@ from PIL import Image
 
 from converters.onnx_classify import best, open_onnx
 from converters.onnx_classify_net import open_net
-from converters.onnx_export import Options, export
+from converters.onnx_export import export
 from converters.onnx_metadata import ModelError
-from converters.onnx_normalise import Pixels
+from converters.onnx_open import Options
+from converters.onnx_pixels import Pixels
 from sdcaffe.cli import main
 from sdcaffe.errors import DataError
 
@@ -85,7 +86,11 @@ def test_commands_export_and_classify(net: Path, tmp_path: Path, capsys: pytest.
     assert main(["classify", *files, *map(str, IMAGES), *flags]) == 0
     assert capsys.readouterr().out == by_file
     assert main(["classify", target]) == 2
-    assert main(["classify", target, str(IMAGES[0]), "--scale", "2"]) == 2
+    assert main(["classify", target, str(IMAGES[0]), "--scale", "2"]) == 1
+    assert "takes bytes and normalises them itself" in capsys.readouterr().err
+    assert main(["classify", target, str(IMAGES[0]), "--data", files[0]]) == 2
+    assert main(["classify", *files, str(IMAGES[0])]) == 1
+    assert "nothing says how a picture becomes the input" in capsys.readouterr().err
     assert main(["export", *files, "-o", target, "--shape", "data"]) == 2
 
 
@@ -141,7 +146,7 @@ def test_damaged_metadata_is_one_error(key: str, value: str, net: Path, tmp_path
         open_onnx(str(tmp_path / "net.onnx"))
 
 
-def test_a_model_of_another_maker_is_run_on_plain_pixels(tmp_path: Path) -> None:
+def test_a_model_of_another_maker_is_told_how_it_takes_pixels(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("red\ngreen\nblue\n")
     pixels = np.full((4, 4, 3), (200, 10, 20), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "red.png")
@@ -150,7 +155,9 @@ def test_a_model_of_another_maker_is_run_on_plain_pixels(tmp_path: Path) -> None
     graph = helper.make_graph([helper.make_node("GlobalAveragePool", ["x"], ["y"])], "g", [data], [mean])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    classifier = open_onnx(str(tmp_path / "net.onnx"), str(tmp_path / "names.txt"))
+    with pytest.raises(ModelError, match='nothing says how a picture becomes the input "x"'):
+        open_onnx(str(tmp_path / "net.onnx"))
+    classifier = open_onnx(str(tmp_path / "net.onnx"), str(tmp_path / "names.txt"), Pixels(scale=1.0))
     found = best(classifier.probabilities(str(tmp_path / "red.png")), classifier.metadata.classes, 1)
     assert found == [("red", pytest.approx(1))]
     assert json.dumps(classifier.metadata.sources) == "{}"

@@ -10,9 +10,10 @@ import torch
 from onnx_nets import GOLDENS, ROOT, TINY, write_net, write_weights
 
 from converters import onnx_export, onnx_module
-from converters.onnx_export import Options, export
+from converters.onnx_export import export
 from converters.onnx_metadata import ModelError
-from converters.onnx_normalise import Pixels
+from converters.onnx_open import Options
+from converters.onnx_pixels import Pixels
 from converters.onnx_runtime import open_session
 from sdcaffe import proto
 from sdcaffe.errors import GraphError, WeightsError
@@ -126,7 +127,8 @@ def test_a_train_val_loses_data_losses_and_labels(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32)).astype(np.float32)
     net = Net(QUICKSTART / "deploy.prototxt", proto.TEST, weights)
     with torch.no_grad():
-        close(run(tmp_path / "net.onnx", image=x)["fc"], net({"data": x}, keep=["fc"])["fc"].numpy())
+        expected = net({"data": (x - 127.5) / 63.75}, keep=["fc"])["fc"].numpy()
+    close(run(tmp_path / "net.onnx", image=x)["fc"], expected)
 
 
 BRANCHES = """
@@ -193,6 +195,53 @@ def test_preprocessing_goes_into_the_graph(order: str, tmp_path: Path) -> None:
     assert json.loads(properties["classes"]) == ["cat", "dog", "fish", "bird", "cow"]
     assert set(json.loads(properties["sources"])) == {"net.prototxt", "net.caffemodel"}
     assert json.loads(properties["normalisation"])["order"] == order
+
+
+def test_a_deploy_net_is_normalised_as_the_net_it_was_trained_in(tmp_path: Path) -> None:
+    weights = write_weights(QUICKSTART / "deploy.prototxt", tmp_path / "net.caffemodel")
+    options = Options(preprocess=True, data=str(QUICKSTART / "train_val_self_distilled.prototxt"))
+    done = export(str(QUICKSTART / "deploy.prototxt"), weights, str(tmp_path / "net.onnx"), options)
+    assert done.inputs == ["data (batch x height x width x 3, uint8)"]
+    assert done.normalisation is not None
+    assert (done.normalisation.mean, done.normalisation.scale) == ([127.5], [pytest.approx(1 / 63.75)])
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    net = Net(QUICKSTART / "deploy.prototxt", proto.TEST, weights)
+    with torch.no_grad():
+        expected = net({"data": (images.transpose(0, 3, 1, 2) - 127.5) / 63.75})["prob"].numpy()
+    close(run(tmp_path / "net.onnx", data=images)["prob"], expected)
+
+
+TWICE = """name: "twice"
+    layer { name: "images" type: "ImageData" top: "image" top: "label" include { phase: TEST }
+      transform_param { mean_value: 10 mean_value: 20 mean_value: 30 scale: 0.5 } image_data_param { source: "none" } }
+    layer { name: "distort" type: "Distort" bottom: "image" top: "data"
+      distort_param { mean_value: 1 mean_value: 2 mean_value: 3 std_value: 4 } }"""
+
+
+def test_normalisations_of_a_data_layer_and_of_distort_add_up(tmp_path: Path) -> None:
+    text = """name: "same"
+        layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }
+        layer { name: "same" type: "Power" bottom: "data" top: "same" }"""
+    model, weights = write_net(text, tmp_path)
+    (tmp_path / "train_val.prototxt").write_text(TWICE)
+    options = Options(preprocess=True, data=str(tmp_path / "train_val.prototxt"))
+    export(model, weights, str(tmp_path / "net.onnx"), options)
+    image = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
+    blue_first = image[..., ::-1].transpose(0, 3, 1, 2).astype(np.float64)
+    column = np.array([1, 2, 3])[:, None, None]
+    close(run(tmp_path / "net.onnx", data=image)["same"], ((blue_first - 10 * column) * 0.5 - column) / 4)
+
+
+def test_pixels_of_which_nobody_says_anything_are_not_guessed(tmp_path: Path) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    with pytest.raises(ModelError, match=r'nothing says how a picture becomes the input "data": .* --data TRAIN_VAL'):
+        export(model, weights, str(tmp_path / "net.onnx"), Options(preprocess=True))
+    with pytest.raises(ModelError, match='has no data layer that makes the images "data" in its TEST phase'):
+        export(model, weights, str(tmp_path / "net.onnx"), Options(data=model))
+    assert not (tmp_path / "net.onnx").exists()
+    assert export(model, weights, str(tmp_path / "net.onnx")).normalisation is None
+    properties = {entry.key for entry in onnx.load(tmp_path / "net.onnx").metadata_props}
+    assert "normalisation" not in properties
 
 
 def test_the_mean_image_of_a_data_layer_is_cropped_as_caffe_does(tmp_path: Path) -> None:

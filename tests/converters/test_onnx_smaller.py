@@ -8,8 +8,9 @@ import pytest
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
 
-from converters.onnx_export import Options, export
+from converters.onnx_export import export
 from converters.onnx_metadata import ModelError
+from converters.onnx_open import Options
 from converters.onnx_runtime import open_session
 from sdcaffe import proto
 from sdcaffe.cli import main
@@ -59,14 +60,17 @@ def test_colours_that_differ_are_told_apart_as_before(
     assert np.abs(scores - means).max() < (0.002 if kind == "fp16" else 0.02) * means.max()
 
 
-@pytest.mark.parametrize(("kind", "share"), [("fp16", 0.55), ("int8", 0.4)])
+@pytest.mark.parametrize(
+    ("kind", "share", "in_bytes"), [("fp16", 0.55, False), ("int8", 0.4, False), ("int8", 0.4, True)]
+)
 def test_the_command_tells_size_accuracy_and_time(
-    kind: str, share: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, share: float, in_bytes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = write_weights(QUICKSTART / "deploy.prototxt", tmp_path / "net.caffemodel")
     target = tmp_path / "net.onnx"
     data = ["--data", str(QUICKSTART / "train_val_baseline.prototxt"), "--iterations", "1"]
-    assert main(["export", str(QUICKSTART / "deploy.prototxt"), weights, "-o", str(target), f"--{kind}", *data]) == 0
+    command = ["export", str(QUICKSTART / "deploy.prototxt"), weights, "-o", str(target), f"--{kind}", *data]
+    assert main([*command, *["--preprocess"] * in_bytes]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(kind)]
     net = Net(QUICKSTART / "train_val_baseline.prototxt", proto.TEST, weights)
     expected = float(net()["accuracy"])

@@ -162,7 +162,7 @@ def test_svg_says_all_and_points_where_it_should(rankdir: str) -> None:
 def test_a_deep_net_is_drawn_without_overlaps() -> None:
     picture = draw(diagram(proto.read_net(PROTOTXT / "cifar100" / "resnet32" / "deploy.prototxt")), "svg")
     found = boxes(picture)
-    assert len(found) == 2 + 1 + 15 * 3 + 2 * 3 + 3  # input, phi; conv1; blocks; shortcuts of type A; pool, fc, softmax
+    assert len(found) == 1 + 1 + 15 * 3 + 2 * 3 + 3  # input; conv1; blocks; shortcuts of type A; pool, fc, softmax
     for i, (left, top, right, bottom) in enumerate(found):
         for other in found[i + 1 :]:
             assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top

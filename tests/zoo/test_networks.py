@@ -150,6 +150,10 @@ def test_cifar10_differs_from_cifar100_in_what_it_must(name):
             "std_value: 62.985 std_value: 62.0925 std_value: 66.708",
             "std_value: 68.1615 std_value: 65.382 std_value: 70.431",
         ),
+        (
+            "mean 125.307 122.961 113.8575; std 62.985 62.0925 66.708",
+            "mean 129.3105 124.0575 112.4295; std 68.1615 65.382 70.431",
+        ),
     ):
         text = text.replace(ten, hundred)
     assert text.splitlines()[1:] == other.splitlines()[1:]  # the first line counts parameters

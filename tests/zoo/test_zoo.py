@@ -241,7 +241,7 @@ DEPLOYED = [
 
 
 @pytest.mark.parametrize("name", DEPLOYED)
-def test_deploy_gives_probabilities_for_raw_pixels(name, monkeypatch):
+def test_deploy_gives_probabilities_for_normalised_images(name, monkeypatch):
     if "imagenet" in name:  # a fast filler: 60 million normal numbers take their time
         monkeypatch.setattr(fillers, "fill", lambda tensor, filler: tensor.normal_(std=tensor[0].numel() ** -0.5))
     net = Net(ROOT / name, proto.TEST)
@@ -253,7 +253,7 @@ def test_deploy_gives_probabilities_for_raw_pixels(name, monkeypatch):
     size = 227 if "alexnet" in name else 224 if "imagenet" in name else 32
     assert shape == (1, 3, size, size)
     with torch.no_grad():
-        prob = net.forward({"data": torch.rand(shape) * 255})["prob"]
+        prob = net.forward({"data": torch.randn(shape)})["prob"]
     assert prob.shape == (1, 1000 if "imagenet" in name else 100 if "cifar100" in name else 10)
     assert prob.sum().item() == pytest.approx(1, abs=1e-5)
 

@@ -1,0 +1,106 @@
+"""The images that a net is trained or tested on: how its data layer makes its input, and batches of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from converters.onnx_metadata import ModelError
+from converters.onnx_pixels import Preprocess, column, deviations, mean_image
+from sdcaffe import proto
+from sdcaffe.graph import keep_layers
+from sdcaffe.layers.base import DataLayer, class_of
+from sdcaffe.net import Net
+
+Batch = tuple[NDArray[Any], NDArray[np.int64]]  # images as the model takes them, labels
+
+_BLUE_FIRST = {"ImageData", "WindowData"}  # their pixels come out of image files, in OpenCV's channel order
+
+
+@dataclass
+class Images:
+    """How the TEST phase of a net makes a blob of images: the layers, the first a data layer, and the sum of it.
+
+    `labels` is the blob of labels, or "".
+    """
+
+    net: Any
+    layers: list[Any]
+    blob: str
+    labels: str
+    preprocess: Preprocess
+
+    def batches(self, count: int, bytes_of: str | None = None) -> Generator[Batch, None, None]:
+        """`count` batches of images and labels, (n, c, h, w) as the blob is.
+
+        With `bytes_of`, the channel order "rgb" or "bgr" of the blob, they are RGB bytes (n, h, w, c), not normalised.
+        """
+        param = proto.NetParameter(name=self.net.name, state=self.net.state)
+        for layer in self.layers:
+            copy = param.layer.add()
+            copy.CopyFrom(layer)
+            if bytes_of:
+                for field in ("mean_file", "mean_value", "scale"):
+                    copy.transform_param.ClearField(field)
+                for field in ("mean_value", "std_value") if layer.type == "Distort" else ():
+                    copy.distort_param.ClearField(field)
+        net = Net(param, proto.TEST)
+        try:
+            for _ in range(count):
+                with torch.no_grad():
+                    blobs = net.compute(net.load(), keep=[self.blob, self.labels]).blobs
+                images, labels = (blobs[name].contiguous().numpy() for name in (self.blob, self.labels))
+                if bytes_of:
+                    images = images[:, :: -1 if bytes_of == "bgr" else 1].transpose(0, 2, 3, 1)
+                    images = np.ascontiguousarray(images).astype(np.uint8)
+                yield images, labels.reshape(-1).astype(np.int64)
+        finally:
+            net.close()
+
+
+def images_of(source: Any, blob: str, *, level: int = 0, stages: tuple[str, ...] = ()) -> Images | None:
+    """How a NetParameter makes the images `blob`: a data layer, and Distort behind it. None where they do not.
+
+    Raises ModelError for a mean that is none.
+    """
+    net = proto.NetParameter()
+    net.CopyFrom(source)
+    net.state.phase, net.state.level = proto.TEST, level
+    net.state.stage.extend(stages)
+    found: dict[str, Images] = {}
+    for layer in keep_layers(net).layer:
+        if issubclass(class_of(layer), DataLayer) and layer.type != "DummyData" and layer.top:
+            label = layer.top[1] if len(layer.top) > 1 else ""
+            found[layer.top[0]] = Images(net, [layer], layer.top[0], label, _of_data_layer(layer))
+        elif layer.type == "Distort" and layer.bottom and layer.bottom[0] in found:
+            before = found[layer.bottom[0]]
+            preprocess = _behind(before.preprocess, layer.distort_param)
+            for top in layer.top:
+                found[top] = Images(net, [*before.layers, layer], top, before.labels, preprocess)
+        if blob in found:
+            return found[blob]
+    return None
+
+
+def takes_pixels(param: Any, name: str) -> bool:
+    """Whether a net normalises its input `name` itself: whether Distort reads it."""
+    return any(layer.type == "Distort" and name in layer.bottom for layer in param.layer)
+
+
+def _of_data_layer(layer: Any) -> Preprocess:
+    param = layer.transform_param
+    mean = mean_image(param.mean_file) if param.mean_file else column(list(param.mean_value) or [0.0], "mean_value")
+    return Preprocess(mean, column([param.scale], "scale"), "bgr" if layer.type in _BLUE_FIRST else "rgb")
+
+
+def _behind(first: Preprocess, param: Any) -> Preprocess:
+    """((pixel - mean) * scale - m) / s as one normalisation."""
+    if not first.scale.all():
+        raise ModelError("scale must not be 0 where Distort normalises what it makes")
+    mean, std = column(list(param.mean_value) or [0.0], "mean_value"), deviations(list(param.std_value) or [1.0])
+    return Preprocess(first.mean + mean / first.scale, first.scale / std, first.order)

@@ -1,0 +1,167 @@
+"""A net with its weights, made ready to be deployed: what it takes, gives and says of itself. Exports nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from converters.onnx_data import Images, images_of, takes_pixels
+from converters.onnx_deploy import Deployed, deployed
+from converters.onnx_metadata import Metadata, ModelError, digest, read_classes
+from converters.onnx_pixels import Pixels, Preprocess, column
+from sdcaffe import proto
+from sdcaffe.errors import NetError, WeightsError
+from sdcaffe.layers.base import DataLayer, Shape, class_of
+from sdcaffe.net import Net
+
+_NOT_EXPORTED = {"Python": "it is Python code", "DetectionOutput": "its number of boxes hangs on their values"}
+
+
+@dataclass
+class Options:
+    """How to export. `shapes` of inputs by blob name; `pixels` where they are not as the data has them.
+
+    `data` is the prototxt with the data layer that the net was trained on, where that is not the net's own.
+    `smaller` is "fp16" or "int8" for a smaller model, measured on `batches` test batches of it.
+    """
+
+    opset: int = 18
+    fold: bool = True
+    preprocess: bool = False
+    pixels: Pixels = field(default_factory=Pixels)
+    classes: str | None = None
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    level: int = 0
+    stages: tuple[str, ...] = ()
+    ignore_unknown: bool = False
+    smaller: str | None = None
+    data: str | None = None
+    batches: int = 50
+
+
+@dataclass
+class Opened:
+    """A deployed net with its weights; `images` are those it was trained on, where that is known.
+
+    `preprocess` is how a picture becomes its input, None where nobody says or the input is no image.
+    """
+
+    net: Net
+    part: Deployed
+    metadata: Metadata
+    images: Images | None
+    preprocess: Preprocess | None
+
+    def test_images(self, source: str) -> Images:
+        """Raises ModelError where `source` has none with labels."""
+        if self.images is None or not self.images.labels:
+            raise ModelError("has no data layer with images and labels in its TEST phase", source)
+        return self.images
+
+
+def open_deployed(model: str, weights: str, options: Options) -> Opened:
+    """The deployed part of a prototxt with its weights. Raises as `export` does."""
+    weights = weights_of(weights)
+    param, positions = proto.read_net_located(model, ignore_unknown=options.ignore_unknown)
+    try:
+        part = deployed(param, options.shapes, level=options.level, stages=options.stages)
+        _refuse(part.param, model)
+        net = Net(part.param, proto.TEST, weights)
+    except NetError as error:
+        error.where = error.where or positions.find(error.layer, error.field)
+        raise
+    _refuse_unfilled(net, weights)
+    images = _images(net, param, options)
+    preprocess = options.pixels.over(_recorded(net, images))
+    metadata = _metadata(net, part, options, [model, weights])
+    if preprocess is not None:
+        metadata.normalisation = preprocess.normalisation(in_graph=options.preprocess)
+    return Opened(net, part, metadata, images, preprocess)
+
+
+def _images(net: Net, param: Any, options: Options) -> Images | None:
+    """How the first input is made by the net's own data layer, or by that of `options.data`."""
+    name = net.inputs[0] if net.inputs else ""
+    if options.data is not None:
+        param = proto.read_net(options.data, ignore_unknown=options.ignore_unknown)
+    images = images_of(param, name, level=options.level, stages=options.stages)
+    if images is None and options.data is not None:
+        raise ModelError(f'has no data layer that makes the images "{name}" in its TEST phase', options.data)
+    return images
+
+
+def _recorded(net: Net, images: Images | None) -> Preprocess | None:
+    if images is None and net.inputs and takes_pixels(net.param, net.inputs[0]):
+        return Preprocess(column([0.0], "mean"), column([1.0], "scale"))
+    return None if images is None else images.preprocess
+
+
+def weights_of(path: str) -> str:
+    """The weight file that `path` is, or that the .solverstate `path` names. Raises ModelError or SnapshotError."""
+    if ".solverstate" not in os.path.basename(path):
+        return path
+    named = proto.read_state(path).learned_net
+    if not named:
+        raise ModelError("names no learned net; give its .caffemodel", path)
+    for place in (Path(named), Path(path).parent / Path(named).name):
+        if place.is_file():
+            return str(place)
+    raise ModelError(f"its learned net {named} is neither there nor beside it", path)
+
+
+def output_names(net: Net, outputs: list[str]) -> list[str]:
+    """What the outputs are called: as the blobs, or NAME_out where a layer works in place on an input NAME."""
+    taken = {*net.inputs, *net.graph.latest}
+    names = []
+    for name in outputs:
+        new = name
+        while new in net.inputs or (new != name and new in taken):
+            new += "_out"
+        taken.add(new)
+        names.append(new)
+    return names
+
+
+def _refuse(param: Any, where: str) -> None:
+    bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := _reason(layer))]
+    if bad:
+        raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", where)
+
+
+def _reason(layer: Any) -> str:
+    if issubclass(class_of(layer), DataLayer):
+        return "it brings data"
+    return _NOT_EXPORTED.get(layer.type, "")
+
+
+def _refuse_unfilled(net: Net, weights: str) -> None:
+    have = {entry.name for path in weights.split(",") if path for entry in proto.read_weights(path) if entry.blobs}
+    missing = [name for name in net.params if name not in have]
+    if missing:
+        raise WeightsError(f"has no weights for {', '.join(missing)}: is it of another net?", weights)
+
+
+def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]) -> Metadata:
+    files = [name for entry in sources for name in entry.split(",") if name]
+    metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in files})
+    images = net.blob_shapes[net.inputs[0]] if net.inputs else ()
+    metadata.size = list(images[1:]) if len(images) == 4 else []
+    names = output_names(net, part.outputs)
+    makers = {name: layer.type for layer in part.param.layer for name in layer.top}
+    soft = [i for i, name in enumerate(part.outputs) if makers[name] == "Softmax"]
+    best = soft[-1] if soft else len(names) - 1
+    if not soft and part.scores in part.outputs:
+        best = part.outputs.index(part.scores)
+    metadata.scores, metadata.probabilities = names[best], bool(soft)
+    if options.classes is not None:
+        metadata.classes = read_classes(options.classes)
+        shape = net.blob_shapes[part.outputs[best]]
+        if len(shape) < 2 or shape[1] != len(metadata.classes):
+            raise ModelError(
+                f'holds {len(metadata.classes)} class names, but output "{metadata.scores}" has shape {shape}',
+                options.classes,
+            )
+    return metadata
