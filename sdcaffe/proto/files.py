@@ -112,7 +112,8 @@ def decoded(message_class: Any, data: bytes | memoryview, path: StrPath, error: 
     name = message_class.DESCRIPTOR.name
     if len(data) >= 2**31:
         raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
-    if _LIKE_TEXT.match(bytes(data[:200])):
+    head = bytes(data[:200])
+    if _LIKE_TEXT.match(head) and not _CONTROL.search(head):  # a name of 35 characters begins a binary net with "\n#"
         raise error(f"is text, but a binary {name} is wanted", str(path))
     try:
         return message_class.FromString(data)

@@ -267,3 +267,12 @@ def test_a_write_that_fails_leaves_the_old_snapshot(tmp_path):
         proto.write_state(path, proto.State(history=[np.array(["not a number"])]))
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.solverstate"]
+
+
+@pytest.mark.parametrize("length", range(1, 130))
+def test_a_net_of_any_name_is_read_again(length, tmp_path):
+    """The length of a name is a byte of the file, and may be that of any letter."""
+    net = proto.NetParameter(name=("net: " * 30)[:length], layer=[proto.LayerParameter(name="ip")])
+    proto.write_weights(tmp_path / "net.caffemodel", net, {"ip": [np.ones(3, np.float32)]})
+    (entry,) = proto.read_weights(tmp_path / "net.caffemodel")
+    assert entry.blobs[0].tolist() == [1, 1, 1]
