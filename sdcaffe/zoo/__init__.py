@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sdcaffe.zoo.alexnet import AlexNet
-from sdcaffe.zoo.datasets import CIFAR10, CIFAR100, IMAGENET, SYNTHETIC, ImageSet
+from sdcaffe.zoo.datasets import CIFAR10, CIFAR100, CIFAR100_25TH, IMAGENET, SYNTHETIC, ImageSet
 from sdcaffe.zoo.densenet import DenseNet
 from sdcaffe.zoo.imagenet_resnet import ImageNetResNet18
 from sdcaffe.zoo.mechanisms import Baseline, SeparateBranches, TwoBranches, deploy, mu_stage, self_distilled
 from sdcaffe.zoo.network import Mechanism, Network
 from sdcaffe.zoo.preact_resnet import PreactResNet
-from sdcaffe.zoo.recipes import ALEXNET, DENSENET, IMAGENET_RESNET, QUICKSTART, RESNET, WIDE_RESNET, Recipe
+from sdcaffe.zoo.recipes import ALEXNET, DENSENET, IMAGENET_RESNET, QUICKSTART, RESNET, STUDY, WIDE_RESNET, Recipe
 from sdcaffe.zoo.resnet import ResNet
 from sdcaffe.zoo.teaching import Peer, Teacher
 from sdcaffe.zoo.wide_resnet import WideResNet
@@ -63,6 +63,7 @@ def files() -> dict[str, str]:
     """Every file of prototxt/: its path from the top of the repository, and its text."""
     small = ResNet(depth=8, classes=10, batch_norm_fraction=0.95)
     texts = _family("quickstart", small, SYNTHETIC, QUICKSTART)
+    texts |= _study()
     for folder, images in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
         for name, network, recipe in CIFAR_NETWORKS:
             texts |= _family(f"{folder}/{name}", network(images.classes), images, recipe)
@@ -76,6 +77,13 @@ def files() -> dict[str, str]:
     texts |= _family("imagenet/alexnet", AlexNet(), replace(IMAGENET, size=227), ALEXNET)
     texts |= _family("imagenet/resnet18", ImageNetResNet18(), IMAGENET, IMAGENET_RESNET)
     return texts
+
+
+def _study() -> dict[str, str]:
+    """The five mechanisms of the paper's Table 6 in a size for a CPU: not a setting of the paper's."""
+    small = ResNet(depth=8, classes=100, batch_norm_fraction=0.95)
+    texts = _family("study", small, CIFAR100_25TH, STUDY)
+    return texts | _runs("study", small, CIFAR100_25TH, STUDY, ABLATION)
 
 
 def _family(folder: str, network: Network, images: ImageSet, recipe: Recipe) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sdcaffe.zoo.text import Word
 
@@ -102,6 +102,9 @@ CIFAR100 = ImageSet(
     std=_pixels(0.2673, 0.2564, 0.2762),
     pad=4,
 )
+
+# For the study: 20 images of each class to train with, all to test with.
+CIFAR100_25TH = replace(CIFAR100, title="a 25th of CIFAR-100", train_source="cifar100:train/25", train_images=2_000)
 
 # Images of 256x256, channels in Caffe's order. The means are those of Caffe's own examples.
 IMAGENET = ImageSet(

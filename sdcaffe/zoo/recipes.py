@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sdcaffe.zoo.datasets import CIFAR100, SYNTHETIC, ImageSet
+from sdcaffe.zoo.datasets import CIFAR100, CIFAR100_25TH, SYNTHETIC, ImageSet
 from sdcaffe.zoo.mechanisms import WRITTEN_BY
 from sdcaffe.zoo.text import Word, comment, fields
 
@@ -175,5 +175,19 @@ QUICKSTART = _in_epochs(
     test_epochs=2,
     snapshot_epochs=10,
     display=40,
+    mode="CPU",
+)
+
+# Ours: RESNET's schedule with every number of epochs divided by five, for a CPU.
+STUDY = _in_epochs(
+    CIFAR100_25TH,
+    batch_size=64,
+    epochs=40,
+    drops=(12, 24, 36),
+    gamma=0.1,
+    weight_decay=1e-4,
+    test_epochs=8,
+    snapshot_epochs=8,
+    display=50,
     mode="CPU",
 )
