@@ -1,4 +1,4 @@
-"""Distort: the paper's random distortion phi as a layer, one independent draw per image and per top.
+"""Distort: the paper's random distortion phi as a layer, and others, one independent draw per image and per top.
 
 It distorts and normalises a batch that is already in memory; it reads no data and keeps no state but
 torch's default generator of the device that the batch is on.
@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.plugins import random_erasing, warp
+from sdcaffe.plugins.random_erasing import RandomErasing
+from sdcaffe.plugins.warp import AffineWarp, PerspectiveWarp, ThinPlateSplineWarp, Warp
 
 
 class PadStage(enum.IntEnum):
@@ -34,6 +37,10 @@ class Distort(Layer):
     normalised. `crop_size` 0 crops back to the bottom's own size. `mean_value` and `std_value` are in
     units of the pixels: none, one for all channels, or one a channel; the top is (pixel - mean) / std.
     The bottom may be of any real type, bytes included.
+
+    More than the paper's, and off by default: `affine`, `perspective` and `thin_plate_spline` warp each image, or its
+    window, with the same border around it (see `warp`; interpolation is bilinear), and `erasing` paints a rectangle
+    of each window over with the border's value.
     """
 
     tops = (1, None)
@@ -45,9 +52,14 @@ class Distort(Layer):
         mean_value: list[float]
         std_value: list[float]
         pad_stage: PadStage = PadStage.RAW
+        affine: AffineWarp
+        perspective: PerspectiveWarp
+        thin_plate_spline: ThinPlateSplineWarp
+        erasing: RandomErasing
 
     scale: Tensor
     shift: Tensor
+    warp: Warp | None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
@@ -65,6 +77,11 @@ class Distort(Layer):
             )
         self.crop = (crop, crop) if crop else (h, w)
         self._set_normalisation(c)
+        flaw = warp.flaw(self.param) or random_erasing.flaw(self.param.erasing)
+        if flaw is not None:
+            raise self.error(*flaw)
+        warped = self.phase == proto.TRAIN and warp.is_on(self.param)
+        self.warp = Warp(self.param, (h, w), self.crop).to(self.scale.device) if warped else None
         return [(n, c, *self.crop)] * len(self.layer_param.top)
 
     def _set_normalisation(self, channels: int) -> None:
@@ -96,7 +113,7 @@ class Distort(Layer):
         tops = len(self.layer_param.top)
         pixels = images.permute(0, 2, 3, 1)  # channels last: a pixel is one row of the gather below
         if self.phase == proto.TRAIN:
-            distorted = self._random_windows(self._padded(pixels), tops)
+            distorted = self._erased(self._windows(pixels, tops))
         else:
             distorted = [self._central_window(pixels)] * tops
         branches = tuple(branch.permute(0, 3, 1, 2) for branch in distorted)
@@ -120,22 +137,58 @@ class Distort(Layer):
         shift, scale = (constant.to(dtype).repeat(w) for constant in (self.shift, self.scale))
         return torch.addcmul(shift, pixels.reshape(n * h, w * c), scale).reshape(n, h, w, c)
 
-    def _random_windows(self, padded: Tensor, tops: int) -> list[Tensor]:
-        """`tops` batches of crops, each maybe mirrored, by one gather; nothing waits for the device."""
+    def _windows(self, pixels: Tensor, tops: int) -> list[Tensor]:
+        """`tops` batches of random windows of the padded images, each maybe mirrored and warped, normalised."""
+        if self.warp is None:
+            return list(self._cut(self._padded(pixels), tops).unbind())
+        if self.param.pad_stage == PadStage.NORMALIZED:
+            return list(self._sampled(self._normalised(pixels), self.warp, tops).unbind())
+        return [self._normalised(windows) for windows in self._sampled(pixels, self.warp, tops)]
+
+    def _draw(self, m: int, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The corners of m windows among `rows` x `columns` places, and which to mirror, each (m, 1)."""
+        mirrors = 1 + self.param.mirror
+        draw = torch.randint(rows * columns * mirrors, (m, 1), device=device)
+        top, left = draw // (columns * mirrors), draw // mirrors % columns
+        return top, left, draw % 2 == 1 if self.param.mirror else None
+
+    def _cut(self, padded: Tensor, tops: int) -> Tensor:
+        """(tops, N, crop, crop, C) by one gather; nothing waits for the device."""
         n, h, w, c = padded.shape
         crop_h, crop_w = self.crop
-        columns, mirrors = w - crop_w + 1, 1 + self.param.mirror
         device = padded.device
-        draw = torch.randint((h - crop_h + 1) * columns * mirrors, (tops * n, 1), device=device)
-        top, left = draw // (columns * mirrors), draw // mirrors % columns
+        top, left, mirrored = self._draw(tops * n, h - crop_h + 1, w - crop_w + 1, device)
         x = torch.arange(crop_w, device=device)
-        if self.param.mirror:
-            x = torch.where(draw % 2 == 1, crop_w - 1 - x, x)
+        if mirrored is not None:
+            x = torch.where(mirrored, crop_w - 1 - x, x)
         image = torch.arange(n, device=device).repeat(tops).unsqueeze(1)
         row = (image * h + top + torch.arange(crop_h, device=device)) * w
         index = row.unsqueeze(2) + (left + x).unsqueeze(1)
         windows = padded.reshape(-1, c).index_select(0, index.flatten())
-        return list(windows.reshape(tops, n, crop_h, crop_w, c))
+        return windows.reshape(tops, n, crop_h, crop_w, c)
+
+    def _sampled(self, pixels: Tensor, warp: Warp, tops: int) -> Tensor:
+        """(tops, N, crop, crop, C), interpolated where each warp points, zero outside of the images."""
+        n, h, w, c = pixels.shape
+        crop_h, crop_w = self.crop
+        pad, dtype = self.param.pad, pixels.dtype if pixels.is_floating_point() else torch.float32
+        top, left, mirrored = self._draw(tops * n, h + 2 * pad - crop_h + 1, w + 2 * pad - crop_w + 1, pixels.device)
+        places = warp(top - pad, left - pad, mirrored).to(dtype)
+        # all windows of an image one below the other: grid_sample then needs each image once
+        places = places.reshape(tops, n, crop_h, crop_w, 2).transpose(0, 1).reshape(n, tops * crop_h, crop_w, 2)
+        images = pixels.permute(0, 3, 1, 2).to(dtype)
+        windows = functional.grid_sample(images, places, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return windows.reshape(n, c, tops, crop_h, crop_w).permute(2, 0, 3, 4, 1).contiguous()
+
+    def _erased(self, windows: list[Tensor]) -> list[Tensor]:
+        """Rectangles painted over with what the border holds."""
+        param = self.param.erasing
+        if not param.probability:
+            return windows
+        like = windows[0]
+        fill = self.shift.to(like.dtype) if self.param.pad_stage == PadStage.RAW else like.new_zeros(())
+        masks = (random_erasing.erased(len(top), self.crop, param, like.device) for top in windows)
+        return [torch.where(mask.unsqueeze(3), fill, top) for mask, top in zip(masks, windows, strict=True)]
 
     def _central_window(self, pixels: Tensor) -> Tensor:
         """The middle, normalised. The border is there only where the crop is larger than the image."""
