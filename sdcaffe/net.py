@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from sdcaffe.graph import build_graph, insert_splits, keep_layers, net_state
 from sdcaffe.initial_weights import Files, InitialWeights
 from sdcaffe.layers.base import DataLayer, Shape, blamed_on
 from sdcaffe.log import glog
-from sdcaffe.plan import Op, make_plan
+from sdcaffe.plan import Op, gradient_slots, make_plan
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 
@@ -113,6 +114,7 @@ class Net(nn.Module):
         }
         self.inputs = list(self._input_slots)
         self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self._plan()}
+        self._differentiates = bool(gradient_slots(self.graph, self.layers))
         weights.report(self.params)
 
     # ------------------------------------------------------------ what it holds
@@ -206,6 +208,8 @@ class Net(nn.Module):
             self._locate(error)
             raise
         values.update(zip(op.tops, tops, strict=True))
+        if op.leaves:
+            _begin_at(op, values)
         if op.dynamic is not None:
             self._follow(op.dynamic, values)
 
@@ -238,12 +242,13 @@ class Net(nn.Module):
         values = _inside(batch)
         given = [(slot, weight) for slot in batch if (weight := self._loss_weights[slot])]
         loss = _weighted(given, values, None)
-        for op in self._ops_making(held) if keep else self._plans[frozenset()]:
-            self._run(op, values)
-            loss = _weighted(op.losses, values, loss)
-            for slot in op.release:
-                if slot not in held:
-                    del values[slot]
+        with self._recording():
+            for op in self._ops_making(held) if keep else self._plans[frozenset()]:
+                self._run(op, values)
+                loss = _weighted(op.losses, values, loss)
+                for slot in op.release:
+                    if slot not in held:
+                        del values[slot]
         if loss is None:
             loss = torch.zeros((), device=self.device)
         return Pass(loss, {name: values[slot] for name, slot in wanted.items()})
@@ -260,11 +265,16 @@ class Net(nn.Module):
                 return next(step.layer.name for step in self.graph.steps if slot in step.tops)
         values = _inside(batch)
         chained = {slot for step in self.graph.steps for slot in step.tops}
-        for op in self._ops_making(chained):
-            self._run(op, values)
-            if any(not torch.isfinite(values[slot]).all() for slot in op.tops):
-                return op.layers[0].name
+        with self._recording():
+            for op in self._ops_making(chained):
+                self._run(op, values)
+                if any(not torch.isfinite(values[slot]).all() for slot in op.tops):
+                    return op.layers[0].name
         return None
+
+    def _recording(self) -> AbstractContextManager[Any]:
+        """Where layers differentiate in their forward, a pass is recorded for them even under torch.no_grad."""
+        return torch.enable_grad() if self._differentiates else nullcontext()
 
     def _plan(self, apart: frozenset[int] = frozenset()) -> list[Op]:
         return make_plan(self.graph, self.layers, self._loss_weights, self._views, apart)
@@ -325,6 +335,15 @@ def _weighted(losses: list[tuple[int, float]], values: Batch, loss: Tensor | Non
         term = term if weight == 1 else term * weight
         loss = term if loss is None else loss + term
     return loss
+
+
+def _begin_at(op: Op, values: Batch) -> None:
+    """Record from an op's tops on, for a layer that will differentiate by them. Tops that are one tensor stay one."""
+    for slot in op.leaves:
+        top = values[slot]
+        if not top.requires_grad and top.is_floating_point():
+            leaf = top.detach().requires_grad_()
+            values.update((other, leaf) for other in op.tops if values[other] is top)
 
 
 def _inside(batch: Batch) -> Batch:

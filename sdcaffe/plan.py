@@ -30,6 +30,7 @@ class Op:
     losses: list[tuple[int, float]]
     release: list[int]
     dynamic: int | None  # the step whose tops take any shape, where this is one
+    leaves: list[int]  # tops that a later layer differentiates by
     checked: bool = False  # a plugin's tops were what its setup said
 
 
@@ -60,6 +61,7 @@ def make_plan(
             first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
+    differentiated = gradient_slots(graph, layers)
     ops = []
     for i, step in enumerate(graph.steps):
         layer = layers[step.layer.name]
@@ -79,9 +81,15 @@ def make_plan(
                 losses=[(slot, weight) for slot in tops if (weight := loss_weights[slot])],
                 release=step.release,
                 dynamic=i if layer.dynamic else None,
+                leaves=[slot for slot in tops if slot in differentiated],
             )
         )
     return ops
+
+
+def gradient_slots(graph: Graph, layers: dict[str, Layer]) -> set[int]:
+    """The slots that layers differentiate by in their forward."""
+    return {step.bottoms[i] for step in graph.steps for i in layers[step.layer.name].gradient_bottoms}
 
 
 def _detached(layer: Layer, step: Step) -> list[bool]:

@@ -30,6 +30,8 @@ class Layer(nn.Module):
     - `loss`: its first top has loss weight 1 where the prototxt says nothing, and a missing top is added.
     - `in_place`: a top may carry the name of its bottom.
     - `index_bottoms`: bottoms that hold labels or indices; no gradient goes there.
+    - `gradient_bottoms`: bottoms by which `forward` itself differentiates, with `torch.autograd.grad`: the net then
+      records what that takes from them on, whether or not gradients are asked of it.
     - `dynamic`: its tops may take other shapes than `setup` said; what follows is then set up again.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
 
@@ -46,6 +48,7 @@ class Layer(nn.Module):
     loss: ClassVar[bool] = False
     in_place: ClassVar[bool] = False
     index_bottoms: ClassVar[tuple[int, ...]] = ()
+    gradient_bottoms: ClassVar[tuple[int, ...]] = ()
     dynamic: ClassVar[bool] = False
     yields: ClassVar[bool] = False
 
