@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sdcaffe.zoo.alexnet import AlexNet
+from sdcaffe.zoo.beyond import BEYOND
 from sdcaffe.zoo.datasets import CIFAR10, CIFAR100, CIFAR100_25TH, IMAGENET, SYNTHETIC, ImageSet
 from sdcaffe.zoo.densenet import DenseNet
 from sdcaffe.zoo.imagenet_resnet import ImageNetResNet18
@@ -70,7 +71,7 @@ def files() -> dict[str, str]:
         projecting = ResNet(32, images.classes, projection=True)
         texts |= _family(f"{folder}/resnet32_projection", projecting, images, RESNET)
     resnet, folder = ResNet(32, 100), "cifar100/resnet32"
-    texts |= _runs(folder, resnet, CIFAR100, RESNET, [*ABLATION, *RESNET32_ONLY])
+    texts |= _runs(folder, resnet, CIFAR100, RESNET, [*ABLATION, *RESNET32_ONLY, *BEYOND])
     texts |= _runs(folder, resnet, CIFAR100, RESNET, [TEACHER], TEACHER_WEIGHTS)
     texts |= _mu_runs(folder, resnet, CIFAR100, RESNET)
     texts |= _runs("cifar100/wrn16_8", WideResNet(16, 8, 100), CIFAR100, WIDE_RESNET, ABLATION)

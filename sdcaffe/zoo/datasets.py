@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sdcaffe.zoo.text import Word
 
@@ -14,7 +14,8 @@ class ImageSet:
 
     `mean` and `std` are in pixel units, one a channel, in the order of the channels, `order`; without `std`
     only the mean is subtracted. `size` is that of the crop. `database` is the kind of the sources, where they
-    are no embedded set. `temperature` is the paper's T for the set.
+    are no embedded set. `temperature` is the paper's T for the set. `further_distortion` is what Distort
+    does beyond the paper's.
     """
 
     title: str
@@ -33,6 +34,7 @@ class ImageSet:
     pad: int = 0
     database: str | None = None
     top_5: bool = False
+    further_distortion: Mapping[str, object] = field(default_factory=dict)
 
     def data_param(self, batch_size: int) -> Mapping[str, object]:
         """Where training images come from: an embedded set is shuffled, a database holds its own order."""
@@ -58,9 +60,9 @@ class ImageSet:
 
     @property
     def distort_param(self) -> Mapping[str, object]:
-        """The paper's phi: zero-pad, crop to size, mirror; then normalise."""
+        """The paper's phi: zero-pad, crop to size, mirror; then normalise. And what is further asked for."""
         pad = {"pad": self.pad} if self.pad else {}
-        return {**pad, "crop_size": self.size, "mirror": True, **self.normalisation}
+        return {**pad, "crop_size": self.size, "mirror": True, **self.normalisation, **self.further_distortion}
 
     @property
     def distortion(self) -> Mapping[str, object]:

@@ -36,18 +36,28 @@ class TwoBranches:
     Both branches learn the hard labels; `kl_weight` is the paper's lambda, `mmd_weight` its mu. A weight of
     0 leaves its loss out. With several weights mu, the solver's train_state chooses one by its stage, such as
     "mu_0.001". The trunk takes both branches as one batch, so batch statistics are joint.
+
+    `mmd` names the loss that stands for the paper's MMD; with `mixup`, its alpha, both branches of the images are
+    blended alike, and so are the labels.
     """
 
     title: str
     file: str
     kl_weight: float
     mmd_weight: float | tuple[float, ...]
+    mmd: str = "MMDLoss"
+    mixup: float = 0
 
     def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
         net = NetText(f"{network.name} {images.title} {self.title}")
         data(net, images, batch_size)
         branches = ["data_a", "data_b"]
         net.layer("distort", "Distort", ["image"], branches, images.distortion, phase="TRAIN")
+        label = "label"
+        if self.mixup:
+            blends, message = ["mixed_a", "mixed_b"], {"mixup_param": {"alpha": self.mixup}}
+            net.layer("mixup", "Mixup", [*branches, label], [*blends, "mixed_label"], message, phase="TRAIN")
+            branches, label = blends, "mixed_label"
         net.layer("both", "Concat", branches, ["data"], {"concat_param": {"axis": 0}}, phase="TRAIN")
         net.layer("distort", "Distort", ["image"], ["data"], images.distortion, phase="TEST")
         heads = network.build(net, Blob("data", images.channels))
@@ -55,7 +65,10 @@ class TwoBranches:
         if self.mmd_weight:
             _halves(net, "split_feature", heads.feature.name, "feature")
         _halves(net, "split_logits", heads.logits.name, "logits")
-        _branch_losses(net, images, Pair("feature_a", "feature_b"), Pair("logits_a", "logits_b"), self)
+        features, logits = Pair("feature_a", "feature_b"), Pair("logits_a", "logits_b")
+        for branch, blob in (("a", logits.a), ("b", logits.b)):
+            _hard_labels(net, branch, blob, label)
+        _between_branches(net, images, features, logits, self.kl_weight, self.mmd_weight, self.mmd)
         test_loss(net, heads)
         accuracy(net, images, heads)
         lines = [
@@ -73,33 +86,46 @@ class SeparateBranches:
     """The two branches through one set of parameters, each with batch statistics of its own.
 
     Tower b shares every parameter of the network by name, stored batch statistics included: those then
-    hold both branches, each step counting as two.
+    hold both branches, each step counting as two. With `attack`, branch b is no second distortion but branch a's
+    images moved by so many pixel values each, in the direction that raises branch a's loss.
     """
 
     title: str
     file: str
     kl_weight: float
     mmd_weight: float
+    attack: float = 0
 
     def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
         net = NetText(f"{network.name} {images.title} {self.title}")
         data(net, images, batch_size)
-        net.layer("distort", "Distort", ["image"], ["data", "data_b"], images.distortion, phase="TRAIN")
+        branches = ["data"] if self.attack else ["data", "data_b"]
+        net.layer("distort", "Distort", ["image"], branches, images.distortion, phase="TRAIN")
         net.layer("distort", "Distort", ["image"], ["data"], images.distortion, phase="TEST")
         first = Tower(net, "branch a", shared=True)
         a = network.build(first, Blob("data", images.channels))
+        if self.attack:
+            net.section("branch b's images: those of branch a after a step up its loss")
+            _hard_labels(net, "a", a.logits.name)
+            std = {"std_value": images.std} if images.std else {}
+            message = {"adversarial_param": {"epsilon": self.attack, **std}}
+            net.layer("attack", "Adversarial", ["data", "loss_a"], ["data_b"], message, phase="TRAIN")
         second = Tower(net, "branch b", prefix="b_", phase="TRAIN", shared=True)
         b = second.outside(network.build(second, Blob("data_b", images.channels)))
         net.parameters = first.parameters
         net.section("losses")
+        if not self.attack:
+            _hard_labels(net, "a", a.logits.name)
+        _hard_labels(net, "b", b.logits.name)
         features, logits = Pair(a.feature.name, b.feature.name), Pair(a.logits.name, b.logits.name)
-        _branch_losses(net, images, features, logits, self)
+        _between_branches(net, images, features, logits, self.kl_weight, self.mmd_weight)
         test_loss(net, a)
         accuracy(net, images, a)
+        twice = "and attacked" if self.attack else "twice"
         return net.text(
             [
                 *title(network, images, self.title, net),
-                f"In training each of {batch_size} images is distorted twice; branch b goes through the layers b_*,",
+                f"In training each of {batch_size} images is distorted {twice}; branch b goes through the layers b_*,",
                 "which share all parameters by name but normalise by their own batch.",
                 WRITTEN_BY,
             ]
@@ -166,22 +192,32 @@ def _halves(net: NetText, name: str, bottom: str, top: str) -> None:
     net.layer(name, "Slice", [bottom], [f"{top}_a", f"{top}_b"], message, phase="TRAIN")
 
 
-def _branch_losses(
-    net: NetText, images: ImageSet, feature: Pair, logits: Pair, weights: TwoBranches | SeparateBranches
+def _hard_labels(net: NetText, branch: str, logits: str, label: str = "label") -> None:
+    """The loss of one branch on the labels, or on Mixup's."""
+    type_name = "SoftmaxWithLoss" if label == "label" else "MixupLoss"
+    net.layer(f"loss_{branch}", type_name, [logits, label], [f"loss_{branch}"], phase="TRAIN")
+
+
+def _between_branches(
+    net: NetText,
+    images: ImageSet,
+    feature: Pair,
+    logits: Pair,
+    kl_weight: float,
+    mmd_weight: float | tuple[float, ...],
+    mmd: str = "MMDLoss",
 ) -> None:
-    """Eq. 5 on the features and logits of two branches."""
-    net.layer("loss_a", "SoftmaxWithLoss", [logits.a, "label"], ["loss_a"], phase="TRAIN")
-    net.layer("loss_b", "SoftmaxWithLoss", [logits.b, "label"], ["loss_b"], phase="TRAIN")
-    if weights.kl_weight:
+    """What Eq. 5 adds to the hard labels, on the features and logits of two branches."""
+    if kl_weight:
         message = {
-            "loss_weight": weights.kl_weight,
+            "loss_weight": kl_weight,
             "kl_loss_param": {"temperature": images.temperature, "gradient": Word("PRINTED")},
         }
         net.layer("kl", "KLLoss", [logits.a, logits.b], ["kl"], message, phase="TRAIN")
     bottoms = [feature.a, feature.b]
-    if isinstance(weights.mmd_weight, tuple):
-        for mu in weights.mmd_weight:
+    if isinstance(mmd_weight, tuple):
+        for mu in mmd_weight:
             include = {"phase": Word("TRAIN"), "stage": mu_stage(mu)}
-            net.layer("mmd", "MMDLoss", bottoms, ["mmd"], {"include": include, "loss_weight": mu})
-    elif weights.mmd_weight:
-        net.layer("mmd", "MMDLoss", bottoms, ["mmd"], {"loss_weight": weights.mmd_weight}, phase="TRAIN")
+            net.layer("mmd", mmd, bottoms, ["mmd"], {"include": include, "loss_weight": mu})
+    elif mmd_weight:
+        net.layer("mmd", mmd, bottoms, ["mmd"], {"loss_weight": mmd_weight}, phase="TRAIN")

@@ -36,6 +36,8 @@ LOSSES = {
     "teacher_wrn28_10": "loss kl",
     "peer_resnet32": "loss peer_loss kl",
     "peer_wrn28_10": "loss peer_loss kl",
+    **dict.fromkeys(("affine", "perspective", "thin_plate_spline", "random_erasing"), "loss_a loss_b kl mmd"),
+    **dict.fromkeys(("adversarial", "gaussian_mmd", "mixup"), "loss_a loss_b kl mmd"),
 }
 
 
@@ -126,7 +128,7 @@ def test_training_and_test_nets_share_their_parameters(name):
     }
     learned = {"Convolution", "InnerProduct", "Scale", "BatchNorm"}
     train, test = ([x.name for x in layers[p] if x.type in learned] for p in (proto.TRAIN, proto.TEST))
-    if "teacher" in name or "peer" in name or "separate" in name:
+    if any(word in name for word in ("teacher", "peer", "separate", "adversarial")):
         assert set(test) < set(train)
     else:
         assert train == test
@@ -134,7 +136,7 @@ def test_training_and_test_nets_share_their_parameters(name):
     mechanism = name.partition("train_val_")[2].removesuffix(".prototxt")
     assert set(weights) == set(LOSSES[mechanism].split())
     assert weights.get("kl", [1]) == [1]
-    if mechanism != "mu":
+    if mechanism not in ("mu", "gaussian_mmd"):
         assert weights.get("mmd", [0.0005]) == pytest.approx([0.0005])
     scored = [x.type for x in layers[proto.TEST] if x.type in ("SoftmaxWithLoss", "Accuracy")]
     assert scored == ["SoftmaxWithLoss", "Accuracy"] + ["Accuracy"] * ("imagenet" in name)
