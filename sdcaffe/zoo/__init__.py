@@ -19,6 +19,7 @@ from sdcaffe.zoo.preact_resnet import PreactResNet
 from sdcaffe.zoo.recipes import ALEXNET, DENSENET, IMAGENET_RESNET, QUICKSTART, RESNET, STUDY, WIDE_RESNET, Recipe
 from sdcaffe.zoo.resnet import ResNet
 from sdcaffe.zoo.teaching import Peer, Teacher
+from sdcaffe.zoo.torchvision_nets import torchvision_deploys
 from sdcaffe.zoo.wide_resnet import WideResNet
 
 __all__ = ["CIFAR_NETWORKS", "files"]
@@ -77,7 +78,7 @@ def files() -> dict[str, str]:
     texts |= _runs("cifar100/wrn16_8", WideResNet(16, 8, 100), CIFAR100, WIDE_RESNET, ABLATION)
     texts |= _family("imagenet/alexnet", AlexNet(), replace(IMAGENET, size=227), ALEXNET)
     texts |= _family("imagenet/resnet18", ImageNetResNet18(), IMAGENET, IMAGENET_RESNET)
-    return texts
+    return texts | torchvision_deploys()
 
 
 def _study() -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sdcaffe.zoo import blocks
 from sdcaffe.zoo.network import Heads
@@ -15,13 +17,13 @@ class ImageNetResNet18:
 
     classes: int = 1000
     name = "ResNet-18"
+    pooling: ClassVar[Mapping[str, object]] = {"pool": Word("MAX"), "kernel_size": 3, "stride": 2}
 
     def build(self, net: NetText, image: Blob) -> Heads:
         """Write the network onto `net`, from the blob `image` on."""
         net.section("stage 1")
         x = self._convolution(net, "conv1", image, 64, 7, stride=2)
-        pooling = {"pool": Word("MAX"), "kernel_size": 3, "stride": 2}
-        net.layer("pool1", "Pooling", [x.name], ["pool1"], {"pooling_param": pooling})
+        net.layer("pool1", "Pooling", [x.name], ["pool1"], {"pooling_param": self.pooling})
         x = Blob("pool1", x.channels)
         for stage in (2, 3, 4, 5):
             net.section(f"stage {stage}")

@@ -145,17 +145,18 @@ def self_distilled() -> TwoBranches:
     return TwoBranches("self-distilled", "self_distilled", kl_weight=1, mmd_weight=0.0005)
 
 
-def deploy(network: Network, images: ImageSet) -> str:
+def deploy(network: Network, images: ImageSet, wanted_input: list[str] | None = None) -> str:
     """A net from normalised images to probabilities, for the weights that any mechanism trained.
 
-    As Caffe's deploy nets it holds Caffe's layers alone: what normalises the images is the caller.
+    As Caffe's deploy nets it holds Caffe's layers alone: what normalises the images is the caller, whom the lines
+    `wanted_input` tell how; as in training, unless given.
     """
     net = NetText(f"{network.name} {images.title}")
     shape = {"dim": [1, images.channels, images.size, images.size]}
     net.layer("data", "Input", [], ["data"], {"input_param": {"shape": shape}})
     heads = network.build(net, Blob("data", images.channels))
     net.layer("prob", "Softmax", [heads.logits.name], ["prob"])
-    return net.text([*title(network, images, "deploy", net), *images.wanted_input, WRITTEN_BY])
+    return net.text([*title(network, images, "deploy", net), *(wanted_input or images.wanted_input), WRITTEN_BY])
 
 
 def mu_stage(mu: float) -> str:

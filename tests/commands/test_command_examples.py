@@ -23,7 +23,7 @@ OUTPUTS = (
     "mean.binaryproto",
     "images_lmdb",
     "features_lmdb",
-    "weights.caffemodel.h5",
+    "weights.pt",
 )
 SLOW = {"train": pytest.mark.slow}
 

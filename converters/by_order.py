@@ -1,0 +1,136 @@
+"""Tensors of another program's net to Caffe's layers and back, matched by order and shape. Computes no net.
+
+The layers that have blobs, in the order of the prototxt, are paired with the modules of a state_dict, in the order
+of its keys. A BatchNorm and the Scale right behind it are one torch BatchNorm. Every count and shape must fit; that
+the two nets compute the same is for their owner to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from converters.state_dict import STATISTICS, numbers, summed
+from sdcaffe.errors import WeightsError
+from sdcaffe.proto.blobs import Array
+from sdcaffe.proto.weights import LayerBlobs
+
+_AFFINE = ("weight", "bias")
+
+
+@dataclass
+class Unit:
+    """One layer, or a BatchNorm with its Scale: what one torch module holds."""
+
+    layers: list[LayerBlobs]
+
+    @property
+    def name(self) -> str:
+        return " and ".join(f'"{layer.name}"' for layer in self.layers)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name of a tensor -> its shape."""
+        first, *scale = self.layers
+        blobs = [_blob(layer, i) for layer in self.layers for i in range(len(layer.blobs))]
+        if first.type == "BatchNorm":
+            names = (*STATISTICS[:2], "", *_AFFINE[: len(scale[0].blobs) if scale else 0])
+        else:
+            names = _AFFINE
+        return {name: blob.shape for name, blob in zip(names, blobs, strict=len(names) > 2) if name}
+
+
+def from_tensors(state: Mapping[str, Tensor], layers: Sequence[LayerBlobs]) -> list[LayerBlobs]:
+    """The `layers`, which give names, types and shapes, with the numbers of `state`. Raises WeightsError.
+
+    A BatchNorm gets torch's mean and variance, and 1 to divide them by.
+    """
+    result = []
+    for unit, (prefix, tensors) in _pairs(layers, state):
+        first = unit.layers[0]
+        if first.type != "BatchNorm":
+            result.append(LayerBlobs(first.name, first.type, [_array(tensors, prefix, key) for key in unit.shapes]))
+            continue
+        one = {key: tensors[key] for key in STATISTICS[:2]}
+        result.append(LayerBlobs(first.name, first.type, list(summed(one, prefix))))
+        for scale in unit.layers[1:]:
+            blobs: list[Array | None] = [_array(tensors, prefix, key) for key in _AFFINE[: len(scale.blobs)]]
+            result.append(LayerBlobs(scale.name, scale.type, blobs))
+    return result
+
+
+def to_tensors(layers: Sequence[LayerBlobs], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The numbers of `layers` under the keys, and in the types, of the state_dict `like`. Raises WeightsError.
+
+    What Caffe has no place for (num_batches_tracked) is as in `like`.
+    """
+    result = dict(like)
+    for unit, (prefix, tensors) in _pairs(layers, like):
+        arrays = [_blob(layer, i) for layer in unit.layers for i in range(len(layer.blobs))]
+        if unit.layers[0].type == "BatchNorm":
+            mean, variance, weight, *affine = arrays
+            with np.errstate(divide="ignore"):
+                factor = np.float64(weight.reshape(())) or np.inf  # 0, of a net that never trained, gives 0
+            arrays = [mean / factor, variance / factor, *affine]
+        for key, array in zip(unit.shapes, arrays, strict=True):
+            result[f"{prefix}.{key}"] = torch.from_numpy(np.array(array)).to(tensors[key].dtype)
+    return result
+
+
+def units(layers: Sequence[LayerBlobs]) -> list[Unit]:
+    """The layers that have blobs; a Scale right behind a BatchNorm of as many channels goes with it."""
+    found: list[Unit] = []
+    for layer in layers:
+        if not layer.blobs:
+            continue
+        before = found[-1].layers if found else []
+        pairs = layer.type == "Scale" and len(before) == 1 and before[0].type == "BatchNorm"
+        if pairs and _blob(before[0], 0).shape == _blob(layer, 0).shape:
+            before.append(layer)
+        else:
+            found.append(Unit([layer]))
+    return found
+
+
+def _pairs(
+    layers: Sequence[LayerBlobs], state: Mapping[str, Tensor]
+) -> list[tuple[Unit, tuple[str, dict[str, Tensor]]]]:
+    modules: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in state.items():
+        prefix, _, name = key.rpartition(".")
+        modules.setdefault(prefix, {})[name] = tensor
+    ours, theirs = units(layers), list(modules.items())
+    for i, (unit, (prefix, tensors)) in enumerate(zip(ours, theirs, strict=False)):
+        want = unit.shapes
+        have = {name: tuple(tensor.shape) for name, tensor in tensors.items() if name != STATISTICS[2]}
+        if want != have:
+            raise WeightsError(
+                f'module {i + 1} of the state_dict, "{prefix}", has {_show(have)}, but layer {unit.name}, '
+                f"the one of that place in the net, has {_show(want)}; the two nets are built otherwise"
+            )
+    if len(ours) != len(theirs):
+        rest = [unit.name for unit in ours[len(theirs) :]] or [f'"{prefix}"' for prefix, _ in theirs[len(ours) :]]
+        raise WeightsError(
+            f"the net has {len(ours)} layers with blobs (a BatchNorm and its Scale are one) and the state_dict has "
+            f"{len(theirs)} modules with tensors; {rest[0]} has no counterpart"
+        )
+    return list(zip(ours, theirs, strict=True))
+
+
+def _array(tensors: Mapping[str, Tensor], prefix: str, key: str) -> Array:
+    return numbers(tensors[key], f"{prefix}.{key}")
+
+
+def _blob(layer: LayerBlobs, index: int) -> Array:
+    array = layer.blobs[index]
+    if array is None:
+        raise WeightsError(f'layer "{layer.name}" shares a blob with another: the two have one tensor only')
+    return array
+
+
+def _show(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape)) or 'of one number'}" for name, shape in shapes.items())
