@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 
 from sdcaffe import proto
-from sdcaffe.data.decode import decode_image
+from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.source import ArraySource, Image, Source
@@ -22,7 +23,7 @@ RESIDENT_ENCODED_BYTES = 1 << 28
 
 @dataclass
 class _Raw:
-    """A batch as read: images (n, C, H, W) channels_last, labels (n,), and how to cut the images."""
+    """A batch as read: images (n, C, h, w) cut and channels_last, labels (n,), and where they were cut."""
 
     images: Tensor
     labels: Tensor
@@ -40,6 +41,7 @@ class Feed:
     def __init__(self, source: Source, transformer: Transformer, order: Order, *, prefetch: int) -> None:
         self.source, self.transformer, self.order = source, transformer, order
         self._prefetch = prefetch
+        self._memory = Recycler()
         self._resident: tuple[Tensor, Tensor] | None = None
         self._prefetcher: Prefetcher[_Raw] | None = None
         self._device: torch.device | None = None  # where the resident set is, or where read batches go
@@ -74,7 +76,7 @@ class Feed:
             self._prefetcher = Prefetcher(self._read, self._prefetch, f"prefetch {self.source.where}")
         raw = self._prefetcher.get(k)
         images = raw.images.to(device, non_blocking=True)
-        return self.transformer.apply(images, raw.windows), raw.labels.to(device, non_blocking=True)
+        return self.transformer.normalise(images, raw.windows), raw.labels.to(device, non_blocking=True)
 
     def _from_memory(self, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
         assert self._resident is not None
@@ -83,8 +85,8 @@ class Feed:
             images, labels = self._resident = images.to(device), labels.to(device)
             self._device = device
         pick = torch.from_numpy(self.order.indices(k)).to(device)
-        height, width = (np.full(len(pick), n, np.int64) for n in images.shape[2:])
-        windows = self.transformer.windows(self.order.seed, k, height, width, self.order.rank)
+        draws = self.transformer.draws(self.order.seed, k, len(pick), self.order.rank)
+        windows = self.transformer.windows(draws, *images.shape[2:])
         return self.transformer.apply(images, windows, pick), labels.index_select(0, pick)
 
     def _read_all(self) -> tuple[Tensor, Tensor] | None:
@@ -103,40 +105,42 @@ class Feed:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
     def _read(self, k: int) -> _Raw:
-        """Batch `k` from the source, in memory; runs in several threads at once."""
-        indices = [int(i) for i in self.order.indices(k)]
-        images, labels = zip(*(self.source.read(i) for i in indices), strict=True)
-        sizes = np.array([image.shape for image in images], np.int64)
-        windows = self.transformer.windows(self.order.seed, k, sizes[:, 1], sizes[:, 2], self.order.rank)
-        outputs = [self._output_size(image, i) for image, i in zip(images, indices, strict=True)]
-        for i, output in enumerate(outputs):
-            if output != outputs[0]:
-                raise DataError(
-                    f"{self.source.name(indices[i])} is {show(images[i].shape)} but "
-                    f"{self.source.name(indices[0])} of the same batch is {show(images[0].shape)} (channels x "
-                    "height x width); give all images one size, set crop_size, or use batch_size: 1",
-                    self.source.where,
-                )
-        crop = self.transformer.crop
-        if crop and (sizes != sizes[0]).any():  # cut each on its own; then all have one size
-            cut = []
-            for i, image in enumerate(images):
-                top, left = windows.part(i)
-                cut.append(image[:, top : top + crop, left : left + crop])
-            zeros = np.zeros(len(images), np.int64)
-            images, windows = tuple(cut), Windows(zeros, zeros, windows.mirror)
-        return _Raw(self._stack(images), torch.tensor(labels, dtype=torch.float32), windows)
+        """Batch `k` from the source, cut and mirrored, in memory; runs in several threads at once."""
+        indices: list[int] = self.order.indices(k).tolist()
+        draws = self.transformer.draws(self.order.seed, k, len(indices), self.order.rank)
+        labels = torch.empty(len(indices))
+        windows: dict[tuple[int, ...], Windows] = {}  # for each size of image
+        batch, output = torch.empty(0), (0, 0, 0)
+        for i, index in enumerate(indices):
+            image, labels[i] = self.source.read(index)
+            if image.shape not in windows:
+                size = self._output_size(image, index)
+                if not windows:
+                    first, output = image, size
+                    batch = self._empty(len(indices), size, image)
+                elif size != output:
+                    raise self._unlike(index, image, indices[0], first)
+                windows[image.shape] = self.transformer.windows(draws, *image.shape[1:])
+            if image.dtype == np.float32 and batch.dtype == torch.uint8:
+                batch = batch.to(torch.float32)
+            self.transformer.cut(image, windows[image.shape], i, batch[i].numpy())
+        return _Raw(batch.permute(0, 3, 1, 2), labels, windows[first.shape])
 
-    def _stack(self, images: tuple[Image, ...]) -> Tensor:
-        """(n, C, H, W), channels_last, bytes where all are bytes; pinned for a copy to the GPU."""
-        channels, height, width = images[0].shape
-        kind = torch.uint8 if all(image.dtype == np.uint8 for image in images) else torch.float32
-        pinned = self._device is not None and self._device.type == "cuda"
-        stacked = torch.empty((len(images), height, width, channels), dtype=kind, pin_memory=pinned)
-        target = stacked.numpy()
-        for i, image in enumerate(images):
-            target[i] = image.transpose(1, 2, 0)
-        return stacked.permute(0, 3, 1, 2)
+    def _empty(self, n: int, size: Size, like: Image) -> Tensor:
+        """(n, h, w, C); memory that is used again, or pinned for a copy to the GPU (then torch uses it again)."""
+        channels, height, width = size
+        kind = torch.uint8 if like.dtype == np.uint8 else torch.float32
+        if self._device is not None and self._device.type == "cuda":
+            return torch.empty((n, height, width, channels), dtype=kind, pin_memory=True)
+        return self._memory.empty((n, height, width, channels), kind)
+
+    def _unlike(self, index: int, image: Image, first_index: int, first: Image) -> DataError:
+        return DataError(
+            f"{self.source.name(index)} is {show(image.shape)} but {self.source.name(first_index)} of the same batch "
+            f"is {show(first.shape)} (channels x height x width); give all images one size, set crop_size, or use "
+            "batch_size: 1",
+            self.source.where,
+        )
 
     def _stop(self) -> None:
         if self._prefetcher is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from sdcaffe.data.decode import read_image
+from sdcaffe.data.decode import read_bytes
+from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.resize import resize
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
@@ -66,7 +67,7 @@ class ImageList:
 
     def read(self, index: int) -> tuple[Image, int]:
         entry = self._entries[index]
-        image = read_image(entry.path, color=self._color)
+        image = decode_image(read_bytes(entry.path), "color" if self._color else "gray", entry.path)
         return (image if self._size is None else resize(image, *self._size)), entry.label
 
     def name(self, index: int) -> str:

@@ -1,4 +1,8 @@
-"""Builds the next batches in worker threads, in order. What is built ahead is dropped freely: no state here."""
+"""Builds the next batches in worker threads, in order. What is built ahead is dropped freely: no state here.
+
+Threads, not processes: decoding and copying let other threads run, batches need not cross to another process, and an
+error or Ctrl-C in a thread is one here.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,11 @@ from typing import Generic, TypeVar
 Batch = TypeVar("Batch")
 
 
+def usable_cores() -> int:
+    """How many cores this process may use: fewer than the machine has, in a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Prefetcher(Generic[Batch]):
     """`get(k)` is `build(k)`, which threads have started on when k follows the k before it.
 
@@ -20,7 +29,7 @@ class Prefetcher(Generic[Batch]):
 
     def __init__(self, build: Callable[[int], Batch], depth: int, name: str) -> None:
         self._build, self._depth = build, depth
-        self._pool = ThreadPoolExecutor(max_workers=min(depth, os.cpu_count() or 1, 4), thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(max_workers=min(depth, usable_cores()), thread_name_prefix=name)
         self._ahead: deque[tuple[int, Future[Batch]]] = deque()
 
     def get(self, k: int) -> Batch:

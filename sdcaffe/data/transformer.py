@@ -11,23 +11,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import DRAWS, random_draws
+from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError, LayerError
 from sdcaffe.log import glog
 
 Size = tuple[int, int, int]  # channels, height, width
+Draws = NDArray[np.uint64]
+
+_FEW = 16  # images whose means are gathered at once: little memory, so that it is not fresh each time
 
 
 @dataclass
 class Windows:
-    """Where each image of a batch is cropped and whether it is mirrored; None: the same for all."""
+    """Where each image of a batch is cropped and whether it is mirrored; None: none is."""
 
     top: NDArray[np.int64]
     left: NDArray[np.int64]
     mirror: NDArray[np.bool_] | None
-
-    def part(self, i: int) -> tuple[int, int]:
-        return int(self.top[i]), int(self.left[i])
 
 
 class Transformer:
@@ -52,6 +54,8 @@ class Transformer:
         self.mean_file: str = param.mean_file
         self.mean_image: Tensor | None = None  # (H, W, C)
         self.mean_value = torch.tensor(list(param.mean_value), dtype=torch.float32)
+        self._means: Tensor | None = None
+        self.memory = Recycler()
         self._constants: dict[tuple[torch.device, int], Tensor] = {}
         if param.HasField("mean_file"):
             glog("data_transformer.cpp:25", f"Loading mean file from: {param.mean_file}")
@@ -77,83 +81,103 @@ class Transformer:
             )
         return (channels, self.crop, self.crop) if self.crop else size
 
-    def windows(self, seed: int, k: int, height: NDArray[np.int64], width: NDArray[np.int64], rank: int = 0) -> Windows:
-        """The draws of batch `k` for images of these heights and widths (one of each an image)."""
-        n = len(height)
-        mirror = None
-        draws = np.zeros((3, n), np.uint64)
+    def draws(self, seed: int, k: int, n: int, rank: int = 0) -> Draws:
+        """What decides the windows of the `n` images of batch `k`: (3, n), for the top, the left and the mirror."""
         if self.random_crop or self.mirror:
-            draws = random_draws(seed, DRAWS, k, 3 * n, rank).reshape(3, n)
-        if self.mirror:
-            mirror = draws[2] % np.uint64(2) == 1
-        if not self.crop:
-            return Windows(np.zeros(n, np.int64), np.zeros(n, np.int64), mirror)
-        if self.random_crop:
-            top, left = (
-                (draw % (free + 1).astype(np.uint64)).astype(np.int64)
-                for draw, free in zip(draws, (height - self.crop, width - self.crop), strict=False)
-            )
-        else:
-            top, left = (height - self.crop) // 2, (width - self.crop) // 2
-        return Windows(top, left, mirror)
+            return random_draws(seed, DRAWS, k, 3 * n, rank).reshape(3, n)
+        return np.zeros((3, n), np.uint64)
 
-    def apply(self, images: Tensor, windows: Windows, pick: Tensor | None = None) -> Tensor:
+    def windows(self, draws: Draws, height: int, width: int) -> Windows:
+        """The windows that `draws` mean in images of this height and width."""
+        mirror = draws[2] % np.uint64(2) == 1 if self.mirror else None
+        return Windows(self._offsets(draws[0], height), self._offsets(draws[1], width), mirror)
+
+    def _offsets(self, draws: Draws, size: int) -> NDArray[np.int64]:
+        free = size - self.crop if self.crop else 0
+        if self.random_crop:
+            return (draws % np.uint64(free + 1)).astype(np.int64)
+        return np.full(len(draws), free // 2, np.int64)
+
+    def cut(self, image: Image, windows: Windows, i: int, target: Image) -> None:
+        """Copy window `i` of `image` (C, H, W), mirrored where it is to be, into `target` (h, w, C)."""
+        height, width, _ = target.shape
+        top, left = int(windows.top[i]), int(windows.left[i])
+        part = image[:, top : top + height, left : left + width]
+        if windows.mirror is not None and windows.mirror[i]:
+            part = part[:, :, ::-1]
+        for channel, plane in enumerate(part):  # a plane at a time: numpy is slow where the innermost axis is short
+            target[:, :, channel] = plane
+
+    def apply(self, images: Tensor, windows: Windows, pick: Tensor) -> Tensor:
         """Images (N, C, H, W), bytes or float32, channels_last -> float32 (n, C, h, w), channels_last.
 
-        `pick` (n, int64) selects the images; None takes all in order. One gather for the whole batch.
+        `pick` (n, int64) selects the images.
         """
-        pixels = images.permute(0, 2, 3, 1)  # channels last: a pixel is one row of the gather below
-        n, (height, width, channels) = len(windows.top), pixels.shape[1:]
-        size = (self.crop or height, self.crop or width)
-        mean = self.mean_image
-        same = not self.random_crop and windows.mirror is None
-        if same:
-            if pick is not None:
-                pixels = pixels.index_select(0, pick)
-            rows, columns = (slice(int(o[0]), int(o[0]) + s) for o, s in _axes(windows, size))
-            out = pixels[:, rows, columns].to(torch.float32).contiguous()
-            mean = None if mean is None else self._mean(mean, pixels.device)[rows, columns]
+        pixels = images.permute(0, 2, 3, 1)
+        height, width, channels = pixels.shape[1:]
+        shape = (len(pick), self.crop or height, self.crop or width, channels)
+        if not self.random_crop and windows.mirror is None:
+            top, left = int(windows.top[0]), int(windows.left[0])
+            cut = pixels.index_select(0, pick)[:, top : top + shape[1], left : left + shape[2]]
+        elif pixels.device.type == "cpu":
+            cut = self.memory.empty(shape, pixels.dtype)
+            source, target = images.numpy(), cut.numpy()
+            for i, index in enumerate(pick.tolist()):
+                self.cut(source[index], windows, i, target[i])
         else:
-            place = self._places(windows, size, width, pixels.device)
-            first = torch.arange(n, device=pixels.device) if pick is None else pick
-            index = (first.unsqueeze(1) * (height * width) + place).flatten()
-            out = pixels.reshape(-1, channels).index_select(0, index).to(torch.float32)
-            out = out.reshape(n, *size, channels)
-            if mean is not None:
-                flat = self._mean(mean, pixels.device).reshape(-1, channels)
-                mean = flat.index_select(0, place.flatten()).reshape(out.shape)
-        return self._normalised(out, mean).permute(0, 3, 1, 2)
+            cut = _gathered(pixels, windows, pick, shape)
+        return self.normalise(cut.permute(0, 3, 1, 2), windows)
 
-    def _places(self, windows: Windows, size: tuple[int, int], width: int, device: torch.device) -> Tensor:
-        """(n, h * w): which pixel of its image each output pixel comes from; computed on the device."""
-        mirror = np.zeros_like(windows.top) if windows.mirror is None else windows.mirror
-        draws = torch.from_numpy(np.stack([windows.top, windows.left, mirror])).to(device)
-        top, left, mirrored = draws.unsqueeze(2)
-        x = torch.arange(size[1], device=device)
-        columns = left + torch.where(mirrored != 0, size[1] - 1 - x, x)
-        rows = (top + torch.arange(size[0], device=device)) * width
-        return (rows.unsqueeze(2) + columns.unsqueeze(1)).flatten(1)
+    def normalise(self, cut: Tensor, windows: Windows) -> Tensor:
+        """(pixel - mean) * scale of windows (n, C, h, w) that are cut and mirrored; two roundings, as in Caffe.
 
-    def _mean(self, mean: Tensor, device: torch.device) -> Tensor:
-        if mean.device != device:
-            self.mean_image = mean = mean.to(device)
-        return mean
-
-    def _normalised(self, pixels: Tensor, mean: Tensor | None) -> Tensor:
-        """(pixel - mean) * scale of float32 (n, h, w, C), two roundings as in Caffe."""
-        if mean is not None:
-            pixels = pixels - mean
+        Bytes or float32 in, float32 out, both channels_last.
+        """
+        pixels = cut.permute(0, 2, 3, 1)
+        n, h, w, c = shape = tuple(pixels.shape)
+        if cut.device.type == "cpu":
+            out = self.memory.empty(shape, torch.float32)
+        else:
+            out = torch.empty(shape, device=cut.device)
+        out.copy_(pixels)
+        if self.mean_image is not None:
+            self._subtract_mean_image(self.mean_image, out, windows)
         elif len(self.mean_value):
-            n, h, w, c = pixels.shape
-            key = (pixels.device, w * c)  # whole rows: long enough to vectorise
-            if key not in self._constants:
-                self._constants[key] = self.mean_value.expand(c).repeat(w).to(pixels.device)
-            pixels = (pixels.reshape(n, h, w * c) - self._constants[key]).reshape(n, h, w, c)
-        return pixels if self.scale == 1 else pixels * self.scale
+            out.view(n, h, w * c).sub_(self._constant(out.device, w, c))
+        if self.scale != 1:
+            out.mul_(self.scale)
+        return out.permute(0, 3, 1, 2)
+
+    def _constant(self, device: torch.device, width: int, channels: int) -> Tensor:
+        """The mean values of a whole row of pixels: long enough to vectorise."""
+        key = (device, width * channels)
+        if key not in self._constants:
+            self._constants[key] = self.mean_value.expand(channels).repeat(width).to(device)
+        return self._constants[key]
+
+    def _subtract_mean_image(self, mean: Tensor, out: Tensor, windows: Windows) -> None:
+        """Subtract from `out` (n, h, w, C) the mean where each pixel stood in its image, a few images at a time."""
+        if self._means is None or self._means.device != out.device:
+            self._means = torch.stack([mean, mean.flip(1)]).to(out.device)  # as it is, and mirrored
+        height, width = out.shape[1:3]
+        seen = self._means.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
+        mirror = np.zeros_like(windows.top) if windows.mirror is None else windows.mirror.astype(np.int64)
+        left = np.where(mirror == 1, mean.shape[1] - width - windows.left, windows.left)
+        places = torch.from_numpy(np.stack([mirror, windows.top, left])).to(out.device)
+        for some, place in zip(out.split(_FEW), places.split(_FEW, 1), strict=True):
+            some.sub_(seen[tuple(place)])
 
 
-def _axes(windows: Windows, size: tuple[int, int]) -> list[tuple[NDArray[np.int64], int]]:
-    return [(windows.top, size[0]), (windows.left, size[1])]
+def _gathered(pixels: Tensor, windows: Windows, pick: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Windows (n, h, w, C) of the images `pick` of `pixels` (N, H, W, C), in one gather that no one waits for."""
+    (n, h, w, channels), (height, width) = shape, pixels.shape[1:3]
+    mirror = np.zeros_like(windows.top) if windows.mirror is None else windows.mirror
+    top, left, mirrored = torch.from_numpy(np.stack([windows.top, windows.left, mirror])).to(pixels.device).unsqueeze(2)
+    x = torch.arange(w, device=pixels.device)
+    columns = left + torch.where(mirrored != 0, w - 1 - x, x)
+    rows = (pick.unsqueeze(1) * height + top + torch.arange(h, device=pixels.device)) * width
+    index = (rows.unsqueeze(2) + columns.unsqueeze(1)).flatten()
+    return pixels.reshape(-1, channels).index_select(0, index).reshape(n, h, w, channels)
 
 
 def _mean_image(path: str) -> Tensor:

@@ -11,20 +11,25 @@ import pytest
 from PIL import Image
 
 from sdcaffe.data import decode
+from sdcaffe.data import jpeg as jpeg_module
 from sdcaffe.data.database import DatumSource
 from sdcaffe.data.decode import decode_image, read_image
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
 
+DECODERS = [
+    pytest.param(decode_image, id="pillow"),
+    pytest.param(jpeg_module.decode_image, id="torchvision"),
+]
 KINDS = [f"{color}_{name}" for color in ("native", "color", "gray") for name in opencv.names(color)]
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("case", KINDS)
-def test_decoding_equals_opencv(case):
+def test_decoding_equals_opencv(case, decoder):
     color, _, name = case.partition("_")
     recorded = opencv.recordings()
-    image = decode_image(recorded[f"picture_{name}"].tobytes(), color, name)
-    assert image.flags.c_contiguous
+    image = decoder(recorded[f"picture_{name}"].tobytes(), color, name)
     if case == "gray_png_rgba":  # libpng drops alpha before or after rounding by version
         assert np.abs(image.astype(int) - recorded[case]).max() <= 1
     else:
@@ -47,6 +52,7 @@ def test_files_decode_and_resize_as_caffe_stored_them(tmp_path):
     assert resized
 
 
+@pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -56,19 +62,76 @@ def test_files_decode_and_resize_as_caffe_stored_them(tmp_path):
         (opencv.recordings()["picture_png_rgb"].tobytes()[:100], "cannot decode the image"),
     ],
 )
-def test_broken_pictures_are_refused(content, message):
+def test_broken_pictures_are_refused(content, message, decoder):
     with pytest.raises(DataError, match=message) as caught:
-        decode_image(content, "color", "pictures/a.jpg")
+        decoder(content, "color", "pictures/a.jpg")
     assert str(caught.value).startswith("pictures/a.jpg: ")
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(monkeypatch):
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(kind, decoder, monkeypatch):
     monkeypatch.setattr(decode, "MAX_PIXELS", 100)
     file = io.BytesIO()
-    Image.new("RGB", (20, 6)).save(file, "PNG")
+    Image.new("RGB", (20, 6)).save(file, kind)
     with pytest.raises(DataError, match="20x6 pixels; at most 100"):
-        decode_image(file.getvalue(), "native", "big.png")
+        decoder(file.getvalue(), "native", "big")
+
+
+def jpeg(height=37, width=50, mode="RGB", **options):
+    pixels = np.random.default_rng(height).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height)).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # orientation: a quarter turn
+
+
+@pytest.mark.parametrize("color", ["native", "color", "gray"])
+@pytest.mark.parametrize(
+    ("content", "plain"),
+    [
+        *[(jpeg(quality=quality), True) for quality in (20, 75, 95)],
+        *[(jpeg(subsampling=sampling), True) for sampling in ("4:4:4", "4:2:2", "4:2:0", "4:1:1")],
+        *[(jpeg(height, width), True) for height, width in ((1, 1), (2, 3), (16, 17), (64, 8))],
+        (jpeg(progressive=True), True),
+        (jpeg(mode="L"), True),
+        (jpeg(comment="words", icc_profile=b"profile"), True),
+        (jpeg(mode="CMYK"), False),
+        (jpeg(exif=TURNED), False),
+        (jpeg(keep_rgb=True), False),
+    ],
+)
+def test_both_decoders_give_the_same_bytes(content, plain, color):
+    """What torchvision decodes is what Pillow does; what is out of the ordinary is left to Pillow."""
+    assert jpeg_module._is_plain(content) == plain
+    assert np.array_equal(jpeg_module.decode_image(content, color, "a.jpg"), decode_image(content, color, "a.jpg"))
+
+
+def test_whatever_bytes_are_damaged_both_decoders_agree(capfd):
+    random = np.random.default_rng(0)
+    whole = jpeg(quality=90)
+
+    def outcome(decoder, content):
+        try:
+            return decoder(content, "color", "a.jpg").tobytes()
+        except DataError as error:
+            return str(error)
+
+    refused = 0
+    for _ in range(200):
+        content = bytearray(whole)
+        for place in random.integers(0, len(whole), 3):
+            content[place] = random.integers(0, 256)
+        cut = bytes(content[: random.integers(2, len(whole))]) if random.random() < 0.3 else bytes(content)
+        expected = outcome(decode_image, cut)
+        assert outcome(jpeg_module.decode_image, cut) == expected
+        refused += isinstance(expected, str)
+    assert 20 < refused < 180
+    capfd.readouterr()  # the library's remarks
 
 
 def test_a_missing_picture_is_named(tmp_path):

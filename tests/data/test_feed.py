@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,6 +183,40 @@ def test_another_seed_gives_other_batches_from_there_on(streaming):
     second = feed.batch(0, CPU)[1].tolist()
     feed.seed = 5
     assert feed.batch(0, CPU)[1].tolist() == first != second
+    feed.close()
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_stays_flat_however_many_batches_are_read(streaming):
+    """A batch is 3 MB as float32, and 200 of them are 600 MB; 12 MB are four batches."""
+    feed = make(pictures(*[(3, 100, 100)] * 40), batch=32, body="crop_size: 90 mirror: true", shuffle=True)
+    for k in range(20):
+        feed.batch(k, CPU)
+    before = resident_bytes()
+    for k in range(20, 220):
+        feed.batch(k, CPU)
+    assert resident_bytes() - before < 12 << 20
+    feed.close()
+
+
+def test_a_batch_that_is_kept_is_not_written_over(streaming):
+    feed = make(pictures(*[(3, 8, 8)] * 20), body="crop_size: 5")
+    kept = [feed.batch(k, CPU) for k in range(12)]
+    copies = [images.clone() for images, _ in kept]
+    for k in range(12, 40):
+        feed.batch(k, CPU)
+    assert all(torch.equal(images, copy) for (images, _), copy in zip(kept, copies, strict=True))
+    feed.close()
+
+
+def test_bytes_and_floats_in_one_batch(streaming):
+    source = pictures(*[(3, 4, 5)] * 4)
+    source.images[2] = source.images[2].astype(np.float32) + 0.25
+    feed = make(source)
+    assert feed.batch(0, CPU)[0].tolist() == np.stack(source.images).tolist()
     feed.close()
 
 

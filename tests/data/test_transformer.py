@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdcaffe import proto
-from sdcaffe.data.transformer import Transformer, Windows
+from sdcaffe.data.transformer import Transformer, _gathered
 from sdcaffe.errors import DataError, LayerError, SdcaffeError
 
 
@@ -46,14 +46,14 @@ def batch(n, channels, height, width, kind=np.uint8, seed=0):
     return random.standard_normal((n, channels, height, width)).astype(kind)
 
 
-def full(n, size):
-    return np.full(n, size, np.int64)
+def windows_of(transformer, n, height, width, seed=0, k=0):
+    return transformer.windows(transformer.draws(seed, k, n), height, width)
 
 
 def run(transformer, images, seed=3, k=0):
     n, _, height, width = images.shape
-    windows = transformer.windows(seed, k, full(n, height), full(n, width))
-    return transformer.apply(torch.from_numpy(images), windows), windows
+    windows = windows_of(transformer, n, height, width, seed, k)
+    return transformer.apply(torch.from_numpy(images), windows, torch.arange(n)), windows
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -96,13 +96,29 @@ def test_picked_images_are_those_of_the_whole_set():
     pick = np.array([8, 0, 0, 5])
     for phase in (proto.TRAIN, proto.TEST):
         transformer = make("crop_size: 4 mirror: true" if phase == proto.TRAIN else "crop_size: 4", phase)
-        windows = transformer.windows(1, 0, full(4, 6), full(4, 6))
+        windows = windows_of(transformer, 4, 6, 6)
         whole = transformer.apply(torch.from_numpy(images), windows, torch.from_numpy(pick))
-        assert torch.equal(whole, transformer.apply(torch.from_numpy(images[pick]), windows))
+        assert torch.equal(whole, transformer.apply(torch.from_numpy(images[pick]), windows, torch.arange(4)))
+
+
+def test_what_a_gpu_gathers_is_what_is_cut_image_by_image():
+    """The gather runs on the GPU alone; here it runs on the CPU, against a slice of each image."""
+    images = batch(9, 3, 7, 8)
+    pick = np.array([8, 0, 0, 5, 3, 2])
+    for body in ("crop_size: 4 mirror: true", "crop_size: 4", "mirror: true"):
+        windows = windows_of(make(body), 6, 7, 8)
+        height, width = (4, 4) if "crop" in body else (7, 8)
+        pixels = torch.from_numpy(images).permute(0, 2, 3, 1)
+        found = _gathered(pixels, windows, torch.from_numpy(pick), (6, height, width, 3)).numpy()
+        for i, index in enumerate(pick):
+            rows, columns = (slice(o[i], o[i] + size) for o, size in ((windows.top, height), (windows.left, width)))
+            part = images[index][:, rows, columns]
+            side = -1 if windows.mirror is not None and windows.mirror[i] else 1
+            assert np.array_equal(found[i].transpose(2, 0, 1), part[:, :, ::side])
 
 
 def test_the_test_phase_crops_the_centre_rounding_down():
-    windows = make("crop_size: 4", proto.TEST).windows(0, 0, full(2, 9), full(2, 6))
+    windows = windows_of(make("crop_size: 4", proto.TEST), 2, 9, 6)
     assert windows.top.tolist() == [2, 2]
     assert windows.left.tolist() == [1, 1]
     assert windows.mirror is None
@@ -110,7 +126,7 @@ def test_the_test_phase_crops_the_centre_rounding_down():
 
 def test_training_draws_every_place_and_both_sides_alike():
     """10,000 draws of 3 x 2 places and mirror or not; each count within 5 deviations of its expectation."""
-    windows = make("crop_size: 4 mirror: true").windows(0, 0, full(10_000, 6), full(10_000, 5))
+    windows = windows_of(make("crop_size: 4 mirror: true"), 10_000, 6, 5)
     places = windows.top * 4 + windows.left * 2 + windows.mirror
     values, counts = np.unique(places, return_counts=True)
     assert len(values) == 12
@@ -118,25 +134,18 @@ def test_training_draws_every_place_and_both_sides_alike():
 
 
 def test_the_test_phase_mirrors_too_as_in_caffe():
-    assert make("mirror: true", proto.TEST).windows(0, 0, full(64, 4), full(64, 4)).mirror.any()
+    assert windows_of(make("mirror: true", proto.TEST), 64, 4, 4).mirror.any()
 
 
 def test_draws_are_a_function_of_seed_and_batch():
     transformer = make("crop_size: 4 mirror: true")
 
     def draws(seed, k):
-        windows = transformer.windows(seed, k, full(16, 40), full(16, 40))
+        windows = windows_of(transformer, 16, 40, 40, seed, k)
         return tuple(windows.top), tuple(windows.left), tuple(windows.mirror)
 
     assert draws(1, 5) == draws(1, 5)
     assert len({draws(1, 5), draws(1, 6), draws(2, 5)}) == 3
-
-
-def test_images_of_several_sizes_are_cropped_within_each():
-    windows = make("crop_size: 4").windows(0, 0, np.array([4, 9, 30]), np.array([20, 4, 5]))
-    assert windows.top[0] == 0
-    assert windows.left[1] == 0
-    assert windows.left[2] in (0, 1)
 
 
 def test_output_size_is_the_crop_or_the_image():
@@ -183,7 +192,3 @@ def test_a_mean_file_that_is_no_image(tmp_path):
     proto.write_blob(str(tmp_path / "m"), np.zeros((2, 5), np.float32))
     with pytest.raises(DataError, match="a mean image has shape 1 x C x H x W, not 2 x 5"):
         make(f'mean_file: "{tmp_path / "m"}"')
-
-
-def test_windows_know_the_place_of_each_image():
-    assert Windows(np.array([1, 2]), np.array([3, 4]), None).part(1) == (2, 4)
