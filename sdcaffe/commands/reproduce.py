@@ -1,0 +1,81 @@
+"""Train the runs of the paper's tables that no log shows finished, cheapest first; the same command goes on.
+
+First it lists what each costs on this machine. Logs go to reference_logs/runs, where `sdcaffe compare` finds them,
+weights and snapshots to runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from argparse import Namespace
+
+from sdcaffe import flags
+from sdcaffe.flags import Parser
+
+EXAMPLE = "sdcaffe reproduce --table study --dry-run"
+MEASURING = 60.0  # seconds for all nets together, and of a time limit no more than a tenth
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        choices=("1", "2", "3", "4", "5", "6", "study"),
+        help="a published table, or the study for a CPU; may be given several times (default: all published)",
+    )
+    parser.add_argument(
+        "--net",
+        action="append",
+        default=[],
+        metavar="NETWORK",
+        help="only this network, such as resnet32; may be given several times",
+    )
+    parser.add_argument("--seeds", type=flags.positive, default=3, metavar="N", help="runs of each kind (default 3)")
+    parser.add_argument("--time-limit", type=_seconds, default=math.inf, metavar="SECONDS", help="stop after so long")
+    parser.add_argument("--dry-run", action="store_true", help="list, and train nothing")
+    flags.add_device_flags(parser)
+
+
+def run(args: Namespace) -> None:
+    device = flags.device_of(args)
+
+    import time
+
+    import torch
+
+    from sdcaffe import layers
+    from sdcaffe.log.progress import bar
+    from sdcaffe.report import published, reproduction
+    from sdcaffe.report.compare import read_runs
+    from sdcaffe.report.reproduce import Limit, plan_lines, run_all
+    from sdcaffe.report.step_times import step_times
+    from sdcaffe.signals import SignalHandler
+
+    end = time.monotonic() + args.time_limit
+    if device is None and not torch.cuda.is_available():
+        device = "cpu"  # else every solver of the paper's would warn of it
+    layers.discover()
+    known = published.load()
+    jobs = reproduction.jobs(args.table, args.net, args.seeds, known)
+    logs = reproduction.LOGS / "runs"
+    reproduction.mark_done(jobs, read_runs([logs], known) if logs.is_dir() else [])
+    left = [job.param for job in jobs if not job.done]
+    with bar("nets timed") as tick:
+        times = step_times(left, min(MEASURING, args.time_limit / 10), device, tick=tick)
+    print("\n".join(plan_lines(jobs, times)), flush=True)
+    if args.dry_run:
+        return
+    with SignalHandler() as signals:
+        run_all(jobs, times, Limit(end, signals.check), device, lambda text: print(text, flush=True))
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
