@@ -58,7 +58,7 @@ class Adversarial(Layer):
             (gradient,) = torch.autograd.grad(loss.sum(), images, retain_graph=True, allow_unused=True)
         if gradient is None:
             raise self.error(
-                f'its loss "{self.layer_param.bottom[1]}" does not depend on "{self.layer_param.bottom[0]}" by any '
-                "path that gradients take in one pass of the whole net"
+                f'its loss "{self.layer_param.bottom[1]}" does not depend on "{self.layer_param.bottom[0]}" in this '
+                "pass; where layers run one by one, as when they are timed, none depends on another"
             )
         return torch.addcmul(images.detach(), gradient.sign(), self.step.to(images.dtype))

@@ -38,9 +38,18 @@ class Distort(Layer):
     units of the pixels: none, one for all channels, or one a channel; the top is (pixel - mean) / std.
     The bottom may be of any real type, bytes included.
 
-    More than the paper's, and off by default: `affine`, `perspective` and `thin_plate_spline` warp each image, or its
-    window, with the same border around it (see `warp`; interpolation is bilinear), and `erasing` paints a rectangle
-    of each window over with the border's value.
+    Beyond the paper, and off by default, each image of each top with a draw of its own (`rotation` and `shear` are
+    degrees, all else fractions):
+
+    - `affine` turns it by up to `rotation`, moves it by up to `translation` of its size, scales it by 1 +- `scaling`
+      and slants it by up to `shear`
+    - `perspective` moves each of its corners inwards by up to `displacement` of half its size
+    - `thin_plate_spline` bends the window by a grid of `points` x `points`, each moved by up to `displacement` of the
+      window's size
+    - `erasing` paints a rectangle of the window over, with `probability`: `min_area` to `max_area` of it, height to
+      width within a factor of `max_aspect`
+
+    Warps interpolate bilinearly. What comes from outside of an image, and what is erased, is as the border of `pad`.
     """
 
     tops = (1, None)

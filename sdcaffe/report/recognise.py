@@ -210,6 +210,7 @@ def _describe_mechanism(run: TrainingRun, train: Wiring, networks: list[str]) ->
         run.mu = sum(loss_weight(layer) for layer in mmd)
     else:
         run.mechanism = paper.BASELINE
+    run.mechanism = " + ".join([run.mechanism, *train.beyond_paper()])
 
 
 def _describe_settings(run: TrainingRun, train: Wiring, solver: Any) -> None:

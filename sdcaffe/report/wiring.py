@@ -13,6 +13,8 @@ from sdcaffe import proto
 _WITH_WEIGHTS = ("Convolution", "InnerProduct")
 _SOURCES = ("data_param", "image_data_param", "hdf5_data_param", "window_data_param")
 _FEEDS = (*_SOURCES, "memory_data_param")
+_FURTHER_DISTORTIONS = ("affine", "perspective", "thin_plate_spline", "erasing")
+_FURTHER = {"Adversarial": "adversarial branch", "GaussianMMDLoss": "Gaussian MMD", "Mixup": "mixup"}
 
 
 class Wiring:
@@ -68,6 +70,12 @@ class Wiring:
         """Whether the branches go through layers of their own that share weights: so each has its own statistics."""
         names = [layer.param[0].name for layer in self.layers if layer.type in _WITH_WEIGHTS and layer.param]
         return max(Counter(name for name in names if name).values(), default=0) > 1
+
+    def beyond_paper(self) -> list[str]:
+        """What it trains with that no mechanism of the paper has."""
+        distortions = [layer.distort_param for layer in self.layers if layer.type == "Distort"]
+        fields = [name for name in _FURTHER_DISTORTIONS if any(param.HasField(name) for param in distortions)]
+        return [*(name.replace("_", " ") for name in fields), *(word for t, word in _FURTHER.items() if self.count(t))]
 
     def sources(self) -> list[str]:
         """Where the data comes from, in the data layers' words."""

@@ -14,6 +14,14 @@ TRAIN, TEST = proto.TRAIN, proto.TEST
 _RESHAPING = ("Split", "Flatten", "Reshape")
 _LAST = ("InnerProduct", "Convolution")
 _UNDOABLE = ("Data", "ImageData")
+_WITH_AXIS = {
+    "Flatten": "flatten_param",
+    "InnerProduct": "inner_product_param",
+    "Reduction": "reduction_param",
+    "Softmax": "softmax_param",
+    "Tile": "tile_param",
+    "Crop": "crop_param",
+}
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,9 @@ def _across_batch(layer: Any) -> bool:
     if layer.type == "Reshape":
         param = layer.reshape_param
         return param.axis == 0 and bool(param.shape.dim) and param.shape.dim[0] > 0
-    if layer.type in ("Flatten", "InnerProduct", "Reduction"):
-        field = {"Flatten": "flatten_param", "InnerProduct": "inner_product_param", "Reduction": "reduction_param"}
-        return getattr(layer, field[layer.type]).axis == 0
-    return False
+    if layer.type == "ArgMax":
+        return layer.argmax_param.HasField("axis") and layer.argmax_param.axis == 0
+    if layer.type == "Permute":
+        order = getattr(getattr(layer, "permute_param", None), "order", [])  # a plugin's own may be without
+        return list(order[:1]) not in ([], [0])
+    return layer.type in _WITH_AXIS and getattr(layer, _WITH_AXIS[layer.type]).axis == 0

@@ -264,6 +264,9 @@ ONCE = DISTORT.replace('"data"', '"once"').replace("phi", "first")
 MIXED = 'layer { name: "mix" type: "Eltwise" bottom: "data" bottom: "pixels" top: "mix" }'
 PAIRS = 'layer { name: "pair" type: "Slice" bottom: "ip1" top: "inner" top: "rest" slice_param { axis: 0 } }\n'
 FIXED = 'layer { name: "flat" type: "Reshape" bottom: "ip1" top: "inner" reshape_param { shape { dim: 4 dim: 8 } } }\n'
+INNER = 'layer { name: "inner" type: "%s" bottom: "ip1" top: "inner" '
+ATTACK = """layer { name: "attack" type: "Adversarial" bottom: "data" bottom: "loss" top: "attacked"
+  adversarial_param { epsilon: 1 } }"""
 GIVEN = 'layer { name: "given" type: "Concat" bottom: "ip1" bottom: "label" top: "inner" }\n'
 HALF = 'layer { name: "half" type: "Power" bottom: "loss" top: "half" }'
 STAGED = DATA.replace("include { phase: TRAIN }", 'include { phase: TRAIN stage: "a" }')
@@ -295,6 +298,23 @@ REFUSED: dict[str, tuple[str, dict, str]] = {
     "stages": (STAGED + TRUNK + LOSS, {}, "stages or levels"),
     "across the batch": (DATA + between(PAIRS) + LOSS, {}, r'"pair" \(Slice\) works across the images'),
     "fixed batch": (DATA + between(FIXED) + LOSS, {}, r'"flat" \(Reshape\) works across'),
+    "each image several times": (
+        DATA + between(INNER % "Tile" + "tile_param { axis: 0 tiles: 2 } }") + LOSS,
+        {},
+        r'"inner" \(Tile\) works across',
+    ),
+    "a softmax over the batch": (
+        DATA + between(INNER % "Softmax" + "softmax_param { axis: 0 } }") + LOSS,
+        {},
+        "works across",
+    ),
+    "the best image": (DATA + between(INNER % "ArgMax" + "argmax_param { axis: 0 } }") + LOSS, {}, "works across"),
+    "axes exchanged": (
+        DATA + between(INNER % "Permute" + "permute_param { order: 1 order: 0 } }") + LOSS,
+        {},
+        "works across",
+    ),
+    "attacked already": (DATA + TRUNK + LOSS + ATTACK, {}, r'"attack" \(Adversarial\) reads "loss"'),
     "a loss that is read": (DATA + TRUNK + LOSS + HALF, {}, r'"half" \(Power\) reads "loss"'),
     "labels inside": (PIXELS + DISTORT + between(GIVEN) + LOSS, {}, 'reads "inner"'),
     "temperature": (DATA + TRUNK + LOSS, {"temperature": 0.0}, "temperature"),
