@@ -18,6 +18,7 @@ from sdcaffe.initial_weights import Files, InitialWeights
 from sdcaffe.layers.base import DataLayer, Shape, blamed_on
 from sdcaffe.log import glog
 from sdcaffe.plan import Op, gradient_slots, make_plan
+from sdcaffe.precision import FP32, computing, exactly
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 
@@ -43,6 +44,7 @@ class Net(nn.Module):
     - `blob_shapes`: blob name -> shape, Caffe's NCHW
     - `inputs`, `outputs`: names of the blobs to give, and of those that no layer reads
     - `learnable`: what a solver updates, in Caffe's order
+    - `precision`: what convolutions and products compute in, see `precision`; losses and outputs are float32
 
     Raises PrototxtError, GraphError, LayerError, WeightsError or DataError.
     """
@@ -72,9 +74,12 @@ class Net(nn.Module):
             self._locate(error)
             raise
         self.phase = phase
+        self.precision = FP32
         self.device = torch.device(device)
         self.to(self.device)
         self._lay_out()
+        for slot, weight in self._loss_weights.items():
+            self._loss_weights[slot] = weight.to(self.device)
         glog("net.cpp:257", "Network initialization done.")
 
     def _lay_out(self) -> None:
@@ -103,7 +108,7 @@ class Net(nn.Module):
         self.learnable = assembly.learnable
         self._modules_in_order = nn.ModuleList(assembly.layers.values())
         self._shapes = assembly.shapes
-        self._loss_weights = assembly.loss_weights
+        self._loss_weights = {slot: torch.tensor(w) for slot, w in assembly.loss_weights.items() if w}
         self._views = assembly.views
         self.outputs = list(self.graph.outputs)
         self._input_slots = {
@@ -130,7 +135,18 @@ class Net(nn.Module):
     @property
     def loss_weights(self) -> dict[str, float]:
         """Blob name -> loss weight, of the blobs that have one."""
-        return {name: weight for name, slot in self.graph.latest.items() if (weight := self._loss_weights[slot])}
+        slots = self.graph.latest.items()
+        return {name: float(self._loss_weights[slot]) for name, slot in slots if slot in self._loss_weights}
+
+    def set_loss_weight(self, name: str, weight: float) -> None:
+        """Give the blob `name` another loss weight from the next pass on: a schedule for one part of the loss.
+
+        Raises GraphError for a blob that has no loss weight in the prototxt, where none but 0 can stand.
+        """
+        slot = self._slot(name)
+        if slot not in self._loss_weights:
+            raise GraphError(f'blob "{name}" of net "{self.name}" has no loss weight to change; give it one')
+        self._loss_weights[slot].fill_(weight)
 
     @property
     def params(self) -> dict[str, nn.ParameterList]:
@@ -200,7 +216,7 @@ class Net(nn.Module):
         bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
         try:
             with blamed_on(op.layers[0]):
-                tops = op.run(*bottoms)
+                tops = self._run_exactly(op, bottoms) if op.exact else op.run(*bottoms)
                 tops = (tops,) if isinstance(tops, Tensor) else tops
                 if not op.checked:
                     self._check(op, tops)
@@ -212,6 +228,10 @@ class Net(nn.Module):
             _begin_at(op, values)
         if op.dynamic is not None:
             self._follow(op.dynamic, values)
+
+    def _run_exactly(self, op: Op, bottoms: list[Tensor]) -> Any:
+        with exactly(self.precision, self.device):
+            return op.run(*_in_float32(bottoms))
 
     def _check(self, op: Op, tops: Any) -> None:
         """On the first pass: a plugin's forward must give what its setup said."""
@@ -240,18 +260,26 @@ class Net(nn.Module):
         wanted = {**self.graph.outputs, **{name: self._slot(name) for name in keep}}
         held = set(wanted.values())
         values = _inside(batch)
-        given = [(slot, weight) for slot in batch if (weight := self._loss_weights[slot])]
-        loss = _weighted(given, values, None)
-        with self._recording():
+        loss = self._add_losses([slot for slot in batch if slot in self._loss_weights], values, None)
+        with self._recording(), computing(self.precision, self.device):
             for op in self._ops_making(held) if keep else self._plans[frozenset()]:
                 self._run(op, values)
-                loss = _weighted(op.losses, values, loss)
+                loss = self._add_losses(op.losses, values, loss)
                 for slot in op.release:
                     if slot not in held:
                         del values[slot]
         if loss is None:
             loss = torch.zeros((), device=self.device)
-        return Pass(loss, {name: values[slot] for name, slot in wanted.items()})
+        blobs = _in_float32([values[slot] for slot in wanted.values()])
+        return Pass(loss, dict(zip(wanted, blobs, strict=True)))
+
+    def _add_losses(self, slots: list[int], values: Batch, loss: Tensor | None) -> Tensor | None:
+        """`loss` and the weighted sums of some blobs on top."""
+        for slot in slots:
+            term = values[slot].sum() if values[slot].dim() else values[slot]
+            term = term * self._loss_weights[slot]
+            loss = term if loss is None else loss + term
+        return loss
 
     def forward(self, inputs: Mapping[str, Any] | None = None, keep: Iterable[str] = ()) -> dict[str, Tensor]:
         """One pass: blobs by name, the outputs and those in `keep`. Data layers bring their next batch."""
@@ -277,7 +305,7 @@ class Net(nn.Module):
         return torch.enable_grad() if self._differentiates else nullcontext()
 
     def _plan(self, apart: frozenset[int] = frozenset()) -> list[Op]:
-        return make_plan(self.graph, self.layers, self._loss_weights, self._views, apart)
+        return make_plan(self.graph, self.layers, set(self._loss_weights), self._views, apart)
 
     def _ops_making(self, slots: set[int]) -> list[Op]:
         """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
@@ -328,13 +356,8 @@ class Net(nn.Module):
         proto.write_weights(path, self.param, self.blob_arrays())
 
 
-def _weighted(losses: list[tuple[int, float]], values: Batch, loss: Tensor | None) -> Tensor | None:
-    """`loss` and the weighted sums of some blobs on top."""
-    for slot, weight in losses:
-        term = values[slot].sum() if values[slot].dim() else values[slot]
-        term = term if weight == 1 else term * weight
-        loss = term if loss is None else loss + term
-    return loss
+def _in_float32(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.float() if tensor.dtype == torch.bfloat16 else tensor for tensor in tensors]
 
 
 def _begin_at(op: Op, values: Batch) -> None:

@@ -27,9 +27,10 @@ class Op:
     bottoms: list[int]
     tops: list[int]
     detach: list[bool]  # for each bottom: no gradient goes there
-    losses: list[tuple[int, float]]
+    losses: list[int]  # of the tops, those with a loss weight
     release: list[int]
     dynamic: int | None  # the step whose tops take any shape, where this is one
+    exact: bool  # computes in float32 whatever the net's precision
     leaves: list[int]  # tops that a later layer differentiates by
     checked: bool = False  # a plugin's tops were what its setup said
 
@@ -37,14 +38,14 @@ class Op:
 def make_plan(
     graph: Graph,
     layers: dict[str, Layer],
-    loss_weights: dict[int, float],
+    weighted: set[int],
     views: Views,
     apart: frozenset[int] = frozenset(),
 ) -> list[Op]:
     """What to run: each computing step, chains as one; each blob released after its last reader.
 
-    `loss_weights` is by slot; `views` are the blobs, by layer and index, that other layers own under another
-    shape. A chain that makes one of the slots `apart` on its way runs as its layers.
+    `weighted` are the slots with a loss weight; `views` are the blobs, by layer and index, that other layers own
+    under another shape. A chain that makes one of the slots `apart` on its way runs as its layers.
     """
     chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
     members: set[int] = set()
@@ -78,9 +79,10 @@ def make_plan(
                 bottoms=step.bottoms,
                 tops=tops,
                 detach=_detached(layer, step),
-                losses=[(slot, weight) for slot in tops if (weight := loss_weights[slot])],
+                losses=[slot for slot in tops if slot in weighted],
                 release=step.release,
                 dynamic=i if layer.dynamic else None,
+                exact=layer.loss or bool(layer.index_bottoms),
                 leaves=[slot for slot in tops if slot in differentiated],
             )
         )

@@ -274,6 +274,13 @@ def test_level_and_stages_reach_the_net(folder: Path) -> None:
     assert "Creating Layer ip" in log.partition("Creating test net")[0]
 
 
+def test_precision_reaches_the_solver(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "solver.prototxt", "--precision", "bf16"]) == 0
+    assert 'precision: "bf16"' in (folder / "runs/tiny.log").read_text()
+    assert main(["train", "solver.prototxt", "--precision", "half"]) == 1
+    assert 'unknown precision "half"' in capsys.readouterr().err
+
+
 def test_going_on_with_a_run_appends_to_its_log(folder: Path) -> None:
     assert main(["train", "solver.prototxt"]) == 0
     (folder / "runs" / "tiny_iter_20.solverstate").unlink()

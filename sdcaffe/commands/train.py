@@ -31,6 +31,11 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--weights", metavar="A,B", help="start from the layers of these .caffemodel files that have the same names"
     )
+    parser.add_argument(
+        "--precision",
+        metavar="fp32|tf32|bf16",
+        help="what convolutions and products compute in (default: what the solver says)",
+    )
     flags.add_device_flags(parser)
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
@@ -57,6 +62,8 @@ def run(args: Namespace) -> None:
     layers.discover(args.plugin)
     file = args.file or args.solver
     param, positions = proto.read_solver_located(file, ignore_unknown=args.ignore_unknown)
+    if args.precision:
+        param.precision = args.precision
     settings.check(param, positions)
     param.train_state.level = args.level
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none

@@ -16,6 +16,7 @@ from sdcaffe.pycaffe.net import Net
 from sdcaffe.pycaffe.stepwise import StepwiseNet
 from sdcaffe.solver.snapshot import settle_prefix
 from sdcaffe.solver.solver import Solver as Loop
+from sdcaffe.solver.step import Result
 
 Callback = Callable[[], Any]
 
@@ -34,7 +35,7 @@ class StepwiseLoop(Loop):
         self.on_start: list[Callback] = []
         self.on_gradients_ready: list[Callback] = []
 
-    def _accumulate(self) -> dict[str, Tensor]:
+    def _iterate(self) -> Result:
         self.net.clear_diffs()
         for callback in self.on_start:
             callback()
@@ -43,23 +44,27 @@ class StepwiseLoop(Loop):
             loss += self.net.forward_from_to(0, last)
             self.net.backward_from_to(last, 0)
         self.losses.append(torch.tensor(loss / self.param.iter_size))
-        return {name: torch.from_numpy(self.net.blob(name).data) for name in self.net.outputs}
-
-    def _apply_update(self) -> None:
         for callback in self.on_gradients_ready:
             callback()
-        self.update_from_diffs()
+        outputs = {name: torch.from_numpy(self.net.blob(name).data) for name in self.net.outputs}
+        return Result(self.losses[-1], outputs, self.update_from_diffs())
 
-    def update_from_diffs(self) -> None:
-        """Update the parameters; their diffs then hold what was taken from them, as in Caffe."""
+    def update_from_diffs(self) -> tuple[Tensor, Tensor] | None:
+        """Update the parameters; their diffs then hold what was taken from them, as in Caffe. What was clipped."""
         pairs = list(self.net.learnable_blobs())
         before = [blob.data.copy() for _, blob in pairs]
         for parameter, blob in pairs:
             parameter.grad = torch.from_numpy(blob.diff)
-        super()._apply_update()
+        clipped = self.work.update_parameters(self.lr * self.update.correction(self.iter), self.param.iter_size)
         for (parameter, blob), old in zip(pairs, before, strict=True):
             parameter.grad = None
             blob.diff[...] = old - blob.data
+        return clipped
+
+    def apply_update(self) -> None:
+        """Update from the diffs that stand in the net, and count an iteration."""
+        self._log_update(self.update_from_diffs())
+        self.iter += 1
 
 
 class Solver:
@@ -121,8 +126,7 @@ class Solver:
 
     def apply_update(self) -> None:
         """Update the weights from the diffs that stand in `net`, and count an iteration."""
-        self._loop.update_from_diffs()
-        self._loop.iter += 1
+        self._loop.apply_update()
 
     def share_weights(self, net: Net) -> None:
         """Let `net` use the memory of this solver's weights."""

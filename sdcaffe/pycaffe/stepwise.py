@@ -106,7 +106,7 @@ class StepwiseNet(Net):
                 owner.data = torch.from_numpy(blob.data)
 
     def _make_runners(self) -> list[Runner]:
-        losses = [[self._loss_weights[slot] for slot in step.tops] for step in self.graph.steps]
+        losses = [[float(self._loss_weights.get(slot, 0)) for slot in step.tops] for step in self.graph.steps]
         for above, weights in zip(self.top_ids, losses, strict=True):
             for blob, weight in zip(above, weights, strict=True):
                 self.blob_losses[blob] = weight

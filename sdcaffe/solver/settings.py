@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdcaffe.errors import SolverError, unknown
+from sdcaffe.precision import PRECISIONS
 from sdcaffe.solver import rates
 from sdcaffe.solver.nets import test_sources, train_source
 from sdcaffe.solver.updates import UPDATES
@@ -31,6 +32,8 @@ def _check(param: Any) -> None:
     if param.regularization_type not in _REGULARIZATIONS:
         what = unknown("regularization_type", param.regularization_type, _REGULARIZATIONS)
         raise SolverError(what, field="regularization_type")
+    if param.precision not in PRECISIONS:
+        raise SolverError(unknown("precision", param.precision, PRECISIONS), field="precision")
     rates.check(param)
     UPDATES[param.type].check(param)
     train_source(param)

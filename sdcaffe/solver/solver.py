@@ -8,7 +8,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,17 @@ from torch import Tensor
 from sdcaffe import processes, proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
-from sdcaffe.net import Batch, Net
+from sdcaffe.net import Net
+from sdcaffe.precision import allow_tf32
 from sdcaffe.solver import rates, settings, snapshot
+from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
 from sdcaffe.solver.snapshot import Loaded
-from sdcaffe.solver.updates import clip_scale, make_update
+from sdcaffe.solver.step import Result, Step
+from sdcaffe.solver.updates import make_update
 
 REQUESTS = (None, "snapshot", "stop")  # the later one wins where processes differ
-FINITE_CHECK = 20  # iterations between looks at the loss on a GPU, where each look waits for the device
+FINITE_CHECK = 100  # iterations between looks at the loss on a GPU that displays nothing: each waits for the device
 
 
 class Solver:
@@ -80,10 +82,16 @@ class Solver:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
         self.trainee = processes.Trainee(self.net)
         self.update = make_update(param, self.net.learnable)
+        self.work = Step(self.net, self.trainee, self.update, param)
+        self.step_once = make_step(self.work, self.device)
         self.test_scores: list[list[tuple[str, float]]] = [[] for _ in tests]
         self.losses: deque[Tensor] = deque(maxlen=param.average_loss)
         self._stop = False
         self._last_snapshot: int | None = None
+        for net in (self.net, *self.test_nets):
+            net.precision = param.precision
+        if self.device.type == "cuda":
+            allow_tf32(param.precision)
         glog("solver.cpp:57", "Solver scaffolding done.")
 
     # ---------------------------------------------------------------- nets
@@ -153,12 +161,12 @@ class Solver:
                 self.test_all()
                 if self._stop:
                     break
-            outputs = self._accumulate()
+            result = self._iterate()
             if param.display and self.iter % param.display == 0:
                 seconds = time.perf_counter() - since
-                self._display(outputs, self.iter - shown, seconds)
+                self._display(result.outputs, self.iter - shown, seconds)
                 shown, since = self.iter, time.perf_counter()
-            self._apply_update()
+            self._log_update(result.clipped)
             self.iter += 1
             self._report()
             request = self._request()
@@ -166,53 +174,32 @@ class Solver:
                 self.snapshot()
             self._stop = self._stop or request == "stop"
 
-    def _accumulate(self) -> dict[str, Tensor]:
-        """Gradients of one iteration: the sum over iter_size passes. Returns the last pass's outputs."""
-        for item in self.net.learnable:
-            item.tensor.grad = None
-        total: Tensor | None = None
-        outputs: dict[str, Tensor] = {}
-        for i in range(self.param.iter_size):
-            batch = self.net.load()
-            last = i == self.param.iter_size - 1
-            with nullcontext() if last else self.trainee.accumulating():
-                loss, outputs = self.trainee(batch)
-                self._check_finite(loss, batch)
-                if loss.requires_grad:
-                    loss.backward()
-            total = loss.detach() if total is None else total + loss.detach()
-        assert total is not None
-        self.losses.append(total / self.param.iter_size)
-        return outputs
+    def _iterate(self) -> Result:
+        """Forward, backward and update of one iteration."""
+        batches = [self.net.load() for _ in range(self.param.iter_size)]
+        try:
+            result = self.step_once(batches, self.lr * self.update.correction(self.iter))
+            if self.device.type != "cpu" and self.iter % (self.param.display or FINITE_CHECK) == 0:
+                self.work.check_finite(result.loss, batches[-1])
+        except SolverError as error:
+            raise SolverError(f"at iteration {self.iter} {error}. {self._kept()}") from None
+        self.losses.append(result.loss)
+        return result
 
-    def _check_finite(self, loss: Tensor, batch: Batch) -> None:
-        if self.device.type != "cpu" and self.iter % FINITE_CHECK:
-            return
-        if not math.isfinite(loss.item()):
-            layer = self.net.first_not_finite(batch) or "(none on a second pass)"
-            raise SolverError(
-                f"the loss is {loss.item()} at iteration {self.iter}; the first layer whose output is not finite "
-                f'is "{layer}". {self._kept()}'
-            )
-
-    def _apply_update(self) -> None:
-        param, rate = self.param, self.lr
+    def _log_update(self, clipped: tuple[Tensor, Tensor] | None) -> None:
+        param, display = self.param, self.param.display and self.iter % self.param.display == 0
         if param.lr_policy == "multistep" and self.iter:
             step = rates.steps_done(param, self.iter)
             if step != rates.steps_done(param, self.iter - 1):
                 glog("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
-        if param.display and self.iter % param.display == 0:
-            glog("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {number(rate)}")
-        scale = 1.0
-        if param.clip_gradients >= 0:
-            norm, scale = clip_scale(self.net.learnable, param.clip_gradients)
-            if scale != 1:
-                glog(
-                    "sgd_solver.cpp:93",
-                    f"Gradient clipping: scaling down gradients (L2 norm {number(norm)} > "
-                    f"{number(param.clip_gradients)}) by scale factor {number(scale)}",
-                )
-        self.update.apply(rate, self.iter, scale / param.iter_size)
+        if display:
+            glog("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {number(self.lr)}")
+        if clipped is not None and (display or self.device.type == "cpu") and (scale := float(clipped[1])) != 1:
+            glog(
+                "sgd_solver.cpp:93",
+                f"Gradient clipping: scaling down gradients (L2 norm {number(float(clipped[0]))} > "
+                f"{number(param.clip_gradients)}) by scale factor {number(scale)}",
+            )
 
     def _report(self) -> None:
         if self.progress.due():

@@ -1,6 +1,7 @@
 """Caffe's six update rules. The history holds the learning rate (h = lr * g + m * h), unlike torch.optim's.
 
-Parameters with the same (lr_mult, decay_mult) are updated together with `torch._foreach_*`.
+Parameters with the same (lr_mult, decay_mult) are updated together with `torch._foreach_*`. A rate may be a number or
+a 0-dim tensor on the parameters' device, which a recorded step reads anew each time; both give the same values.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sdcaffe.errors import SolverError
 from sdcaffe.net import Learnable
 
 Tensors = list[Tensor]
+Rate = float | Tensor
 
 
 class Update:
@@ -46,14 +48,21 @@ class Update:
         if not cls.takes_momentum and param.momentum:
             raise SolverError(f"{cls.type} takes no momentum; remove momentum: {param.momentum:g}", field="momentum")
 
+    def correction(self, iteration: int) -> float:
+        """The factor of the learning rate at `iteration`, counted from 0."""
+        return 1.0
+
     @torch.no_grad()
-    def apply(self, rate: float, iteration: int, grad_scale: float = 1.0) -> None:
-        """Update every parameter from its `.grad` times `grad_scale`; the gradients are used up."""
+    def apply(self, rate: Rate, grad_scale: Rate = 1.0) -> None:
+        """Update every parameter from its `.grad` times `grad_scale`; the gradients are used up.
+
+        `rate` is the learning rate times `correction`.
+        """
         count = len(self.learnable)
         for (lr_mult, decay_mult), indices in self._groups.items():
             params: Tensors = [self.learnable[i].tensor for i in indices]
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
-            if grad_scale != 1:
+            if isinstance(grad_scale, Tensor) or grad_scale != 1:
                 torch._foreach_mul_(grads, grad_scale)
             decay = self.param.weight_decay * decay_mult
             if decay and self.param.regularization_type == "L2":
@@ -61,9 +70,9 @@ class Update:
             elif decay:
                 torch._foreach_add_(grads, [p.sign() for p in params], alpha=decay)
             history = [[self.history[i + k * count] for i in indices] for k in range(self.histories)]
-            self.step(params, grads, history, rate * lr_mult, iteration)
+            self.step(params, grads, history, rate * lr_mult)
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
         """The rule itself, on one group."""
         raise NotImplementedError
 
@@ -71,23 +80,25 @@ class Update:
 class SGD(Update):
     type = "SGD"
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
         (velocity,) = history
+        torch._foreach_mul_(grads, rate)
         torch._foreach_mul_(velocity, self.param.momentum)
-        torch._foreach_add_(velocity, grads, alpha=rate)
+        torch._foreach_add_(velocity, grads)
         torch._foreach_sub_(params, velocity)
 
 
 class Nesterov(Update):
     type = "Nesterov"
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
         # Caffe steps by (1 + m) h_new - m h_old, which is lr g + m h_new
         (velocity,) = history
         momentum = self.param.momentum
+        torch._foreach_mul_(grads, rate)
         torch._foreach_mul_(velocity, momentum)
-        torch._foreach_add_(velocity, grads, alpha=rate)
-        torch._foreach_sub_(params, grads, alpha=rate)
+        torch._foreach_add_(velocity, grads)
+        torch._foreach_sub_(params, grads)
         torch._foreach_sub_(params, velocity, alpha=momentum)
 
 
@@ -95,7 +106,7 @@ class AdaGrad(Update):
     type = "AdaGrad"
     takes_momentum = False
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
         (squares,) = history
         torch._foreach_addcmul_(squares, grads, grads)
         _descend(params, grads, squares, rate, self.param.delta)
@@ -111,7 +122,7 @@ class RMSProp(Update):
         if not 0 <= param.rms_decay < 1:
             raise SolverError(f"rms_decay must lie in [0, 1), not {param.rms_decay:g}", field="rms_decay")
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
         (squares,) = history
         _decay_squares(squares, grads, self.param.rms_decay)
         _descend(params, grads, squares, rate, self.param.delta)
@@ -121,7 +132,7 @@ class AdaDelta(Update):
     type = "AdaDelta"
     histories = 2
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
         squares, moved = history
         momentum, delta = self.param.momentum, self.param.delta
         _decay_squares(squares, grads, momentum)
@@ -130,7 +141,8 @@ class AdaDelta(Update):
         torch._foreach_sqrt_(ratio)
         torch._foreach_mul_(grads, ratio)
         _decay_squares(moved, grads, momentum)
-        torch._foreach_sub_(params, grads, alpha=rate)
+        torch._foreach_mul_(grads, rate)
+        torch._foreach_sub_(params, grads)
 
 
 class Adam(Update):
@@ -144,14 +156,17 @@ class Adam(Update):
             if not 0 <= getattr(param, field) < 1:
                 raise SolverError(f"Adam needs a {field} in [0, 1), not {getattr(param, field):g}", field=field)
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: float, iteration: int) -> None:
-        mean, squares = history
+    def correction(self, iteration: int) -> float:
         beta1, beta2, t = self.param.momentum, self.param.momentum2, iteration + 1
-        correction = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+        return float((1 - beta2**t) ** 0.5 / (1 - beta1**t))
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+        mean, squares = history
+        beta1, beta2 = self.param.momentum, self.param.momentum2
         torch._foreach_mul_(mean, beta1)
         torch._foreach_add_(mean, grads, alpha=1 - beta1)
         _decay_squares(squares, grads, beta2)
-        _descend(params, mean, squares, rate * correction, self.param.delta)
+        _descend(params, mean, squares, rate, self.param.delta)
 
 
 def _decay_squares(squares: Tensors, values: Tensors, decay: float) -> None:
@@ -160,11 +175,13 @@ def _decay_squares(squares: Tensors, values: Tensors, decay: float) -> None:
     torch._foreach_addcmul_(squares, values, values, value=1 - decay)
 
 
-def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: float, delta: float) -> None:
+def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: Rate, delta: float) -> None:
     """params -= rate * direction / (sqrt(squares) + delta)"""
     scale = torch._foreach_sqrt(squares)
     torch._foreach_add_(scale, delta)
-    torch._foreach_addcdiv_(params, direction, scale, value=-rate)
+    step = torch._foreach_div(direction, scale)
+    torch._foreach_mul_(step, rate)
+    torch._foreach_sub_(params, step)
 
 
 UPDATES: dict[str, type[Update]] = {u.type: u for u in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
@@ -175,10 +192,13 @@ def make_update(param: Any, learnable: Sequence[Learnable]) -> Update:
     return UPDATES[param.type](param, learnable)
 
 
-def clip_scale(learnable: Sequence[Learnable], limit: float) -> tuple[float, float]:
-    """(L2 norm over all gradients, factor that brings it down to `limit`): Caffe's clip_gradients."""
+def clip_scale(learnable: Sequence[Learnable], limit: float) -> tuple[Tensor, Tensor] | None:
+    """(L2 norm over all gradients, factor that brings it down to `limit`), 0-dim: Caffe's clip_gradients.
+
+    None where nothing has a gradient. Waits for no device.
+    """
     grads = [item.tensor.grad for item in learnable if item.tensor.grad is not None]
     if not grads:
-        return 0.0, 1.0
-    norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
-    return norm, limit / norm if norm > limit else 1.0
+        return None
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    return norm, torch.where(norm > limit, limit / norm, 1.0)

@@ -1,144 +1,180 @@
-"""Step time of self-distilled ResNet-32 training against a hand-written PyTorch loop that does the same work.
+"""Step time and memory of training against a hand-written PyTorch loop that does the same work.
 
-    python tests/benchmarks/training_step.py [--rounds 9] [--steps 3] [--batch 64]
+    python tests/benchmarks/training_step.py [--net resnet32 ...] [--precision bf16] [--device cuda] [--rounds 7]
 
-Both train on synthetic 32x32 images that lie in memory: random crop and mirror for two branches, ResNet-32 as one
-batch of 2n in channels_last memory, cross entropy on both branches, KL and MMD, Nesterov. They take turns, a round
-each, in one process; the figures are medians over rounds and the ratio is the median of the rounds' ratios.
+All train on 32x32 images that lie in memory, distorted, in channels_last memory, with Nesterov. They take turns in
+one process; the figures are medians over rounds, and a ratio is the median of the rounds' ratios, with the least and
+the largest. "2n" is a self-distilled step of n images against a baseline step of 2n, both sdcaffe's. Memory is the
+largest resident set of a process that makes a few steps and nothing else, above what it holds before the first.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent))
+from rivals import Rival
+from side_by_side import take_turns
 
 import sdcaffe
 
-MEAN, STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
+# Images before the doubling: the recipes' own, or as many as let a round take seconds on two cores.
+BATCH = {"resnet32": 64, "preact_resnet18": 16, "wrn16_8": 8, "densenet40": 16}
+MECHANISMS = {"baseline": False, "self_distilled": True}
+STEPS_FOR_MEMORY = 3
 
 
-class Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.stride = 1 if inputs == outputs else 2
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, self.stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
+def data(device: torch.device) -> tuple[Tensor, Tensor]:
+    from sdcaffe.data.synthetic import synthetic
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)), inplace=True)))
-        if self.stride == 2:
-            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, y.shape[1] - x.shape[1]))
-        return F.relu(x + y, inplace=True)
+    images, labels = synthetic("train")
+    return torch.as_tensor(images).to(device), torch.as_tensor(labels).long().to(device)
 
 
-class Rival(nn.Module):
-    """ResNet-32 as most would write it."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn = nn.BatchNorm2d(16)
-        widths = [16] * 6 + [32] * 5 + [64] * 5
-        self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, [*widths[1:], 64], strict=True)))
-        self.fc = nn.Linear(64, classes)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        feature = self.blocks(F.relu(self.bn(self.conv(x)), inplace=True)).mean((2, 3))
-        return feature, self.fc(feature)
-
-
-def rival_step(images: Tensor, labels: Tensor, batch: int) -> Callable[[], None]:
-    net = Rival(100).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4, nesterov=True, foreach=True)
-    mean, std = (torch.tensor(v).reshape(3, 1, 1) for v in (MEAN, STD))
-    order = torch.randperm(len(images))
-    cursor = 0
-
-    def distorted(x: Tensor) -> Tensor:
-        n = len(x)
-        padded = F.pad(x, (4, 4, 4, 4))
-        top, left = torch.randint(0, 9, (2, n, 1))
-        rows, columns = top + torch.arange(32), left + torch.arange(32)
-        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
-        image = torch.arange(n).reshape(n, 1, 1)
-        return padded[image, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
-
-    def step() -> None:
-        nonlocal cursor
-        pick = order[torch.arange(cursor, cursor + batch) % len(order)]
-        cursor += batch
-        x, y = (images[pick].float() - mean) / std, labels[pick]
-        both = torch.cat([distorted(x), distorted(x)]).contiguous(memory_format=torch.channels_last)
-        feature, logits = net(both)
-        (ha, hb), (za, zb) = feature.chunk(2), logits.chunk(2)
-        la, lb = (F.log_softmax(z / 3, 1) for z in (za, zb))
-        kl = F.kl_div(la, lb.detach(), reduction="batchmean", log_target=True)
-        kl = kl + F.kl_div(lb, la.detach(), reduction="batchmean", log_target=True)
-        mmd = (ha.mean(0) - hb.mean(0)).square().sum()
-        loss = F.cross_entropy(za, y) + F.cross_entropy(zb, y) + kl + 0.0005 * mmd
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        if not torch.isfinite(loss):
-            raise RuntimeError("the rival diverged")
-
-    return step
-
-
-def sdcaffe_step(batch: int) -> Callable[[], None]:
-    param = sdcaffe.read_solver("prototxt/cifar100/resnet32/solver_self_distilled.prototxt")
+def make_solver(net_name: str, mechanism: str, batch: int, device: torch.device, precision: str) -> sdcaffe.Solver:
+    """The committed recipe on synthetic images, without tests and snapshots."""
+    param = sdcaffe.read_solver(f"prototxt/cifar100/{net_name}/solver_{mechanism}.prototxt")
     net = sdcaffe.read_net(param.net)
-    param.ClearField("net")
-    for field in ("test_iter", "test_interval", "display", "snapshot"):
+    for field in ("net", "test_iter", "test_interval", "display", "snapshot"):
         param.ClearField(field)
     param.snapshot_after_train = False
-    param.base_lr = 0.1
     for layer in net.layer:
         if layer.type == "Data":
             layer.data_param.source = "synthetic:train"
             layer.data_param.batch_size = batch
     param.net_param.CopyFrom(net)
-    solver = sdcaffe.Solver(param, device="cpu")
+    param.precision = precision
+    return sdcaffe.Solver(param, device=device)
+
+
+def ours(net_name: str, mechanism: str, batch: int, device: torch.device, precision: str) -> Callable[[], None]:
+    solver = make_solver(net_name, mechanism, batch, device, precision)
     return lambda: solver.step(1)
+
+
+def rival(net_name: str, mechanism: str, batch: int, device: torch.device, precision: str) -> Callable[[], None]:
+    return Rival(net_name, *data(device), batch, MECHANISMS[mechanism], precision)
+
+
+WAYS = {"sdcaffe": ours, "rival": rival}
+
+
+def show(ratio: tuple[float, float, float]) -> str:
+    return "{:.3f} ({:.2f} to {:.2f})".format(*ratio)
+
+
+def compare(net_name: str, args: argparse.Namespace) -> None:
+    """Three table rows: baseline and self-distilled against the rival, self-distilled against the baseline of 2n."""
+    batch, device = args.batch or BATCH[net_name], torch.device(args.device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
+    for mechanism in args.mechanism:
+        ways = {name: make(net_name, mechanism, batch, device, args.precision) for name, make in WAYS.items()}
+        times = take_turns(ways, args.rounds, args.steps, wait)
+        memory = [peak(name, net_name, mechanism, batch, args) for name in WAYS] if args.memory else None
+        print(
+            f"{net_name:16s} {mechanism:15s} {batch:4d} {times.median('rival') * 1000:9.1f} "
+            f"{times.median('sdcaffe') * 1000:9.1f}  {show(times.ratio('sdcaffe', 'rival')):22s}"
+            + (f" {memory[1]:6.0f} {memory[0]:6.0f}  {memory[0] / memory[1]:.3f}" if memory else ""),
+            flush=True,
+        )
+    if len(args.mechanism) == 2:
+        ways = {
+            "one": ours(net_name, "self_distilled", batch, device, args.precision),
+            "two": ours(net_name, "baseline", 2 * batch, device, args.precision),
+        }
+        times = take_turns(ways, args.rounds, args.steps, wait)
+        print(
+            f"{net_name:16s} {'against 2n':15s} {batch:4d} {times.median('two') * 1000:9.1f} "
+            f"{times.median('one') * 1000:9.1f}  {show(times.ratio('one', 'two'))}",
+            flush=True,
+        )
+
+
+def peak(way: str, net_name: str, mechanism: str, batch: int, args: argparse.Namespace) -> float:
+    """MiB that a process which trains this way needs on top of what it holds before the first step."""
+    command = [sys.executable, __file__, "--peak", way, "--net", net_name, "--mechanism", mechanism]
+    command += ["--batch", str(batch), "--precision", args.precision, "--device", args.device]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def print_peak(args: argparse.Namespace) -> None:
+    device = torch.device(args.device)
+    step = WAYS[args.peak](args.net[0], args.mechanism[0], args.batch, device, args.precision)
+    before = _resident()
+    for _ in range(STEPS_FOR_MEMORY):
+        step()
+    if device.type == "cuda":
+        print(torch.cuda.max_memory_allocated(device) / 2**20)
+    else:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
+
+
+def data_share(args: argparse.Namespace) -> None:
+    """How much of a self-distilled ResNet-32 step goes into the next batch and its distortion."""
+    solver = make_solver("resnet32", "self_distilled", 64, torch.device(args.device), args.precision)
+    net = solver.net
+    distort = net.layers["distort"]
+
+    def load() -> None:
+        (images, _) = net.load().values()
+        distort(images)
+
+    times = take_turns({"step": lambda: solver.step(1), "data": load}, args.rounds, args.steps)
+    print(
+        f"data and distortion: {times.median('data') * 1000:.2f} ms of {times.median('step') * 1000:.1f} ms, "
+        f"{100 * times.ratio('data', 'step')[0]:.1f} %"
+    )
+
+
+def build_times() -> None:
+    for net_name in ("wrn28_10", "densenet100"):
+        start = time.perf_counter()
+        sdcaffe.Net(f"prototxt/cifar100/{net_name}/deploy.prototxt", sdcaffe.TRAIN)
+        print(f"{net_name} built from prototxt in {time.perf_counter() - start:.2f} s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=3, help="steps a round")
-    parser.add_argument("--batch", type=int, default=64, help="images before the doubling")
+    parser.add_argument("--net", nargs="+", choices=sorted(BATCH), default=list(BATCH))
+    parser.add_argument("--mechanism", nargs="+", choices=list(MECHANISMS), default=list(MECHANISMS))
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16"), default="fp32")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, help="images before the doubling")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=1, help="steps a round")
+    parser.add_argument("--memory", action="store_true", help="peak memory as well, each in a process of its own")
+    parser.add_argument("--peak", choices=list(WAYS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.manual_seed(0)
-    from sdcaffe.data.synthetic import synthetic
-
-    images, labels = synthetic("train")
-    rivals = {
-        "hand-written PyTorch": rival_step(torch.as_tensor(images), torch.as_tensor(labels).long(), args.batch),
-        "sdcaffe": sdcaffe_step(args.batch),
-    }
-    times: dict[str, list[float]] = {name: [] for name in rivals}
-    for step in rivals.values():
-        step()
-        step()
-    for _ in range(args.rounds):
-        for name, step in rivals.items():
-            start = time.perf_counter()
-            for _ in range(args.steps):
-                step()
-            times[name].append((time.perf_counter() - start) / args.steps * 1000)
-    print(f"self-distilled ResNet-32, n = {args.batch}, {torch.get_num_threads()} CPU threads, {args.rounds} rounds")
-    for name, values in times.items():
-        print(f"{name:24s} {statistics.median(values):8.1f} ms a step")
-    ratios = [b / a for a, b in zip(*times.values(), strict=True)]
-    print(f"ratio {statistics.median(ratios):.3f} (rounds from {min(ratios):.3f} to {max(ratios):.3f})")
+    if args.peak:
+        print_peak(args)
+        return
+    where = (
+        f"{torch.get_num_threads()} CPU threads" if args.device == "cpu" else torch.cuda.get_device_name(args.device)
+    )
+    print(f"{where}, {args.precision}, medians of {args.rounds} rounds")
+    print(
+        f"{'net':16s} {'mechanism':15s} {'n':>4s} {'rival ms':>9s} {'sdcaffe ms':>9s} {'ratio':22s}"
+        + (f" {'rival':>6s} {'ours':>6s}  MiB ratio" if args.memory else "")
+    )
+    for net_name in args.net:
+        compare(net_name, args)
+    data_share(args)
+    build_times()
 
 
 if __name__ == "__main__":

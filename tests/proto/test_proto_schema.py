@@ -20,6 +20,7 @@ OURS = {
     "NetParameter.sdcaffe_seal",
     "SolverState.sdcaffe_state",
     "SolverState.sdcaffe_seal",
+    "SolverParameter.precision",
     "DataParameter.shuffle",
     "DataParameter.seed",
 }
