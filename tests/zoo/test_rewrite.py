@@ -329,6 +329,22 @@ def test_what_cannot_be_rewritten_right_is_refused_with_what_to_do(case):
         rewritten(text, **settings)
 
 
+def test_logits_of_a_convolution_are_logits():
+    """N x K x 1 x 1, as a net has them whose last layer is a 1x1 convolution of the pooled image."""
+    last = """
+    layer { name: "last" type: "Convolution" bottom: "ip2" top: "scores"
+      convolution_param { num_output: 7 kernel_size: 1 weight_filler { type: "msra" } } }
+    """
+    net = rewritten(DATA + POOLED + last + LOSS.replace("ip2", "scores"))
+    assert list(by_name(net)["split_feature"].bottom) == ["ip2"]
+    built, result = run(net, keep=("logits_a", "logits_b", "kl"))
+    a, b = (result.blobs[name].detach().double().flatten(1).div(3).log_softmax(1) for name in ("logits_a", "logits_b"))
+    assert built.blob_shapes["logits_a"] == (4, 7, 1, 1)
+    expected = ((a.exp() - b.exp()) * (a - b)).sum().item() / 4
+    assert result.blobs["kl"].item() == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    result.loss.backward()
+
+
 def test_a_pooled_net_takes_a_named_feature_or_none():
     text = DATA + POOLED + LOSS
     assert list(by_name(rewritten(text, feature="conv1"))["split_feature"].bottom) == ["conv1"]
