@@ -16,12 +16,14 @@ from sdcaffe.layers.batch_norm import BatchNorm
 from sdcaffe.layers.batch_reindex import BatchReindex
 from sdcaffe.layers.crop import Crop
 from sdcaffe.layers.embed import Embed
+from sdcaffe.layers.inner_product import InnerProduct
 from sdcaffe.layers.lrn import LRN
 from sdcaffe.layers.lstm import LSTM
 from sdcaffe.layers.lstm_unit import LSTMUnit
 from sdcaffe.layers.mvn import MVN
 from sdcaffe.layers.pooling import Pooling, Windows, ave_pool, max_pool
 from sdcaffe.layers.rnn import RNN
+from sdcaffe.layers.scale import Scale
 from sdcaffe.layers.spp import SPP
 from sdcaffe.plugins.distort import Distort
 from sdcaffe.plugins.forks.roi_pooling import ROIPooling
@@ -110,6 +112,8 @@ def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
     if method is ave_pool:
         if _simple(bottom, windows):
             return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
+        if windows.pad == (0, 0) and _none_dropped(windows):
+            return F.avg_pool2d(bottom, windows.kernel, windows.stride, ceil_mode=True, count_include_pad=False)
         total = F.avg_pool2d(_exactly(bottom, windows, 0.0), windows.kernel, windows.stride)
         h, w = windows.pad  # Caffe divides by the area within the image and its padding
         area = F.pad(torch.ones_like(bottom[:1, :1]), (w, w, h, h), value=1.0)
@@ -187,6 +191,35 @@ class LRNForm(Form):
         attributes = {"size": layer.size, "alpha": layer.alpha, "beta": layer.beta, "bias": layer.k}
         top: Tensor = torch.onnx.ops.symbolic("LRN", (bottom,), attributes, dtype=bottom.dtype, shape=bottom.shape)
         return top
+
+
+@_form(InnerProduct)
+class InnerProductForm(Form):
+    def forward(self, bottom: Tensor) -> Tensor:
+        weight = self.blob(0).t() if self.layer.transpose else self.blob(0)
+        return F.linear(rows(bottom, self.layer.axis), weight, self.blob(1) if len(self.layer.blobs) > 1 else None)
+
+
+def rows(bottom: Tensor, axis: int) -> Tensor:
+    """What an InnerProduct multiplies; by the operator Flatten, which no batch size has to be computed for."""
+    if axis != 1 or bottom.dim() == 2:
+        return bottom.flatten(axis)
+    shape = (bottom.shape[0], bottom.shape[1:].numel())
+    top: Tensor = torch.onnx.ops.symbolic("Flatten", (bottom,), {"axis": 1}, dtype=bottom.dtype, shape=shape)
+    return top
+
+
+@_form(Scale)
+class ScaleForm(Form):
+    """As two operators; what the layer itself does, in one, is exported as three."""
+
+    def forward(self, bottom: Tensor, factor: Tensor | None = None) -> Tensor:
+        layer = self.layer
+        if factor is None:
+            top = bottom * self.blob(0).reshape(layer.view)
+        else:
+            top = bottom * factor.reshape(*factor.shape, *[1] * (len(layer.view) - factor.dim()))
+        return top + self.blob(len(layer.blobs) - 1).reshape(layer.view) if layer.bias_term else top
 
 
 @_form(Crop)

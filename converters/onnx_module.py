@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from converters.onnx_layers import exportable, statistics
+from converters.onnx_layers import exportable, rows, statistics
 from converters.onnx_pixels import Preprocess
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.batch_norm import BatchNorm
@@ -152,7 +152,7 @@ class _Weighted(nn.Module):
         if isinstance(self.layer, BatchNorm):
             return nn.functional.batch_norm(bottom, self.mean, self.variance, weight, bias, eps=self.layer.eps)
         if isinstance(self.layer, InnerProduct):
-            return nn.functional.linear(bottom.flatten(self.layer.axis), weight, bias)
+            return nn.functional.linear(rows(bottom, self.layer.axis), weight, bias)
         top: Tensor = self.layer.compute(bottom, weight, bias)
         return top
 

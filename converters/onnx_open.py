@@ -14,6 +14,7 @@ from converters.onnx_metadata import Metadata, ModelError, digest, read_classes
 from converters.onnx_pixels import Pixels, Preprocess, column
 from sdcaffe import proto
 from sdcaffe.errors import NetError, WeightsError
+from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import DataLayer, Shape, class_of
 from sdcaffe.net import Net
 
@@ -64,6 +65,7 @@ class Opened:
 
 def open_deployed(model: str, weights: str, options: Options) -> Opened:
     """The deployed part of a prototxt with its weights. Raises as `export` does."""
+    load_builtin()
     weights = weights_of(weights)
     param, positions = proto.read_net_located(model, ignore_unknown=options.ignore_unknown)
     try:

@@ -23,12 +23,13 @@ def tidy(
     the new names of inputs and outputs. What the exporter wrote about the program that it traced goes.
     """
     graph = model.graph
+    _drop_zero_biases(graph)
     owner = [_owner(node, layers) for node in graph.node]
     _guess_owners(graph, owner)
-    nodes = _Names(set())
-    for node, layer in zip(graph.node, owner, strict=True):
-        node.name = nodes.new(layer or node.op_type)
-    values = _Names(set(outer.values()))
+    nodes = Names(set())
+    for node, layer in reversed(list(zip(graph.node, owner, strict=True))):
+        node.name = nodes.new(layer or node.op_type)  # of several the last has the layer's plain name
+    values = Names(set(outer.values()))
     renamed = dict(outer)
     earlier = []  # of the versions of a blob the last has its plain name
     for index, node in reversed(_last_nodes(graph).items()):
@@ -39,7 +40,7 @@ def tidy(
                 renamed[node.output[0]] = values.new(blobs[index])
     renamed.update((name, values.new(blob)) for name, blob in earlier)
     for tensor in graph.initializer:
-        match = re.match(r"layer_(\d+)\.(?:blobs\.)?", tensor.name)
+        match = re.match(r"layer_(\d+)\.(?:blobs\.|blob_)?", tensor.name)
         if tensor.name not in renamed:
             plain = f"{layers[int(match[1])]}.{tensor.name[match.end() :]}" if match else f"constant.{tensor.name}"
             renamed[tensor.name] = values.new(plain)
@@ -54,7 +55,7 @@ def tidy(
     _strip(model)
 
 
-class _Names:
+class Names:
     """Names that are given out once; one that is taken gets a number behind it."""
 
     def __init__(self, taken: set[str]) -> None:
@@ -104,6 +105,19 @@ def _guess_owners(graph: Any, owner: list[str]) -> None:
                 owner[j] = owner[i]
     for i, node in enumerate(graph.node):
         owner[i] = owner[i] or next((owner[maker[name]] for name in node.input if name in maker), "")
+
+
+def _drop_zero_biases(graph: Any) -> None:
+    """Of convolutions without a bias the exporter makes ones with a bias of its own."""
+    made = {tensor.name: tensor for tensor in graph.initializer if not tensor.name.startswith("layer_")}
+    for node in graph.node:
+        bias = made.get(node.input[2]) if node.op_type in ("Conv", "ConvTranspose") and len(node.input) > 2 else None
+        if bias is not None and not any(bias.raw_data):
+            del node.input[2]
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    unread = [tensor for tensor in graph.initializer if tensor.name not in read]
+    for tensor in unread:
+        graph.initializer.remove(tensor)
 
 
 def _rename(graph: Any, renamed: dict[str, str]) -> None:

@@ -27,7 +27,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--no-fold", action="store_true", help="keep BatchNorm and Scale as operators of their own")
     parser.add_argument(
         "--shape",
-        type=_shape,
+        type=shape_of,
         action="append",
         default=[],
         metavar="BLOB=N,C,H,W",
@@ -108,7 +108,8 @@ def _described(normalisation: Normalisation) -> str:
     return f"(pixel - mean) * scale {where}; mean {mean}, scale {scale}, {normalisation.order}"
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """An argument BLOB=N,C,H,W."""
     name, equals, sizes = text.rpartition("=")
     if not equals or not all(size.isdecimal() and int(size) for size in sizes.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is no BLOB=N,C,H,W")

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import onnx
+import onnx.parser
 import pytest
 from command_lines import ROOT
 
@@ -70,6 +72,9 @@ def test_the_example_of_each_command_works(name: str, clone: Path, capsys: pytes
         net = Net(QUICKSTART)
         net.save("runs/quickstart/baseline_iter_400.caffemodel")
         net.close()
+    if name == "convert onnx-to-caffe":
+        graph = onnx.parser.parse_graph("net (float[n, 3] x) => (float[n, 3] y) { y = Relu (x) }")
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), "net.onnx")
     if name == "pycaffe":  # changes the process it runs in
         (clone / "classify.py").write_text("import caffe")
         code, error = apart(arguments)

@@ -1,0 +1,74 @@
+"""A Caffe net that grows by the nodes of an ONNX graph: layers, their names and weights. Knows no operator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from converters.onnx_graph import Array, Graph, Node
+from converters.onnx_metadata import ModelError
+from converters.onnx_tidy import Names
+from sdcaffe import proto
+from sdcaffe.layers.base import Shape
+
+FLOAT = 1  # TensorProto.FLOAT
+
+
+class Layers:
+    """The layers made so far: `param` is the net, `blobs` the weights by layer name.
+
+    `alias` holds values that are others under another name.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.param: Any = proto.NetParameter(name=graph.name)
+        self.blobs: dict[str, list[Array]] = {}
+        self.alias: dict[str, str] = {}
+        self.names = Names(set())
+        for name, shape in graph.inputs.items():
+            layer = self.param.layer.add(name=self.names.new(name), type="Input", top=[name])
+            layer.input_param.shape.add().dim.extend(shape)
+            if graph.types[name] != FLOAT:
+                raise ModelError(f'input "{name}" takes no float32 numbers; sdcaffe export without --preprocess does')
+
+    def add(self, node: Node, kind: str, blobs: Sequence[Array | None] = (), name: str = "", **wiring: Any) -> Any:
+        """A layer for a node: it reads the node's first input and makes its first output, unless `wiring` differs."""
+        bottoms = wiring.get("bottom") or [self.bottom(node, node.inputs[0])]
+        tops = wiring.get("top") or node.outputs[:1]
+        plain = name or _name_of_weight(node) or node.name or tops[0]
+        layer = self.param.layer.add(name=self.names.new(plain), type=kind, bottom=bottoms, top=tops)
+        kept = [np.ascontiguousarray(blob, np.float32) for blob in blobs if blob is not None]
+        if kept:
+            self.blobs[layer.name] = kept
+        return layer
+
+    def bottom(self, node: Node, value: str) -> str:
+        """The blob of a value. Raises ModelError for a constant, and for what are no float32 numbers."""
+        if value in self.graph.tensors:
+            raise node.error(f'reads the constant "{value}" where Caffe reads a blob')
+        if self.graph.types.get(value, FLOAT) != FLOAT:
+            raise node.error(f'reads "{value}", which are no float32 numbers; Caffe has only those')
+        return self.alias.get(value, value)
+
+    def shape(self, node: Node, index: int = 0) -> Shape:
+        return self.graph.shape(node, node.inputs[index])
+
+    def top_shape(self, node: Node) -> Shape:
+        return self.graph.shape(node, node.outputs[0])
+
+    def weight(self, node: Node, index: int) -> Array:
+        found = self.graph.constant(node, index)
+        if found is None:
+            raise node.error(f"lacks input {index}")
+        return found
+
+
+def _name_of_weight(node: Node) -> str:
+    """What PyTorch called a module: its weight is that name and ".weight"."""
+    for value in node.inputs[1:2]:
+        if value.endswith(".weight"):
+            return value.removesuffix(".weight")
+    return ""

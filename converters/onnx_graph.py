@@ -1,0 +1,295 @@
+"""An ONNX file of anybody's as a graph to convert: checked, its shapes known, its constants read. Converts nothing.
+
+A file is believed in nothing: what it claims is bounded before anything is allocated for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.onnx_metadata import ModelError, read_metadata, read_model
+from sdcaffe.layers.base import Shape
+
+Array = NDArray[Any]
+
+_MOST_VALUES = 1 << 28  # of one blob: 1 GiB
+_MOST_BYTES = (1 << 31) - 1  # of all weights: a protobuf's
+# What shapes an output but is no blob: only the first input is.
+_FIRST_ONLY = {"Reshape", "Expand", "Squeeze", "Unsqueeze", "Clip", "Pad", "Slice", "Split", "Resize", "Tile"}
+_FIRST_ONLY |= {"Dropout", "ReduceMean", "ReduceMax", "ReduceSum"}
+
+
+@dataclass
+class Node:
+    """An operator: its inputs and outputs are names of values, "" where one is left out."""
+
+    op: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+    domain: str = ""
+
+    def error(self, message: str) -> ModelError:
+        return ModelError(f'node "{self.name or ", ".join(self.outputs)}" ({self.op}) {message}')
+
+    def refuse(self, **allowed: Any) -> None:
+        """Raise ModelError for an attribute that is there and has another value than the one that Caffe knows."""
+        for name, value in allowed.items():
+            given = self.attributes.get(name, value)
+            if given != value:
+                raise self.error(f"has {name} {given}; Caffe has only {value}")
+
+
+@dataclass
+class Graph:
+    """`nodes` in order, those that outputs hang on; `inputs` and `outputs` by name; `shapes` of all values.
+
+    `model` is the whole ModelProto, weights and all. `free_batch` says whether it leaves the first axis of each
+    input free.
+    """
+
+    model: Any
+    name: str
+    opset: int
+    nodes: list[Node]
+    inputs: dict[str, Shape]
+    outputs: list[str]
+    shapes: dict[str, Shape]
+    types: dict[str, int]
+    free_batch: bool
+    tensors: dict[str, Any] = field(default_factory=dict)
+
+    def constant(self, node: Node, index: int) -> Array | None:
+        """The constant that an input is; None where it is left out. Raises ModelError where it is computed."""
+        name = node.inputs[index] if index < len(node.inputs) else ""
+        if not name:
+            return None
+        if name not in self.tensors:
+            raise node.error(f'takes "{name}" from other nodes; Caffe needs numbers there')
+        return array_of(self.tensors[name], name)
+
+    def shape(self, node: Node, name: str) -> Shape:
+        """Raises ModelError for a value whose shape depends on other values."""
+        if name not in self.shapes:
+            raise node.error(f'has "{name}", whose shape is known only when the model runs; Caffe needs fixed shapes')
+        return self.shapes[name]
+
+
+def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
+    """The graph of an ONNX file. `shapes` of inputs by name where the model leaves more than the batch free.
+
+    Raises ModelError for a file that is no model, names files outside its folder, is not valid ONNX, or asks for
+    more memory than there is reason to give.
+    """
+    import onnx
+
+    model = read_model(path)
+    if model.functions or model.graph.sparse_initializer or model.training_info:
+        raise ModelError("holds functions, sparse weights or training; only plain graphs are converted")
+    _load_external(model, Path(path).resolve().parent)
+    for tensor in model.graph.initializer:
+        _check_size(tensor)
+    metadata = read_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # ONNX has several kinds
+        raise ModelError(f"is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
+    light = _without_weights(model)
+    free = _fix_inputs(light.graph, {tensor.name for tensor in model.graph.initializer}, shapes or {}, metadata.size)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True).graph
+    except Exception as error:  # ONNX has several kinds
+        raise ModelError(f"is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
+    graph = Graph(
+        model=model,
+        name=metadata.net or model.graph.name,
+        opset=max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1),
+        nodes=[],
+        inputs={},
+        outputs=[value.name for value in model.graph.output],
+        shapes={},
+        types={},
+        free_batch=free,
+        tensors={tensor.name: tensor for tensor in model.graph.initializer},
+    )
+    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+        _note(graph, value)
+    for value in light.graph.input:
+        if value.name not in graph.tensors:
+            graph.inputs[value.name] = graph.shapes[value.name]
+    graph.nodes = _needed(graph, _nodes(graph, model.graph.node))
+    return graph
+
+
+def array_of(tensor: Any, name: str) -> Array:
+    """The numbers of a TensorProto. Raises ModelError for one that holds fewer or more than it claims."""
+    from onnx import numpy_helper
+
+    try:
+        array: Array = numpy_helper.to_array(tensor)
+    except Exception as error:  # of numpy, of ONNX
+        raise ModelError(f'weights "{name}" are damaged: {" ".join(str(error).split())[:200]}') from None
+    if array.dtype.kind not in "fiub" or array.dtype == np.float16:
+        raise ModelError(f'weights "{name}" are {array.dtype} numbers; Caffe has float32')
+    return array
+
+
+def _load_external(model: Any, folder: Path) -> None:
+    """Put weights that lie in files beside the model into it; that they lie there was checked before."""
+    import onnx
+
+    for tensor in model.graph.initializer:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        file = folder / entries.get("location", "")
+        try:
+            size = _check_size(tensor)
+            offset = int(entries.get("offset", 0))
+            there = os.stat(file)
+            if not stat.S_ISREG(there.st_mode) or offset < 0 or offset + size > there.st_size:
+                raise ModelError(f'weights "{tensor.name}": {file.name} does not hold their {size} bytes')
+            with open(file, "rb") as stream:
+                stream.seek(offset)
+                tensor.raw_data = stream.read(size)
+        except (OSError, ValueError) as error:
+            raise ModelError(f'weights "{tensor.name}" cannot be read from {file.name}: {error}') from None
+        del tensor.external_data[:]
+        tensor.ClearField("data_location")
+
+
+def _check_size(tensor: Any) -> int:
+    """The bytes that a tensor claims. Raises ModelError for more than fit a file of weights."""
+    from onnx import helper
+
+    try:
+        itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    except (KeyError, ValueError, TypeError):
+        raise ModelError(f'weights "{tensor.name}" are of an unknown type, {tensor.data_type}') from None
+    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) * itemsize > _MOST_BYTES:
+        raise ModelError(f'weights "{tensor.name}" claim the shape {list(tensor.dims)}, more than a file can hold')
+    return math.prod(tensor.dims) * itemsize
+
+
+def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], size: list[int]) -> bool:
+    """Give every input a fixed shape: a free batch is 1. Returns whether all batches were free."""
+    inputs = [value for value in graph.input if value.name not in constants]
+    for name in shapes:
+        if name not in {value.name for value in inputs}:
+            have = ", ".join(value.name for value in inputs)
+            raise ModelError(f'there is no input "{name}" to give a shape; there is {have}')
+    free = bool(inputs)
+    for value in inputs:
+        if value.type.WhichOneof("value") != "tensor_type" or not value.type.tensor_type.HasField("shape"):
+            raise ModelError(f'input "{value.name}" is no tensor of a known number of axes')
+        dims = value.type.tensor_type.shape.dim
+        given = shapes.get(value.name)
+        if given is not None and len(given) != len(dims):
+            raise ModelError(f'input "{value.name}" has {len(dims)} axes, not the {len(given)} of its given shape')
+        free = free and bool(dims) and not dims[0].HasField("dim_value")
+        for axis, dim in enumerate(dims):
+            if given is not None:
+                wanted = given[axis]
+            elif dim.HasField("dim_value"):
+                wanted = dim.dim_value
+            elif axis == 0:
+                wanted = 1
+            elif len(dims) == len(size) + 1:
+                wanted = size[axis - 1]
+            else:
+                raise ModelError(
+                    f'input "{value.name}" leaves axis {axis} free; Caffe needs a number: --shape {value.name}=1,...'
+                )
+            if wanted < 1:
+                raise ModelError(f'input "{value.name}" has {wanted} values along axis {axis}')
+            dim.dim_value = wanted
+    return free
+
+
+def _without_weights(model: Any) -> Any:
+    """The model with large weights as inputs: shapes are found without copying numbers."""
+    import onnx
+
+    light = onnx.ModelProto()
+    light.ir_version = model.ir_version
+    light.opset_import.extend(model.opset_import)
+    graph = light.graph
+    graph.name = model.graph.name
+    graph.node.extend(model.graph.node)
+    given = {value.name for value in model.graph.input}
+    graph.input.extend(model.graph.input)
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= 1024:
+            graph.initializer.append(tensor)
+        elif tensor.name not in given:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    for value in model.graph.output:  # shapes of outputs are found, whatever is claimed
+        bare = graph.output.add(name=value.name)
+        bare.type.tensor_type.elem_type = value.type.tensor_type.elem_type
+    return light
+
+
+def _note(graph: Graph, value: Any) -> None:
+    kind = value.type.tensor_type
+    graph.types[value.name] = kind.elem_type
+    if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
+        shape = tuple(dim.dim_value for dim in kind.shape.dim)
+        if any(size < 0 for size in shape) or math.prod(shape) > _MOST_VALUES:
+            raise ModelError(f'"{value.name}" has the shape {list(shape)}, more than is reasonable')
+        graph.shapes[value.name] = shape
+
+
+def _nodes(graph: Graph, nodes: Any) -> list[Node]:
+    from onnx import helper
+
+    found = []
+    for node in nodes:
+        new = Node(node.op_type, node.name, list(node.input), list(node.output), {}, node.domain)
+        for attribute in node.attribute:
+            if attribute.type not in (attribute.GRAPH, attribute.GRAPHS, attribute.TENSOR):
+                value = helper.get_attribute_value(attribute)
+                value = [float(x) for x in value] if attribute.type == attribute.FLOATS else value
+                new.attributes[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        if any(not word.isprintable() for word in [new.name, *new.inputs, *new.outputs]):
+            raise ModelError(f"the name {new.name!r} of a node, or of what it reads or makes, is not printable")
+        if node.op_type == "Constant":
+            _note_constant(graph, node)
+        elif node.op_type == "Identity" and node.input[0] in graph.tensors:
+            graph.tensors[node.output[0]] = graph.tensors[node.input[0]]
+        else:
+            found.append(new)
+    return found
+
+
+def _note_constant(graph: Graph, node: Any) -> None:
+    from onnx import helper, numpy_helper
+
+    (attribute,) = node.attribute
+    value = helper.get_attribute_value(attribute)
+    if attribute.name in ("value_float", "value_floats"):
+        value = numpy_helper.from_array(np.array(value, np.float32))
+    elif attribute.name in ("value_int", "value_ints"):
+        value = numpy_helper.from_array(np.array(value, np.int64))
+    elif attribute.name != "value":
+        return
+    _check_size(value)
+    graph.tensors[node.output[0]] = value
+
+
+def _needed(graph: Graph, nodes: list[Node]) -> list[Node]:
+    wanted, kept = set(graph.outputs), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            kept.append(node)
+            wanted.update(node.inputs[:1] if node.op in _FIRST_ONLY else node.inputs)
+    return kept[::-1]

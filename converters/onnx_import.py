@@ -1,0 +1,173 @@
+"""ONNX files to Caffe: a prototxt and a .caffemodel, checked against ONNX Runtime before they are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from converters.onnx_check import TOLERANCE, Agreement, check
+from converters.onnx_graph import Array, Graph, read_graph
+from converters.onnx_metadata import ModelError
+from converters.onnx_operators import Layers, convert
+from sdcaffe import proto
+from sdcaffe.errors import NetError
+from sdcaffe.layers import load_builtin
+from sdcaffe.layers.base import Shape
+from sdcaffe.net import Net
+from sdcaffe.zoo.printing import net_text
+
+_MOST_BYTES = (1 << 31) - 1  # of a .caffemodel
+_IN_PLACE = {"BatchNorm", "Scale", "Bias", "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Power", "Clip", "Dropout"}
+
+
+@dataclass
+class Imported:
+    """What was written: how many layers, how many numbers in their blobs, the inputs' shapes, and what agreed."""
+
+    layers: int
+    numbers: int
+    inputs: dict[str, Shape]
+    agreement: Agreement
+
+
+def onnx_to_caffe(
+    onnx_path: str, prototxt_path: str, weights_path: str, shapes: Mapping[str, Shape] | None = None
+) -> Imported:
+    """Write the net of an ONNX file as a prototxt and a .caffemodel (or .h5), both or neither.
+
+    `shapes` are those of inputs by name, where the model leaves more than the batch free; a free batch is 1. Layers
+    are called as the model's nodes or, where it comes from PyTorch, its modules; blobs as its values. The check is at
+    the shapes written and, where the batch is free, at twice the batch.
+    Raises ModelError for a file that is no valid ONNX, for what Caffe has no layer for, by the node's name, and for a
+    net that differs from the model by more than `TOLERANCE` in ONNX Runtime.
+    """
+    try:
+        graph = read_graph(onnx_path, shapes)
+        param, blobs = layers_of(graph)
+        net = _net(param, blobs)
+        agreement = _checked(graph, net)
+    except ModelError as error:
+        error.where = error.where or onnx_path
+        raise
+    except NetError as error:
+        raise ModelError(f"as a Caffe net: {error}", onnx_path) from None
+    text = net_text(param, [f"From {Path(onnx_path).name}.", *_note(graph)])
+    with proto.atomic_write(prototxt_path) as file:
+        file.write(text.encode())
+        file.flush()
+        proto.write_weights(weights_path, net.param, net.blob_arrays())
+    numbers = sum(array.size for arrays in blobs.values() for array in arrays)
+    return Imported(len(param.layer), numbers, graph.inputs, agreement)
+
+
+def layers_of(graph: Graph) -> tuple[Any, dict[str, list[Array]]]:
+    """The NetParameter of a graph, and its weights by layer name. Raises ModelError for what Caffe lacks."""
+    load_builtin()
+    layers = Layers(graph)
+    for node in graph.nodes:
+        convert(layers, node)
+    for name in graph.outputs:
+        if not any(name in layer.top for layer in layers.param.layer):
+            raise ModelError(f'output "{name}" is made by no layer: it is a constant')
+    _join(layers)
+    _in_place(layers)
+    return layers.param, layers.blobs
+
+
+def _net(param: Any, blobs: dict[str, list[Array]]) -> Net:
+    if sum(array.nbytes for arrays in blobs.values() for array in arrays) > _MOST_BYTES:
+        raise ModelError("has more weights than a .caffemodel can hold, 2 GiB")
+    net = Net(param, proto.TEST)
+    with torch.no_grad():
+        for name, arrays in blobs.items():
+            for blob, array in zip(net.params[name], arrays, strict=True):
+                if tuple(blob.shape) != array.shape:
+                    raise ModelError(f'weights of layer "{name}" have shape {array.shape}, not {tuple(blob.shape)}')
+                blob.copy_(torch.tensor(array))
+    return net
+
+
+def _checked(graph: Graph, net: Net) -> Agreement:
+    runs: list[Mapping[str, Shape]] = [graph.inputs]
+    if graph.free_batch:
+        runs.append({name: (2 * shape[0], *shape[1:]) for name, shape in graph.inputs.items()})
+    try:
+        agreement = check(graph.model.SerializeToString(), net, {name: name for name in graph.outputs}, runs)
+    except RuntimeError as error:
+        raise ModelError(f"as a Caffe net it does not run: {' '.join(str(error).split())[:300]}") from None
+    if not agreement.difference <= TOLERANCE:
+        raise ModelError(
+            f'output "{agreement.output}" of the Caffe net differs from the model by {agreement.difference:.2g} of its '
+            f"largest value; {TOLERANCE:g} is allowed, so nothing was written"
+        )
+    net.reshape(graph.inputs)
+    return agreement
+
+
+def _note(graph: Graph) -> Iterator[str]:
+    made = graph.model.producer_name
+    if made and made.isprintable():
+        yield f"Made by {made[:60]}, opset {graph.opset}."
+
+
+# ---- layers as Caffe writes them ----
+
+
+def _readers(param: Any) -> Counter[str]:
+    return Counter(name for layer in param.layer for name in layer.bottom)
+
+
+def _join(layers: Layers) -> None:
+    """A Flatten in front of an InnerProduct goes; a Bias behind a Scale or an InnerProduct becomes its own."""
+    readers, makers = _readers(layers.param), {name: layer for layer in layers.param.layer for name in layer.top}
+    gone: list[Any] = []
+    for layer in layers.param.layer:
+        before = makers.get(layer.bottom[0]) if layer.bottom else None
+        if before is None or readers[layer.bottom[0]] != 1 or layer.bottom[0] in layers.graph.outputs:
+            continue
+        if layer.type == "InnerProduct" and before.type == "Flatten" and layer.inner_product_param.axis == 1:
+            layer.bottom[0] = before.bottom[0]
+            gone.append(before)
+        elif layer.type == "Bias" and _takes_bias(before, layer):
+            blobs = [*layers.blobs.pop(before.name), *layers.blobs.pop(layer.name)]
+            param = before.scale_param if before.type == "Scale" else before.inner_product_param
+            param.bias_term = True
+            gone.append(layer)
+            before.top[0] = layer.top[0]
+            before.name = layer.name if before.type == "Scale" else before.name
+            makers[layer.top[0]] = before
+            layers.blobs[before.name] = blobs
+    for layer in gone:
+        layers.param.layer.remove(layer)
+
+
+def _takes_bias(before: Any, bias: Any) -> bool:
+    param = bias.bias_param
+    if before.type == "Scale":
+        scale = before.scale_param
+        return not scale.bias_term and (scale.axis, scale.num_axes) == (param.axis, param.num_axes)
+    if before.type != "InnerProduct" or before.inner_product_param.bias_term:
+        return False
+    return bool(param.axis == before.inner_product_param.axis and param.num_axes == 1)
+
+
+def _in_place(layers: Layers) -> None:
+    """A layer from NAME_1 to NAME, as `sdcaffe export` calls earlier versions of a blob, works in place again."""
+    readers, later = _readers(layers.param), dict[str, str]()
+    inputs = {*layers.graph.inputs, *layers.graph.outputs}
+    for layer in reversed(layers.param.layer):
+        for names in (layer.top, layer.bottom):
+            for i, name in enumerate(names):
+                names[i] = later.get(name, name)
+        if layer.type not in _IN_PLACE or len(layer.bottom) != 1:
+            continue
+        name, top = layer.bottom[0], layer.top[0]
+        stem, _, number = name.rpartition("_")
+        version = name.startswith(f"{top}.") or (number.isdigit() and stem == top)
+        if version and readers[name] == 1 and name not in inputs:
+            later[name] = layer.bottom[0] = top

@@ -1,0 +1,37 @@
+"""Write an ONNX file as a prototxt and a .caffemodel, checked against ONNX Runtime.
+
+Takes what `sdcaffe export` writes, and other exporters' models of operators that Caffe has layers for. Layers are
+called as the model's nodes, or as PyTorch's modules. A batch that the model leaves free becomes 1.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe.commands.export import shape_of
+from sdcaffe.flags import Parser
+
+EXAMPLE = "sdcaffe convert onnx-to-caffe net.onnx net.prototxt net.caffemodel"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("input", metavar="NET.onnx", help="the ONNX file")
+    parser.add_argument("prototxt", metavar="OUT.prototxt", help="the net to write")
+    parser.add_argument("weights", metavar="OUT.caffemodel", help="its weights; HDF5 where the name ends in .h5")
+    parser.add_argument(
+        "--shape",
+        type=shape_of,
+        action="append",
+        default=[],
+        metavar="INPUT=N,C,H,W",
+        help="the shape of an input that the model leaves free",
+    )
+
+
+def run(args: Namespace) -> None:
+    from converters.onnx_import import onnx_to_caffe
+
+    done = onnx_to_caffe(args.input, args.prototxt, args.weights, dict(args.shape))
+    shapes = ", ".join("x".join(map(str, shape)) for shape in done.agreement.shapes)
+    print(f"checked  ONNX Runtime and this net differ by at most {done.agreement.difference:.1e} (relative; {shapes})")
+    print(f"Wrote {args.prototxt} and {args.weights}: {done.layers} layers, {done.numbers} numbers")
