@@ -100,31 +100,51 @@ def normalize_batch(
     return F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=eps)
 
 
-class _GroupedStatistics(torch.autograd.Function):
-    """Batch norm of a channels_last bottom on a CPU, its statistics as exact as Caffe's.
+def batch_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (c,) of the channels of a channels_last bottom (n, c, h, w), in float32 at least."""
+    if bottom.is_cpu and bottom.dtype == torch.float32:
+        return _grouped_statistics(bottom)
+    exact = bottom.float() if bottom.dtype == torch.bfloat16 else bottom
+    variance, mean = torch.var_mean(exact, (0, 2, 3), correction=0)
+    return mean, variance
+
+
+_WIDTH = 4096  # values in a row of the regrouped bottom, at most
+
+
+def _grouped_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
+    """The same on a CPU.
 
     torch adds up the values of a channel one after the other there, in float32: over 10^5 values that costs
     two digits. Here neighbouring pixels count as channels of their own, each adds up few values, and their
-    statistics are then merged. As many passes over the data, and the gradient is torch's own.
+    statistics are then merged.
     """
+    channels = bottom.shape[1]
+    values, groups = bottom.numel() // channels, 1
+    while values % (2 * groups) == 0 and 2 * groups * channels <= _WIDTH:
+        groups *= 2
+    rows = bottom.permute(0, 2, 3, 1).reshape(-1, groups * channels)
+    means, variances = (t.view(groups, channels) for t in torch.batch_norm_update_stats(rows, None, None, 1.0))
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square_().mean(0)
 
-    WIDTH = 4096  # values in a row of the regrouped bottom, at most
+
+class _GroupedStatistics(torch.autograd.Function):
+    """Batch norm of a channels_last bottom on a CPU, its statistics as exact as Caffe's.
+
+    As many passes over the data as torch's, and the gradient is torch's own.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
     ) -> Tensor:
         """Fills `mean` and `variance` (unbiased), both (c,)."""
-        channels = bottom.shape[1]
-        values, groups = bottom.numel() // channels, 1
-        while values % (2 * groups) == 0 and 2 * groups * channels <= _GroupedStatistics.WIDTH:
-            groups *= 2
-        rows = bottom.permute(0, 2, 3, 1).reshape(-1, groups * channels)
-        means, variances = (t.view(groups, channels) for t in torch.batch_norm_update_stats(rows, None, None, 1.0))
-        torch.mean(means, 0, out=mean)
-        biased = variances.mean(0) + (means - mean).square_().mean(0)
+        values = bottom.numel() // bottom.shape[1]
+        batch_mean, biased = _grouped_statistics(bottom)
+        mean.copy_(batch_mean)
         torch.mul(biased, values / (values - 1), out=variance)
-        ctx.save_for_backward(bottom, weight, mean.clone(), (biased + eps).rsqrt_())
+        ctx.save_for_backward(bottom, weight, batch_mean, (biased + eps).rsqrt_())
         ctx.eps, ctx.affine = eps, (weight is not None, bias is not None)
         return torch.native_batch_norm(bottom, weight, bias, mean, biased, False, 0.0, eps)[0]
 

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,8 +41,15 @@ def data(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.as_tensor(images).to(device), torch.as_tensor(labels).long().to(device)
 
 
-def make_solver(net_name: str, mechanism: str, batch: int, device: torch.device, precision: str) -> sdcaffe.Solver:
-    """The committed recipe on synthetic images, without tests and snapshots."""
+def make_solver(
+    net_name: str,
+    mechanism: str,
+    batch: int,
+    device: torch.device,
+    precision: str,
+    change: Callable[[Any], None] | None = None,
+) -> sdcaffe.Solver:
+    """The committed recipe on synthetic images, without tests and snapshots; `change` edits its NetParameter."""
     param = sdcaffe.read_solver(f"prototxt/cifar100/{net_name}/solver_{mechanism}.prototxt")
     net = sdcaffe.read_net(param.net)
     for field in ("net", "test_iter", "test_interval", "display", "snapshot"):
@@ -51,6 +59,8 @@ def make_solver(net_name: str, mechanism: str, batch: int, device: torch.device,
         if layer.type == "Data":
             layer.data_param.source = "synthetic:train"
             layer.data_param.batch_size = batch
+    if change is not None:
+        change(net)
     param.net_param.CopyFrom(net)
     param.precision = precision
     return sdcaffe.Solver(param, device=device)
@@ -109,13 +119,15 @@ def peak(way: str, net_name: str, mechanism: str, batch: int, args: argparse.Nam
 def print_peak(args: argparse.Namespace) -> None:
     device = torch.device(args.device)
     step = WAYS[args.peak](args.net[0], args.mechanism[0], args.batch, device, args.precision)
+    used = largest_above_the_present(lambda: [step() for _ in range(STEPS_FOR_MEMORY)])
+    print(torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else used)
+
+
+def largest_above_the_present(work: Callable[[], object]) -> float:
+    """MiB by which the resident set grew at most while `work` ran."""
     before = _resident()
-    for _ in range(STEPS_FOR_MEMORY):
-        step()
-    if device.type == "cuda":
-        print(torch.cuda.max_memory_allocated(device) / 2**20)
-    else:
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
 
 
 def _resident() -> float:

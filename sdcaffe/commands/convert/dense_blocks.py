@@ -1,0 +1,28 @@
+"""Weights of a DenseNet between DenseBlock layers and the same layers written out, either way.
+
+The net says which form the new file has.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe import flags
+from sdcaffe.flags import Parser
+
+EXAMPLE = "sdcaffe convert dense-blocks written_out.caffemodel blocks.prototxt blocks.caffemodel"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel or .caffemodel.h5")
+    parser.add_argument("net", metavar="NET", help="the prototxt that the new file is for")
+    parser.add_argument("output", metavar="FILE", help="the .caffemodel to write")
+    flags.add_plugin_flags(parser)
+
+
+def run(args: Namespace) -> None:
+    from converters.dense_blocks import convert
+    from sdcaffe import layers
+
+    layers.discover(args.plugin)
+    print(f"{args.output}: weights of {convert(args.weights, args.net, args.output)} layers")
