@@ -47,15 +47,16 @@ class _Block(torch.autograd.Function):
         features = torch.empty((n, channels, h, w), dtype=dtype, device=bottom.device, memory_format=last)
         features[:, :c] = bottom
         inner = []
+        scratch, active = _Scratch(features), _Scratch(features)
         with torch.autocast(device, enabled=False):
             for i in range(block.layers):
-                x = _first(features, c + i * growth)
+                x = scratch.first(c + i * growth).copy_(features[:, : c + i * growth])
                 values = x.numel() // x.shape[1]
                 mean, variance = batch_statistics(x)
                 scale = (variance + block.eps).rsqrt()
                 batch += [mean, variance * (values / (values - 1)) if values > 1 else variance, mean.new_ones(1)]
-                active = _activated(x, mean, variance, params[3 * i], params[3 * i + 1], block.eps)
-                new = F.conv2d(active, params[3 * i + 2].to(dtype), padding=1)
+                y = _activated(x, mean, scale, params[3 * i], params[3 * i + 1], active.first(c + i * growth))
+                new = F.conv2d(y, params[3 * i + 2].to(dtype), padding=1)
                 kept = None
                 if block.ratio:
                     kept = torch.empty_like(new).bernoulli_(1 - block.ratio).div_(1 - block.ratio)
@@ -74,34 +75,48 @@ class _Block(torch.autograd.Function):
         growth, dtype = block.growth, features.dtype
         grad = top_gradient.clone(memory_format=torch.channels_last)
         grads: list[Tensor | None] = [None] * len(params)
+        scratch, active = _Scratch(features), _Scratch(features)
         for i in reversed(range(block.layers)):
             kept, mean, scale = ctx.inner[i].kept, ctx.inner[i].mean, ctx.inner[i].scale
             weight, bias, kernel = params[3 * i : 3 * i + 3]
             start = c + i * growth
             new = grad[:, start : start + growth].contiguous(memory_format=torch.channels_last)
             new = new if kept is None else new.mul_(kept)
-            x = _first(features, start)
-            active = _activated(x, mean, scale.pow(-2) - block.eps, weight, bias, block.eps)
+            x = scratch.first(start).copy_(features[:, :start])
+            y = _activated(x, mean, scale, weight, bias, active.first(start))
             inward, by_kernel, _ = torch.ops.aten.convolution_backward(
-                new, active, kernel.to(dtype), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+                new, y, kernel.to(dtype), None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
             )
-            inward = torch.ops.aten.threshold_backward(inward, active, 0)
+            torch.ops.aten.threshold_backward.grad_input(inward, y, 0, grad_input=inward)
             by_x, by_weight, by_bias = torch.ops.aten.native_batch_norm_backward(
                 inward, x, weight, None, None, mean, scale, True, block.eps, [True, True, True]
             )
             grad[:, :start] += by_x
             grads[3 * i : 3 * i + 3] = by_weight, by_bias, by_kernel.to(kernel.dtype)
-        return (_first(grad, c).to(ctx.bottom_dtype), None, None, *grads)
+        return (grad[:, :c].contiguous().to(ctx.bottom_dtype), None, None, *grads)
 
 
-def _first(features: Tensor, channels: int) -> Tensor:
-    """The first channels, in memory of their own."""
-    return features[:, :channels].contiguous(memory_format=torch.channels_last)
+class _Scratch:
+    """Memory for as many values as some features have, used again by each inner layer.
+
+    Tensors of its own for each, every one larger than the last, would leave an allocator with holes that none fits.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self._shape = features.shape
+        self._flat = features.new_empty(features.numel())
+
+    def first(self, channels: int) -> Tensor:
+        """Channels-last memory for so many channels; what it held is lost."""
+        n, _, h, w = self._shape
+        return self._flat[: n * h * w * channels].view(n, h, w, channels).permute(0, 3, 1, 2)
 
 
-def _activated(x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Batch norm by given statistics, then ReLU."""
-    return F.batch_norm(x, mean, variance, weight, bias, eps=eps).relu_()
+def _activated(x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+    """Batch norm by given statistics, then ReLU, into `out`."""
+    factor = weight * scale
+    shift = (bias - mean * factor).to(x.dtype).reshape(-1, 1, 1)
+    return torch.addcmul(shift, x, factor.to(x.dtype).reshape(-1, 1, 1), out=out).relu_()
 
 
 @register("DenseBlock", field="dense_block_param", number=1004)
@@ -163,6 +178,6 @@ class DenseBlock(Layer):
         for i in range(self.layers):
             mean, variance, count, weight, bias, kernel = self.blobs[BLOBS * i : BLOBS * (i + 1)]
             per_weight = torch.where(count == 0, 0.0, 1 / count)
-            active = _activated(features, mean * per_weight, variance * per_weight, weight, bias, self.eps)
-            features = torch.cat([features, F.conv2d(active, kernel, padding=1)], 1)
+            y = F.batch_norm(features, mean * per_weight, variance * per_weight, weight, bias, eps=self.eps)
+            features = torch.cat([features, F.conv2d(y.relu_(), kernel, padding=1)], 1)
         return features

@@ -39,7 +39,7 @@ def with_blocks(net: Any) -> None:
             continue
         name = f"dense{match[1]}"
         if name not in inside:
-            block = net.layer.add(name=name, type="DenseBlock", bottom=[layer.bottom[0].split("_")[0]], top=[name])
+            net.layer.add(name=name, type="DenseBlock", bottom=[layer.bottom[0]], top=[name])
             inside[name] = len(net.layer) - 1
         block = net.layer[inside[name]]
         block.dense_block_param.layers = int(match[2])
