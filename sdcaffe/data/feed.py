@@ -84,7 +84,7 @@ class Feed:
         if self._device != device:
             images, labels = self._resident = images.to(device), labels.to(device)
             self._device = device
-        pick = torch.from_numpy(self.order.indices(k)).to(device)
+        pick = torch.from_numpy(self.order.indices(k)).to(device, non_blocking=True)  # waiting would stall a GPU
         draws = self.transformer.draws(self.order.seed, k, len(pick), self.order.rank)
         windows = self.transformer.windows(draws, *images.shape[2:])
         return self.transformer.apply(images, windows, pick), labels.index_select(0, pick)
