@@ -95,7 +95,7 @@ def test_a_layer_that_asks_for_values_runs_unrecorded_and_the_log_says_why(caplo
             return bottom_shapes
 
         def forward(self, bottom):
-            return bottom * (1.0 if float(bottom.sum()) > 0 else 1.0)
+            return bottom * abs(float(bottom.sum()))
 
     net = proto.NetParameter()
     text = """
