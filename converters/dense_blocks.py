@@ -46,12 +46,11 @@ def convert(source: str | os.PathLike[str], net: str | os.PathLike[str], target:
     """
     blobs = written_out(read_weights(source))
     made = sdcaffe.Net(net, sdcaffe.TEST)
-    result = {}
+    result: dict[str, list[Any]] = {}
     for name, own in made.params.items():
         layer = made.layers[name]
         found = gathered(blobs, name, len(own) // BLOBS) if layer.type == "DenseBlock" else blobs.get(name)
-        shapes = None if found is None else [tuple(array.shape) for array in found]
-        if shapes != [tuple(blob.shape) for blob in own]:
+        if found is None or [array.shape for array in found] != [tuple(blob.shape) for blob in own]:
             raise WeightsError(f'layer "{name}" of {net} finds no weights of its shapes', os.fspath(source))
         result[name] = found
     sdcaffe.write_weights(target, made.param, result)
