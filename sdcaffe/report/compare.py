@@ -128,12 +128,24 @@ class Comparison:
     others: list[TrainingRun]
 
     @property
+    def other_groups(self) -> list[Group]:
+        """Runs of a known mechanism on a network or data that the paper has no value of, the paper's order first."""
+        order = list(dict.fromkeys(row.value.mechanism for row in self.rows if row.value.table == 6))
+
+        def place(group: Group) -> tuple[object, ...]:
+            first = group.runs[0]
+            known = order.index(first.mechanism) if first.mechanism in order else len(order)
+            return first.network, first.data_set, known, first.mu or 0, *first.settings.values()
+
+        return sorted(grouped(run for run in self.others if run.comparable), key=place)
+
+    @property
     def summary(self) -> str:
         done = sum(row.result is not None for row in self.rows)
         finished = sum(run.finished for run in self.runs)
         return (
             f"{done} of {len(self.rows)} published values measured, by {_count(finished, 'finished run')}; "
-            f"{len(self.runs) - finished} cut short, {_count(len(self.others), 'log')} not recognised."
+            f"{len(self.runs) - finished} cut short, {_count(len(self.others), 'log')} of what the paper does not have."
         )
 
 
@@ -240,22 +252,32 @@ def _logs_in(folder: Path) -> Iterator[Path]:
 
 
 def _joined(runs: list[TrainingRun]) -> list[TrainingRun]:
-    """Put a log that begins at a snapshot behind the log that wrote it: the same run, two sessions, two files."""
+    """Put a log that begins at a snapshot behind the log that wrote it: the same run, two sessions, two files.
+
+    Where that one was finished by itself, the end it has twice counts once.
+    """
     left = list(runs)
     for later in sorted(runs, key=lambda run: run.starts_at):
-        if not later.starts_at or later.reason:
+        if not later.starts_at or not later.comparable:
             continue
-        at = later.starts_at
-        for earlier in left:
-            same = (earlier.seed, earlier.settings) == (later.seed, later.settings) and not earlier.reason
-            wrote = any(snapshot.iteration == at for snapshot in earlier.log.snapshots)
-            before = earlier.log.start and later.log.start and earlier.log.start < later.log.start
-            if earlier is not later and same and wrote and before and not earlier.finished:
-                earlier.log = _concatenated(earlier.log, later.log, at)
-                earlier.logs += later.logs
-                left.remove(later)
-                break
+        earlier = next((run for run in left if run is not later and _goes_on(run, later)), None)
+        if earlier is None:
+            continue
+        if earlier.finished:
+            later.copy, later.reason = True, f"it goes on from a snapshot of {earlier.logs[0]}, which was finished"
+        else:
+            earlier.log = _concatenated(earlier.log, later.log, later.starts_at)
+            earlier.logs += later.logs
+            left.remove(later)
     return left
+
+
+def _goes_on(earlier: TrainingRun, later: TrainingRun) -> bool:
+    """Whether `later` began at a snapshot that `earlier` wrote."""
+    same = (earlier.seed, earlier.settings) == (later.seed, later.settings) and earlier.comparable
+    wrote = any(snapshot.iteration == later.starts_at for snapshot in earlier.log.snapshots)
+    before = earlier.log.start and later.log.start and earlier.log.start < later.log.start
+    return bool(same and wrote and before)
 
 
 def _concatenated(first: Run, second: Run, at: int) -> Run:

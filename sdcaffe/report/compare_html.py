@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdcaffe.report import compare_svg as svg
 from sdcaffe.report.compare import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
-from sdcaffe.report.compare_text import measured_cells, mechanism
+from sdcaffe.report.compare_text import OTHER_HEADING, measured_cells, mechanism, other_cells
 from sdcaffe.report.published import BASELINE, SELF_DISTILLED, TITLES
 from sdcaffe.report.recognise import TrainingRun
 
@@ -20,7 +20,13 @@ _LEGEND = (
     "chosen by the test images. In the picture the dark line is the paper's value, each light line a point away. In "
     "brackets: settings that are not the paper's.</p>"
 )
-_SHORT = {"gains": "Gains", "curves": "Curves", "runs": "Runs", "others": "Other logs"}  # what the links say
+_SHORT = {
+    "gains": "Gains",
+    "curves": "Curves",
+    "runs": "Runs",
+    "elsewhere": "Not in the paper",
+    "others": "Other logs",
+}  # what the links say
 _HEADINGS = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "difference", "", "seeds", "runs")
 
 
@@ -34,6 +40,10 @@ def page(found: Comparison) -> str:
         sections.insert(1, ("curves", "Baseline against self-distilled in training", curves))
     if found.runs:
         sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(found.runs, key=_order)))))
+    if found.other_groups:
+        lines = [("other", [escape(cell) for cell in other_cells(group)]) for group in found.other_groups]
+        grid = _grid(OTHER_HEADING, lines, numbers=range(3, 6))
+        sections.append(("elsewhere", "What the paper does not have", grid))
     if found.others:
         sections.append(("others", "Logs that stand for no published value", _others(found.others)))
     links = "".join(

@@ -84,7 +84,10 @@ def curves(name: str, lines: Sequence[Line], marks: Sequence[Mark], label: str) 
 
 
 def offset(published: float, seeds: Sequence[float], deviation: float | None, *, result: bool) -> str:
-    """Where runs lie beside the published error, in the middle: each run a small dot, their mean a large one."""
+    """Where runs lie beside the published error, in the middle: each run a small dot, their mean a large one.
+
+    A mean beyond what the picture reaches is an arrow at its edge.
+    """
 
     def at(error: float) -> float:
         return 75 + 65 * max(-1.0, min(1.0, (error - published) / _REACH))
@@ -94,6 +97,9 @@ def offset(published: float, seeds: Sequence[float], deviation: float | None, *,
     parts += [f'<path class="grid" d="M{at(published + x):g},3V15"/>' for x in (-2, -1, 1, 2)]
     parts.append('<path class="paper" d="M75,1V17"/>')
     kind = "mean" if result else "mean other"
+    if abs(mean - published) > _REACH:
+        tip, side = (146, 139) if mean > published else (4, 11)
+        return "".join([*parts, f'<path class="{kind}" d="M{tip},9L{side},4V14Z"/></svg>'])
     if deviation is not None:
         parts.append(f'<path class="spread" d="M{at(mean - deviation):.1f},9H{at(mean + deviation):.1f}"/>')
         parts += [f'<circle class="seed" cx="{at(error):.1f}" cy="9" r="1.8"/>' for error in seeds]

@@ -29,8 +29,10 @@ def lines(found: Comparison) -> list[str]:
         cells = [_HEADING, *(line for row in rows for line in _row(row))]
         text += [f"{title} (test error, %)", "", *text_table(cells, "llllrrrlrl"), ""]
     text += _gain_lines(found)
+    text += _other_lines(found)
     unfinished = [run for run in found.runs if not run.finished]
-    for title, runs in (("Cut short, so no results", unfinished), ("Not recognised", found.others)):
+    unknown = [run for run in found.others if not run.comparable]
+    for title, runs in (("Cut short, so no results", unfinished), ("Not recognised", unknown)):
         if runs:
             text += [f"{title}:", *(f"  {' + '.join(run.logs)}: {_about(run)}" for run in runs), ""]
     return [*text, found.summary]
@@ -89,15 +91,45 @@ def _gain_lines(found: Comparison) -> list[str]:
     return ["Baseline's error less self-distilled's (points)", "", *text_table(cells, "llrr"), ""]
 
 
+OTHER_HEADING = ("network", "data", "mechanism", "mu", "last", "best", "seeds", "runs")
+
+
+def other_cells(group: Group) -> tuple[str, ...]:
+    """A line for runs that stand for no published value, under OTHER_HEADING."""
+    first = group.runs[0]
+    seeds = ", ".join("none" if seed is None else str(seed) for seed in group.seeds)
+    title = f"{first.mechanism}, {first.peer}" if first.peer else first.mechanism
+    return (
+        first.network,
+        first.data_set,
+        title,
+        f"{first.mu:g}" if first.mu else "",
+        str(group.last or ""),
+        str(group.best or ""),
+        seeds,
+        f"{group.note}; {first.reason}",
+    )
+
+
+def _other_lines(found: Comparison) -> list[str]:
+    if not found.other_groups:
+        return []
+    cells = [OTHER_HEADING, *map(other_cells, found.other_groups)]
+    return ["Not in the paper (test error, %)", "", *text_table(cells, "lllrrrll"), ""]
+
+
 def _about(run: TrainingRun) -> str:
     if not run.reason:
         return f"{run.network}, {run.data_set}, {run.mechanism}, {run.progress}"
     error = run.last()
-    return run.reason + (f" (last test error {error:.2f} % after {run.iterations:,} iterations)" if error else "")
+    return run.reason + (f" (last test error {error:.2f} %, iterations: {run.progress})" if error is not None else "")
 
 
 def to_csv(found: Comparison) -> str:
-    """A line for each published value and each group of runs that measures it; one without runs has its own line."""
+    """A line for each published value and each group of runs that measures it; one without runs has its own line.
+
+    Groups that stand for no published value follow, without table and paper's error.
+    """
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -106,7 +138,11 @@ def to_csv(found: Comparison) -> str:
         if not row.groups:
             writer.writerow({**head, "status": "not measured"})
         for group in row.groups:
-            writer.writerow({**head, **_flat(row, group)})
+            writer.writerow({**head, **_flat(group, row)})
+    for group in found.other_groups:
+        first = group.runs[0]
+        head = {name: getattr(first, name) for name in ("network", "data_set", "mechanism", "peer")}
+        writer.writerow({**head, "mu": "", **_flat(group), "status": _status(group)})
     return file.getvalue()
 
 
@@ -125,8 +161,8 @@ def _value(row: Row) -> dict[str, Any]:
     }
 
 
-def _numbers(row: Row, group: Group) -> dict[str, Any]:
-    """What a group measured; a group that finished no run has no errors."""
+def _numbers(group: Group, row: Row | None = None) -> dict[str, Any]:
+    """What a group measured, of a published value or of none; a group that finished no run has no errors."""
     found: dict[str, Any] = {
         "status": group.status,
         "measured_mu": _plain(group.runs[0].mu),
@@ -135,8 +171,8 @@ def _numbers(row: Row, group: Group) -> dict[str, Any]:
     for name, spread in (("last_top1", group.last), ("best_top1", group.best), ("last_top5", group.last_top5)):
         found[f"{name}_error"] = _plain(spread.mean) if spread else None
         found[f"{name}_deviation"] = _plain(spread.deviation) if spread else None
-    found["top1_difference"] = _plain(row.difference(group))
-    found["top5_difference"] = _plain(row.difference_top5(group))
+    found["top1_difference"] = _plain(row.difference(group)) if row else None
+    found["top5_difference"] = _plain(row.difference_top5(group)) if row else None
     return found
 
 
@@ -145,8 +181,8 @@ def _plain(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _flat(row: Row, group: Group) -> dict[str, Any]:
-    found = _numbers(row, group)
+def _flat(group: Group, row: Row | None = None) -> dict[str, Any]:
+    found = _numbers(group, row)
     return {
         **found,
         "seeds": " ".join("none" if seed is None else str(seed) for seed in group.seeds),
@@ -164,7 +200,7 @@ def to_json(found: Comparison) -> str:
             **_value(row),
             "measured": [
                 {
-                    **_numbers(row, group),
+                    **_numbers(group, row),
                     "seeds": group.seeds,
                     "departures": group.departures,
                     "finished": [run.logs for run in group.finished],
@@ -182,10 +218,31 @@ def to_json(found: Comparison) -> str:
             {"network": g.network, "data_set": g.data_set, "paper": _plain(g.published), "measured": _plain(g.measured)}
             for g in gains(found.rows)
         ],
+        "not_in_the_paper": [_other(group) for group in found.other_groups],
         "runs": [_run(run) for run in found.runs],
         "not_recognised": [{**_run(run), "reason": run.reason} for run in found.others],
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _status(group: Group) -> str:
+    return "not in the paper" if group.finished else group.status
+
+
+def _other(group: Group) -> dict[str, Any]:
+    first = group.runs[0]
+    return {
+        "network": first.network,
+        "data_set": first.data_set,
+        "mechanism": first.mechanism,
+        "peer": first.peer,
+        "reason": first.reason,
+        **_numbers(group),
+        "status": _status(group),
+        "seeds": group.seeds,
+        "finished": [run.logs for run in group.finished],
+        "cut_short": [run.logs for run in group.unfinished],
+    }
 
 
 def _run(run: TrainingRun) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _DATA_SETS = (
     ("ImageNet", r"imagenet|ilsvrc"),
 )
 _PART = re.compile(r"subset|tiny|mini|small|imagenet[-_ ]?100\b", re.IGNORECASE)
+_EVERY_KTH = re.compile(r"cifar\d+:(?:train|test)/0*(?!1(?:$|:))\d+")  # as a source of images names a part
 _PAPER_MECHANISMS = {  # a loss on logits (KL), one on features (MMD)
     (False, False): paper.TWO_BRANCHES,
     (False, True): paper.WITH_MMD,
@@ -179,7 +180,10 @@ def _best_named(names: list[str], wanted: str) -> str:
 
 
 def _data_set(train: Wiring, name: str) -> str:
-    """The data set that the data layers' sources name, else the net's name. Raises Unknown where they disagree."""
+    """The data set that the data layers' sources name, else the net's name; empty for a part of one.
+
+    Raises Unknown where they disagree.
+    """
     sources = " ".join(train.sources())
     by_source, by_name = (
         next((title for title, pattern in _DATA_SETS if re.search(pattern, text, re.IGNORECASE)), "")
@@ -187,7 +191,7 @@ def _data_set(train: Wiring, name: str) -> str:
     )
     if by_source and by_name and by_source != by_name:
         raise Unknown(f'the net is called "{name}", but its data comes from "{sources}"')
-    if sources.startswith("synthetic:"):
+    if sources.startswith("synthetic:") or _EVERY_KTH.match(sources):
         return ""
     return by_source or by_name
 
@@ -261,6 +265,8 @@ def _place(run: TrainingRun, known: Published, networks: list[str], data_set: st
         raise Unknown(f'the net\'s name, "{run.log.net}", names no network')
     if not data_set:
         sources = run.data_set or "nothing"
+        if _EVERY_KTH.match(sources):
+            raise Unknown(f"it trains on a part of a data set, {sources}")
         raise Unknown(f"its data comes from {sources}, which names none of {', '.join(known.data_sets)}")
     values = [v for v in known.values if (v.network, v.data_set) == (run.network, run.data_set)]
     if not values:

@@ -17,7 +17,7 @@ from sdcaffe.cli import main
 from sdcaffe.errors import DataError
 from sdcaffe.graph.state import keep_layers, net_state
 from sdcaffe.log import parse_log
-from sdcaffe.report import published
+from sdcaffe.report import compare_text, published
 from sdcaffe.report.compare import Comparison, Group, Row, compare, gains
 from sdcaffe.report.recognise import TrainingRun, networks_in, recognise
 
@@ -204,6 +204,7 @@ def test_top_5_errors_of_imagenet(tmp_path: Path) -> None:
         (replace(BASELINE, net="LeNet"), 'the net\'s name, "LeNet", names no network'),
         (replace(BASELINE, net="ResNet-56 CIFAR-100 baseline"), "the paper has no ResNet-56 on CIFAR-100"),
         (replace(BASELINE, source="synthetic:{}"), "its data comes from synthetic:train"),
+        (replace(BASELINE, source="cifar100:{}/25"), "it trains on a part of a data set, cifar100:train/25"),
         (replace(BASELINE, source="cifar10:{}"), 'called "ResNet-32 CIFAR-100 baseline", but its data comes from "cif'),
         (replace(DISTILLED, mu=0.3), "the paper has no ResNet-32 on CIFAR-100 trained self-distilled at mu 0.3"),
         (replace(BASELINE, net="ResNet-32", source="mnist_{}"), "its data comes from mnist_train, which names none of"),
@@ -213,6 +214,43 @@ def test_what_is_not_recognised_is_listed_with_why(tmp_path: Path, log: Log, rea
     found = compared(tmp_path, log)
     assert found.runs == []
     assert reason in found.others[0].reason
+
+
+def test_every_first_image_is_every_image(tmp_path: Path) -> None:
+    found = compared(tmp_path, replace(BASELINE, source="cifar100:{}/1"))
+    assert result(row(found, 1, "baseline")).seeds == [1]
+
+
+def test_runs_that_the_paper_does_not_have_are_averaged_over_seeds(tmp_path: Path) -> None:
+    part = "cifar100:{}/25"
+    logs = [replace(log, source=part) for log in (DISTILLED, BASELINE, BASELINE.with_seed(2, 0.3, 0.4, 0.67))]
+    cut = replace(logs[1].with_seed(3, 0.5, 0.6, 0.7), until=110_000)
+    found = compared(tmp_path, *logs, cut)
+    baseline, distilled = found.other_groups  # accuracies 0.69 and 0.67; 0.72
+    assert (baseline.runs[0].mechanism, str(baseline.last), baseline.seeds) == ("baseline", "32.00 ± 1.41", [1, 2])
+    assert (distilled.runs[0].mechanism, str(distilled.last), distilled.seeds) == ("self-distilled", "28.00", [1])
+    assert "cut short at 110,000" in baseline.note
+    text = "\n".join(compare_text.lines(found))
+    assert re.search(r"ResNet-32 +cifar100:train/25 +baseline +32.00 ± 1.41 .* 1, 2 ", text)
+    assert "Not recognised" not in text
+    lines = [line for line in csv.DictReader(compare_text.to_csv(found).splitlines()) if not line["table"]]
+    assert [(line["status"], line["runs"], line["last_top1_error"]) for line in lines] == [
+        ("not in the paper", "2", "32.0"),
+        ("not in the paper", "1", "28.0"),
+    ]
+    content = json.loads(compare_text.to_json(found))["not_in_the_paper"]
+    assert [group["last_top1_error"] for group in content] == [32, 28]
+    assert (len(content[0]["finished"]), len(content[0]["cut_short"])) == (2, 1)
+
+
+def test_an_end_that_was_trained_twice_counts_once() -> None:
+    """Caffe wrote a snapshot at iteration 15, trained on to 30, and later from the snapshot to 30 again."""
+    found = compare([FILES / "caffe_train.log", FILES / "caffe_resume.log"])
+    (group,) = found.other_groups
+    assert group.runs[0].logs == [str(FILES / "caffe_train.log")]
+    assert len(group.runs) == 1
+    (again,) = [run for run in found.others if run.copy]
+    assert "which was finished" in again.reason
 
 
 def test_a_copy_of_a_log_counts_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from compare_logs import BASELINE, DISTILLED
 
 from sdcaffe.cli import main
+from sdcaffe.report import compare_svg as svg
 
 VOID = {"meta"}
 
@@ -85,3 +86,11 @@ def test_a_page_without_logs_has_the_published_values(tmp_path: Path) -> None:
     page = Page((tmp_path / "page.html").read_text())
     assert "28.22" in page.words
     assert "polyline" not in page.tags
+
+
+def test_an_error_far_from_the_papers_is_an_arrow_and_a_near_one_a_dot() -> None:
+    assert "<circle" in svg.offset(31.01, [31.5], None, result=True)
+    for error, tip in ((89.8, "M146"), (3.0, "M4,")):
+        far = svg.offset(31.01, [error], None, result=False)
+        assert "<circle" not in far
+        assert tip in far
