@@ -1,7 +1,8 @@
 """Train the runs of the paper's tables that no log shows finished, cheapest first; the same command goes on.
 
 First it lists what each costs on this machine. Logs go to reference_logs/runs, where `sdcaffe compare` finds them,
-weights and snapshots to runs.
+weights and snapshots to runs. Several of these commands may run at once, on a processor or a GPU each: they share the
+runs out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add_argument("--seeds", type=flags.positive, default=3, metavar="N", help="runs of each kind (default 3)")
     parser.add_argument("--time-limit", type=_seconds, default=math.inf, metavar="SECONDS", help="stop after so long")
+    parser.add_argument(
+        "--logs",
+        default="reference_logs/runs",
+        metavar="FOLDER",
+        help="where logs are looked for and written (default reference_logs/runs)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="list, and train nothing")
     flags.add_device_flags(parser)
 
@@ -42,6 +49,7 @@ def run(args: Namespace) -> None:
     device = flags.device_of(args)
 
     import time
+    from pathlib import Path
 
     import torch
 
@@ -58,8 +66,8 @@ def run(args: Namespace) -> None:
         device = "cpu"  # else every solver of the paper's would warn of it
     layers.discover()
     known = published.load()
-    jobs = reproduction.jobs(args.table, args.net, args.seeds, known)
-    logs = reproduction.LOGS / "runs"
+    logs = Path(args.logs)
+    jobs = reproduction.jobs(args.table, args.net, args.seeds, known, logs)
     reproduction.mark_done(jobs, read_runs([logs], known) if logs.is_dir() else [])
     left = [job.param for job in jobs if not job.done]
     with bar("nets timed") as tick:

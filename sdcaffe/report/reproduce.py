@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.log import accuracy, glog, setup
-from sdcaffe.report.reproduction import Job, iteration_of
+from sdcaffe.report import published
+from sdcaffe.report.compare import read_runs
+from sdcaffe.report.reproduction import Job, iteration_of, mark_done
 from sdcaffe.report.step_times import StepTime
 from sdcaffe.report.table import text_table
 from sdcaffe.solver import Solver
 from sdcaffe.solver.snapshot import newest
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, one process at a time
+    fcntl = None  # type: ignore[assignment]
 
 _HEADING = ("tables", "run", "iterations", "step", "one run", "seeds done", "left")
 
@@ -115,17 +123,46 @@ def run_all(
             break
         job = min(ready, key=lambda job: seconds_left(job, times) or 0.0)
         todo.remove(job)
-        at = f" from iteration {job.iterations:,}" if job.iterations else ""
-        say(f"{job.title}, seed {job.seed}{at}: {job.log}")
-        try:
-            say(f"  {train(job, limit, device)}")
-        except SdcaffeError as error:
-            failed += 1
-            say(f"  failed: {error}")
+        with _alone(job) as free:
+            if not free or _finished_meanwhile(job):
+                continue
+            at = f" from iteration {job.iterations:,}" if job.iterations else ""
+            say(f"{job.title}, seed {job.seed}{at}: {job.log}")
+            try:
+                say(f"  {train(job, limit, device)}")
+            except SdcaffeError as error:
+                failed += 1
+                say(f"  failed: {error}")
     if limit.reached:
         say("stopped; the same command goes on from here")
     if failed or blocked:
         raise SdcaffeError(f"{failed} runs failed: see above" if failed else "none of these runs can be made here")
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[bool]:
+    """Whether no other process trains this run; none will while the context lasts.
+
+    The system gives up what a dead process held.
+    """
+    lock = Path(f"{job.param.snapshot_prefix}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _finished_meanwhile(job: Job) -> bool:
+    """Whether another process finished the run since the jobs were listed."""
+    if not job.log.exists() or (job.taught and not job.weights.exists()):
+        return False
+    mark_done([job], read_runs([job.log], published.load()))
+    return job.done
 
 
 def train(job: Job, limit: Limit, device: str | None = None) -> str:

@@ -19,7 +19,7 @@ from sdcaffe.solver.snapshot import newest
 
 STUDY = "study"
 TABLES = (*map(str, paper.TITLES), STUDY)
-LOGS = Path("reference_logs")
+LOGS = Path("reference_logs/runs")
 
 _FILES = {
     paper.BASELINE: "baseline",
@@ -46,6 +46,7 @@ class Job:
     file: Path
     param: Any
     run: TrainingRun
+    logs: Path = LOGS
     tables: list[str] = field(default_factory=list)
     teacher: Job | None = None
     taught: bool = False
@@ -63,8 +64,8 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """Where `compare` finds it: reference_logs/runs/cifar100/resnet32/baseline_seed1.log."""
-        return LOGS / f"{self.param.snapshot_prefix}.log"
+        """In the folder `logs`: cifar100/resnet32/baseline_seed1.log."""
+        return self.logs / f"{self.param.snapshot_prefix.removeprefix('runs/')}.log"
 
     @property
     def weights(self) -> Path:
@@ -88,9 +89,10 @@ def iteration_of(state: Path) -> int:
     return int(state.name.rpartition("_iter_")[2].partition(".")[0])
 
 
-def jobs(tables: Sequence[str], nets: Sequence[str], seeds: int, known: Published) -> list[Job]:
+def jobs(tables: Sequence[str], nets: Sequence[str], seeds: int, known: Published, logs: Path = LOGS) -> list[Job]:
     """The runs of some tables and networks (none named: of all the published ones), each once for every seed.
 
+    Their logs are to be in the folder `logs`.
     A teacher that has to be trained first stands before the first run that needs it. Raises DataError for a network
     that no chosen table has and for files that are not there.
     """
@@ -101,6 +103,8 @@ def jobs(tables: Sequence[str], nets: Sequence[str], seeds: int, known: Publishe
         for seed in range(1, seeds + 1):
             job = _job(file, seed, known, found)
             job.tables += named
+    for job in found.values():
+        job.logs = logs
     return list(found.values())
 
 

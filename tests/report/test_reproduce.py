@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import itertools
 import signal
@@ -122,6 +123,39 @@ def test_a_dear_teacher_comes_before_its_pupil(tmp_path):
     pupil = logs()["teacher_wrn28_10_seed1"]
     assert pupil.finished
     assert pupil.settings["weights from"].split()[0] == "runs/cifar100/wrn28_10/baseline_seed1_iter_4.caffemodel"
+
+
+def test_processes_share_the_runs_out(tmp_path):
+    """One that another process holds is left to it; one that another has finished by now is not begun again."""
+    small_study.write_study(tmp_path)
+    said = []
+    stale = study()
+    cost = times(stale, 1, 1, 1, 1, 1)
+    Path("runs/study").mkdir(parents=True)
+    with open("runs/study/baseline_seed1.lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        run_all(stale, cost, Limit(), say=said.append)
+        assert sorted(logs()) == sorted(f"{name}_seed1" for name in small_study.STUDY[1:])
+    said.clear()
+    for job in stale:
+        job.done = False
+    run_all(stale, cost, Limit(), say=said.append)
+    assert [line for line in said if line.endswith(".log")] == [
+        "small study baseline, synthetic:train, baseline, seed 1: reference_logs/runs/study/baseline_seed1.log"
+    ]
+
+
+def test_logs_in_a_folder_of_ones_own(tmp_path, capsys):
+    small_study.write_study(tmp_path)
+    command = ["reproduce", "--table", "study", "--seeds", "1", "--logs", "mine"]
+    assert cli.main(command) == 0
+    assert sorted(path.name for path in Path("mine/study").iterdir()) == sorted(
+        f"{name}_seed1.log" for name in small_study.STUDY
+    )
+    assert not LOGS.exists()
+    capsys.readouterr()
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.count("1 of 1") == 5
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(tmp_path):
