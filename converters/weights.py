@@ -12,6 +12,7 @@ import numpy as np
 from sdcaffe import proto
 from sdcaffe.errors import WeightsError
 from sdcaffe.layers.base import show_shape
+from sdcaffe.log import Tick, no_tick
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.weights import LayerBlobs
@@ -33,6 +34,7 @@ def convert(
     by_order: bool = False,
     like: StrPath | None = None,
     reverse_channels: bool = False,
+    tick: Tick = no_tick,
 ) -> Converted:
     """Write the weights of `source` to `target`, whole or not at all, bit for bit.
 
@@ -61,6 +63,7 @@ def convert(
             layers = from_state_dict(read_tensors(source)) if found else proto.read_weights(source)
             if net is not None:
                 layers, result.left_out = fit(layers, net)
+        tick(1, 2)
         if reverse_channels:
             _reverse_channels(layers)
         if Path(target).suffix in ENDINGS:
@@ -71,6 +74,7 @@ def convert(
     except WeightsError as error:
         error.where = error.where or str(source)
         raise
+    tick(2, 2)
     result.layers = sum(1 for layer in layers if layer.blobs)
     return result
 

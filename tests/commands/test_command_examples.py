@@ -26,6 +26,7 @@ OUTPUTS = (
     "images_lmdb",
     "features_lmdb",
     "weights.pt",
+    "net.py",
 )
 SLOW = {"train": pytest.mark.slow}
 

@@ -100,7 +100,7 @@ def write_weights(model: Path, target: Path, seed: int = 1) -> str:
                 layer.blobs[0].normal_(0, 0.3).mul_(3.7)
                 layer.blobs[1].uniform_(0.3, 2).mul_(3.7)
                 layer.blobs[2].fill_(3.7)
-            if layer.type == "Scale":
+            if layer.type == "Scale" and len(layer.blobs) == 2:
                 layer.blobs[0].uniform_(0.5, 1.5)
                 layer.blobs[1].normal_(0, 0.3)
     net.save(target)

@@ -31,7 +31,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from converters.weights import convert
-    from sdcaffe import layers, proto
+    from sdcaffe import layers, log, proto
     from sdcaffe.net import Net
 
     layers.discover(args.plugin)
@@ -39,14 +39,16 @@ def run(args: Namespace) -> None:
     if args.net:
         param, positions = proto.read_net_located(args.net, ignore_unknown=args.ignore_unknown)
         net = Net(param, proto.TEST, positions=positions)
-    done = convert(
-        args.input,
-        args.output,
-        net=net,
-        by_order=args.by_order,
-        like=args.like,
-        reverse_channels=args.reverse_channels,
-    )
+    with log.bar("read and written") as tick:
+        done = convert(
+            args.input,
+            args.output,
+            net=net,
+            by_order=args.by_order,
+            like=args.like,
+            reverse_channels=args.reverse_channels,
+            tick=tick,
+        )
     if done.left_out:
         print(f"left out {', '.join(done.left_out)}: the net does not have them")
     print(f"Wrote {args.output}: {done.layers} layers with blobs")

@@ -1,0 +1,301 @@
+"""A net as the source of a PyTorch module that needs no sdcaffe: same outputs, state_dict as `state_dict` names it.
+
+The source is run against the net before it is written. It holds what a deployed net computes; training is not its aim,
+though Dropout and BatchNorm know of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from converters import module_functions, module_layers, module_parts  # noqa: F401 (two fill module_step's table)
+from converters.module_step import Step, step_of
+from converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
+from converters.onnx_deploy import deployed
+from converters.state_dict import blob_names, to_state_dict
+from converters.torch_files import write_tensors
+from sdcaffe import proto
+from sdcaffe.errors import NetError, SdcaffeError
+from sdcaffe.layers.base import Layer, Shape
+from sdcaffe.log import Tick, no_tick
+from sdcaffe.net import Net
+from sdcaffe.proto.files import StrPath
+from sdcaffe.proto.weights import LayerBlobs
+
+TOLERANCE = 1e-5  # of the largest value of an output
+
+_LONGEST = 96  # characters of an expression that others may still be nested in
+_PARTS = [name for name, part in vars(module_parts).items() if getattr(part, "__module__", "") == module_parts.__name__]
+_WORDS = ("self", "torch", "nn", "F", "Tensor", "dict", "float", "super", "x", "_", *_PARTS)
+_USED = {
+    "import torch": r"\btorch\.",
+    "from torch import Tensor, nn": "",
+    "from torch.nn import functional as F": r"\bF\.",
+}
+
+
+@dataclass
+class Written:
+    """What was written: the class, its inputs and outputs, how many layers, and how far outputs were from the net's."""
+
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    layers: int
+    difference: float
+
+
+def convert(
+    model: StrPath,
+    target: StrPath,
+    weights: StrPath | None = None,
+    *,
+    ignore_unknown: bool = False,
+    tick: Tick = no_tick,
+) -> Written:
+    """Write the TEST phase of the prototxt `model` as Python source; with `weights` also TARGET's .pt, for it to load.
+
+    Data layers become inputs and losses go, as `deployed` says. Raises LayerError, by layer name and type, for what
+    cannot be written, SdcaffeError where source and net would not agree; then nothing is written.
+    """
+    source, positions = proto.read_net_located(model, ignore_unknown=ignore_unknown)
+    try:
+        plan = deployed(source)
+        net = Net(plan.param, proto.TEST, weights=None if weights is None else str(weights))
+        tick(1, 3)
+        text, name = source_of(net, plan.outputs, Path(model).name, Path(target).with_suffix(".pt").name)
+    except NetError as error:
+        error.where = error.where or positions.find(error.layer, error.field) or str(model)
+        raise
+    if weights is None:
+        _randomise(net)
+    state = to_state_dict(layers_of(net))
+    difference = _check(text, name, net, plan.outputs, state)
+    tick(2, 3)
+    if weights is not None:
+        write_tensors(Path(target).with_suffix(".pt"), state)
+    with proto.atomic_write(target) as file:
+        file.write(text.encode())
+    tick(3, 3)
+    return Written(name, list(net.inputs), plan.outputs, len(net.layers) - len(net.inputs), difference)
+
+
+def layers_of(net: Net) -> list[LayerBlobs]:
+    """The layers of a net that have blobs, as a weight file has them."""
+    return [LayerBlobs(name, net.layers[name].type, list(blobs)) for name, blobs in net.blob_arrays().items()]
+
+
+def source_of(net: Net, outputs: Iterable[str], origin: str = "", state: str = "net.pt") -> tuple[str, str]:
+    """The source of a module and the name of its class. Raises LayerError for what cannot be written."""
+    return _Source(net, list(outputs)).text(origin, state)
+
+
+class _Source:
+    """Source in the making: modules for `__init__`, statements for `forward`."""
+
+    def __init__(self, net: Net, outputs: list[str]) -> None:
+        self.net = net
+        self.outputs = outputs
+        self.name = class_name(net.name, _WORDS)
+        self.modules: list[str] = []
+        self.statements: list[str] = []
+        self.owners: dict[int, str] = {}  # a parameter -> where it stands first
+        self.names = Names((*_WORDS, self.name))
+        self.steps = [step for step in net.graph.steps if step.layer.type not in ("Input", "Split")]
+        self.alias: dict[int, int] = {}  # what a Split gives -> what it copies
+        for step in net.graph.steps:
+            if step.layer.type == "Split":
+                self.alias.update((top, self._slot(step.bottoms[0])) for top in step.tops)
+        self.output_slots = [self._slot(net.graph.latest[name]) for name in outputs]
+        self.readers: dict[int, list[int]] = {slot: [len(self.steps)] for slot in self.output_slots}
+        for i, step in enumerate(self.steps):
+            for slot in step.bottoms:
+                self.readers.setdefault(self._slot(slot), []).append(i)
+        self.values: dict[int, str] = {}  # slot -> a variable, or an expression to nest where its one reader stands
+        self.inputs = [(name, self.names.new(name)) for name in net.inputs]
+        self.values.update((net._input_slots[name], variable) for name, variable in self.inputs)
+        for i, step in enumerate(self.steps):
+            self._write(i, step)
+        self._return()
+
+    def _slot(self, slot: int) -> int:
+        return self.alias.get(slot, slot)
+
+    def _write(self, i: int, step: Any) -> None:
+        layer = self.net.layers[step.layer.name]
+        bottoms = [self._slot(slot) for slot in step.bottoms]
+        written = step_of(layer, [self.net._shapes[slot] for slot in step.bottoms])
+        module = self._module(layer, written) if written.module is not None else "self"
+        if written.each:
+            expressions = [self._filled(written, [slot], module) for slot in bottoms]
+        else:
+            expressions = [self._filled(written, bottoms, module)]
+        if len(expressions) == len(step.tops):
+            for slot, expression in zip(step.tops, expressions, strict=True):
+                self._keep(i, slot, expression)
+            return
+        variables = [self._variable(slot) if self.readers.get(slot) else "_" for slot in step.tops]
+        self.values.update(zip(step.tops, variables, strict=True))
+        self.statements.append(statement(f"{', '.join(variables)} = ", expressions[0], 8))
+
+    def _filled(self, step: Step, bottoms: list[int], module: str) -> str:
+        return step.text.format(*(self.values[slot] for slot in bottoms), **{"self": module})
+
+    def _keep(self, i: int, slot: int, expression: str) -> None:
+        """Nest the value in its one reader where that comes next and takes it; give it a variable otherwise."""
+        readers = self.readers.get(slot, [])
+        alone = readers == [i + 1]
+        if alone and len(expression) <= _LONGEST and (i + 1 == len(self.steps) or self._nests(i + 1)):
+            self.values[slot] = expression
+            return
+        variable = "x" if alone else self._variable(slot)
+        self.values[slot] = variable
+        if variable != expression:
+            self.statements.append(statement(f"{variable} = ", expression, 8))
+
+    def _nests(self, i: int) -> bool:
+        step = self.steps[i]
+        layer = self.net.layers[step.layer.name]
+        return len(step.bottoms) == 1 and step_of(layer, [self.net._shapes[step.bottoms[0]]]).nests
+
+    def _variable(self, slot: int) -> str:
+        """A blob's variable; versions of a blob that layers make in place have one."""
+        for other, name in self.values.items():
+            if self.net.graph.slots[other] == self.net.graph.slots[slot] and re.fullmatch(r"\w+", name) and name != "x":
+                return name
+        return self.names.new(self.net.graph.slots[slot])
+
+    def _module(self, layer: Layer, step: Step) -> str:
+        """Add a layer's module, under its name, to `__init__`; the expression that gets it."""
+        name, parts = layer.name, layer.name.split(".")
+        taken = next((part for part in parts if not part or hasattr(nn.Module(), part)), None)
+        if taken is not None:
+            raise layer.error(f'a PyTorch module cannot have one named "{taken}" in it: rename the layer')
+        if is_identifier(name):
+            self.modules.append(statement(f"self.{name} = ", str(step.module), 8))
+            found = f"self.{name}"
+        else:
+            function = "place" if len(parts) > 1 else "self.add_module"
+            first = "self, " if len(parts) > 1 else ""
+            self.modules.append(statement("", f"{function}({first}{string(name)}, {step.module})", 8))
+            found = f"self.get_submodule({string(name)})"
+        self._share(layer, found)
+        return found
+
+    def _share(self, layer: Layer, found: str) -> None:
+        """Parameters that another layer owns are its own."""
+        if self.net._views.get(layer.name):
+            raise layer.error("a parameter shared under another shape cannot be written as a PyTorch module")
+        names = blob_names(layer.type, len(layer.blobs), layer.name)
+        for i, blob in enumerate(layer.blobs):
+            owner = self.owners.setdefault(id(blob), f"{found}.{names[i]}")
+            if owner != f"{found}.{names[i]}":
+                self.modules.append(f"{' ' * 8}{found}.{names[i]} = {owner}")
+
+    def _return(self) -> None:
+        values = [self.values[slot] for slot in self.output_slots]
+        if len(values) == 1:
+            self.statements.append(statement("return ", values[0], 8))
+            return
+        entries = [f"{string(name)}: {value}" for name, value in zip(self.outputs, values, strict=True)]
+        inner = "".join(f"{' ' * 12}{entry},\n" for entry in entries)
+        self.statements.append(f"{' ' * 8}return {{\n{inner}{' ' * 8}}}")
+
+    # ---- The file ----
+
+    def text(self, origin: str, state: str) -> tuple[str, str]:
+        body = self._class()
+        parts = [name for name in _PARTS if re.search(rf"\b{name}\(", body)]
+        classes = [inspect.getsource(vars(module_parts)[name]) for name in parts]
+        code = "\n\n".join([*classes, body])
+        return f"{self._head(origin, state)}\n{self._imports(code)}\n\n{code}", self.name
+
+    def _head(self, origin: str, state: str) -> str:
+        lines = [f'"""{prose(self.net.name) or self.name} as a PyTorch module, which needs PyTorch alone.', ""]
+        lines += [f"Written by sdcaffe from {prose(origin)}." if prose(origin) else "Written by sdcaffe."]
+        if self.modules:
+            lines += [
+                "`sdcaffe convert weights` makes the state_dict of a .caffemodel:",
+                "",
+                f"    model = {self.name}().eval()",
+                f'    model.load_state_dict(torch.load("{prose(state)}", weights_only=True))',
+            ]
+        return "\n".join([*lines, '"""', "", "from __future__ import annotations", ""])
+
+    def _imports(self, code: str) -> str:
+        wanted = [line for line, pattern in _USED.items() if re.search(pattern, code)]
+        return "\n".join([*wanted, ""])
+
+    def _class(self) -> str:
+        takes = [f"{variable} {_shown(self.net.blob_shapes[name])}" for name, variable in self.inputs]
+        gives = [f"{prose(name)} {_shown(self.net.blob_shapes[name])}" for name in self.outputs]
+        lines = [f"class {self.name}(nn.Module):"]
+        if len(", ".join([*takes, *gives])) < WIDTH - 30:
+            lines += [f'    """Takes {", ".join(takes) or "nothing"}; gives {", ".join(gives)}."""', ""]
+        else:
+            lines += ['    """Takes', "", *(f"    {blob}" for blob in takes), "", "    and gives", ""]
+            lines += [*(f"    {blob}" for blob in gives), '    """', ""]
+        if self.modules:
+            lines += ["    def __init__(self) -> None:", "        super().__init__()", *self.modules, ""]
+        result = "Tensor" if len(self.outputs) == 1 else "dict[str, Tensor]"
+        arguments = ", ".join(["self", *(f"{variable}: Tensor" for _, variable in self.inputs)])
+        lines += [statement("def forward", f"({arguments})", 4) + f" -> {result}:", *self.statements]
+        return "\n".join(lines) + "\n"
+
+
+def _shown(shape: Shape) -> str:
+    return f"({', '.join(['n', *map(str, shape[1:])])})" if shape else "()"
+
+
+# ---- Checking ----
+
+
+@torch.no_grad()
+def _randomise(net: Net) -> None:
+    """Numbers for every blob, so that a comparison without weights sees each of them."""
+    generator = torch.Generator().manual_seed(1)
+    for layer in net.layers.values():
+        for i, blob in enumerate(layer.blobs):
+            if layer.type == "BatchNorm":
+                blob.normal_(0, 0.3, generator=generator) if i == 0 else blob.uniform_(0.5, 1.5, generator=generator)
+            elif blob.dim() > 1:
+                blob.normal_(0, (blob.numel() / blob.shape[0]) ** -0.5, generator=generator)
+            else:
+                blob.uniform_(0.3, 1, generator=generator)
+
+
+@torch.no_grad()
+def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, Tensor]) -> float:
+    """Run the source beside the net; returns the largest relative difference. Raises SdcaffeError above TOLERANCE."""
+    namespace: dict[str, Any] = {"__name__": "net"}
+    with torch.random.fork_rng(devices=[]):
+        exec(compile(text, "net.py", "exec"), namespace)  # every name and string in it went through module_text
+        model = namespace[name]().eval()
+    model.load_state_dict(state)
+    generator = torch.Generator().manual_seed(1)
+    inputs = {blob: torch.rand(net.blob_shapes[blob], generator=generator) for blob in net.inputs}
+    expected = net.forward(inputs, keep=outputs)
+    result = model(*inputs.values())
+    got = [result] if isinstance(result, Tensor) else list(result.values())
+    worst = 0.0
+    for blob, value in zip(outputs, got, strict=True):
+        want = expected[blob]
+        if value.shape != want.shape:
+            raise SdcaffeError(f'the module gives "{blob}" as {tuple(value.shape)}, the net as {tuple(want.shape)}')
+        if torch.equal(value, want) or not want.numel():
+            continue
+        difference = float((value - want).abs().max() / want.abs().max())
+        if not difference <= TOLERANCE:
+            raise SdcaffeError(
+                f'the module and the net differ by {difference:.1e} (relative) in "{blob}": no file is written'
+            )
+        worst = max(worst, difference)
+    return worst

@@ -1,0 +1,36 @@
+"""Write a net as the source of a PyTorch module, which needs no sdcaffe.
+
+The module is run against the net before it is written. With `--weights` a .pt of the same name is written beside it,
+for the module to load. From a train_val, data layers become inputs and losses go.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from sdcaffe import flags
+from sdcaffe.flags import Parser, UsageError
+
+EXAMPLE = "sdcaffe convert module prototxt/quickstart/deploy.prototxt net.py"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("input", metavar="NET", help="the net's prototxt; its TEST phase is written")
+    parser.add_argument("output", metavar="OUTPUT.py", help="the file to write")
+    parser.add_argument("--weights", metavar="FILE", help="a .caffemodel or .caffemodel.h5, to go to OUTPUT.pt")
+    flags.add_plugin_flags(parser)
+
+
+def run(args: Namespace) -> None:
+    if not args.output.endswith(".py"):
+        raise UsageError(f'"{args.output}" does not end in .py. See sdcaffe convert module --help')
+    from converters.module_source import convert
+    from sdcaffe import layers, log
+
+    layers.discover(args.plugin)
+    with log.bar("read, checked and written") as tick:
+        done = convert(args.input, args.output, args.weights, ignore_unknown=args.ignore_unknown, tick=tick)
+    print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative)")
+    print(f"Wrote {args.output}: class {done.name}, {', '.join(done.inputs) or 'nothing'} to {', '.join(done.outputs)}")
+    if args.weights:
+        print(f"Wrote {args.output.removesuffix('.py')}.pt")

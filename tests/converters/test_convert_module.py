@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx_nets import ROOT, TINY, arrays, recorded_layer, recordings, write_net, write_recorded, write_weights
+from torch import Tensor, nn
+
+from converters.module_source import convert
+from converters.module_text import class_name, is_identifier, number, prose, string
+from converters.weights import convert as convert_weights
+from sdcaffe.cli import main
+from sdcaffe.errors import LayerError, SdcaffeError
+from sdcaffe.net import Net
+
+DEPLOYS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "prototxt").rglob("deploy*.prototxt"))
+SMALL = ("quickstart/", "cifar100/resnet32/", "cifar100/densenet40/", "cifar100/preact_resnet18/", "cifar100/wrn40_4/")
+# Recordings of what the TEST phase of a deployed net has, but a module is not written for.
+REFUSED = (
+    "argmax",
+    "argmax_val",
+    "batch_reindex",
+    "filter",
+    "im2col",
+    "lstm_static",
+    "parameter",
+    "pool_max_mask",
+    "rnn",
+)
+
+
+def module_of(path: Path) -> nn.Module:
+    """The module that a file holds, run in a place where sdcaffe cannot be imported."""
+    namespace: dict[str, Any] = {"__name__": "net"}
+    exec(compile(path.read_text(), str(path), "exec"), namespace)
+    (cls,) = [value for value in list(namespace.values())[-1:] if issubclass(value, nn.Module)]
+    return cls().eval()
+
+
+def clean(path: Path, *, long_names: bool = False) -> None:
+    """Fails unless ruff, with this project's rules, finds nothing to say and nothing to lay out in another way.
+
+    Names may be so long that a line does not fit whatever one does.
+    """
+    ruff = [sys.executable, "-m", "ruff"]
+    config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(path)]
+    runs = [["check", "--ignore", "E501"]] if long_names else [["check"], ["format", "--diff"]]
+    for run in runs:
+        done = subprocess.run([*ruff, *run, *config], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+def close(got: Tensor, expected: Tensor) -> None:
+    assert got.shape == expected.shape
+    assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    "name", [n if any(s in n for s in SMALL) else pytest.param(n, marks=pytest.mark.slow) for n in DEPLOYS]
+)
+def test_every_deploy_net_has_a_module_with_its_outputs(name: str, tmp_path: Path) -> None:
+    weights = write_weights(ROOT / name, tmp_path / "net.caffemodel")
+    convert(ROOT / name, tmp_path / "net.py", weights)
+    text = (tmp_path / "net.py").read_text()
+    assert "sdcaffe" not in text.replace("Written by sdcaffe", "").replace("`sdcaffe convert weights`", "")
+    clean(tmp_path / "net.py")
+    convert_weights(weights, tmp_path / "same.pt")
+    assert (tmp_path / "same.pt").read_bytes() == (tmp_path / "net.pt").read_bytes()
+    module = module_of(tmp_path / "net.py")
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    net = Net(ROOT / name, weights=weights)
+    x = torch.randn(2, *net.blob_shapes["data"][1:])
+    with torch.no_grad():
+        close(module(x), net.forward({"data": x})["prob"])
+
+
+# ---------------------------------------------------------------- layer types
+
+
+@pytest.mark.parametrize("name", [name for name in recordings() if name not in REFUSED])
+def test_a_recorded_layer_gives_caffes_numbers(name: str, tmp_path: Path) -> None:
+    model, weights = write_recorded([name], tmp_path)
+    convert(model, tmp_path / "net.py", weights)
+    module = module_of(tmp_path / "net.py")
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    with torch.no_grad():
+        got = module(*map(torch.from_numpy, arrays(name, "bottom")))
+    got = [got] if isinstance(got, Tensor) else list(got.values())
+    for value, expected in zip(got, arrays(name, "top"), strict=True):
+        close(value, torch.from_numpy(expected))
+
+
+def test_all_recorded_layers_in_one_module_are_clean(tmp_path: Path) -> None:
+    model, weights = write_recorded([name for name in recordings() if name not in REFUSED], tmp_path)
+    convert(model, tmp_path / "net.py", weights)
+    clean(tmp_path / "net.py", long_names=True)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_written_is_said_by_name_and_type(name: str, tmp_path: Path) -> None:
+    model, weights = write_recorded([name], tmp_path)
+    kind = recorded_layer(name).type
+    with pytest.raises(LayerError, match=rf'prototxt:\d+:\d+: layer "{name}" \({kind}\): .* cannot be written as a'):
+        convert(model, tmp_path / "net.py", weights)
+    assert not (tmp_path / "net.py").exists()
+
+
+WIDE = """
+layer { name: "a" type: "Input" top: "a" top: "b"
+  input_param { shape { dim: 2 dim: 4 dim: 5 dim: 7 } shape { dim: 2 dim: 4 dim: 3 dim: 3 } } }
+layer { name: "wide" type: "Pooling" bottom: "a" top: "wide"
+  pooling_param { pool: MAX kernel_size: 3 pad: 2 stride: 2 } }
+layer { name: "wide_ave" type: "Pooling" bottom: "a" top: "wide_ave"
+  pooling_param { pool: AVE kernel_h: 3 kernel_w: 2 pad_h: 2 pad_w: 1 } }
+layer { name: "cut" type: "Crop" bottom: "a" bottom: "b" top: "cut" crop_param { axis: 2 offset: 1 offset: 3 } }
+layer { name: "sum" type: "Eltwise" bottom: "cut" bottom: "b" top: "sum" eltwise_param { coeff: -0.5 coeff: -1 } }
+layer { name: "slope" type: "PReLU" bottom: "sum" top: "sum" prelu_param { channel_shared: true } }
+layer { name: "up" type: "Deconvolution" bottom: "sum" top: "up"
+  convolution_param { num_output: 2 kernel_size: 4 stride: 2 pad: 1 group: 2 weight_filler { type: "xavier" } } }
+layer { name: "distort" type: "Distort" bottom: "a" top: "normal" distort_param { mean_value: 2 std_value: 4 } }
+layer { name: "order" type: "Permute" bottom: "normal" top: "order" permute_param { order: 0 order: 2 order: 3 } }
+layer { name: "flat" type: "Flatten" bottom: "order" top: "flat" }
+layer { name: "first" type: "InnerProduct" bottom: "flat" top: "first" param { name: "w" }
+  inner_product_param { num_output: 140 bias_term: false weight_filler { type: "xavier" } } }
+layer { name: "second" type: "InnerProduct" bottom: "first" top: "second" param { name: "w" }
+  inner_product_param { num_output: 140 bias_term: false } }
+layer { name: "back" type: "InnerProduct" bottom: "second" top: "back"
+  inner_product_param { num_output: 3 transpose: true weight_filler { type: "xavier" } } }
+layer { name: "gate" type: "Sigmoid" bottom: "b" top: "gate" }
+layer { name: "mean" type: "Reduction" bottom: "gate" top: "mean" reduction_param { operation: MEAN axis: 2 } }
+layer { name: "excited" type: "Scale" bottom: "b" bottom: "mean" top: "excited" scale_param { axis: 0 } }
+layer { name: "halves" type: "Slice" bottom: "excited" top: "left" top: "right" }
+layer { name: "both" type: "Eltwise" bottom: "left" bottom: "right" top: "both" eltwise_param { operation: MAX } }
+"""
+
+
+def test_a_net_of_odd_layers(tmp_path: Path) -> None:
+    model, weights = write_net(WIDE, tmp_path)
+    convert(model, tmp_path / "net.py", weights)
+    clean(tmp_path / "net.py")
+    module = module_of(tmp_path / "net.py")
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    assert module.first.weight is module.second.weight
+    net = Net(model, weights=weights)
+    a, b = torch.randn(2, 4, 5, 7), torch.randn(2, 4, 3, 3)
+    with torch.no_grad():
+        got, expected = module(a, b), net.forward({"a": a, "b": b})
+    assert list(got) == net.outputs == ["back", "both", "up", "wide", "wide_ave"]
+    for name in net.outputs:
+        close(got[name], expected[name])
+
+
+def test_a_module_trains(tmp_path: Path) -> None:
+    """Statistics move by what Caffe's fraction leaves, and every parameter gets a gradient."""
+    text = TINY.replace(
+        'top: "conv" }\nlayer { name: "scale"',
+        'top: "conv"\n  batch_norm_param { moving_average_fraction: 0.75 } }\nlayer { name: "scale"',
+    )
+    model, _ = write_net(text, tmp_path)
+    convert(model, tmp_path / "net.py")
+    module = module_of(tmp_path / "net.py").train()
+    x = torch.randn(8, 3, 8, 8)
+    module(x)[:, 0].sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    mean = module.conv(x).mean((0, 2, 3))
+    torch.testing.assert_close(module.bn.running_mean, 0.25 * mean)
+
+
+def test_a_train_val_is_written_as_it_is_deployed(tmp_path: Path) -> None:
+    for name in ("deploy", "train_val_baseline"):
+        convert(ROOT / "prototxt" / "quickstart" / f"{name}.prototxt", tmp_path / f"{name}.py")
+    module = module_of(tmp_path / "train_val_baseline.py")
+    module.load_state_dict(module_of(tmp_path / "deploy.py").state_dict())
+
+
+# ---------------------------------------------------------------- names
+
+
+HOSTILE = [
+    '"""\\nimport os; os.system("touch executed")\\n"""',
+    'x"); __import__("os").system("touch executed"); ("',
+    "a\\\\",
+    "__import__",
+    "class",
+    "a\\nb",
+    "{0}{self}{x.__class__}",
+    "/etc/a.b/c",
+    "\\303\\251\\360\\237\\230\\200",
+    "1x1/reduce",
+    "self",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_of_a_prototxt_becomes_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = name.replace('"', '\\"')
+    model, weights = write_net(
+        f'name: "{text}"\n'
+        f'layer {{ name: "in" type: "Input" top: "{text}" input_param {{ shape {{ dim: 2 dim: 3 }} }} }}\n'
+        f'layer {{ name: "{text}" type: "InnerProduct" bottom: "{text}" top: "{text}2"'
+        ' inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }\n'
+        f'layer {{ name: "p" type: "TanH" bottom: "{text}2" top: "{text}3" }}\n'
+        f'layer {{ name: "q" type: "ReLU" bottom: "{text}2" top: "{text}4" }}\n',
+        tmp_path,
+    )
+    convert(model, tmp_path / "net.py", weights)
+    clean(tmp_path / "net.py", long_names=True)
+    assert (tmp_path / "net.py").read_text().isascii()
+    net = Net(model, weights=weights)
+    module = module_of(tmp_path / "net.py")
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    x = torch.randn(2, 3)
+    with torch.no_grad():
+        got, expected = module(x), net.forward({net.inputs[0]: x})
+    assert list(got) == net.outputs
+    for output in net.outputs:
+        close(got[output], expected[output])
+    assert not (tmp_path / "executed").exists()
+
+
+def test_literals_are_what_they_stand_for() -> None:
+    for text in ('a"b', "a\\", '\\"', "\n\r\t\0", "é😀\ud800", "'", '"""', "{x}"):
+        literal = string(text)
+        assert literal.isascii()
+        assert "\n" not in literal
+        assert eval(literal) == text
+    assert prose('a"""\n\\ é b') == "a b"
+    assert [is_identifier(name) for name in ("a1", "é", "1a", "class", "__a", "a b", "")] == [True] + [False] * 6
+    assert class_name("ResNet-18 ImageNet", ()) == "ResNet18ImageNet"
+    assert [class_name(name, ("Scale",)) for name in ("", "18", "None", "scale")] == [
+        "Net",
+        "Net18",
+        "NoneNet",
+        "ScaleNet",
+    ]
+    assert [number(v) for v in (3, float(np.float32(0.1)), 1e-5, 2.0, float("inf"))] == [
+        "3",
+        "0.1",
+        "1e-05",
+        "2.0",
+        'float("inf")',
+    ]
+
+
+@pytest.mark.parametrize("name", ["forward", "train", "../../a", "weights..a", "", "__class__", "a.training"])
+def test_a_name_that_no_module_can_have(name: str, tmp_path: Path) -> None:
+    text = TINY.replace('name: "fc" ', f'name: "{name}" ')
+    model, _ = write_net(text, tmp_path)
+    with pytest.raises(LayerError, match="rename the layer"):
+        convert(model, tmp_path / "net.py")
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def test_a_module_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    monkeypatch.setattr("converters.module_source.TOLERANCE", 0)
+    with pytest.raises(SdcaffeError, match=r'the module and the net differ by .* in "prob": no file is written'):
+        convert(model, tmp_path / "net.py", weights)
+    assert sorted(os.listdir(tmp_path)) == ["net.caffemodel", "net.prototxt"]
+
+
+def test_commands_that_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_net(TINY, tmp_path)
+    for arguments, code, message in (
+        (["net.prototxt", "net.txt"], 2, '"net.txt" does not end in .py'),
+        (["none.prototxt", "net.py"], 1, "none.prototxt: No such file or directory"),
+        (["net.caffemodel", "net.py"], 1, "net.caffemodel: is a binary file"),
+        (["net.prototxt", "net.py", "--weights", "net.prototxt"], 1, "net.prototxt: "),
+        (["net.prototxt", "none/net.py"], 1, "none/net.py: cannot be written: No such file or directory"),
+    ):
+        assert main(["convert", "module", *arguments]) == code
+        error = capsys.readouterr().err
+        assert error.startswith(f"sdcaffe: error: {message}")
+        assert error.count("\n") == 1
+    assert sorted(os.listdir()) == ["net.caffemodel", "net.prototxt"]
+
+
+def _full_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    write_net(TINY, tmp_path)
+    (tmp_path / "net.py").write_text("the old one")
+    done = subprocess.run(
+        [sys.executable, "-m", "sdcaffe", "convert", "module", "net.prototxt", "net.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=_full_disk,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, "sdcaffe: error: net.py: cannot be written: File too large\n")
+    assert (tmp_path / "net.py").read_text() == "the old one"
+    assert sorted(os.listdir(tmp_path)) == ["net.caffemodel", "net.prototxt", "net.py"]
