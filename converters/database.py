@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import lmdb
 
+from converters.folder import new_folder
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 
@@ -21,7 +20,9 @@ _LONGEST_KEY = 511  # LMDB's
 
 
 class Writer(Protocol):
-    """A database that is being made."""
+    """A database that is being made; `count` records are in it, some maybe from a run that was interrupted."""
+
+    count: int
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:
         """Add records, key and value, in one transaction."""
@@ -31,29 +32,45 @@ class Writer(Protocol):
 
 
 class _Lmdb:
+    """The same transactions give the same file, byte for byte, in one run or in several.
+
+    Hence the environment is opened for each: LMDB leaves in the unused parts of a page what was in the memory that it
+    takes up again, which after an interruption would be something else.
+    """
+
     def __init__(self, path: str) -> None:
         self._path = path
-        self._env = lmdb.open(path, map_size=_FIRST_MAP, mode=0o664, sync=False)
+        begun = os.path.exists(os.path.join(path, "data.mdb"))
+        self._map_size = 0 if begun else _FIRST_MAP  # 0: as the file says
+        with self._open() as env:
+            self.count = env.stat()["entries"]
+
+    def _open(self) -> lmdb.Environment:
+        return lmdb.open(self._path, map_size=self._map_size, mode=0o664)
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:
         for key, _ in records:
             if len(key) > _LONGEST_KEY:
                 raise DataError(f"the key {key[:60]!r}... has {len(key)} bytes; LMDB takes at most {_LONGEST_KEY}")
         while not self._fits(records):
-            self._env.set_mapsize(2 * self._env.info()["map_size"])
+            pass
+        self.count += len(records)
 
     def _fits(self, records: list[tuple[bytes, bytes]]) -> bool:
-        try:
-            with self._env.begin(write=True) as transaction:
-                for key, value in records:
-                    transaction.put(key, value)
-        except lmdb.MapFullError:
-            return False
-        return True
+        """Add the records, or double the map for the next trial."""
+        with self._open() as env:
+            self._map_size = env.info()["map_size"]
+            try:
+                with env.begin(write=True) as transaction:
+                    for key, value in records:
+                        transaction.put(key, value)
+            except lmdb.MapFullError:
+                self._map_size *= 2
+                return False
+            return True
 
     def close(self) -> None:
-        self._env.sync(True)
-        self._env.close()
+        """Nothing is open."""
 
 
 class _LevelDb:
@@ -65,11 +82,13 @@ class _LevelDb:
         self._db = plyvel.DB(
             path, create_if_missing=True, error_if_exists=True, write_buffer_size=1 << 28, block_size=1 << 16
         )
+        self.count = 0
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:
         with self._db.write_batch(transaction=True) as batch:
             for key, value in records:
                 batch.put(key, value)
+        self.count += len(records)
 
     def close(self) -> None:
         self._db.close()
@@ -83,36 +102,21 @@ BACKENDS = tuple(_WRITERS)
 
 
 @contextmanager
-def new_database(path: str, backend: str) -> Iterator[Writer]:
+def new_database(path: str, backend: str, job: str = "") -> Iterator[Writer]:
     """A new database, `backend` one of BACKENDS, which is at `path` once the block has ended well, and not before.
 
-    It is made in a folder beside it under a temporary name, which goes if the block raises. Raises DataError
-    where `path` exists already or cannot be written.
+    Given a `job` (what is being written, in words that differ where the records do), an LMDB that was interrupted is
+    gone on with by the next call of the same job: the writer's `count` says how far it is. Raises DataError where
+    `path` exists already or cannot be written.
     """
-    target = os.path.abspath(path)
-    _refuse_existing(target, path)
-    temporary = f"{target}.{secrets.token_hex(4)}.tmp"
     kind, tag = _WRITERS[backend]
     try:
-        os.makedirs(temporary)
-        try:
-            writer = kind(temporary)
+        with new_folder(path, "database", job if kind is _Lmdb else "") as folder:
+            writer = kind(folder)
             glog(tag, f"Opened {backend} {path}")
             try:
                 yield writer
             finally:
                 writer.close()
-            _refuse_existing(target, path)
-            os.rename(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except (OSError, lmdb.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-        raise DataError(f"the database cannot be written: {reason}", path) from error
-
-
-def _refuse_existing(target: str, path: str) -> None:
-    if os.path.lexists(target):
-        raise DataError(
-            "is there already, and a database is never written over: remove it or choose another name", path
-        )
+    except lmdb.Error as error:
+        raise DataError(f"the database cannot be written: {' '.join(str(error).split())}", path) from error

@@ -12,27 +12,51 @@ from sdcaffe import proto
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.source import Source
 from sdcaffe.errors import DataError
-from sdcaffe.log import glog, number
+from sdcaffe.log import Tick, glog, no_tick, number
 
 _REPORT = 10000  # images between two lines of the log
 
 
-def image_mean(database: str, backend: str | None = None) -> NDArray[np.float32]:
+def image_mean(database: str, backend: str | None = None, tick: Tick = no_tick) -> NDArray[np.float32]:
     """The mean (C, H, W) of all images.
 
     `database` is whatever a Data layer's source may be; `backend` lmdb or leveldb, None: as its files say.
     Sums are float32 and in the order of the keys, as Caffe's, so the numbers are Caffe's for sets of any size.
     Raises DataError for images of several sizes.
     """
-    source = open_source(database, (backend or _backend(database)).upper())
+    source = open_source(database, (backend or backend_of(database)).upper())
     try:
         if source.encoded:
             glog("compute_image_mean.cpp:69", "Decoding Datum")
         glog("compute_image_mean.cpp:77", "Starting iteration")
-        mean = _sum(source) / np.float32(len(source))
+        mean = _sum(source, tick) / np.float32(len(source))
     finally:
         source.close()
     return mean
+
+
+def read_mean(path: str) -> NDArray[np.float32]:
+    """The mean (C, H, W) that a file holds: an array of numbers where PATH ends in .npy, else a BlobProto.
+
+    Axes of length 1 before the three are dropped. Raises SdcaffeError for any other file; an .npy is mapped, not read,
+    until its length is known to be what it says, and no object in it is made.
+    """
+    if not path.endswith(".npy"):
+        mean = np.asarray(proto.read_blob(path), np.float32)
+    else:
+        try:
+            mean = np.load(path, mmap_mode="r", allow_pickle=False)
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror or 'it is cut short'}", path) from error
+        except (ValueError, EOFError, SyntaxError, OverflowError) as error:
+            raise DataError(f"is no array of numbers: {' '.join(str(error).split())}", path) from error
+        if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "fiu":
+            raise DataError("is no array of numbers", path)
+    while mean.ndim > 3 and mean.shape[0] == 1:
+        mean = mean[0]
+    if mean.ndim != 3 or not mean.size:
+        raise DataError(f"a mean image has the shape channels x height x width, not {_show(mean.shape)}", path)
+    return np.array(mean, np.float32)
 
 
 def log_channels(mean: NDArray[np.float32]) -> None:
@@ -61,7 +85,7 @@ def write_mean(path: str, mean: NDArray[np.float32]) -> None:
         file.write(data)
 
 
-def _sum(source: Source) -> NDArray[np.float32]:
+def _sum(source: Source, tick: Tick) -> NDArray[np.float32]:
     first = source.read(0)[0].shape
     total = np.zeros(first, np.float32)
     for i in range(len(source)):
@@ -75,10 +99,11 @@ def _sum(source: Source) -> NDArray[np.float32]:
         total += image
         if (i + 1) % _REPORT == 0 or i + 1 == len(source):
             glog("compute_image_mean.cpp:101", f"Processed {i + 1} files.")
+        tick(i + 1, len(source))
     return total
 
 
-def _backend(database: str) -> str:
+def backend_of(database: str) -> str:
     return "leveldb" if os.path.exists(os.path.join(database, "CURRENT")) else "lmdb"
 
 

@@ -1,7 +1,8 @@
-"""Image files named in a list to a database of Datums, as Caffe's convert_imageset makes it."""
+"""Image files, named in a list or in a folder for each class, to a database as Caffe's convert_imageset makes it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,16 @@ from typing import Any
 from converters.database import BATCH, new_database
 from converters.encode import TYPES, encode_image
 from sdcaffe import proto
-from sdcaffe.data.decode import decode_image
+from sdcaffe.data.decode import read_bytes
 from sdcaffe.data.image_list import Entry, read_list
+from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.order import permutation
+from sdcaffe.data.prefetch import usable_cores
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
-from sdcaffe.log import glog
+from sdcaffe.log import Tick, glog, no_tick
+
+READ_TYPES = {*TYPES, "gif"}  # endings of the images that a folder is searched for
 
 
 @dataclass
@@ -33,51 +38,116 @@ class Options:
     encode_type: str = ""
 
 
-def convert(root: str, image_list: str, database: str, backend: str = "lmdb", options: Options | None = None) -> int:
+def convert(
+    root: str,
+    image_list: str,
+    database: str,
+    backend: str = "lmdb",
+    options: Options | None = None,
+    *,
+    cores: int | None = None,
+    tick: Tick = no_tick,
+) -> int:
     """Make `database` from the images of `image_list`, whose paths stand in the folder `root`; returns their number.
 
     Record i has the key `%08d_<path>` and the pixels as blue, green, red planes, or (`encoded`) an image file:
-    the file itself where neither size nor type change. Raises DataError, and leaves no database, for an image
-    that is missing or cannot be decoded (which Caffe leaves out), and for one of another size with `check_size`.
+    the file itself where neither size nor type change. `cores` threads decode (None: one a core); an LMDB has the
+    same bytes for any number of them. An LMDB that was interrupted, or killed, is gone on with by the same call.
+    Raises DataError, and leaves no database, for an image that is missing or cannot be decoded (which Caffe leaves
+    out), and for one of another size with `check_size`.
     """
+    root = root if not root or root.endswith("/") else f"{root}/"
+    return convert_entries(read_list(image_list, root), root, database, backend, options, cores, tick)
+
+
+def convert_folder(
+    root: str,
+    database: str,
+    backend: str = "lmdb",
+    options: Options | None = None,
+    *,
+    cores: int | None = None,
+    tick: Tick = no_tick,
+) -> int:
+    """As `convert`, of the images in the subfolders of `root`, which are the classes; see `classes_of`."""
+    root = root if root.endswith("/") else f"{root}/"
+    entries = []
+    for label, name in enumerate(classes_of(root)):
+        glog("convert_imageset.cpp:86", f"Class {label} is {name}")
+        for folder, _, files in sorted(os.walk(root + name)):
+            paths = [os.path.join(folder, file) for file in sorted(files) if _ending(file) in READ_TYPES]
+            entries += [Entry(path, label, 0) for path in paths]
+    if not entries:
+        raise DataError(f"there is no image (.{', .'.join(sorted(READ_TYPES))}) in its subfolders", root)
+    return convert_entries(entries, root, database, backend, options, cores, tick)
+
+
+def classes_of(root: str) -> list[str]:
+    """The subfolders of `root` that are not hidden, sorted: the place of one is its label. Raises DataError."""
+    try:
+        names = sorted(item.name for item in os.scandir(root) if item.is_dir() and not item.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"cannot read the folder of images: {error.strerror}", root) from error
+    if not names:
+        raise DataError("holds no subfolders, of which each is a class; or give a list of the images with --list", root)
+    return names
+
+
+def convert_entries(
+    entries: list[Entry],
+    root: str,
+    database: str,
+    backend: str,
+    options: Options | None,
+    cores: int | None,
+    tick: Tick,
+) -> int:
+    """What `convert` and `convert_folder` share."""
     options = options or Options()
     if options.encode_type and options.encode_type not in TYPES:
         raise DataError(f'no image can be encoded as "{options.encode_type}"; there are {", ".join(TYPES)}')
-    if root and not root.endswith("/"):
-        root += "/"
-    entries = read_list(image_list, root)
     if options.shuffle:
         glog("convert_imageset.cpp:86", "Shuffling data")
         entries = [entries[i] for i in permutation(options.seed, 0, len(entries))]
     glog("convert_imageset.cpp:89", f"A total of {len(entries)} images.")
     if options.encode_type and not options.encoded:
         glog("convert_imageset.cpp:92", "encode_type specified, assuming encoded=true.")
-    count = 0
-    with new_database(database, backend) as writer, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for batch in _batches(entries, root, image_list, options, pool):
+    with (
+        new_database(database, backend, _job(entries, root, options)) as writer,
+        ThreadPoolExecutor(cores or usable_cores()) as pool,
+    ):
+        if writer.count:
+            glog("convert_imageset.cpp:153", f"Going on after {writer.count} files.")
+        for batch in _batches(entries, writer.count, root, options, pool):
             writer.put(batch)
-            count += len(batch)
-            glog("convert_imageset.cpp:153", f"Processed {count} files.")
-    return count
+            glog("convert_imageset.cpp:153", f"Processed {writer.count} files.")
+            tick(writer.count, len(entries))
+    return len(entries)
+
+
+def _job(entries: list[Entry], root: str, options: Options) -> str:
+    """A text that is another one where other records would be written."""
+    names = "\0".join(f"{entry.path.removeprefix(root)}\0{entry.label}" for entry in entries)
+    digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+    return f"{os.path.abspath(root or '.')}\n{options}\n{BATCH} {digest}\n"
 
 
 def _batches(
-    entries: list[Entry], root: str, image_list: str, options: Options, pool: ThreadPoolExecutor
+    entries: list[Entry], begin: int, root: str, options: Options, pool: ThreadPoolExecutor
 ) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Keys and Datums, some at a time; decoded by several threads."""
-    first: tuple[tuple[int, ...], str] | None = None
-    for start in range(0, len(entries), BATCH):
+    """Keys and Datums from number `begin` on, some at a time; decoded by several threads."""
+    first = _datum(entries[0], options)[1] if options.check_size else None
+    for start in range(begin, len(entries), BATCH):
         some = entries[start : start + BATCH]
         batch = []
         made = pool.map(lambda entry: _datum(entry, options), some)
         for i, (entry, (datum, size)) in enumerate(zip(some, made, strict=True), start):
             path = entry.path.removeprefix(root)
-            first = first or (size, path)
-            if options.check_size and size != first[0]:
+            if first is not None and size != first:
                 raise DataError(
-                    f"{path} is {_show(size)} and {first[1]} is {_show(first[0])} (channels x height x width); "
-                    "give both --resize-height and --resize-width, or leave out --check-size",
-                    f"{image_list}:{entry.line}",
+                    f"{path} is {_show(size)} and {entries[0].path.removeprefix(root)} is {_show(first)} (channels x "
+                    "height x width); give a size to resize them to, or leave out --check-size",
+                    entry.where,
                 )
             batch.append((f"{i:08d}_{path}".encode(errors="surrogateescape"), datum.SerializeToString()))
         yield batch
@@ -85,11 +155,7 @@ def _batches(
 
 def _datum(entry: Entry, options: Options) -> tuple[Any, tuple[int, ...]]:
     """The Datum of one image, and its size (channels, height, width)."""
-    try:
-        with open(entry.path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise DataError(f"cannot read the image: {error.strerror}", entry.path) from error
+    data = read_bytes(entry.path)
     image = decode_image(data, "gray" if options.gray else "color", entry.path)
     resized = options.resize_height > 0 and options.resize_width > 0
     if resized:

@@ -6,10 +6,14 @@ Unlike Caffe's, an image that is missing or broken is an error, and the database
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from sdcaffe import flags
 from sdcaffe.flags import Parser, UsageError
 from sdcaffe.log import setup
+
+if TYPE_CHECKING:
+    from converters.image_set import Options
 
 EXAMPLE = (
     "sdcaffe convert-imageset --resize_height=40 --resize_width=40 --shuffle "
@@ -21,6 +25,11 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("root", metavar="ROOTFOLDER/", help="the folder that the list's paths start from")
     parser.add_argument("list", metavar="LISTFILE", help="a path, a space and a label in each line")
     parser.add_argument("database", metavar="DB_NAME", help="the database to make; it must not be there yet")
+    add_image_flags(parser)
+
+
+def add_image_flags(parser: Parser) -> None:
+    """The flags that say what becomes of the images."""
     flags.add_switch(parser, "gray", "make gray images of one channel")
     flags.add_switch(parser, "shuffle", "put the images in random order")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides that order (default 0)")
@@ -32,12 +41,19 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--encode-type", default="", metavar="png|jpg|...", help="the type of those files")
 
 
-def run(args: Namespace) -> None:
+def options_of(args: Namespace) -> Options:
+    """What those flags say. Raises UsageError."""
     if (args.resize_height > 0) != (args.resize_width > 0):
         raise UsageError("give both --resize-height and --resize-width, or neither")
-    from converters.image_set import Options, convert
+    from converters.image_set import Options
 
     names = ("gray", "shuffle", "seed", "resize_height", "resize_width", "check_size", "encoded", "encode_type")
-    options = Options(**{name: getattr(args, name) for name in names})
+    return Options(**{name: getattr(args, name) for name in names})
+
+
+def run(args: Namespace) -> None:
+    options = options_of(args)
+    from converters.image_set import convert
+
     with setup(live=False):
         convert(args.root, args.list, args.database, args.backend, options)

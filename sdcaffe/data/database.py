@@ -166,6 +166,11 @@ class DatumSource:
             return np.array(datum.float_data, np.float32).reshape(shape), datum.label
         return np.frombuffer(datum.data, np.uint8).reshape(shape), datum.label
 
+    def encoded_file(self, index: int) -> tuple[bytes, int] | None:
+        """The image file that record `index` holds, not decoded, and its label; None where it holds pixels."""
+        datum = self._parse(index)
+        return (datum.data, datum.label) if datum.encoded else None
+
     def _error(self, index: int, message: str) -> DataError:
         return DataError(f"{self.name(index)} {message}", self.where)
 

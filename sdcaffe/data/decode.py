@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from sdcaffe.errors import DataError
 
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
+MAX_BYTES = 1 << 29  # of an image file; MAX_PIXELS in colour, not compressed, are less
 
 # PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
 _NATIVE = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "RGBA", "PA": "RGBA"}
@@ -47,7 +48,10 @@ def read_bytes(path: str) -> bytes:
     """What an image file holds, not decoded. Raises DataError."""
     try:
         with open(path, "rb") as file:
-            return file.read()
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise DataError(f"the file is larger than {MAX_BYTES >> 20} MiB, the most that an image is read of", path)
+        return data
     except OSError as error:
         raise DataError(f"cannot read the image: {error.strerror}", path) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 
 from sdcaffe.data.decode import read_bytes
@@ -11,14 +12,23 @@ from sdcaffe.data.resize import resize
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
 
+_LABEL = re.compile(r"[+-]?\d{1,18}")
+_SHOWN = 200  # characters of a line in a message
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a list: the image's path with the root folder before it, its label, and its line number."""
+    """An image: its path with the root folder before it, its label, and the list and the line that name it."""
 
     path: str
     label: int
-    line: int
+    line: int = 0
+    source: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place in the list; the image itself where no list named it."""
+        return f"{self.source}:{self.line}" if self.source else self.path
 
 
 def read_list(source: str, root_folder: str = "") -> list[Entry]:
@@ -37,16 +47,22 @@ def read_list(source: str, root_folder: str = "") -> list[Entry]:
         if not line.strip():
             continue
         path, _, label = line.rstrip().rpartition(" ")
-        if not path.strip() or not label.lstrip("+-").isdecimal():
-            raise DataError(f'"{line}" is not a path, a space and a whole-number label', f"{source}:{number}")
-        entry = Entry(root_folder + path.strip(), int(label), number)
+        if not path.strip() or not _LABEL.fullmatch(label):
+            raise DataError(f'"{_shown(line)}" is not a path, a space and a whole-number label', f"{source}:{number}")
+        entry = Entry(root_folder + path.strip(), int(label), number, source)
         if not os.path.isfile(entry.path):
             hint = "" if root_folder else "; set root_folder if the paths are relative to another folder"
-            raise DataError(f"there is no image {entry.path}{hint}", f"{source}:{number}")
+            raise DataError(f"there is no image {_shown(entry.path)}{hint}", entry.where)
         entries.append(entry)
     if not entries:
         raise DataError("the list names no images", source)
     return entries
+
+
+def _shown(text: str) -> str:
+    """Text of a list in a message: what cannot be printed as its code, and not too much of it."""
+    printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:_SHOWN])
+    return f"{printable}..." if len(text) > _SHOWN else printable
 
 
 class ImageList:

@@ -24,6 +24,9 @@ OUTPUTS = (
     "net.prototxt",
     "mean.binaryproto",
     "images_lmdb",
+    "image_folder",
+    "cifar10_databases",
+    "mean.npy",
     "features_lmdb",
     "weights.pt",
     "net.py",
@@ -65,7 +68,9 @@ def apart(arguments: list[str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in COMMANDS])
-def test_the_example_of_each_command_works(name: str, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_example_of_each_command_works(
+    name: str, clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     example = COMMANDS[name].EXAMPLE
     program, *arguments = shlex.split(example)
     assert program == "sdcaffe"
@@ -76,6 +81,12 @@ def test_the_example_of_each_command_works(name: str, clone: Path, capsys: pytes
     if name == "convert onnx-to-caffe":
         graph = onnx.parser.parse_graph("net (float[n, 3] x) => (float[n, 3] y) { y = Relu (x) }")
         onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), "net.onnx")
+    if name == "convert cifar":
+        monkeypatch.delenv("SDCAFFE_DATA", raising=False)
+        official = clone / "data" / "cifar-10-batches-bin"
+        official.mkdir(parents=True)
+        for batch in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+            (official / f"{batch}.bin").write_bytes(bytes(2 * 3073))
     if name == "pycaffe":  # changes the process it runs in
         (clone / "classify.py").write_text("import caffe")
         code, error = apart(arguments)

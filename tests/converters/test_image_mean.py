@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import lmdb
@@ -101,3 +104,59 @@ def test_mistakes(
     )
     assert main(["compute-image-mean", *arguments]) in (1, 2)
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_mean_goes_from_binaryproto_to_npy_and_back(tmp_path: Path) -> None:
+    """goldens/files/mean.binaryproto is Caffe's, and mean.npy what pycaffe made of it."""
+    there = [str(tmp_path / "a.npy"), str(tmp_path / "b.binaryproto")]
+    assert main(["convert", "mean", str(FILES / "mean.binaryproto"), *there]) == 0
+    assert np.array_equal(np.load(there[0]), np.load(FILES / "mean.npy").reshape(3, 40, 40))
+    assert Path(there[1]).read_bytes() == (FILES / "mean.binaryproto").read_bytes()
+    assert main(["convert", "mean", there[0], str(tmp_path / "c.binaryproto")]) == 0
+    assert (tmp_path / "c.binaryproto").read_bytes() == (FILES / "mean.binaryproto").read_bytes()
+
+
+def npy(shape: str, kind: str = "<f4", data: bytes = b"") -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.npy", b"", "m.npy: "),
+        ("m.npy", b"garbage", "m.npy: is no array of numbers"),
+        ("m.npy", npy("(3, 100000, 100000)"), "m.npy: "),
+        ("m.npy", npy("(3, 2, 2)", data=bytes(47)), "m.npy: "),
+        ("m.npy", npy("(1,)", "|O", b"cos\nsystem\n(S'touch hostile'\ntR."), "m.npy: is no array of numbers"),
+        ("m.npy", npy("(3,)", data=bytes(12)), "m.npy: a mean image has the shape"),
+        ("m.npy", npy("(1, 1, 1)", "|S4", bytes(4)), "m.npy: is no array of numbers"),
+        ("m.binaryproto", b"garbage", "m.binaryproto: "),
+        ("m.binaryproto", b"\x2a\xff\xff\xff\xff\x0f", "m.binaryproto: "),
+        ("m.binaryproto", b"\x08\x01\x10\xff\xff\xff\x07\x18\xff\xff\xff\x07\x20\xff\xff\xff\x07", "m.binaryproto: "),
+    ],
+)
+def test_files_that_hold_no_mean_leave_the_old_one(
+    name: str, content: bytes, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "old.npy").write_text("old")
+    assert main(["convert", "mean", str(tmp_path / name), str(tmp_path / "old.npy")]) == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "old.npy").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "old.npy"])
+
+
+def test_a_full_disk_leaves_the_old_mean(tmp_path: Path) -> None:
+    (tmp_path / "mean.npy").write_text("old")
+    code = (
+        "import resource, sys; from sdcaffe.cli import main; import converters.image_mean;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
+        f"sys.exit(main(['convert', 'mean', {str(FILES / 'lmdb_raw')!r}, {str(tmp_path / 'mean.npy')!r}]))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("mean.npy: cannot be written: File too large")
+    assert [path.name for path in tmp_path.iterdir()] == ["mean.npy"]
+    assert (tmp_path / "mean.npy").read_text() == "old"

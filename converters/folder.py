@@ -1,0 +1,70 @@
+"""Folders that are there once they are whole, made under a name of their own until then. Knows nothing of contents."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sdcaffe.errors import DataError
+
+_JOB = "job"
+
+
+@contextmanager
+def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
+    """A folder, a `what`, that takes the name `path` when the block ends well; the block gets where it is till then.
+
+    It goes if the block raises. With a `job`, a text of what is being made, it stays where the process is killed or
+    interrupted, as PATH.partial, and the next call with the same job gets it as it was left; another job begins anew.
+    Raises DataError where `path` exists already, cannot be written, or is being made by another process.
+    """
+    target = os.path.abspath(path)
+    _refuse_existing(target, path, what)
+    temporary = f"{target}.partial" if job else f"{target}.{secrets.token_hex(4)}.tmp"
+    try:
+        os.makedirs(temporary, exist_ok=bool(job))
+        lock = _claim(temporary, path, job) if job else None
+        try:
+            yield temporary
+            _refuse_existing(target, path, what)
+            if job:
+                os.unlink(os.path.join(temporary, _JOB))
+            os.rename(temporary, target)
+        except BaseException as error:
+            if not job or isinstance(error, Exception):
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        finally:
+            if lock is not None:
+                os.close(lock)
+    except OSError as error:
+        raise DataError(f"the {what} cannot be written: {error.strerror or error}", path) from error
+
+
+def _claim(folder: str, path: str, job: str) -> int:
+    """Empty `folder` unless it holds what this job left. Returns a descriptor that bars others until it is closed."""
+    lock = os.open(os.path.join(folder, _JOB), os.O_RDWR | os.O_CREAT, 0o664)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        begun = os.read(lock, len(job.encode()) + 1)
+        if begun != job.encode():
+            for name in os.listdir(folder):
+                if name != _JOB:
+                    os.unlink(os.path.join(folder, name))
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, job.encode(), 0)
+    except BaseException as error:
+        os.close(lock)
+        if isinstance(error, BlockingIOError):
+            raise DataError("is being made by another process", path) from None
+        raise
+    return lock
+
+
+def _refuse_existing(target: str, path: str, what: str) -> None:
+    if os.path.lexists(target):
+        raise DataError(f"is there already, and a {what} is never written over: remove it or choose another name", path)

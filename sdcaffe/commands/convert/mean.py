@@ -1,0 +1,31 @@
+"""Write the mean image of a database, or of a .binaryproto or .npy file, as .binaryproto or .npy.
+
+A target whose name ends in .npy is a numpy array (channels, height, width); any other is a BlobProto.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from sdcaffe.flags import Parser
+from sdcaffe.log import bar, setup
+
+EXAMPLE = "sdcaffe convert mean tests/goldens/files/lmdb_raw mean.binaryproto mean.npy"
+
+
+def add_flags(parser: Parser) -> None:
+    parser.add_argument("input", metavar="INPUT", help="a source of a Data layer, or the file of a mean")
+    parser.add_argument("outputs", metavar="OUTPUT", nargs="+", help="the files to write")
+    parser.add_argument("--backend", choices=("lmdb", "leveldb"), help="default: as the database's files say")
+
+
+def run(args: Namespace) -> None:
+    from converters.image_mean import image_mean, read_mean, write_mean
+
+    with setup(live=False), bar("images") as tick:
+        is_mean = os.path.isfile(args.input)
+        mean = read_mean(args.input) if is_mean else image_mean(args.input, args.backend, tick)
+        for path in args.outputs:
+            write_mean(path, mean)
+    print(f"Wrote {', '.join(args.outputs)}: {' x '.join(str(n) for n in mean.shape)}")
