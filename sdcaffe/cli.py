@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from sdcaffe import commands
-from sdcaffe.errors import SdcaffeError, nearest
+from sdcaffe.errors import SdcaffeError, nearest, one_line
 from sdcaffe.flags import Parser, UsageError
 
 _HELP = ("-h", "-help", "--help", "help")
@@ -22,14 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except UsageError as error:
         return _fail(str(error), 2)
-    except SdcaffeError as error:
-        return _fail(str(error))
-    except KeyboardInterrupt:
-        return _fail("interrupted")
-    except OSError as error:
-        if error.errno is None:
+    except (SdcaffeError, KeyboardInterrupt, OSError) as error:
+        line = one_line(error)
+        if line is None:
             raise
-        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+        return _fail(line)
 
 
 def _run(arguments: list[str]) -> int:

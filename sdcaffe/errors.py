@@ -79,6 +79,15 @@ class SolverError(SdcaffeError):
         self.field = field
 
 
+def one_line(error: BaseException) -> str | None:
+    """What a command says of an error that a user can meet, in one line; None for a fault of the program."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return " ".join(str(error).split("\n")) if isinstance(error, SdcaffeError) else None
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, upper and lower case taken as one; None where none is alike."""
     folded = {name.lower(): name for name in known}

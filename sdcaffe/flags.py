@@ -13,7 +13,6 @@ _FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
 
 
 _GLOG = ("logtostderr", "alsologtostderr", "log-dir", "minloglevel", "stderrthreshold", "v")
-_TORCHRUN = "start a process a GPU: torchrun --nproc-per-node N -m sdcaffe train SOLVER"
 
 
 class UsageError(SdcaffeError):
@@ -81,7 +80,7 @@ def add_plugin_flags(parser: Parser) -> None:
 
 def add_device_flags(parser: Parser) -> None:
     parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="where to compute")
-    parser.add_argument("--gpu", metavar="N", help="Caffe's spelling of --device cuda:N; for several, torchrun")
+    parser.add_argument("--gpu", metavar="N|N,N|all", help="the same in Caffe's spelling; train takes several")
     for name in _GLOG:  # Caffe's programs take them; here there is nothing for them to change
         parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
 
@@ -116,10 +115,14 @@ def model_of(args: argparse.Namespace, command: str) -> str:
 
 
 def single_device_of(args: argparse.Namespace) -> str:
-    """`device_of` for what runs on one device: the first of several GPUs, as Caffe, and the CPU where none is named."""
-    if args.gpu:
-        args.gpu = "0" if args.gpu == "all" else args.gpu.split(",")[0]
+    """`device_of`, and the CPU where none is named."""
     return device_of(args) or "cpu"
+
+
+def device_of(args: argparse.Namespace) -> str | None:
+    """The torch device for what runs on one: the first of several GPUs, as in Caffe; None where none is named."""
+    first = next(iter(devices_of(args)), None)
+    return "cuda:0" if first == "cuda" else first
 
 
 def positive(text: str) -> int:
@@ -129,34 +132,35 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def device_of(args: argparse.Namespace) -> str | None:
-    """The torch device that `--device` or `--gpu` names; None where neither is given.
+def devices_of(args: argparse.Namespace) -> list[str]:
+    """The torch devices that `--device` or `--gpu` names; none where neither is given. A process takes one.
 
-    Raises UsageError for what names no device and SdcaffeError for one this machine lacks.
+    `--device cuda` is "cuda": whichever GPU is a process's own. Raises UsageError for what names no device and
+    SdcaffeError for one this machine lacks.
     """
     if args.device and args.gpu:
         raise UsageError("--device and --gpu name the same thing: give one of them")
     if args.gpu:
-        return _gpu(_gpu_index(args.gpu))
+        return [_gpu(index) for index in _gpu_indices(args.gpu)]
     if args.device in (None, "cpu"):
-        return args.device
+        return [args.device] if args.device else []
     match = re.fullmatch(r"cuda(?::(\d+))?", args.device)
     if not match:
         raise UsageError(f'--device "{args.device}" is none of cpu, cuda, cuda:N')
-    return _gpu(int(match[1] or 0))
+    device = _gpu(int(match[1] or 0))
+    return [device if match[1] else "cuda"]
 
 
-def _gpu_index(text: str) -> int:
+def _gpu_indices(text: str) -> list[int]:
     if text == "all":
-        count = _gpu_count()
-        if count > 1:
-            raise SdcaffeError(f"one process trains on one GPU and there are {count}: choose --gpu N, or {_TORCHRUN}")
-        return 0
-    if "," in text:
-        raise SdcaffeError(f"one process trains on one GPU and --gpu names several ({text}): choose, or {_TORCHRUN}")
-    if not text.isdecimal():
-        raise UsageError(f'--gpu "{text}" is no number of a GPU')
-    return int(text)
+        return list(range(_gpu_count())) or [0]
+    parts = text.split(",")
+    if not all(re.fullmatch("[0-9]+", part) for part in parts):
+        raise UsageError(f'--gpu "{text}" is no number of a GPU, no list of numbers as 0,1, and not all')
+    indices = [int(part) for part in parts]
+    if len(set(indices)) < len(indices):
+        raise UsageError(f'--gpu "{text}" names a GPU twice; each trains one process')
+    return indices
 
 
 def _gpu(index: int) -> str:

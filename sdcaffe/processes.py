@@ -1,7 +1,7 @@
 """The processes that train together: which one this is, and what they agree on. One process needs none of it.
 
 Each computes its own part of the global batch; gradients are averaged while backward still runs. Started by
-torchrun, or by whoever called `torch.distributed.init_process_group`.
+torchrun, by `launch`, or by whoever called `torch.distributed.init_process_group`; it starts none itself.
 """
 
 from __future__ import annotations
@@ -10,12 +10,37 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
+
+from sdcaffe.errors import SdcaffeError, one_line
+
+TIMEOUT = timedelta(minutes=10)  # for a process that neither answers nor ends; a dead one is noticed at once
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_notes: dist.Store | None = None  # what the processes of a group that `launched` joined tell each other
+_sharing = 1
+_apart = False
+
+
+class Ended(SystemExit):
+    """This process ends because another one failed, and has said why: exit code 1, and not a word more."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(1)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+# ---------------------------------------------------------------- the group
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -30,20 +55,110 @@ def is_root() -> bool:
     return rank_and_world()[0] == 0
 
 
+def in_a_job() -> bool:
+    """Whether this process was started as one of several, as torchrun does it."""
+    return all(name in os.environ for name in _VARIABLES) and os.environ["WORLD_SIZE"] != "1"
+
+
+def own_device(devices: list[str]) -> str | None:
+    """Of the devices that this machine's processes were given, the one of this process; None where none were.
+
+    `cpu` alone is everybody's, and `cuda` the GPU of the process's number. Raises SdcaffeError where there are
+    too few.
+    """
+    local = int(os.environ.get("LOCAL_RANK", 0)) if in_a_job() else 0
+    if devices in (["cpu"], []):
+        return devices[0] if devices else None
+    if devices == ["cuda"]:
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if local < len(devices):
+        return devices[local]
+    raise SdcaffeError(
+        f"this is process {local + 1} on this machine, but there is a device for {len(devices)}: start one process "
+        "a GPU, and name all of them (--gpu all)"
+    )
+
+
 @contextmanager
-def launched(device: torch.device) -> Iterator[None]:
-    """Join the group that torchrun started this process for, while the context lasts; alone, do nothing."""
-    asked = all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
-    if not asked or os.environ["WORLD_SIZE"] == "1" or dist.is_initialized():
+def launched(device: str | None = None) -> Iterator[None]:
+    """Join the group that this process was started for, while the context lasts; alone, do nothing.
+
+    Tensors travel by gloo on a CPU and by NCCL on a GPU; what is no tensor goes by gloo, and no GPU waits for it.
+    `device` is where this process is going to compute; None: it is not settled yet.
+    """
+    global _notes
+    if not in_a_job() or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(device or own_device(["cuda"]))
+    store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))
+    _notes = notes_in(store)
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=TIMEOUT)
+    failed = True
     try:
         yield
-        dist.barrier()  # nobody leaves while another still talks to it
+        summed(torch.zeros(1))  # nobody leaves while another still talks to it
+        failed = False
     finally:
         gc.collect()  # what refers to the group would outlive it
-        dist.destroy_process_group()
+        if not (cuda and failed):  # NCCL would wait for those that are gone
+            dist.destroy_process_group()
+        _notes = None
+
+
+def notes_in(store: dist.Store) -> dist.Store:
+    """The part of a group's store that holds what its processes say when they fail."""
+    return dist.PrefixStore(f"sdcaffe/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+
+
+@contextmanager
+def failing_as_one() -> Iterator[None]:
+    """Of several processes that fail, the first raises why, and the others Ended with what it said.
+
+    One that lost its connection to another is a failure with the words for that.
+    """
+    try:
+        yield
+    except Exception as error:
+        if _notes is None:
+            raise
+        lost = _is_lost_connection(error)
+        cause = _told(_LOST if lost else one_line(error) or f"{type(error).__name__}: {error}")
+        if cause is not None:
+            raise Ended(cause) from None
+        if lost:
+            raise SdcaffeError(_LOST) from None
+        raise
+
+
+_LOST = (
+    "another process of this job ended without a word, or cannot be reached. The snapshots are as they were: "
+    "go on from the last with --snapshot auto, with as many processes as you like"
+)
+
+
+def _told(why: str) -> str | None:
+    """Note why this process fails; where another was first, what that one said."""
+    assert _notes is not None
+    try:
+        if _notes.add("failures", 1) == 1:
+            _notes.set("why", f"process {rank_and_world()[0]}: {why}")
+            return None
+        _notes.wait(["why"], timedelta(seconds=5))
+        return str(_notes.get("why").decode())
+    except (dist.DistError, RuntimeError):  # whoever kept the notes is gone
+        return None
+
+
+def _is_lost_connection(error: Exception) -> bool:
+    """gloo has no error class of its own."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
+
+# ---------------------------------------------------------------- what they agree on
 
 
 def from_root(value: Any) -> Any:
@@ -54,19 +169,37 @@ def from_root(value: Any) -> Any:
     return box[0]
 
 
-def gathered(value: Any) -> list[Any]:
-    """Every process's `value`, in the order of their ranks."""
-    _, world = rank_and_world()
+def at_root(value: Any) -> list[Any]:
+    """On the root every process's `value`, in the order of their ranks; nothing on the others."""
+    rank, world = rank_and_world()
     if world == 1:
         return [value]
-    values: list[Any] = [None] * world
-    dist.all_gather_object(values, value)
+    values: list[Any] = [None] * world if rank == 0 else []
+    dist.gather_object(value, values or None, dst=0)
     return values
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let this process compute by itself while the context lasts: sums and means are then of its own alone.
+
+    For passes that not all processes make, such as those of a test they share out.
+    """
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
+
+
+def _together() -> int:
+    return 1 if _apart else rank_and_world()[1]
 
 
 def summed(tensor: Tensor) -> Tensor:
     """The sum of `tensor` over all processes; without gradient."""
-    if rank_and_world()[1] == 1:
+    if _together() == 1:
         return tensor
     total = tensor.detach().clone()
     dist.all_reduce(total)
@@ -75,37 +208,77 @@ def summed(tensor: Tensor) -> Tensor:
 
 def averaged(tensor: Tensor) -> Tensor:
     """The mean of `tensor` over all processes; without gradient."""
-    return summed(tensor) / rank_and_world()[1] if rank_and_world()[1] > 1 else tensor
+    return summed(tensor) / _together() if _together() > 1 else tensor
+
+
+def largest(number: int) -> int:
+    """The largest `number` of all processes."""
+    if rank_and_world()[1] == 1:
+        return number
+    tensor = torch.tensor(number)
+    dist.all_reduce(tensor, dist.ReduceOp.MAX)
+    return int(tensor)
 
 
 @torch.no_grad()
 def spread(tensors: list[Tensor]) -> None:
-    """Overwrite `tensors` with the root's."""
-    if rank_and_world()[1] > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+    """Overwrite float `tensors` of one device with the root's, in one message."""
+    if rank_and_world()[1] == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.broadcast(flat, src=0)
+    for tensor, values in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(values.view(tensor.shape))
+
+
+def sharing_statistics() -> int:
+    """Over how many processes' batches a layer takes its batch statistics now: 1, or those that train together."""
+    return _sharing
+
+
+@contextmanager
+def sharing_statistics_of_all() -> Iterator[None]:
+    """Let layers take batch statistics over all processes' batches, while the context lasts."""
+    global _sharing
+    before, _sharing = _sharing, rank_and_world()[1]
+    try:
+        yield
+    finally:
+        _sharing = before
+
+
+# ---------------------------------------------------------------- training
 
 
 class Trainee:
     """A net whose `compute` averages gradients over all processes, while backward is still under way.
 
     Its parameters start as the root's. `accumulating` is the context for passes whose gradients are to be
-    summed up on this process alone, before the pass that shares them (iter_size).
+    summed up on this process alone, before the pass that shares them (iter_size). With `shares_statistics`,
+    batch statistics are those of all processes' batches.
     """
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Any, *, shares_statistics: bool = False) -> None:
         self._net = net
         self._shared: DistributedDataParallel | None = None
-        if rank_and_world()[1] > 1:
+        self._statistics = sharing_statistics_of_all if shares_statistics else nullcontext
+        if rank_and_world()[1] > 1 and any(parameter.requires_grad for parameter in net.parameters()):
             self._shared = DistributedDataParallel(
                 _Compute(net),
-                broadcast_buffers=False,
                 gradient_as_bucket_view=True,
                 find_unused_parameters=not net.all_trained(),
             )
 
     def __call__(self, batch: Any) -> Any:
-        return self._net.compute(batch) if self._shared is None else self._shared(batch)
+        """`net.compute(batch)`; of its blobs, which no gradient comes back through, the values alone."""
+        with self._statistics():
+            return self._net.compute(batch) if self._shared is None else self._shared(batch)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss` to the parameters'; where none is wanted, do nothing."""
+        if loss.requires_grad:
+            with self._statistics():  # for layers that compute their forward once more
+                loss.backward()
 
     def close(self) -> None:
         """Let go of the process group."""
@@ -116,11 +289,14 @@ class Trainee:
 
 
 class _Compute(nn.Module):
-    """`compute` under the name that DistributedDataParallel calls."""
+    """`compute` under the name that DistributedDataParallel calls; without the net's buffers, which are each one's."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
-        self.net = net
+        self._net = (net,)  # in a tuple it is no module of this one
+        self.of_net = nn.ParameterList(net.parameters())
 
     def forward(self, batch: Any) -> Any:
-        return self.net.compute(batch)
+        result = self._net[0].compute(batch)
+        # DistributedDataParallel waits for a gradient of whatever stands under an output, and only the loss gives one
+        return result._replace(blobs={name: blob.detach() for name, blob in result.blobs.items()})

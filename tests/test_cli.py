@@ -145,6 +145,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "a.prototxt", "--wieghts=b"], "unknown flag --wieghts. Did you mean --weights?"),
         (["train", "a.prototxt", "--gpu"], "argument --gpu: expected one argument"),
         (["train", "a.prototxt", "--gpu", "first"], '--gpu "first" is no number of a GPU'),
+        (["train", "a.prototxt", "--gpu", "0,"], '--gpu "0," is no number of a GPU'),
+        (["train", "a.prototxt", "--gpu", "1,1"], '--gpu "1,1" names a GPU twice'),
         (["train", "a.prototxt", "--device", "tpu"], '--device "tpu" is none of cpu, cuda, cuda:N'),
         (["train", "a.prototxt", "--device", "cpu", "--gpu", "0"], "--device and --gpu name the same thing"),
         (["train", "a.prototxt", "--snapshot", "b", "--weights", "c"], "give one of them"),
@@ -174,8 +176,7 @@ def test_no_command_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--gpu", "7"], "there is no GPU 7 on this machine: the last one is 1"),
         (["--device", "cuda:2"], "there is no GPU 2"),
-        (["--gpu", "all"], "one process trains on one GPU and there are 2"),
-        (["--gpu", "0,1"], "one process trains on one GPU and --gpu names several (0,1)"),
+        (["--gpu", "1,2"], "there is no GPU 2 on this machine: the last one is 1"),
     ],
 )
 def test_a_gpu_that_is_not_to_be_had(
@@ -184,6 +185,12 @@ def test_a_gpu_that_is_not_to_be_had(
     monkeypatch.setattr("sdcaffe.flags._gpu_count", lambda: 2)
     assert main(["train", "a.prototxt", *flags]) == 1
     assert message in last_line(capsys)
+
+
+def test_all_gpus_where_there_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sdcaffe.flags._gpu_count", lambda: 0)
+    assert main(["train", "a.prototxt", "--gpu", "all"]) == 1
+    assert "there is no GPU 0 on this machine: torch finds none; --device cpu uses the processor" in last_line(capsys)
 
 
 # ---------------------------------------------------------------- errors

@@ -5,15 +5,14 @@ Does not train: it reads the flags, opens the log, and hands a Solver its signal
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from sdcaffe import flags
 from sdcaffe.flags import Parser, UsageError
-from sdcaffe.log import Progress, accuracy, glog, setup
+from sdcaffe.log import Progress, accuracy, glog, setup, silent
 from sdcaffe.signals import SignalHandler
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
@@ -51,11 +50,38 @@ def run(args: Namespace) -> None:
         raise UsageError("name one solver file. See sdcaffe train --help")
     if args.snapshot and args.weights:
         raise UsageError("--snapshot goes on with a run and --weights starts one: give one of them")
-    device = flags.device_of(args)
+    devices = flags.devices_of(args)
 
-    import torch
+    from sdcaffe import launch
 
-    from sdcaffe import layers, processes, proto
+    if len(devices) > 1:
+        _read(args)  # what is wrong with it shows before any process is started
+    launch.run(devices, train, args, devices)
+
+
+def train(device: str | None, args: Namespace, devices: list[str]) -> None:
+    """What one process does: `device` is its own, `devices` are those of all processes of this machine."""
+    from sdcaffe import processes
+
+    with processes.launched(device):
+        with processes.failing_as_one():
+            param, settled = _read(args)
+        log_file = Path(f"{param.snapshot_prefix}.log")
+        log = _log(log_file, append=_resumes(args.snapshot, param.snapshot_prefix))
+        with log as progress, processes.failing_as_one():
+            if settled:
+                glog("upgrade_proto.cpp:1113", settled)
+            if device:
+                names = ", ".join(name.removeprefix("cuda:") for name in (devices if devices[1:] else [device]))
+                glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {names}")
+            iteration = _train(args, param, device, progress)
+        if processes.is_root():
+            _report(progress, iteration, param.max_iter, args.file or args.solver, log_file)
+
+
+def _read(args: Namespace) -> tuple[Any, str | None]:
+    """The checked solver parameters, and what is to be said of their snapshot_prefix."""
+    from sdcaffe import layers, proto
     from sdcaffe.solver import settings
     from sdcaffe.solver.snapshot import settle_prefix
 
@@ -67,22 +93,14 @@ def run(args: Namespace) -> None:
     settings.check(param, positions)
     param.train_state.level = args.level
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none
-    settled = settle_prefix(param, Path(file))
-    log_file = Path(f"{param.snapshot_prefix}.log")
-    with processes.launched(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))):
-        with _log(log_file, append=_resumes(args.snapshot, param.snapshot_prefix)) as progress:
-            if settled:
-                glog("upgrade_proto.cpp:1113", settled)
-            iteration = _train(args, param, device, progress)
-        if processes.is_root():
-            _report(progress, iteration, param.max_iter, file, log_file)
+    return param, settle_prefix(param, Path(file))
 
 
 def _log(file: Path, append: bool) -> AbstractContextManager[Progress]:
     """The log of this run; of several processes, the root's: the others' go nowhere."""
     from sdcaffe import processes
 
-    return setup(file, append=append) if processes.is_root() else nullcontext(Progress())
+    return setup(file, append=append) if processes.is_root() else silent()
 
 
 def _resumes(snapshot: str | None, prefix: str) -> bool:
@@ -93,16 +111,10 @@ def _resumes(snapshot: str | None, prefix: str) -> bool:
 
 def _train(args: Namespace, param: Any, device: str | None, progress: Progress) -> int:
     """Solve, and return the iteration reached."""
-    import torch
-
     from sdcaffe.solver import Solver
     from sdcaffe.solver.solver import choose_device
 
-    if device:
-        glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {device.removeprefix('cuda:')}")
     chosen = choose_device(param, device)
-    if chosen.type == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each of its processes
-        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     weights = args.weights.split(",") if args.weights else None
     for name in weights or ():
         glog("caffe.cpp:155", f"Finetuning from {name}")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe import proto
+from sdcaffe import processes, proto
 from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.shared_statistics import SharedStatistics
 
 
 @register("BatchNorm", field="batch_norm_param")
@@ -90,7 +91,11 @@ def normalize_batch(
     """A bottom (n, c, ...) by its own statistics, times `weight` plus `bias`, both (c,).
 
     Writes each channel's mean and unbiased variance into `mean` and `variance`; those of one value have variance 0.
+    Where processes share their statistics, all of this is over the batches of all of them.
     """
+    if processes.sharing_statistics() > 1:
+        shared: Tensor = SharedStatistics.apply(bottom, weight, bias, mean, variance, eps)
+        return shared
     if bottom.numel() == bottom.shape[1]:
         return _one_value(bottom, mean, variance, weight, bias)
     if bottom.is_cpu and bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last):

@@ -2,7 +2,7 @@
 
 from sdcaffe.log.parser import Run, Snapshot, TestRow, TrainRow, accuracy, parse_log
 from sdcaffe.log.progress import LiveProgress, Progress, Tick, bar, no_tick
-from sdcaffe.log.writer import GlogFormatter, glog, number, setup
+from sdcaffe.log.writer import GlogFormatter, glog, number, setup, silent
 
 __all__ = [
     "GlogFormatter",
@@ -20,4 +20,5 @@ __all__ = [
     "number",
     "parse_log",
     "setup",
+    "silent",
 ]

@@ -93,6 +93,17 @@ def setup(
         logger.propagate = before[1]
 
 
+@contextmanager
+def silent() -> Iterator[Progress]:
+    """Send the log nowhere while the context lasts. Yields what the solver reports its progress to."""
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield Progress()
+    finally:
+        logger.setLevel(before)
+
+
 class _AboveDisplay(logging.Handler):
     def __init__(self, progress: Progress) -> None:
         super().__init__(logging.WARNING)

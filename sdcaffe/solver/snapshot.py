@@ -187,7 +187,7 @@ def _extra(solver: Run) -> dict[str, Any]:
         generators["cuda"] = _text(torch.cuda.get_rng_state(solver.device))
     return {
         "type": solver.param.type,
-        "generators": processes.gathered(generators),
+        "generators": processes.at_root(generators),
         "nets": [_net_state(net) for net in (solver.net, *solver.test_nets)],
         "losses": [float(loss) for loss in solver.losses],
     }
@@ -214,7 +214,8 @@ def _carried(net: Net) -> dict[str, torch.Tensor]:
 def _apply_extra(solver: Run, extra: dict[str, Any]) -> None:
     rank, world = processes.rank_and_world()
     saved = len(extra["generators"])
-    _set_generators(solver, extra["generators"][rank % saved], None if world == saved else rank)
+    same = world == saved
+    _set_generators(solver, extra["generators"][rank if same else 0], None if same else rank)
     for net, state in zip((solver.net, *solver.test_nets), extra["nets"], strict=False):
         for layer in net.data_layers:
             if layer.name in state["data"]:
@@ -235,7 +236,8 @@ def _set_generators(solver: Run, generators: dict[str, str], rank: int | None) -
     if "cuda" in generators and solver.device.type == "cuda":
         torch.cuda.set_rng_state(_tensor(generators["cuda"], torch.uint8), solver.device)
     if rank is not None:
-        torch.manual_seed(torch.initial_seed() + solver.iter + rank)
+        parts = np.random.SeedSequence((torch.initial_seed() % 2**64, solver.iter, rank))
+        torch.manual_seed(int(parts.generate_state(1, np.uint64)[0]))
 
 
 def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Solver:
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
         if seed is not None and world > 1:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
-        self.trainee = processes.Trainee(self.net)
+        self.trainee = processes.Trainee(self.net, shares_statistics=param.sync_batch_norm)
         self.update = make_update(param, self.net.learnable)
         self.work = Step(self.net, self.trainee, self.update, param)
         self.step_once = make_step(self.work, self.device)
@@ -144,7 +144,7 @@ class Solver:
             return
         if param.display and self.iter % param.display == 0:
             with torch.no_grad():
-                self.losses.append(self.net.compute(self.net.load()).loss.detach())
+                self.losses.append(self.trainee(self.net.load()).loss.detach())
             glog("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self._global_loss())}")
         if param.test_interval and self.iter % param.test_interval == 0:
             self.test_all()
@@ -240,7 +240,8 @@ class Solver:
                 return
             for layer, cursor in start.items():
                 layer.cursor = cursor + i
-            result = net.compute(net.load())
+            with processes.apart():
+                result = net.compute(net.load())
             names, scores = _flat(result.blobs)
             total, loss = total + scores, loss + result.loss
         for layer, cursor in start.items():
@@ -269,9 +270,10 @@ class Solver:
         """What the action asks for; of several processes, what any of them asks for."""
         if processes.rank_and_world()[1] == 1:
             return self.action()
-        asked = torch.tensor(REQUESTS.index(self.action()), device=self.device)
-        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
-        return REQUESTS[int(asked)]
+        if self.device.type != "cpu" and self.iter % FINITE_CHECK:
+            return None  # of thousands of processes, a question takes longer than an iteration
+        asked = processes.largest(REQUESTS.index(self.action()))
+        return REQUESTS[asked]
 
     def _log_outputs(self, tag: str, kind: str, values: Sequence[tuple[str, float]], net: Net) -> None:
         weights = net.loss_weights
@@ -306,11 +308,12 @@ class Solver:
         Broken ones are passed over with a warning; one of another net or solver type is an error, lest a run
         begin anew over it.
         """
-        loaded = snapshot.load_newest(self.param.snapshot_prefix)
-        if loaded is None:
+        loaded = snapshot.load_newest(self.param.snapshot_prefix) if processes.is_root() else None
+        path: Path | None = processes.from_root(loaded and loaded.path)
+        if path is None:
             return None
-        self._go_on(loaded)
-        return loaded.path
+        self._go_on(loaded or snapshot.load(path))
+        return path
 
     def _go_on(self, loaded: Loaded) -> None:
         snapshot.apply(self, loaded)
@@ -351,7 +354,8 @@ def choose_device(param: Any, device: str | torch.device | None) -> torch.device
         return chosen
     gpu = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
     if param.solver_mode == gpu and torch.cuda.is_available():
-        return torch.device("cuda", param.device_id)
+        own = processes.own_device(["cuda"]) if processes.in_a_job() else None
+        return torch.device(own or f"cuda:{param.device_id}")
     if param.solver_mode == gpu and param.HasField("solver_mode"):
         glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device: using the CPU", logging.WARNING)
     glog("caffe.cpp:197", "Use CPU.")

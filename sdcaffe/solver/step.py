@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdcaffe.errors import SolverError
 from sdcaffe.net import Batch, Net
-from sdcaffe.processes import Trainee
+from sdcaffe.processes import Trainee, apart
 from sdcaffe.solver.updates import Rate, Update, clip_scale
 
 
@@ -59,8 +59,7 @@ class Step:
                 loss, outputs = self.trainee(batch)
                 if loss.is_cpu:
                     self.check_finite(loss, batch)
-                if loss.requires_grad:
-                    loss.backward()
+                self.trainee.backward(loss)
             losses.append(loss.detach())
         total = losses[0] if len(losses) == 1 else torch.stack(losses).sum() / len(losses)
         return total, {name: blob.detach() for name, blob in outputs.items()}
@@ -68,5 +67,6 @@ class Step:
     def check_finite(self, loss: Tensor, batch: Batch) -> None:
         """Raise SolverError, with the first layer at fault, for a loss that is not finite. Waits for the device."""
         if not math.isfinite(loss.item()):
-            layer = self.net.first_not_finite(batch) or "(none on a second pass)"
+            with apart():
+                layer = self.net.first_not_finite(batch) or "(none on a second pass)"
             raise SolverError(f'the loss is {loss.item()}; the first layer whose output is not finite is "{layer}"')

@@ -21,6 +21,7 @@ OURS = {
     "SolverState.sdcaffe_state",
     "SolverState.sdcaffe_seal",
     "SolverParameter.precision",
+    "SolverParameter.sync_batch_norm",
     "DataParameter.shuffle",
     "DataParameter.seed",
 }

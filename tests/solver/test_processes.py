@@ -3,174 +3,201 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from process_groups import together
+from process_nets import NORMALISED, PLAIN, SELF_DISTILLED, write
 
 import sdcaffe
-from sdcaffe import proto
-from sdcaffe.log import parse_log
+from sdcaffe import processes, proto
 
-WORKER = """
-import json, os, sys
-import torch, torch.distributed as dist
-import sdcaffe
-from sdcaffe import processes
+WORLDS = (2, 4)
 
-torch.set_num_threads(1)
-task, folder = sys.argv[1:]
-os.chdir(folder)
-with processes.launched(torch.device("cpu")):
+
+def train(folder, iterations, blob=None, resume=None):
+    """What each process has of a run: mean loss, and mean of `blob`, of every iteration; test scores; iteration."""
+    os.chdir(folder)
+    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    blobs, compute = [], solver.net.compute
+
+    def watched(batch):
+        result = compute(batch)
+        if blob is not None:
+            blobs.append(float(processes.averaged(result.blobs[blob].detach())))
+        return result
+
+    solver.net.compute = watched
+    if resume is not None:
+        solver.restore(resume)
+    losses = []
+    for _ in range(iterations):
+        solver.step(1)
+        losses.append(float(processes.averaged(solver.losses[-1])))
+    solver.test_all()
+    solver.snapshot()
+    solver.close()
+    return losses, blobs, [value for _, value in solver.test_scores[0]], solver.iter
+
+
+def weights_of(folder, world):
+    path = folder / f"run_{world}_iter_50.caffemodel"
+    return [blob for entry in proto.read_weights(path) for blob in entry.blobs]
+
+
+def assert_trained_as_one(folder, net, more="", blob=None):
+    """50 iterations of each number of processes; returns what one process gave."""
+    runs = {}
+    for world in (1, *WORLDS):
+        write(folder, world, net, more)
+        runs[world] = together(world, train, folder, 50, blob)
+        assert len({str(run) for run in runs[world]}) == 1, "processes disagree on what they share"
+    losses, blobs, scores, _ = runs[1][0]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    for world in WORLDS:
+        have = runs[world][0]
+        np.testing.assert_allclose(have[0], losses, rtol=1e-5)
+        np.testing.assert_allclose(have[1], blobs, rtol=1e-4)
+        np.testing.assert_allclose(have[2], scores, rtol=1e-4, atol=1e-5)
+        for a, b in zip(weights_of(folder, world), weights_of(folder, 1), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    return runs[1][0]
+
+
+@pytest.mark.parametrize(
+    "more", ["", 'iter_size: 2 clip_gradients: 1.5 regularization_type: "L1"'], ids=["plain", "iter_size, clip, L1"]
+)
+def test_two_and_four_processes_train_as_one(tmp_path, more):
+    assert_trained_as_one(tmp_path, PLAIN, more)
+
+
+def test_with_synchronised_batch_norm_too(tmp_path):
+    assert_trained_as_one(tmp_path, NORMALISED, "sync_batch_norm: true")
+
+
+def first_losses(folder):
+    os.chdir(folder)
+    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    solver.step(3)
+    own = [blob.clone().numpy() for blob in solver.net.params["bn"]]
+    solver.test_all()
+    spread = [blob.clone().numpy() for blob in solver.net.params["bn"]]
+    solver.close()
+    return own, spread
+
+
+def test_without_it_each_has_its_own_statistics_and_tests_take_the_first_ones(tmp_path):
+    write(tmp_path, 2, NORMALISED)
+    (own0, spread0), (own1, spread1) = together(2, first_losses, tmp_path)
+    assert not np.allclose(own0[0], own1[0], rtol=1e-3)
+    for a, b, c in zip(own0, spread0, spread1, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+def test_the_self_distilled_net_has_the_mmd_of_the_global_batch(tmp_path):
+    _, mmd, _, _ = assert_trained_as_one(tmp_path, SELF_DISTILLED, blob="mmd")
+    assert len(mmd) == 50
+    assert min(mmd) > 1e-3
+
+
+def mmd_of(a, b):
+    from sdcaffe.plugins.mmd_loss import MeanDiscrepancy
+
     rank, world = processes.rank_and_world()
-    if task == "mmd":
-        from sdcaffe.plugins.mmd_loss import MeanDiscrepancy
-
-        features = torch.load("features.pt")
-        a, b = (part.chunk(world)[rank].requires_grad_() for part in features)
-        loss = MeanDiscrepancy.apply(a, b)
-        loss.backward()
-        torch.save([loss.detach(), a.grad / world, b.grad / world], f"mmd_{world}_{rank}.pt")
-    elif task == "images":
-        solver = sdcaffe.Solver(f"solver_{world}.prototxt")
-        seen = []
-        for _ in range(30):
-            seen += solver.net.data_layers[0].feed.order.indices(solver.net.data_layers[0].cursor).tolist()
-            solver.net.load()
-        solver.close()
-        json.dump(seen, open(f"seen_{world}_{rank}.json", "w"))
-    else:
-        solver = sdcaffe.Solver(f"solver_{world}.prototxt")
-        losses = []
-        if task == "resume":
-            solver.restore("run_2_iter_10.solverstate")
-        for _ in range(int(task) if task.isdigit() else 5):
-            solver.step(1)
-            losses.append(float(processes.averaged(solver.losses[-1])))
-        solver.test_all()
-        solver.snapshot()
-        solver.close()
-        if rank == 0:
-            json.dump([losses, solver.test_scores, solver.iter], open(f"out_{world}.json", "w"))
-"""
-
-NET = """
-name: "shared"
-layer { name: "data" type: "Data" top: "x" top: "label" include { phase: TRAIN }
-  data_param { source: "synthetic:train" batch_size: BATCH shuffle: true seed: 3 } }
-layer { name: "data" type: "Data" top: "x" top: "label" include { phase: TEST }
-  data_param { source: "synthetic:test" batch_size: 20 } }
-layer { name: "normal" type: "Distort" bottom: "x" top: "data" distort_param { mean_value: 128 std_value: 64 } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-  convolution_param { num_output: 6 kernel_size: 5 stride: 3 weight_filler { type: "msra" } } }
-layer { name: "tanh" type: "TanH" bottom: "conv" top: "conv" }
-layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
-  inner_product_param { num_output: 10 weight_filler { type: "xavier" } } }
-layer { name: "aside" type: "InnerProduct" bottom: "conv" top: "aside" inner_product_param { num_output: 2 } }
-layer { name: "quiet" type: "Silence" bottom: "aside" }
-layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
-layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy" include { phase: TEST } }
-"""
-SOLVER = """
-net: "net_{world}.prototxt" type: "Nesterov" base_lr: 0.02 lr_policy: "fixed" momentum: 0.9 weight_decay: 0.001
-max_iter: 50 display: 10 test_iter: 5 test_interval: 1000 snapshot_prefix: "run_{world}" solver_mode: CPU random_seed: 4
-iter_size: {iter_size}
-"""
+    a, b = (part.chunk(world)[rank].clone().requires_grad_() for part in (a, b))
+    loss = MeanDiscrepancy.apply(a, b)
+    loss.backward()
+    return [t.numpy() for t in (loss.detach(), a.grad / world, b.grad / world)]
 
 
-def run(folder: Path, world: int, task: str, iter_size: int = 1) -> None:
-    (folder / f"net_{world}.prototxt").write_text(NET.replace("BATCH", str(24 // world)))
-    (folder / f"solver_{world}.prototxt").write_text(SOLVER.format(world=world, iter_size=iter_size))
-    worker = folder / "worker.py"
-    worker.write_text(WORKER)
-    start = [sys.executable]
-    if world > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*start, str(worker), task, str(folder)], capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def read(path: Path):
-    import json
-
-    return json.loads(path.read_text())
-
-
-@pytest.mark.parametrize("iter_size", [1, 2])
-def test_two_and_four_processes_train_as_one(tmp_path, iter_size):
-    for world in (1, 2, 4):
-        run(tmp_path, world, "50", iter_size)
-    want, scores, _ = read(tmp_path / "out_1.json")
-    alone = {entry.name: entry.blobs for entry in proto.read_weights(tmp_path / "run_1_iter_50.caffemodel")}
-    assert want[-1] < want[0]
-    for world in (2, 4):
-        have, test_scores, _ = read(tmp_path / f"out_{world}.json")
-        np.testing.assert_allclose(have, want, rtol=1e-5)
-        np.testing.assert_allclose([v for _, v in test_scores[0]], [v for _, v in scores[0]], rtol=1e-4)
-        for entry in proto.read_weights(tmp_path / f"run_{world}_iter_50.caffemodel"):
-            for a, b in zip(entry.blobs, alone[entry.name], strict=True):
-                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-
-
-def test_no_image_comes_twice_in_an_epoch(tmp_path):
-    seen = {}
-    for world in (1, 2, 4):
-        run(tmp_path, world, "images")
-        parts = [read(tmp_path / f"seen_{world}_{rank}.json") for rank in range(world)]
-        seen[world] = sorted(item for part in parts for item in part)
-    assert len(set(seen[1])) == len(seen[1]) == 30 * 24
-    assert seen[1] == seen[2] == seen[4]
-
-
-def test_mmd_is_over_the_global_batch(tmp_path):
+@pytest.mark.parametrize("world", WORLDS)
+def test_mmd_and_its_gradient_are_those_of_the_formula(world):
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(24, 7, generator=generator, dtype=torch.float64) for _ in range(2))
-    torch.save([a, b], tmp_path / "features.pt")
     difference = a.numpy().mean(0) - b.numpy().mean(0)
-    for world in (2, 4):
-        run(tmp_path, world, "mmd")
-        parts = [torch.load(tmp_path / f"mmd_{world}_{rank}.pt") for rank in range(world)]
-        for loss, _, _ in parts:
-            np.testing.assert_allclose(loss, (difference**2).sum(), rtol=1e-12)
-        for sign, k in ((1, 1), (-1, 2)):
-            gradient = torch.cat([part[k] for part in parts])
-            np.testing.assert_allclose(gradient, np.tile(sign * 2 / 24 * difference, (24, 1)), rtol=1e-12)
+    parts = together(world, mmd_of, a, b)
+    for loss, _, _ in parts:
+        np.testing.assert_allclose(loss, (difference**2).sum(), rtol=1e-12)
+    for sign, k in ((1, 1), (-1, 2)):
+        gradient = np.concatenate([part[k] for part in parts])
+        np.testing.assert_allclose(gradient, np.tile(sign * 2 / 24 * difference, (24, 1)), rtol=1e-12)
+
+
+def images(folder, batches):
+    os.chdir(folder)
+    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    (layer,) = solver.net.data_layers
+    seen = []
+    for _ in range(batches):
+        seen.append(layer.feed.order.indices(layer.cursor).tolist())
+        solver.net.load()
+    count = layer.feed.order.count
+    solver.close()
+    return seen, count
+
+
+def test_no_image_comes_twice_in_an_epoch_and_none_is_left_out(tmp_path):
+    """A global batch of 28 does not divide the images: the batch over the end of an epoch takes from both."""
+    epochs = {}
+    for world in (1, *WORLDS):
+        write(tmp_path, world, PLAIN, batch=28)
+        count = 2000
+        parts = together(world, images, tmp_path, -(-2 * count // 28))
+        assert {part[1] for part in parts} == {count}
+        # the k-th images of every process are the k-th of the job
+        sequence = np.stack([np.concatenate(seen) for seen, _ in parts], axis=1).ravel().tolist()
+        epochs[world] = sequence[:count], sequence[count : 2 * count]
+    assert count % 28
+    for world in (1, *WORLDS):
+        assert [sorted(epoch) for epoch in epochs[world]] == [list(range(count))] * 2
+        assert epochs[world] == epochs[1]
 
 
 def test_a_snapshot_goes_on_with_another_number_of_processes(tmp_path):
-    run(tmp_path, 1, "15")
-    run(tmp_path, 2, "10")
-    losses = {}
-    for world in (1, 4):
-        run(tmp_path, world, "resume")
-        losses[world], _, iteration = read(tmp_path / f"out_{world}.json")
+    for world in (1, *WORLDS):
+        write(tmp_path, world, PLAIN)
+    whole = together(1, train, tmp_path, 15)[0]
+    together(2, train, tmp_path, 10)
+    for world in (1, 2, 4):
+        losses, _, _, iteration = together(world, train, tmp_path, 5, None, "run_2_iter_10.solverstate")[0]
         assert iteration == 15
-    assert losses[4] == pytest.approx(losses[1], rel=1e-5)
+        assert losses == pytest.approx(whole[0][10:], rel=1e-5)
 
 
-def test_torchrun_trains_from_the_command_line(tmp_path):
-    run(tmp_path, 2, "images")  # writes the files
-    text = SOLVER.format(world=2, iter_size=1).replace("max_iter: 50", "max_iter: 20")
-    (tmp_path / "solver_2.prototxt").write_text(text)
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*start, "-m", "sdcaffe", "train", "solver_2.prototxt"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    log = parse_log(tmp_path / "run_2.log")
-    assert [row.iteration for row in log.train] == [0, 10, 20]
-    assert done.stderr.count("Starting Optimization") == 1
-    assert (tmp_path / "run_2_iter_20.solverstate").exists()
-    solver = sdcaffe.read_solver(tmp_path / "solver_2.prototxt")
-    assert solver.max_iter == 20
+def draws(folder, resume=None):
+    os.chdir(folder)
+    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    if resume is not None:
+        solver.restore(resume)
+    solver.step(1)
+    solver.snapshot()
+    solver.close()
+    return torch.rand(4).tolist()
+
+
+def test_processes_draw_apart_also_after_a_resume_with_more_of_them(tmp_path):
+    for world in WORLDS:
+        write(tmp_path, world, PLAIN)
+    first = together(2, draws, tmp_path)
+    more = together(4, draws, tmp_path, "run_2_iter_1.solverstate")
+    again = together(4, draws, tmp_path, "run_2_iter_1.solverstate")
+    assert len({tuple(values) for values in first + more}) == 6
+    assert more == again
+
+
+def nothing_to_learn(folder):
+    os.chdir(folder)
+    solver = sdcaffe.Solver("solver_2.prototxt")
+    solver.step(2)
+    solver.close()
+    return float(processes.averaged(solver.losses[-1]))
+
+
+def test_a_net_with_nothing_to_learn(tmp_path):
+    net = 'layer { name: "h" type: "InnerProduct" bottom: "data" top: "h" param { lr_mult: 0 } param { lr_mult: 0 }'
+    net += ' inner_product_param { num_output: 1 } }\nlayer { name: "s" type: "Silence" bottom: "h" }\n'
+    loss = 'layer { name: "l" type: "Reduction" bottom: "h" top: "l" loss_weight: 1 }\n'
+    write(tmp_path, 2, PLAIN.split('layer { name: "conv"')[0] + net.split("\n")[0] + "\n" + loss)
+    assert together(2, nothing_to_learn, tmp_path) == [0, 0]

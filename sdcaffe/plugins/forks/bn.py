@@ -12,6 +12,7 @@ from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 from sdcaffe.layers.batch_norm import normalize_batch
 from sdcaffe.plugins.forks.running_norm import RunningNorm
+from sdcaffe.processes import sharing_statistics
 from sdcaffe.proto.schema import Message
 
 SEGNET_EPS = 1e-9
@@ -116,7 +117,7 @@ class SegNetBN(Layer):
             return torch.addcmul(shift, bottom, scale)
         mean, variance = bottom.new_empty(2, bottom.shape[1])
         top = normalize_batch(bottom, mean, variance, scale.flatten(), shift.flatten(), SEGNET_EPS)
-        count = bottom.numel() // bottom.shape[1]
+        count = bottom.numel() // bottom.shape[1] * sharing_statistics()
         statistics = (mean, variance * ((count - 1) / count))[: self.extra]
         return (top, *(s.reshape(scale.shape) for s in statistics)) if self.extra else top
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape
 from sdcaffe.layers.batch_norm import normalize_batch
+from sdcaffe.processes import sharing_statistics
 
 
 class RunningNorm(Layer):
@@ -75,7 +76,7 @@ class RunningNorm(Layer):
         batch_mean, batch_variance = torch.empty_like(mean), torch.empty_like(variance)
         top = normalize_batch(x, batch_mean, batch_variance, scale, shift, self.eps)
         if self.moves:
-            count = x.numel() // x.shape[1]
+            count = x.numel() // x.shape[1] * sharing_statistics()
             kept = batch_variance if self.unbiased else batch_variance * ((count - 1) / count)
             for blob, batch in zip((self.blobs[2], self.blobs[3]), (batch_mean, kept), strict=True):
                 blob.lerp_(batch.reshape(blob.shape), self.step)
