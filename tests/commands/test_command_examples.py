@@ -30,6 +30,7 @@ OUTPUTS = (
     "features_lmdb",
     "weights.pt",
     "net.py",
+    "blocks.caffemodel",
 )
 SLOW = {"train": pytest.mark.slow}
 
@@ -48,6 +49,14 @@ def all_commands() -> Iterator[tuple[str, ModuleType]]:
 COMMANDS = dict(all_commands())
 
 
+def write_dense_net(folder: Path) -> None:
+    """A net of one dense block, and weights for it."""
+    head = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }\n'
+    block = 'layer { name: "d" type: "DenseBlock" bottom: "x" top: "y" dense_block_param { layers: 1 growth: 2 } }\n'
+    (folder / "blocks.prototxt").write_text(head + block)
+    Net(str(folder / "blocks.prototxt")).save(folder / "written_out.caffemodel")
+
+
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a clone whose quickstart was trained."""
@@ -55,6 +64,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("prototxt", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    write_dense_net(tmp_path)
     return tmp_path
 
 
