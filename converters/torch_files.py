@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -23,7 +24,10 @@ SAFETENSORS = ".safetensors"
 ENDINGS = (*TORCH, SAFETENSORS)
 
 _MOST_ALIASED = 8  # tensors may share their numbers; together they may claim so many times the file's size
-_FLAWS = (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError, OSError)
+_FLAWS = (
+    *(RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError),
+    *(EOFError, OverflowError, OSError, MemoryError, AssertionError, struct.error),
+)
 
 
 def read_tensors(path: StrPath) -> dict[str, Tensor]:
@@ -68,16 +72,20 @@ def write_tensors(path: StrPath, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _read_torch(path: StrPath) -> Any:
-    data = proto.files.read_bytes(path, WeightsError)
-    _refuse_packed(data, path)
+    """What torch.load gives. Of the file no more is read than it needs: a large one of nothing costs nothing."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write: they fail below
-            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write
+            if file.read(2) == b"PK":
+                _refuse_packed(file, path)
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(error.strerror or _first_line(error), str(path)) from None
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"is no file of plain tensors, and nothing else is unpickled: {_named(error)}", str(path)
         ) from None
-    except _FLAWS as error:
+    except (zipfile.BadZipFile, *_FLAWS) as error:
         raise WeightsError(f"is no whole file of torch.save: {_first_line(error)}", str(path)) from None
 
 
@@ -87,27 +95,22 @@ def _named(error: Exception) -> str:
     return next((line.strip() for line in lines if "GLOBAL" in line or "Unsupported" in line), lines[0])[:200]
 
 
-def _refuse_packed(data: bytes, path: StrPath) -> None:
+def _refuse_packed(file: BinaryIO, path: StrPath) -> None:
     """Refuse a zip whose parts are larger than they look: torch.save stores them as they are."""
-    if not data.startswith(b"PK"):
-        return
-    try:
-        parts = zipfile.ZipFile(io.BytesIO(data)).infolist()
-    except (zipfile.BadZipFile, *_FLAWS) as error:
-        raise WeightsError(f"is no whole file of torch.save: {_first_line(error)}", str(path)) from None
-    if sum(part.file_size for part in parts) > len(data):
+    inside = sum(part.file_size for part in zipfile.ZipFile(file).infolist())
+    if inside > os.fstat(file.fileno()).st_size:
         raise WeightsError("is a zip that is larger inside than outside: torch.save writes no such file", str(path))
 
 
 def _read_safetensors(path: StrPath) -> dict[str, Tensor]:
     safetensors = _safetensors(path)
-    data = proto.files.read_bytes(path, WeightsError)
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
     try:
-        state: dict[str, Tensor] = load(data)
+        state: dict[str, Tensor] = load_file(path)
     except (safetensors.SafetensorError, *_FLAWS) as error:
-        raise WeightsError(f"is no whole safetensors file: {_first_line(error)}", str(path)) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
+        raise WeightsError(f"is no whole safetensors file: {reason}", str(path)) from None
     return state
 
 

@@ -11,7 +11,6 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -22,6 +21,8 @@ from sdcaffe.proto import schema, seal, text, upgrade
 StrPath = str | os.PathLike[str]
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_LARGEST = 2**31  # bytes
 _LIKE_TEXT = re.compile(rb"\s*(#|[A-Za-z_]\w*\s*[:{<])")
 
 
@@ -123,9 +124,19 @@ def decoded(message_class: Any, data: bytes | memoryview, path: StrPath, error: 
 
 
 def read_bytes(path: StrPath, error: type[SdcaffeError] = PrototxtError) -> bytes:
-    """All of a file. Raises `error` where it is missing, a directory or cannot be read."""
+    """All of a file. Raises `error` where it is missing, a directory or cannot be read.
+
+    More than 2 GiB is read only of HDF5, as protobuf cannot hold it.
+    """
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size >= _LARGEST:
+                if file.read(len(_HDF5)) != _HDF5:
+                    raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+                file.seek(0)
+            return file.read()
+    except MemoryError:
+        raise error("is larger than the memory there is", str(path)) from None
     except OSError as problem:
         raise error(problem.strerror or str(problem), str(path)) from None
 

@@ -37,7 +37,7 @@ REFUSED = (
 
 
 def module_of(path: Path) -> nn.Module:
-    """The module that a file holds, run in a place where sdcaffe cannot be imported."""
+    """The module that a file of source holds."""
     namespace: dict[str, Any] = {"__name__": "net"}
     exec(compile(path.read_text(), str(path), "exec"), namespace)
     (cls,) = [value for value in list(namespace.values())[-1:] if issubclass(value, nn.Module)]
@@ -133,7 +133,10 @@ layer { name: "second" type: "InnerProduct" bottom: "first" top: "second" param 
   inner_product_param { num_output: 140 bias_term: false } }
 layer { name: "back" type: "InnerProduct" bottom: "second" top: "back"
   inner_product_param { num_output: 3 transpose: true weight_filler { type: "xavier" } } }
-layer { name: "gate" type: "Sigmoid" bottom: "b" top: "gate" }
+layer { name: "depthwise" type: "DepthwiseConvolution" bottom: "b" top: "depthwise"
+  convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "six" type: "ReLU6" bottom: "depthwise" top: "depthwise" }
+layer { name: "gate" type: "Sigmoid" bottom: "depthwise" top: "gate" }
 layer { name: "mean" type: "Reduction" bottom: "gate" top: "mean" reduction_param { operation: MEAN axis: 2 } }
 layer { name: "excited" type: "Scale" bottom: "b" bottom: "mean" top: "excited" scale_param { axis: 0 } }
 layer { name: "halves" type: "Slice" bottom: "excited" top: "left" top: "right" }

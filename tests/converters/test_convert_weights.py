@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -12,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
 from torch import nn
@@ -260,6 +262,39 @@ def test_a_file_cut_anywhere_is_refused(form: str, tmp_path: Path) -> None:
         with pytest.raises(WeightsError):
             convert(tmp_path / form, tmp_path / "out.caffemodel")
     assert not (tmp_path / "out.caffemodel").exists()
+
+
+@pytest.mark.parametrize("form", ["a.pt", "a.safetensors"])
+def test_a_file_with_changed_bytes_is_read_or_refused(form: str, tmp_path: Path) -> None:
+    state = {f"layer{i}.weight": torch.randn(3, 4) for i in range(4)}
+    if form == "a.pt":
+        torch.save(state, tmp_path / form)
+    else:
+        safetensors.torch.save_file(state, tmp_path / form)
+    whole, random = (tmp_path / form).read_bytes(), np.random.default_rng(1)
+    for _ in range(100):
+        data = bytearray(whole)
+        for place in random.integers(0, min(len(data), 600), 2):
+            data[place] = random.integers(256)
+        (tmp_path / form).write_bytes(data)
+        with contextlib.suppress(WeightsError):
+            convert(tmp_path / form, tmp_path / "out.caffemodel")
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors", "a.caffemodel"])
+@pytest.mark.parametrize("start", [b"", b"PK\x03\x04"])
+def test_a_file_of_100_gb_of_nothing_is_not_read(name: str, start: bytes, tmp_path: Path) -> None:
+    with open(tmp_path / name, "wb") as file:
+        file.write(start)
+        file.truncate(10**11)
+    with pytest.raises(WeightsError, match=name):
+        convert(tmp_path / name, tmp_path / "out.caffemodel")
+
+
+@pytest.mark.parametrize("name", ["none.pt", "none.safetensors", "none.caffemodel"])
+def test_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"{name}: .*No such file"):
+        convert(tmp_path / name, tmp_path / "out.caffemodel")
 
 
 def test_a_link_out_of_an_hdf5_file_is_not_followed(tmp_path: Path) -> None:
