@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 from sdcaffe.layers.batch_norm import batch_statistics
+from sdcaffe.processes import sharing_statistics
 from sdcaffe.proto.schema import Message
 
 BLOBS = 6  # of an inner layer: the BatchNorm's mean, variance and weight; the Scale's two; the convolution's weight
@@ -163,6 +164,8 @@ class DenseBlock(Layer):
     def forward(self, bottom: Tensor) -> Tensor:
         if self.phase == proto.TEST:
             return self._by_stored_statistics(bottom)
+        if sharing_statistics() > 1:
+            raise self.error("takes each process's own batch statistics; write its layers out for sync_batch_norm")
         blobs = list(self.blobs)
         learned = [blob for i, blob in enumerate(blobs) if i % BLOBS >= 3]
         stored = [blob for i, blob in enumerate(blobs) if i % BLOBS < 3]

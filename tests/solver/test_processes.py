@@ -187,6 +187,22 @@ def test_processes_draw_apart_also_after_a_resume_with_more_of_them(tmp_path):
     assert more == again
 
 
+def of_a_dense_block(folder):
+    os.chdir(folder)
+    solver = sdcaffe.Solver("solver_2.prototxt")
+    with pytest.raises(sdcaffe.SdcaffeError, match="write its layers out for sync_batch_norm"):
+        solver.step(1)
+    solver.close()
+
+
+def test_a_layer_that_cannot_share_its_statistics_says_so(tmp_path):
+    block = 'layer { name: "conv" type: "DenseBlock" bottom: "data" top: "conv" dense_block_param { layers: 1 growth: 2'
+    head, _, tail = PLAIN.partition('layer { name: "conv"')
+    net = head + block + " } }\n" + tail[tail.index('layer { name: "tanh"') :]
+    write(tmp_path, 2, net, "sync_batch_norm: true test_initialization: false")
+    together(2, of_a_dense_block, tmp_path)
+
+
 def nothing_to_learn(folder):
     os.chdir(folder)
     solver = sdcaffe.Solver("solver_2.prototxt")
