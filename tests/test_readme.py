@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sdcaffe.cli import main
+from sdcaffe.net import Net
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -41,3 +48,27 @@ def test_files_named_here_exist() -> None:
         assert (ROOT / name).is_file(), name
     for name in re.findall(r"^\| `([\w/]+)", README.partition("## Where things are")[2], re.MULTILINE):
         assert (ROOT / name).is_dir(), name
+
+
+def test_the_way_from_weights_to_a_classified_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands of "Deploy" but the training, on weights as they are filled."""
+    commands = next(code for _, code in BLOCKS if "sdcaffe classify" in code).splitlines()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "prototxt").symlink_to(ROOT / "prototxt")
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    names = shlex.split(commands[1].partition(">")[0])[2:]
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    Image.new("RGB", (32, 32), (200, 10, 60)).save("picture.png")
+    net = Net("prototxt/quickstart/deploy.prototxt")
+    for name in net.params:
+        if name.endswith("_bn"):  # statistics of a net that never trained are zero
+            net.params[name][1].data.fill_(1)
+            net.params[name][2].data.fill_(1)
+    net.save("runs/quickstart/baseline_iter_400.caffemodel")
+    for command in commands[2:]:
+        program, *arguments = shlex.split(command)
+        assert program == "sdcaffe"
+        assert main(arguments) == 0, capsys.readouterr().err
+    assert any(name in capsys.readouterr().out for name in names)

@@ -47,18 +47,17 @@ class CapturedStep:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._record = recorder or self._cuda_graph
         self._rate = torch.zeros((), device=device)
-        self._warm = 0
+        self._done = 0
         self._static: list[Batch] = []
         self._replay: Work | None = None
 
     def __call__(self, batches: Sequence[Batch], rate: float) -> Result:
         self._rate.fill_(rate)
-        if self._replay is None:
-            if self._warm < WARM_UP:
-                self._warm += 1
-                return self._beside(batches)
-            if not self._captured(batches):
-                return self._step(batches, self._rate)
+        self._done += 1
+        if self._done <= WARM_UP:
+            return self._beside(batches)
+        if self._done == WARM_UP + 1:
+            self._capture(batches)
         if self._replay is None or not self._fits(batches):
             return self._step(batches, self._rate)
         for static, batch in zip(self._static, batches, strict=True):
@@ -66,11 +65,8 @@ class CapturedStep:
         result = self._replay()
         return result._replace(loss=result.loss.clone())  # the next replay writes over it
 
-    def _captured(self, batches: Sequence[Batch]) -> bool:
-        """Record the step, once; whether that worked."""
-        if self._warm > WARM_UP:
-            return False
-        self._warm += 1
+    def _capture(self, batches: Sequence[Batch]) -> None:
+        """Record the step, which computes nothing yet."""
         self._static = [{slot: torch.empty_like(t).copy_(t) for slot, t in batch.items()} for batch in batches]
         try:
             self._replay = self._record(lambda: self._step(self._static, self._rate))
@@ -78,7 +74,6 @@ class CapturedStep:
             reason = str(error).strip().split("\n")[0]
             glog("solver.cpp:239", f"The training step is not recorded as a CUDA graph: {reason}", logging.WARNING)
             self._static = []
-        return self._replay is not None
 
     def _fits(self, batches: Sequence[Batch]) -> bool:
         return all(
