@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.graph import Graph, Step, batch_norm_chains
+from sdcaffe.graph import Graph, Step, batch_norm_chains, rectified
 from sdcaffe.layers.base import DataLayer, Layer
 from sdcaffe.layers.batch_norm import BatchNorm
 
@@ -62,6 +62,13 @@ def make_plan(
             first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
+    for maker, relu in rectified(graph):
+        pair = [layers[graph.steps[i].layer.name] for i in (maker, relu)]
+        hidden = not apart.intersection(graph.steps[maker].tops)
+        ours = type(pair[0]).__module__.startswith("sdcaffe.layers.")  # a dialect's backward may need its top
+        if hidden and ours and not any(layer.name in views for layer in pair):
+            chains[maker] = (relu, pair, _rectifying(pair[0]))
+            members.add(relu)
     differentiated = gradient_slots(graph, layers)
     ops = []
     for i, step in enumerate(graph.steps):
@@ -105,6 +112,15 @@ def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tens
     def run(x: Tensor) -> Tensor:
         out = batch_norm.normalize(x, scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
         return F.relu_(out) if relu else out
+
+    return run
+
+
+def _rectifying(maker: Layer) -> Callable[..., Tensor]:
+    """`maker`, then ReLU in the memory of its top."""
+
+    def run(*bottoms: Tensor) -> Tensor:
+        return F.relu_(maker(*bottoms))
 
     return run
 

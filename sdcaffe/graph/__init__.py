@@ -1,6 +1,6 @@
 """What a net computes, before any layer exists: which layers a state keeps, and who makes and reads each blob."""
 
-from sdcaffe.graph.fusion import Chain, batch_norm_chains
+from sdcaffe.graph.fusion import Chain, batch_norm_chains, rectified
 from sdcaffe.graph.graph import ANONYMOUS, Graph, Step, build_graph
 from sdcaffe.graph.splits import insert_splits
 from sdcaffe.graph.state import keep_layers, net_state
@@ -15,4 +15,5 @@ __all__ = [
     "insert_splits",
     "keep_layers",
     "net_state",
+    "rectified",
 ]

@@ -1,4 +1,4 @@
-"""Chains of layers that can run as one: BatchNorm and Scale, with the Convolution before and the ReLU behind them."""
+"""Layers that can run as one: BatchNorm and Scale, with Convolution and ReLU around them; a ReLU and what it reads."""
 
 from __future__ import annotations
 
@@ -28,20 +28,10 @@ def batch_norm_chains(graph: Graph) -> list[Chain]:
 
     The numbers and the stored blobs (three and two) are those of the separate layers.
     """
-    reader: dict[int, list[int]] = {}
-    for i, step in enumerate(graph.steps):
-        for slot in step.bottoms:
-            reader.setdefault(slot, []).append(i)
+    readers = _readers(graph)
 
     def only_reader(index: int, kind: str) -> int | None:
-        tops = graph.steps[index].tops
-        if len(tops) != 1 or tops[0] in graph.outputs.values():
-            return None
-        readers = reader.get(tops[0], [])
-        if len(readers) != 1 or graph.steps[readers[0]].layer.type != kind:
-            return None
-        layer = graph.steps[readers[0]].layer
-        return None if layer.loss_weight or False in layer.propagate_down else readers[0]
+        return _only_reader(graph, readers, index, kind)
 
     convolutions = {
         batch_norm: i
@@ -58,8 +48,48 @@ def batch_norm_chains(graph: Graph) -> list[Chain]:
         layer = graph.steps[scale].layer
         if len(layer.bottom) != 1 or layer.scale_param.axis != 1 or layer.scale_param.num_axes != 1:
             continue
-        relu = only_reader(scale, "ReLU")
-        if relu is not None and graph.steps[relu].layer.relu_param.negative_slope != 0:
-            relu = None
+        relu = _plain_relu(graph, only_reader(scale, "ReLU"))
         chains.append(Chain(convolutions.get(i), i, scale, relu))
     return chains
+
+
+def rectified(graph: Graph) -> list[tuple[int, int]]:
+    """Every Convolution, InnerProduct and sum whose one top only a ReLU reads, and that ReLU.
+
+    None of them needs its top in backward, so the ReLU may write over it.
+    """
+    readers = _readers(graph)
+    pairs = []
+    for i, step in enumerate(graph.steps):
+        layer = step.layer
+        is_sum = layer.type == "Eltwise" and layer.eltwise_param.operation == layer.eltwise_param.SUM
+        if (is_sum or layer.type in ("Convolution", "InnerProduct")) and not layer.loss_weight:
+            relu = _plain_relu(graph, _only_reader(graph, readers, i, "ReLU"))
+            if relu is not None:
+                pairs.append((i, relu))
+    return pairs
+
+
+def _readers(graph: Graph) -> dict[int, list[int]]:
+    """The steps that read each slot."""
+    readers: dict[int, list[int]] = {}
+    for i, step in enumerate(graph.steps):
+        for slot in step.bottoms:
+            readers.setdefault(slot, []).append(i)
+    return readers
+
+
+def _only_reader(graph: Graph, readers: dict[int, list[int]], index: int, kind: str) -> int | None:
+    """The one step that reads the one top of step `index`, where it is of type `kind` and passes gradients on."""
+    tops = graph.steps[index].tops
+    if len(tops) != 1 or tops[0] in graph.outputs.values():
+        return None
+    found = readers.get(tops[0], [])
+    if len(found) != 1 or graph.steps[found[0]].layer.type != kind:
+        return None
+    layer = graph.steps[found[0]].layer
+    return None if layer.loss_weight or False in layer.propagate_down else found[0]
+
+
+def _plain_relu(graph: Graph, index: int | None) -> int | None:
+    return None if index is None or graph.steps[index].layer.relu_param.negative_slope != 0 else index
