@@ -62,13 +62,13 @@ def make_plan(
             first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
-    for maker, relu in rectified(graph):
-        pair = [layers[graph.steps[i].layer.name] for i in (maker, relu)]
+    for maker, rectifier in rectified(graph):
+        pair = [layers[graph.steps[i].layer.name] for i in (maker, rectifier)]
         hidden = not apart.intersection(graph.steps[maker].tops)
         ours = type(pair[0]).__module__.startswith("sdcaffe.layers.")  # a dialect's backward may need its top
         if hidden and ours and not any(layer.name in views for layer in pair):
-            chains[maker] = (relu, pair, _rectifying(pair[0]))
-            members.add(relu)
+            chains[maker] = (rectifier, pair, _rectifying(pair[0]))
+            members.add(rectifier)
     differentiated = gradient_slots(graph, layers)
     ops = []
     for i, step in enumerate(graph.steps):

@@ -55,7 +55,7 @@ class StepwiseLoop(Loop):
         before = [blob.data.copy() for _, blob in pairs]
         for parameter, blob in pairs:
             parameter.grad = torch.from_numpy(blob.diff)
-        clipped = self.work.update_parameters(self.lr * self.update.correction(self.iter), self.param.iter_size)
+        clipped = self.work.update_parameters(self.lr * self.update.correction(self.iter))
         for (parameter, blob), old in zip(pairs, before, strict=True):
             parameter.grad = None
             blob.diff[...] = old - blob.data

@@ -7,7 +7,7 @@ what the step computes; data layers, tests and logs stay outside.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -51,7 +51,8 @@ class CapturedStep:
         self._static: list[Batch] = []
         self._replay: Work | None = None
 
-    def __call__(self, batches: Sequence[Batch], rate: float) -> Result:
+    def __call__(self, batches: Iterable[Batch], rate: float) -> Result:
+        batches = list(batches)
         self._rate.fill_(rate)
         self._done += 1
         if self._done <= WARM_UP:
@@ -104,7 +105,7 @@ class CapturedStep:
         return replay
 
 
-def make_step(step: Step, device: torch.device) -> Callable[[Sequence[Batch], float], Result]:
+def make_step(step: Step, device: torch.device) -> Callable[[Iterable[Batch], float], Result]:
     """`step`, recorded where that can be; on a GPU the log says why where it cannot."""
     reason = refusal(step.net, device)
     if reason is None:

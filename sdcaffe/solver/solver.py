@@ -176,11 +176,11 @@ class Solver:
 
     def _iterate(self) -> Result:
         """Forward, backward and update of one iteration."""
-        batches = [self.net.load() for _ in range(self.param.iter_size)]
+        batches = (self.net.load() for _ in range(self.param.iter_size))
         try:
             result = self.step_once(batches, self.lr * self.update.correction(self.iter))
             if self.device.type != "cpu" and self.iter % (self.param.display or FINITE_CHECK) == 0:
-                self.work.check_finite(result.loss, batches[-1])
+                self.work.check_finite(result.loss)
         except SolverError as error:
             raise SolverError(f"at iteration {self.iter} {error}. {self._kept()}") from None
         self.losses.append(result.loss)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import sdcaffe
 from converters.dense_blocks import convert
-from sdcaffe import Net, proto
+from sdcaffe import Net, layers, proto
 from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, WeightsError
 
@@ -134,6 +134,7 @@ def test_in_bf16_it_stays_close(both):
     ],
 )
 def test_sizes_that_do_not_fit(tmp_path, change, says):
+    layers.discover()
     param = proto.NetParameter()
     proto.text.parse(HEAD + BLOCK.replace("layers: 3 growth: 4", change), param, "net.prototxt")
     with pytest.raises(LayerError, match=says):

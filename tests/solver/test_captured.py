@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sdcaffe
-from sdcaffe import proto
+from sdcaffe import layers, proto
 from sdcaffe.solver.captured import WARM_UP, CapturedStep, refusal
 
 NET = """
@@ -27,6 +27,7 @@ ITERATIONS = WARM_UP + 6
 
 
 def make_solver(text="", net=NET):
+    layers.discover()
     param = proto.SolverParameter()
     head = "base_lr: 0.05 solver_mode: CPU random_seed: 5 snapshot_after_train: false weight_decay: 0.01 "
     policy = "lr_policy: 'multistep' gamma: 0.5 stepvalue: 4 stepvalue: 7 "
