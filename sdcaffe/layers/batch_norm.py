@@ -98,7 +98,8 @@ def normalize_batch(
         return shared
     if bottom.numel() == bottom.shape[1]:
         return _one_value(bottom, mean, variance, weight, bias)
-    if bottom.is_cpu and bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last):
+    exact = bottom.dtype != torch.bfloat16  # what that rounds away, sums need not keep
+    if exact and bottom.is_cpu and bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last):
         top: Tensor = _GroupedStatistics.apply(bottom, weight, bias, mean, variance, eps)
         return top
     # with momentum 1 torch leaves the batch's own mean and unbiased variance there

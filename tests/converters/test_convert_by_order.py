@@ -37,7 +37,9 @@ def torchvision_model(name: str) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize(("name", "logits"), [("resnet18", "fc"), ("alexnet", "fc8")])
+@pytest.mark.parametrize(
+    ("name", "logits"), [("resnet18", "fc"), pytest.param("alexnet", "fc8", marks=pytest.mark.slow)]
+)
 def test_torchvisions_nets_come_and_go(name: str, logits: str, tmp_path: Path) -> None:
     model = torchvision_model(name)
     torch.save(model.state_dict(), tmp_path / "theirs.pth")

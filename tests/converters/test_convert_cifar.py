@@ -58,7 +58,8 @@ class Hostile:
         (pickle.dumps([1, 2]), "no file of CIFAR's python layout"),
         (b"", "no file of CIFAR's python layout"),
         (b"\x80\x02}q\x01", "no file of CIFAR's python layout"),
-        (os.urandom(5000), "no file of CIFAR's python layout"),
+        (np.random.default_rng(1).bytes(5000), "no file of CIFAR's python layout"),
+        (b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little"), "no file of CIFAR's python layout"),  # claims a terabyte
         (b"\x80\x04\x95" + b"\xff" * 7 + b"\x7f", "no file of CIFAR's python layout"),
     ],
 )

@@ -29,6 +29,7 @@ def limited(limit: int, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_what_was_there_stays(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY or pytest.skip("files are limited")
     wide = TINY.replace("num_output: 5 ", "num_output: 500 ")

@@ -136,6 +136,7 @@ def test_operators_of_another_maker(legacy: bool, tmp_path: Path) -> None:
     check_torch(Strange(), (3, 3, 9, 12), tmp_path, legacy=legacy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "alexnet"])
 def test_nets_of_torchvision(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

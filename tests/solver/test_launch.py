@@ -36,6 +36,7 @@ TORCHRUN = [
     "sdcaffe",
     "train",
 ]
+HOWS = ["command", pytest.param("torchrun", marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -55,7 +56,13 @@ def start(folder, how, *flags):
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=hears_ctrl_c,
     )
+
+
+def hears_ctrl_c():
+    """As in a terminal, also where these tests run in the background of a shell, which turns the signal off."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(folder, iteration, job, timeout=120):
@@ -91,11 +98,15 @@ def gone(pid):
 
 def end_of(job, seconds=40):
     began = time.monotonic()
-    out, err = job.communicate(timeout=seconds)
+    try:
+        out, err = job.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        job.kill()  # which ends the others too
+        raise
     return out, err, time.monotonic() - began
 
 
-@pytest.mark.parametrize("how", ["command", "torchrun"])
+@pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_job_and_another_number_goes_on(folder, how, rank):
     job = start(folder, how)
@@ -126,7 +137,7 @@ def test_a_killed_process_ends_the_job_and_another_number_goes_on(folder, how, r
     assert (folder / f"run_2_iter_{before + 3}.solverstate").exists()
 
 
-@pytest.mark.parametrize("how", ["command", "torchrun"])
+@pytest.mark.parametrize("how", HOWS)
 def test_ctrl_c_makes_one_snapshot_and_ends_all(folder, how):
     job = start(folder, how)
     workers = wait_for(folder, 20, job)
