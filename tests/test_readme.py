@@ -71,4 +71,5 @@ def test_the_way_from_weights_to_a_classified_picture(
         program, *arguments = shlex.split(command)
         assert program == "sdcaffe"
         assert main(arguments) == 0, capsys.readouterr().err
-    assert any(name in capsys.readouterr().out for name in names)
+    out = capsys.readouterr().out
+    assert any(name in out for name in names), out

@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import pickletools
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, content: mmap.mmap) -> Any:
-        for instruction, argument, _ in pickletools.genops(content):
+        for instruction, argument, _ in pickletools.genops(cast(IO[bytes], content)):
             name = instruction.name
             if name == "STOP":
                 return self.stack.pop()
