@@ -310,7 +310,7 @@ class Net(nn.Module):
     def _ops_making(self, slots: set[int]) -> list[Op]:
         """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
         plain = self._plans[frozenset()]
-        made = {slot for op in plain for slot in op.tops}
+        made = {slot for op in plain for slot in op.tops} - {op.overwritten for op in plain}
         loaded = {s for step in self.graph.steps if not step.bottoms for s in step.tops}
         apart = frozenset(slots - made - loaded)
         if apart not in self._plans:

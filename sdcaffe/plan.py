@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.graph import Graph, Step, batch_norm_chains, rectified
+from sdcaffe.graph import Graph, Step, batch_norm_chains, rectified, summed_in_place
 from sdcaffe.layers.base import DataLayer, Layer
 from sdcaffe.layers.batch_norm import BatchNorm
 
@@ -32,6 +33,7 @@ class Op:
     dynamic: int | None  # the step whose tops take any shape, where this is one
     exact: bool  # computes in float32 whatever the net's precision
     leaves: list[int]  # tops that a later layer differentiates by
+    overwritten: int | None = None  # a bottom whose memory the tops take
     checked: bool = False  # a plugin's tops were what its setup said
 
 
@@ -45,7 +47,8 @@ def make_plan(
     """What to run: each computing step, chains as one; each blob released after its last reader.
 
     `weighted` are the slots with a loss weight; `views` are the blobs, by layer and index, that other layers own
-    under another shape. A chain that makes one of the slots `apart` on its way runs as its layers.
+    under another shape. A chain that makes one of the slots `apart` on its way runs as its layers, and none of them is
+    written over.
     """
     chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
     members: set[int] = set()
@@ -62,12 +65,18 @@ def make_plan(
             first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
+    overwritten: dict[int, int] = {}
+    for i, k in summed_in_place(graph).items():
+        slot, adder = graph.steps[i].bottoms[k], layers[graph.steps[i].layer.name]
+        if slot not in apart and slot not in weighted and _is_ours(adder):
+            chains[i] = (i, [adder], _adding(adder, k))
+            overwritten[i] = slot
     for maker, rectifier in rectified(graph):
         pair = [layers[graph.steps[i].layer.name] for i in (maker, rectifier)]
         hidden = not apart.intersection(graph.steps[maker].tops)
-        ours = type(pair[0]).__module__.startswith("sdcaffe.layers.")  # a dialect's backward may need its top
-        if hidden and ours and not any(layer.name in views for layer in pair):
-            chains[maker] = (rectifier, pair, _rectifying(pair[0]))
+        if hidden and _is_ours(pair[0]) and not any(layer.name in views for layer in pair):
+            _, _, run = chains.get(maker, (maker, pair, pair[0]))
+            chains[maker] = (rectifier, pair, _rectifying(run))
             members.add(rectifier)
     differentiated = gradient_slots(graph, layers)
     ops = []
@@ -91,6 +100,7 @@ def make_plan(
                 dynamic=i if layer.dynamic else None,
                 exact=layer.loss or bool(layer.index_bottoms),
                 leaves=[slot for slot in tops if slot in differentiated],
+                overwritten=overwritten.get(i),
             )
         )
     return ops
@@ -116,7 +126,27 @@ def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tens
     return run
 
 
-def _rectifying(maker: Layer) -> Callable[..., Tensor]:
+def _is_ours(layer: Layer) -> bool:
+    """Whether it is Caffe's own; the backward of a dialect may need its top."""
+    return type(layer).__module__.startswith("sdcaffe.layers.")
+
+
+def _adding(layer: Layer, first: int) -> Callable[..., Tensor]:
+    """The sum of the bottoms in the memory of the bottom `first`."""
+
+    def run(*bottoms: Tensor) -> Any:
+        if any(bottom.dtype != bottoms[first].dtype for bottom in bottoms):  # the sum is of the wider type
+            return layer(*bottoms)
+        top = bottoms[first]
+        for i, bottom in enumerate(bottoms):
+            if i != first:
+                top = top.add_(bottom)
+        return top
+
+    return run
+
+
+def _rectifying(maker: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`maker`, then ReLU in the memory of its top."""
 
     def run(*bottoms: Tensor) -> Tensor:
@@ -135,10 +165,10 @@ def _folded(convolution: Any, batch_norm: Any, scale: Layer, relu: bool) -> Call
     """Convolution, BatchNorm and Scale as one convolution; its weights are made anew in each pass, for little."""
 
     def run(x: Tensor) -> Tensor:
-        factor, shift = batch_norm.affine(scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
-        weight = convolution.blobs[0]
-        if len(convolution.blobs) > 1:
-            shift = shift + convolution.blobs[1] * factor
+        factor, shift = batch_norm.affine(*scale.blobs)
+        weight, *bias = convolution.blobs
+        if bias:
+            shift = torch.addcmul(shift, bias[0], factor)
         out = convolution.compute(x, weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), shift)
         return F.relu_(out) if relu else out
 

@@ -1,4 +1,4 @@
-"""Layers that can run as one: BatchNorm and Scale, with Convolution and ReLU around them; a ReLU and what it reads."""
+"""Layers that run as one (BatchNorm and Scale, with Convolution and ReLU around them) or in a bottom's memory."""
 
 from __future__ import annotations
 
@@ -68,6 +68,27 @@ def rectified(graph: Graph) -> list[tuple[int, int]]:
             if relu is not None:
                 pairs.append((i, relu))
     return pairs
+
+
+def summed_in_place(graph: Graph) -> dict[int, int]:
+    """Every plain sum -> that of its first two bottoms whose memory it may take.
+
+    That one a Convolution, InnerProduct or Scale made, none of which needs it in backward, and only the sum reads it.
+    """
+    readers = _readers(graph)
+    makers = {slot: step for step in graph.steps for slot in step.tops}
+    found = {}
+    for i, step in enumerate(graph.steps):
+        param = step.layer.eltwise_param
+        if step.layer.type != "Eltwise" or param.operation != param.SUM or set(param.coeff) - {1.0}:
+            continue
+        for k, slot in enumerate(step.bottoms[:2]):
+            maker = makers[slot].layer
+            plain = maker.type in ("Convolution", "InnerProduct", "Scale") and not maker.loss_weight
+            if plain and readers[slot] == [i] and False not in step.layer.propagate_down:
+                found[i] = k
+                break
+    return found
 
 
 def _readers(graph: Graph) -> dict[int, list[int]]:

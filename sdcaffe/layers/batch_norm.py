@@ -60,16 +60,17 @@ class BatchNorm(Layer):
             return self._normalize_channels(bottom.unsqueeze(1), weight, bias).squeeze(1)
         return self._normalize_channels(bottom, weight, bias)
 
-    def affine(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    def affine(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(a, b), both (c,), so that a * bottom + b is what `normalize` gives with the stored statistics."""
         mean, variance = self._stored()
-        factor = weight * (variance + self.eps).rsqrt()
-        return factor, -mean * factor if bias is None else bias - mean * factor
+        factor = weight * variance.add_(self.eps).rsqrt_()
+        return factor, -mean * factor if bias is None else torch.addcmul(bias, mean, factor, value=-1)
 
     def _stored(self) -> tuple[Tensor, Tensor]:
         """The mean and variance that the blobs hold."""
-        per_weight = self.blobs[2].reciprocal().nan_to_num(nan=math.nan, posinf=0.0, neginf=0.0)
-        return self.blobs[0] * per_weight, self.blobs[1] * per_weight
+        mean, variance, weight = self.blobs
+        per_weight = weight.reciprocal().nan_to_num_(nan=math.nan, posinf=0.0, neginf=0.0)
+        return mean * per_weight, variance * per_weight
 
     def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         """`normalize` for a bottom (n, c, ...)."""
