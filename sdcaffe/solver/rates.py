@@ -16,7 +16,8 @@ def steps_done(param: Any, iteration: int) -> int:
     if param.lr_policy == "step":
         return iteration // param.stepsize
     if param.lr_policy == "multistep":
-        return bisect_right(list(accumulate(param.stepvalue, max)), iteration)
+        drops = accumulate(param.stepvalue, lambda drop, value: max(drop + 1, value))  # one an iteration at most
+        return bisect_right(list(drops), iteration)
     return 0
 
 

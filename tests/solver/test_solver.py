@@ -43,6 +43,8 @@ def policy(text):
         ("lr_policy: 'exp' gamma: 0.75", lambda i: 0.5 * 0.75**i),
         ("lr_policy: 'inv' gamma: 0.25 power: 2", lambda i: 0.5 / (1 + 0.25 * i) ** 2),
         ("lr_policy: 'multistep' gamma: 0.5 stepvalue: 2 stepvalue: 5", lambda i: 0.5 * 0.5 ** ((i >= 2) + (i >= 5))),
+        # one drop an iteration: of two at one value the second is an iteration late
+        ("lr_policy: 'multistep' gamma: 0.5 stepvalue: 4 stepvalue: 4", lambda i: 0.5 * 0.5 ** ((i >= 4) + (i >= 5))),
         ("lr_policy: 'poly' power: 2 max_iter: 8", lambda i: 0.5 * (1 - i / 8) ** 2 if i < 8 else 0),
         ("lr_policy: 'sigmoid' gamma: 0.25 stepsize: 4", lambda i: 0.5 / (1 + math.exp(-0.25 * (i - 4)))),
     ],
