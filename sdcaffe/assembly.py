@@ -14,9 +14,14 @@ from sdcaffe.initial_weights import InitialWeights
 from sdcaffe.layers.base import Count, Layer, Shape, blamed_on, check_size, class_of, show_shape
 from sdcaffe.log import glog
 
+_MULTIPLIERS = ("lr_mult", "decay_mult")
+
 
 class Learnable:
-    """One parameter that a solver updates. Layers that share it by name share this object."""
+    """One parameter that a solver updates. Layers that share it by name share this object.
+
+    `explicit`: those of lr_mult and decay_mult that a prototxt has given, by the name of the layer.
+    """
 
     def __init__(self, tensor: nn.Parameter, lr_mult: float, decay_mult: float, layer: str, index: int) -> None:
         self.tensor = tensor
@@ -24,6 +29,11 @@ class Learnable:
         self.decay_mult = decay_mult
         self.layer = layer
         self.index = index
+        self.explicit: dict[str, str] = {}
+
+    def note(self, spec: Any, layer: str) -> None:
+        """Remember which multipliers the ParamSpec of a layer gives."""
+        self.explicit.update({field: layer for field in _MULTIPLIERS if spec.HasField(field)})
 
 
 class Assembly:
@@ -51,7 +61,7 @@ class Assembly:
             values += self._setup(step, layer)
             if others is None:
                 weights.check(layer)
-                self._add_params(layer)
+                self._add_params(layer, given or {})
             elif len(others) != len(layer.blobs):
                 raise layer.error(
                     f"it has {len(layer.blobs)} blobs here but {len(others)} in the net it shares them with"
@@ -117,20 +127,27 @@ class Assembly:
             count += torch.Size(shape).numel()
         return count
 
-    def _add_params(self, layer: Layer) -> None:
-        """The learnable parameters of one layer, or its part in those that another layer owns."""
+    def _add_params(self, layer: Layer, given: dict[int, Tensor]) -> None:
+        """The learnable parameters of one layer, or its part in those that another layer owns.
+
+        `given`: the blobs that a weight file brought.
+        """
         specs = layer.layer_param.param
         if len(specs) > len(layer.blobs):
             raise layer.error(f"{len(specs)} param entries for {len(layer.blobs)} blobs", "param")
         for i, blob in enumerate(layer.blobs):
             spec = specs[i] if i < len(specs) else proto.ParamSpec()
             if spec.name in self._owners:
-                self._share(layer, i, spec, self._owners[spec.name])
+                owner = self._owners[spec.name]
+                self._share(layer, i, spec, owner)
+                if i in given:  # Caffe copies a file layer after layer into the one parameter
+                    owner.tensor.data.copy_(blob.data.reshape(owner.tensor.shape))
                 continue
             lr_mult = spec.lr_mult if blob.requires_grad else 0.0
             if lr_mult == 0:
                 blob.requires_grad_(False)
             learnable = Learnable(blob, lr_mult, spec.decay_mult, layer.name, i)
+            learnable.note(spec, layer.name)
             self.learnable.append(learnable)
             if spec.name:
                 self._owners[spec.name] = learnable
@@ -151,20 +168,29 @@ class Assembly:
                 layer=layer.name,
                 field="param",
             )
-        for field in ("lr_mult", "decay_mult"):
-            value, owned = getattr(spec, field), getattr(owner, field)
-            if spec.HasField(field) and value != owned:
-                raise GraphError(
-                    f'shared parameter "{spec.name}" has {field} {value:g} in layer "{layer.name}" but {owned:g} '
-                    f'in layer "{owner.layer}"; give both the same',
-                    layer=layer.name,
-                    field="param",
-                )
+        self._agree(layer, spec, owner)
         if have == want:
             layer.blobs[index] = owner.tensor
         else:
             blob.requires_grad_(False)
             self.views.setdefault(layer.name, {})[index] = owner.tensor
+
+    def _agree(self, layer: Layer, spec: Any, owner: Learnable) -> None:
+        """Take a multiplier from the first layer that gives it, as Caffe does. Raises GraphError for another value."""
+        for field in _MULTIPLIERS:
+            value, owned = getattr(spec, field), getattr(owner, field)
+            if spec.HasField(field) and field in owner.explicit and value != owned:
+                raise GraphError(
+                    f'shared parameter "{spec.name}" has {field} {value:g} in layer "{layer.name}" but {owned:g} '
+                    f'in layer "{owner.explicit[field]}"; give both the same',
+                    layer=layer.name,
+                    field="param",
+                )
+            if spec.HasField(field):
+                setattr(owner, field, value)
+        owner.note(spec, layer.name)
+        if owner.lr_mult == 0:
+            owner.tensor.requires_grad_(False)
 
     def _log_backward(self, graph: Graph) -> None:
         """Caffe's lines on which layers backward reaches."""

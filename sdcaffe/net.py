@@ -110,6 +110,8 @@ class Net(nn.Module):
         self._shapes = assembly.shapes
         self._loss_weights = {slot: torch.tensor(w) for slot, w in assembly.loss_weights.items() if w}
         self._views = assembly.views
+        if share is not None:
+            self._views.update((name, views) for name, views in share._views.items() if name in assembly.layers)
         self.outputs = list(self.graph.outputs)
         self._input_slots = {
             name: slot

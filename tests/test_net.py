@@ -219,6 +219,45 @@ def test_sharing_that_does_not_fit(change, says):
         net_of(text.replace(*change))
 
 
+def test_a_test_net_reads_a_parameter_of_two_shapes_from_its_train_net():
+    train = net_of(PERMISSIVE)
+    test = net_of(PERMISSIVE, sdcaffe.TEST, share=train)
+    with torch.no_grad():
+        train.learnable[0].tensor.normal_()
+    x = normal(2, 3, 4, 4)
+    assert torch.equal(test({"x": x})["out"], train({"x": x})["out"])
+
+
+SHARED = """
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" param { name: "w" %s }
+  inner_product_param { num_output: 48 bias_term: false weight_filler { type: "xavier" } } }
+layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" param { name: "w" %s }
+  inner_product_param { num_output: 48 bias_term: false weight_filler { type: "xavier" } } }"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "lr_mult", "decay_mult"),
+    [
+        ("", "lr_mult: 2 decay_mult: 0", 2, 0),
+        ("lr_mult: 2", "decay_mult: 3", 2, 3),
+        ("lr_mult: 2", "", 2, 1),
+        ("", "lr_mult: 0", 0, 1),
+    ],
+)
+def test_a_shared_parameters_multipliers_are_the_first_ones_given(first, second, lr_mult, decay_mult):
+    (parameter,) = net_of(SHARED % (first, second)).learnable
+    assert (parameter.lr_mult, parameter.decay_mult) == (lr_mult, decay_mult)
+    assert parameter.tensor.requires_grad == bool(lr_mult)
+
+
+def test_weights_of_a_layer_that_shares_go_to_the_parameter(tmp_path):
+    alone = SHARED[SHARED.index('layer { name: "b"') :].replace('bottom: "a"', 'bottom: "x"')
+    other = net_of(alone % "")
+    other.save(tmp_path / "b.caffemodel")
+    both = net_of(SHARED % ("", ""), weights=tmp_path / "b.caffemodel")
+    assert torch.equal(both.params["a"][0], other.params["b"][0])
+
+
 TWO = """
 layer { name: "one" type: "InnerProduct" bottom: "x" top: "one" inner_product_param { num_output: 3
   weight_filler { type: "xavier" } } }
