@@ -18,7 +18,9 @@ Source = tuple[int, int]  # layer index, top index
 def insert_splits(net: Any) -> Any:
     """A copy of the filtered NetParameter `net` with Split layers where a top has several readers.
 
-    A loss weight on a top that is read elsewhere counts as one reader and moves to the split.
+    A loss weight on a top that is read elsewhere counts as one reader and moves to the split, and leaves 0. (Caffe
+    leaves nothing: a loss layer then adds its default of 1 to the reported loss, though not to the gradients, and
+    the weights of a layer's other tops are lost.)
     Raises GraphError for a bottom that no earlier layer makes.
     """
     sources: dict[str, Source] = {}
@@ -57,7 +59,7 @@ def insert_splits(net: Any) -> Any:
                 weight = loss_weights.get((i, j), 0.0)
                 _add_split(result, layer.name, name, j, count, weight)
                 if weight:
-                    del copy.loss_weight[:]
+                    copy.loss_weight[j] = 0
                     used[i, j] += 1
     return result
 
