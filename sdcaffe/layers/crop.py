@@ -21,7 +21,7 @@ class Crop(Layer):
         bottom, size = bottom_shapes
         dims = len(bottom)
         if len(size) != dims:
-            raise self.error(f"both bottoms need as many axes: {show_shape(bottom)}and {show_shape(size)}", "bottom")
+            raise self.error(f"both bottoms need as many axes: {show_shape(bottom)} and {show_shape(size)}", "bottom")
         start = canonical_axis(self, self.param.axis, dims)
         given = list(self.param.offset) or [0]
         if len(given) not in (1, dims - start):
