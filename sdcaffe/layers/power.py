@@ -9,9 +9,14 @@ from sdcaffe.layers.base import Shape, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
+def _power(base: float, exponent: float) -> float:
+    """C's pow: NaN and infinity where Python raises or goes to complex numbers."""
+    return float(torch.tensor(base, dtype=torch.float64) ** exponent)
+
+
 @register("Power", field="power_param")
 class Power(NeuronLayer):
-    """y = (shift + scale * x) ^ power. Power 0 gives 1 everywhere, also of 0, with derivative 0.
+    """y = (shift + scale * x) ^ power. Power 0 gives 1 everywhere, scale 0 shift ^ power; the derivative is then 0.
 
     The derivative is power * scale * (shift + scale * x) ^ (power - 1) throughout; Caffe divides y by x
     where the shift is 0, which is the same but for NaN at x = 0.
@@ -21,9 +26,12 @@ class Power(NeuronLayer):
         self.power: float = self.param.power
         self.scale: float = self.param.scale
         self.shift: float = self.param.shift
+        self.constant: float = 1.0 if self.power == 0 else _power(self.shift, self.power)
         return super().setup(bottom_shapes)
 
     def forward(self, bottom: Tensor) -> Tensor:
+        if self.scale == 0 or self.power == 0:  # a constant, whatever the bottom holds, with derivative 0
+            return torch.where(torch.zeros_like(bottom, dtype=torch.bool), bottom, self.constant)
         base = bottom if self.scale == 1 else bottom * self.scale
         base = base if self.shift == 0 else base + self.shift
         return base if self.power == 1 else torch.pow(base, self.power)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gradients
 import pytest
-from golden import one_layer
+import torch
+from golden import build, one_layer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,3 +89,11 @@ def test_swish(shape: tuple[int, ...], beta: float) -> None:
 def test_dropout(shape: tuple[int, ...], ratio: float, phase: str) -> None:
     body = f"dropout_param {{ dropout_ratio: {ratio} }}"
     gradients.check(one_layer("Dropout", body), [gradients.distinct(shape)], phase)
+
+
+def test_a_constant_powers_derivative_is_0_where_the_formulas_is_not_finite():
+    bottom = torch.tensor([0.0, 1.0, float("inf")], requires_grad=True)
+    top = build(one_layer("Power", "power_param { power: 0.5 scale: 0 }"), [(3,)])(bottom)
+    top.sum().backward()
+    assert top.tolist() == [0, 0, 0]
+    assert bottom.grad.tolist() == [0, 0, 0]
