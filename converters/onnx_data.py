@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ _BLUE_FIRST = {"ImageData", "WindowData"}  # their pixels come out of image file
 
 @dataclass
 class Images:
-    """How the TEST phase of a net makes a blob of images: the layers, the first a data layer, and the sum of it.
+    """How a phase of a net makes a blob of images: the layers, the first a data layer, and the sum of it.
 
     `labels` is the blob of labels, or "".
     """
@@ -35,15 +36,19 @@ class Images:
     labels: str
     preprocess: Preprocess
 
-    def batches(self, count: int, bytes_of: str | None = None) -> Generator[Batch, None, None]:
-        """`count` batches of images and labels, (n, c, h, w) as the blob is.
+    def batches(self, count: int | None = None, bytes_of: str | None = None) -> Generator[Batch, None, None]:
+        """Batches of images and labels, (n, c, h, w) as the blob is in tests: nothing is distorted.
 
-        With `bytes_of`, the channel order "rgb" or "bgr" of the blob, they are RGB bytes (n, h, w, c), not normalised.
+        Every image once, or those of the first `count` batches. With `bytes_of`, the channel order "rgb" or "bgr" of
+        the blob, they are RGB bytes (n, h, w, c), not normalised. Raises ModelError where batches are drawn without
+        end and `count` is not given.
         """
         param = proto.NetParameter(name=self.net.name, state=self.net.state)
         for layer in self.layers:
             copy = param.layer.add()
             copy.CopyFrom(layer)
+            for field in ("include", "exclude"):
+                copy.ClearField(field)
             if bytes_of:
                 for field in ("mean_file", "mean_value", "scale"):
                     copy.transform_param.ClearField(field)
@@ -51,26 +56,33 @@ class Images:
                     copy.distort_param.ClearField(field)
         net = Net(param, proto.TEST)
         try:
-            for _ in range(count):
+            brings: Any = net.layers[self.layers[0].name]
+            left: int | None = brings.item_count
+            if left is None and count is None:
+                raise ModelError(f'layer "{self.layers[0].name}" draws batches without end: say how many to test')
+            for _ in itertools.count() if count is None else range(count):
                 with torch.no_grad():
                     blobs = net.compute(net.load(), keep=[self.blob, self.labels]).blobs
                 images, labels = (blobs[name].contiguous().numpy() for name in (self.blob, self.labels))
                 if bytes_of:
                     images = images[:, :: -1 if bytes_of == "bgr" else 1].transpose(0, 2, 3, 1)
                     images = np.ascontiguousarray(images).astype(np.uint8)
-                yield images, labels.reshape(-1).astype(np.int64)
+                labels = labels.reshape(-1).astype(np.int64)
+                yield images[:left], labels[:left]
+                if left is not None and (left := left - len(labels)) <= 0:
+                    return
         finally:
             net.close()
 
 
-def images_of(source: Any, blob: str, *, level: int = 0, stages: tuple[str, ...] = ()) -> Images | None:
+def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tuple[str, ...] = ()) -> Images | None:
     """How a NetParameter makes the images `blob`: a data layer, and Distort behind it. None where they do not.
 
     Raises ModelError for a mean that is none.
     """
     net = proto.NetParameter()
     net.CopyFrom(source)
-    net.state.phase, net.state.level = proto.TEST, level
+    net.state.phase, net.state.level = phase, level
     net.state.stage.extend(stages)
     found: dict[str, Images] = {}
     for layer in keep_layers(net).layer:

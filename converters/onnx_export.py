@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -56,6 +57,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     options = options or Options()
     if options.opset not in OPSETS:
         raise ModelError(f"opset {options.opset} cannot be written; there are {OPSETS[0]} to {OPSETS[-1]}")
+    _refuse_target(target, [model, *weights.split(",")])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
     proto_model, agreement, module = _first_that_agrees(opened, options)
@@ -67,7 +69,9 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     made = None
     if options.smaller is not None:
         with _quiet():
-            made = smaller(data, options.smaller, opened.test_images(options.data or model), metadata, options.batches)
+            source = options.data or model
+            images, calibration = opened.test_images(source), opened.calibration_images(source)
+            made = smaller(data, options.smaller, images, calibration, metadata, options.batches)
         data = made.data
     with proto.atomic_write(target) as file:
         file.write(data)
@@ -82,6 +86,16 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         normalisation=metadata.normalisation,
         smaller=made,
     )
+
+
+def _refuse_target(target: str, sources: list[str]) -> None:
+    """Before the work is done, not behind it."""
+    if os.path.isdir(target):
+        raise ModelError("is a directory; name the file to write", target)
+    if not os.path.isdir(os.path.dirname(os.path.realpath(target))):
+        raise ModelError("cannot be written: its folder is not there", target)
+    if os.path.exists(target) and any(os.path.exists(path) and os.path.samefile(path, target) for path in sources):
+        raise ModelError("is what is exported; name another file to write", target)
 
 
 def _first_that_agrees(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule]:

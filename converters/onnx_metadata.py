@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sdcaffe.errors import SdcaffeError
+from sdcaffe.proto.files import read_bytes
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf
 
@@ -102,9 +103,9 @@ def digest(path: str | os.PathLike[str]) -> str:
 def read_classes(path: str | os.PathLike[str]) -> list[str]:
     """Class names, one a line; the label is the line's number from 0. Raises ModelError."""
     try:
-        names = Path(path).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"no list of class names: {getattr(error, 'strerror', None) or error}", str(path)) from None
+        names = read_bytes(path, ModelError).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"no list of class names: {error}", str(path)) from None
     names = [name.strip() for name in names]
     while names and not names[-1]:
         names.pop()
@@ -127,9 +128,9 @@ def read_model(path: str | os.PathLike[str]) -> Any:
         size = os.stat(path).st_size
         if size > _LARGEST:
             raise ModelError(f"has {size} bytes; an ONNX file has at most {_LARGEST}", where)
-        data = Path(path).read_bytes()
     except OSError as error:
         raise ModelError(error.strerror or str(error), where) from None
+    data = read_bytes(path, ModelError)
     try:
         model = onnx.ModelProto.FromString(data)
     except (DecodeError, UnicodeDecodeError):

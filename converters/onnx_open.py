@@ -26,7 +26,7 @@ class Options:
     """How to export. `shapes` of inputs by blob name; `pixels` where they are not as the data has them.
 
     `data` is the prototxt with the data layer that the net was trained on, where that is not the net's own.
-    `smaller` is "fp16" or "int8" for a smaller model, measured on `batches` test batches of it.
+    `smaller` is "fp16" or "int8" for a smaller model, measured on its test set, or on the first `batches` of it.
     """
 
     opset: int = 18
@@ -40,13 +40,14 @@ class Options:
     ignore_unknown: bool = False
     smaller: str | None = None
     data: str | None = None
-    batches: int = 50
+    batches: int | None = None
 
 
 @dataclass
 class Opened:
-    """A deployed net with its weights; `images` are those it was trained on, where that is known.
+    """A deployed net with its weights; `images` are those it is tested on, `training` those it was trained on.
 
+    Each is None where no data layer tells.
     `preprocess` is how a picture becomes its input, None where nobody says or the input is no image.
     """
 
@@ -54,6 +55,7 @@ class Opened:
     part: Deployed
     metadata: Metadata
     images: Images | None
+    training: Images | None
     preprocess: Preprocess | None
 
     def test_images(self, source: str) -> Images:
@@ -61,6 +63,10 @@ class Opened:
         if self.images is None or not self.images.labels:
             raise ModelError("has no data layer with images and labels in its TEST phase", source)
         return self.images
+
+    def calibration_images(self, source: str) -> Images:
+        """Those of training, or where that has none those of the test. Raises ModelError where there are neither."""
+        return self.training or self.test_images(source)
 
 
 def open_deployed(model: str, weights: str, options: Options) -> Opened:
@@ -76,23 +82,25 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
         error.where = error.where or positions.find(error.layer, error.field)
         raise
     _refuse_unfilled(net, weights)
-    images = _images(net, param, options)
+    images, training = _images(net, param, options)
     preprocess = options.pixels.over(_recorded(net, images))
-    metadata = _metadata(net, part, options, [model, weights])
+    metadata = _metadata(net, part, options, [model, weights, options.data or ""])
     if preprocess is not None:
         metadata.normalisation = preprocess.normalisation(in_graph=options.preprocess)
-    return Opened(net, part, metadata, images, preprocess)
+    return Opened(net, part, metadata, images, training, preprocess)
 
 
-def _images(net: Net, param: Any, options: Options) -> Images | None:
-    """How the first input is made by the net's own data layer, or by that of `options.data`."""
+def _images(net: Net, param: Any, options: Options) -> tuple[Images | None, Images | None]:
+    """How the first input is made by the net's own data layer, or by that of `options.data`: in TEST, in TRAIN."""
     name = net.inputs[0] if net.inputs else ""
     if options.data is not None:
         param = proto.read_net(options.data, ignore_unknown=options.ignore_unknown)
-    images = images_of(param, name, level=options.level, stages=options.stages)
+    images, training = (
+        images_of(param, name, phase, level=options.level, stages=options.stages) for phase in (proto.TEST, proto.TRAIN)
+    )
     if images is None and options.data is not None:
         raise ModelError(f'has no data layer that makes the images "{name}" in its TEST phase', options.data)
-    return images
+    return images, training
 
 
 def _recorded(net: Net, images: Images | None) -> Preprocess | None:

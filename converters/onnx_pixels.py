@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from converters.onnx_metadata import ModelError, Normalisation
@@ -111,9 +112,13 @@ def mean_image(path: str) -> Floats:
     try:
         if os.path.getsize(path) > _LARGEST_MEAN:
             raise ModelError("is too large for a mean image", path)
-        array: Any = np.load(path, allow_pickle=False) if path.endswith(".npy") else proto.read_blob(path)
-    except (OSError, ValueError, EOFError) as error:
+        array: Any = open_memmap(path, mode="r") if path.endswith(".npy") else proto.read_blob(path)
+    except OSError as error:
+        raise ModelError(error.strerror or str(error), path) from None
+    except (ValueError, EOFError) as error:
         raise ModelError(f"no mean image: {error}", path) from None
+    if array.dtype.kind not in "fiu":
+        raise ModelError(f"a mean image holds numbers, not {array.dtype}", path)
     array = np.asarray(array, np.float32)
     array = array[0] if array.ndim == 4 and len(array) == 1 else array
     if array.ndim != 3 or not array.size:

@@ -41,11 +41,13 @@ class Smaller:
     images: int
 
 
-def smaller(data: bytes, kind: str, images: Images, metadata: Metadata, batches: int) -> Smaller:
-    """A checked model in `kind` "fp16" or "int8", and both measured on `batches` test batches of `images`.
+def smaller(
+    data: bytes, kind: str, images: Images, calibration: Images, metadata: Metadata, batches: int | None
+) -> Smaller:
+    """A checked model in `kind` "fp16" or "int8", and both measured on `images`, or on the first `batches` of them.
 
-    8 bits are static: ranges come from the first `CALIBRATION_IMAGES` of them, weights have a scale for each output.
-    Inputs and outputs keep their types. Raises ModelError for results that are not finite.
+    8 bits are static: ranges come from the first `CALIBRATION_IMAGES` of `calibration`, weights have a scale for each
+    output. Inputs and outputs keep their types. Raises ModelError for results that are not finite.
     """
     normalisation = metadata.normalisation
     order = normalisation.order if normalisation is not None and normalisation.in_graph else None
@@ -53,7 +55,7 @@ def smaller(data: bytes, kind: str, images: Images, metadata: Metadata, batches:
     if kind == "fp16":
         result = _half(data)
     else:
-        result = _eight_bits(data, name, _first(images.batches(batches, order), CALIBRATION_IMAGES))
+        result = _eight_bits(data, name, _first(calibration.batches(CALIBRATION_IMAGES, order), CALIBRATION_IMAGES))
     before, after = (_Measuring(model, metadata.scores) for model in (data, result))
     for pictures, labels in images.batches(batches, order):
         before.add(pictures, labels)

@@ -41,7 +41,9 @@ def add_flags(parser: Parser) -> None:
     smaller.add_argument(
         "--int8", action="store_true", help="8 bits inside, by static quantisation; says what it costs"
     )
-    parser.add_argument("--iterations", type=flags.positive, default=50, metavar="N", help="test batches (default 50)")
+    parser.add_argument(
+        "--iterations", type=flags.positive, metavar="N", help="batches to test on (default: the whole test set once)"
+    )
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
 

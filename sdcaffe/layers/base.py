@@ -143,6 +143,7 @@ class DataLayer(Layer):
     bottoms: ClassVar[Count] = 0
     cursor: int = 0
     seed: int = 0
+    item_count: int | None = None  # of its source, once it is set up; None where batches are drawn without end
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tops of batch `cursor` on `device`; moves the cursor on by one."""

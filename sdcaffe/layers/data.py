@@ -67,6 +67,7 @@ class FeedLayer(DataLayer):
         )
         if order.skip >= count:
             raise self.error(f"rand_skip skips {order.skip} of only {count} images", "rand_skip")
+        self.item_count = count
         if order.skip:
             glog(f"{self.tag}:70", f"Skipping first {order.skip} data points.")
         return Feed(source, transformer, order, prefetch=prefetch)

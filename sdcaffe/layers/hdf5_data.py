@@ -38,9 +38,10 @@ class HDF5Data(DataLayer):
             glog("hdf5_data_layer.cpp:80", f"Loading list of HDF5 filenames from: {param.source}")
             self._rows = Hdf5Rows(param.source, list(self.layer_param.top))
             glog("hdf5_data_layer.cpp:94", f"Number of HDF5 files: {len(self._rows.files)}")
+            self.item_count = len(self._rows)
             rank, world = shard(self.phase)
             self._order = Order(
-                len(self._rows),
+                self.item_count,
                 param.batch_size,
                 seed=default_seed(self.name),
                 shuffle=self._rows.order if param.shuffle else None,

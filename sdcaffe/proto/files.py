@@ -124,15 +124,24 @@ def decoded(message_class: Any, data: bytes | memoryview, path: StrPath, error: 
 
 
 def read_bytes(path: StrPath, error: type[SdcaffeError] = PrototxtError) -> bytes:
-    """All of a file. Raises `error` where it is missing, a directory or cannot be read.
+    """All of a file. Raises `error` where it is missing, a directory, a device or cannot be read.
 
-    More than 2 GiB is read only of HDF5, as protobuf cannot hold it.
+    More than 2 GiB is read only of HDF5, as protobuf cannot hold it; a pipe may have no end.
     """
+    too_large = error("is larger than 2 GiB, more than protobuf can hold", str(path))
     try:
         with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size >= _LARGEST:
+            found = os.fstat(file.fileno())
+            if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+                raise error("is a device; a file is wanted", str(path))
+            if not stat.S_ISREG(found.st_mode):
+                data = file.read(_LARGEST)
+                if len(data) == _LARGEST:
+                    raise too_large
+                return data
+            if found.st_size >= _LARGEST:
                 if file.read(len(_HDF5)) != _HDF5:
-                    raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+                    raise too_large
                 file.seek(0)
             return file.read()
     except MemoryError:

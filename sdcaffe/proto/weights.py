@@ -74,6 +74,7 @@ def read_weights(path: StrPath) -> list[LayerBlobs]:
     body = seal.opened(data, path, WeightsError)
     _refuse_other(body, path, "a .solverstate", WeightsError, "its .caffemodel has the weights")
     _refuse_other(body, path, "a single blob", WeightsError, "weights are a .caffemodel")
+    _refuse_other(body, path, "an ONNX model", WeightsError, "sdcaffe convert onnx-to-caffe makes a .caffemodel of it")
     net = files.decoded(schema.raw_message("NetParameter"), body, path, WeightsError)
     if not net.layer and not net.layers:
         raise WeightsError("holds no layers: it is no .caffemodel, or an empty net", str(path))
@@ -234,6 +235,8 @@ def _refuse_other(data: memoryview, path: StrPath, other: str, error: type[Sdcaf
 def _kind(data: memoryview) -> str | None:
     """What sort of Caffe file the outermost fields (number, wire type) belong to; None: no telling."""
     found = seal.outer_fields(data)
+    if {(1, 0), (2, 2), (7, 2)} <= found:
+        return "an ONNX model"
     if (100, 2) in found or ((2, 2) in found and (1, 0) not in found):
         return "a .caffemodel"
     if {(1, 0), (2, 2)} <= found or {(1, 0), (3, 2)} <= found:

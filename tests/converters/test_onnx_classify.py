@@ -102,6 +102,11 @@ def test_files_that_are_no_model_end_in_one_error(net: Path, tmp_path: Path) -> 
         (tmp_path / f"{name}.onnx").write_bytes(content)
         with pytest.raises(ModelError):
             open_onnx(str(tmp_path / f"{name}.onnx"))
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    with pytest.raises(ModelError, match="is a device"):
+        open_onnx(str(tmp_path / "zero.onnx"))
+    with pytest.raises(ModelError, match="is a device"):
+        open_onnx(str(net / "plain.onnx"), "/dev/zero")
     with pytest.raises(ModelError, match="No such file"):
         open_onnx(str(tmp_path / "none.onnx"))
     with pytest.raises(DataError):

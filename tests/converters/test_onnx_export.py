@@ -302,6 +302,18 @@ def test_a_model_that_differs_is_not_written_and_an_old_file_stays(
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_a_target_that_cannot_be_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    monkeypatch.setattr(onnx_export, "open_deployed", lambda *_: pytest.fail("the net was opened"))
+    for target, reason in (
+        (str(tmp_path), "is a directory"),
+        (str(tmp_path / "none" / "net.onnx"), "its folder is not there"),
+        (weights, "is what is exported"),
+    ):
+        with pytest.raises(ModelError, match=reason):
+            export(model, weights, target)
+
+
 def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     model, weights = write_net(TINY, tmp_path)
     (tmp_path / "renamed.prototxt").write_text(TINY.replace('"fc"', '"fc9"'))
@@ -310,6 +322,8 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.caffemodel").write_bytes(Path(weights).read_bytes()[:-9])
     with pytest.raises(WeightsError):
         export(model, str(tmp_path / "cut.caffemodel"), str(tmp_path / "net.onnx"))
+    with pytest.raises(WeightsError, match="is a device"):
+        export(model, "/dev/zero", str(tmp_path / "net.onnx"))
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     with pytest.raises(ModelError, match=r'2 class names, but output "prob" has shape \(1, 5\)'):
         export(model, weights, str(tmp_path / "net.onnx"), Options(classes=str(tmp_path / "names.txt")))

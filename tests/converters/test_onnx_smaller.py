@@ -60,6 +60,42 @@ def test_colours_that_differ_are_told_apart_as_before(
     assert np.abs(scores - means).max() < (0.002 if kind == "fp16" else 0.02) * means.max()
 
 
+PHASES = """
+name: "phases"
+layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TRAIN }
+  hdf5_data_param { source: "train.txt" batch_size: 8 } }
+layer { name: "data" type: "HDF5Data" top: "data" top: "label" include { phase: TEST }
+  hdf5_data_param { source: "test.txt" batch_size: 30 } }
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 3 } }
+layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "accuracy" include { phase: TEST } }
+"""
+
+
+def test_ranges_come_from_training_and_accuracy_from_the_test_set_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = {"train": np.random.default_rng(0).uniform(0, 1, (40, 3)), "test": 20 + 20 * np.eye(3)[np.arange(70) % 3]}
+    for phase, values in images.items():
+        labels = np.arange(len(values)) % 3
+        labels[:20] = (labels[:20] + 1) % 3  # the first 20 are wrong; a second pass over them would count them twice
+        with h5py.File(f"{phase}.h5", "w") as file:
+            file["data"], file["label"] = values.astype(np.float32), labels.astype(np.float32)
+        Path(f"{phase}.txt").write_text(f"{phase}.h5\n")
+    model, weights = write_net(PHASES, tmp_path)
+    net = Net(model, proto.TEST)
+    with torch.no_grad():
+        net.params["fc"][0].copy_(torch.eye(3))
+    net.save(weights)
+    net.close()
+    done = export(model, weights, "net.onnx", Options(smaller="int8"))
+    assert done.smaller is not None
+    assert done.smaller.images == 70
+    assert done.smaller.before.accuracy == pytest.approx(50 / 70)
+    (scores,) = open_session("net.onnx", "net.onnx").run(["fc"], {"data": images["test"].astype(np.float32)})
+    assert scores.max() < 1.1  # of what is beyond the range of training nothing is left
+
+
 @pytest.mark.parametrize(
     ("kind", "share", "in_bytes"), [("fp16", 0.55, False), ("int8", 0.4, False), ("int8", 0.4, True)]
 )
