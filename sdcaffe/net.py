@@ -276,7 +276,11 @@ class Net(nn.Module):
         return Pass(loss, dict(zip(wanted, blobs, strict=True)))
 
     def _add_losses(self, slots: list[int], values: Batch, loss: Tensor | None) -> Tensor | None:
-        """`loss` and the weighted sums of some blobs on top."""
+        """`loss` and the weighted sums of some blobs on top.
+
+        A blob with a weight that a later layer reads gets the gradient of both; Caffe's reader writes over that of a
+        weight by default.
+        """
         for slot in slots:
             term = values[slot].sum() if values[slot].dim() else values[slot]
             term = term * self._loss_weights[slot]
