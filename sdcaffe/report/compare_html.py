@@ -38,14 +38,15 @@ def page(found: Comparison) -> str:
     sections.insert(0, ("gains", "What self-distillation takes off the error", _gains(found)))
     if curves := _curves(found):
         sections.insert(1, ("curves", "Baseline against self-distilled in training", curves))
-    if found.runs:
-        sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(found.runs, key=_order)))))
     if found.other_groups:
         lines = [("other", [escape(cell) for cell in other_cells(group)]) for group in found.other_groups]
         grid = _grid(OTHER_HEADING, lines, numbers=range(3, 6))
-        sections.append(("elsewhere", "What the paper does not have", grid))
-    if found.others:
-        sections.append(("others", "Logs that stand for no published value", _others(found.others)))
+        sections.append(("elsewhere", "Networks and data that the paper does not have", grid))
+    known = [*found.runs, *(run for run in found.others if run.comparable)]
+    if known:
+        sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(known, key=_order)))))
+    if unknown := [run for run in found.others if not run.comparable]:
+        sections.append(("others", "Logs that were not recognised", _others(unknown)))
     links = "".join(
         f'<a href="#{name}">{escape(_SHORT.get(name, title.partition(":")[0]))}</a>' for name, title, _ in sections
     )
@@ -67,9 +68,9 @@ def _tiles(found: Comparison) -> str:
     finished = sum(run.finished for run in found.runs)
     tiles = (
         (f"{sum(row.result is not None for row in found.rows)} of {len(found.rows)}", "published values measured"),
-        (str(finished), "finished runs"),
+        (str(finished), f"finished run{'' if finished == 1 else 's'} of the paper's"),
         (str(len(found.runs) - finished), "runs cut short"),
-        (str(len(found.others)), "other logs"),
+        (str(len(found.others)), "logs of what the paper does not have"),
     )
     return f'<div class="tiles">{"".join(f"<div><b>{number}</b>{text}</div>" for number, text in tiles)}</div>'
 
@@ -224,13 +225,13 @@ def _run(run: TrainingRun) -> str:
     seed = "no seed" if run.seed is None else f"seed {run.seed}"
     last = run.last()
     state = f"{last:.2f} %" if run.finished and last is not None else run.progress
-    kind = "result" if run.finished and not run.departures else "other" if run.finished else "open"
+    kind = "result" if run.finished and not (run.departures or run.reason) else "other" if run.finished else "open"
     settings = {
         "log": " + ".join(run.logs),
         "iterations": run.progress,
         "training time": _clock(run),
         "random_seed": "none" if run.seed is None else str(run.seed),
-        "not the paper's": "; ".join(run.departures),
+        "not the paper's": "; ".join(run.departures) or run.reason,
         **run.settings,
     }
     items = "".join(f"<dt>{escape(n)}</dt><dd>{escape(t)}</dd>" for n, t in settings.items() if t)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from html import escape
 
 _WIDTH, _HEIGHT = 560, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 74, 12, 34
+_LEFT, _TOP, _BOTTOM = 40, 12, 34
+_BARE, _MARKED = 14, 74  # room at the right edge, without and with the marks' names
 _POINTS = 400  # of a curve; more are thinned out
 _EARLY = 0.15  # of a run; before that curves may leave the picture at its top
 _REACH = 2.0  # percent points to each side of the paper's value
@@ -44,28 +45,26 @@ def curves(name: str, lines: Sequence[Line], marks: Sequence[Mark], label: str) 
         return ""
     right = max(line.x[-1] for line in lines)
     low, high = _span(lines, marks, right)
+    edge = _WIDTH - (_MARKED if marks else _BARE)
 
     def at(x: float, y: float) -> tuple[float, float]:
         across = (x / right) if right else 0.0
         up = (y - low) / (high - low)
-        return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
+        return _LEFT + across * (edge - _LEFT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [
         f'<svg class="curves" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">',
-        f'<clipPath id="{name}"><rect x="{_LEFT}" y="{_TOP}" width="{_WIDTH - _LEFT - _RIGHT}" '
+        f'<clipPath id="{name}"><rect x="{_LEFT}" y="{_TOP}" width="{edge - _LEFT}" '
         f'height="{_HEIGHT - _TOP - _BOTTOM}"/></clipPath>',
     ]
     for y in _ticks(low, high):
         _, level = at(0, y)
-        parts.append(f'<path class="grid" d="M{_LEFT},{level:.1f}H{_WIDTH - _RIGHT}"/>')
+        parts.append(f'<path class="grid" d="M{_LEFT},{level:.1f}H{edge}"/>')
         parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{y:g}</text>')
     for x in _ticks(0, right, 4):
         place, _ = at(x, low)
         parts.append(f'<text class="tick" x="{place:.1f}" y="{_HEIGHT - 16}" text-anchor="middle">{_short(x)}</text>')
-    parts.append(
-        f'<text class="tick" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 2}" '
-        'text-anchor="middle">iteration</text>'
-    )
+    parts.append(f'<text class="tick" x="{(_LEFT + edge) / 2}" y="{_HEIGHT - 2}" text-anchor="middle">iteration</text>')
     for line in lines:
         step = math.ceil(len(line.x) / _POINTS)
         kept = [*zip(line.x, line.y, strict=True)]
@@ -76,10 +75,8 @@ def curves(name: str, lines: Sequence[Line], marks: Sequence[Mark], label: str) 
     places = _apart([at(0, mark.y)[1] for mark in marks])
     for mark, place in zip(marks, places, strict=True):
         _, level = at(0, mark.y)
-        parts.append(f'<path class="level {mark.kind}" d="M{_LEFT},{level:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(
-            f'<text class="mark {mark.kind}" x="{_WIDTH - _RIGHT + 5}" y="{place + 4:.1f}">{escape(mark.text)}</text>'
-        )
+        parts.append(f'<path class="level {mark.kind}" d="M{_LEFT},{level:.1f}H{edge}"/>')
+        parts.append(f'<text class="mark {mark.kind}" x="{edge + 5}" y="{place + 4:.1f}">{escape(mark.text)}</text>')
     return "".join([*parts, "</svg>"])
 
 
