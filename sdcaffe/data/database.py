@@ -11,6 +11,7 @@ import numpy as np
 
 from sdcaffe import proto
 from sdcaffe.data.jpeg import decode_image
+from sdcaffe.data.lmdb_pages import check_pages
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
 
@@ -27,35 +28,29 @@ class Store(Protocol):
 
 class _Lmdb:
     def __init__(self, path: str) -> None:
-        if not os.path.exists(os.path.join(path, "data.mdb")) and not os.path.isfile(path):
+        file = os.path.join(path, "data.mdb") if os.path.isdir(path) else path
+        if not os.path.isfile(file):
             raise _misplaced(path, "LMDB", "data.mdb")
+        self._path = path
+        check_pages(file, path)
         try:
             self._env = lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
         except lmdb.Error as error:
             raise DataError(f"this is not an LMDB that can be read: {_reason(error, path)}", path) from error
         try:
-            self._check_length(path)
             with self._env.begin() as transaction, transaction.cursor() as cursor:
                 self.keys = list(cursor.iternext(keys=True, values=False))
         except lmdb.Error as error:
             self._env.close()
             raise DataError(f"the LMDB is damaged: {_reason(error, path)}", path) from error
-        except DataError:
-            self._env.close()
-            raise
-
-    def _check_length(self, path: str) -> None:
-        """LMDB maps its file into memory: a page beyond the end of a cut file would kill the process."""
-        file = os.path.join(path, "data.mdb") if os.path.isdir(path) else path
-        have = os.path.getsize(file)
-        need = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        if have < need:
-            raise DataError(f"the LMDB is cut short: {have} bytes where {need} are in use", path)
 
     def get(self, key: bytes) -> bytes | None:
-        with self._env.begin() as transaction:
-            value: bytes | None = transaction.get(key)
-            return value
+        try:
+            with self._env.begin() as transaction:
+                value: bytes | None = transaction.get(key)
+                return value
+        except lmdb.Error as error:
+            raise DataError(f"the LMDB is damaged: {_reason(error, self._path)}", self._path) from error
 
     def close(self) -> None:
         self._env.close()
