@@ -25,3 +25,17 @@ def allow_tf32(precision: str) -> None:
     allowed = precision == TF32
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
+
+
+Rounding = tuple[str, bool]
+
+
+def rounding() -> Rounding:
+    """How float32 products are rounded now: what `allow_tf32` changes."""
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+def round_as(chosen: Rounding) -> None:
+    """Round products as `chosen` from now on."""
+    torch.set_float32_matmul_precision(chosen[0])
+    torch.backends.cudnn.allow_tf32 = chosen[1]

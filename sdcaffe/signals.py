@@ -1,8 +1,9 @@
-"""What Ctrl-C and SIGHUP ask of a running solver. The solver asks back once an iteration; see `check`."""
+"""What Ctrl-C and SIGHUP ask of running solvers. Each asks back once an iteration; see `listener`."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ class SignalHandler:
         self._effects: dict[int, Effect] = {signal.SIGINT: sigint}
         if hasattr(signal, "SIGHUP"):  # Windows has none
             self._effects[signal.SIGHUP] = sighup
-        self._waiting: list[Action] = []
+        self._waiting: list[list[Action]] = []
         self._stopping = False
         self._before: dict[int, Any] = {}
 
@@ -35,9 +36,11 @@ class SignalHandler:
         for number, before in self._before.items():
             signal.signal(number, before if before is not None else signal.SIG_DFL)
 
-    def check(self) -> Action | None:
-        """The next action asked for and not yet given out, or None."""
-        return self._waiting.pop(0) if self._waiting else None
+    def listener(self) -> Callable[[], Action | None]:
+        """A function for one solver: the next action asked for that it has not given out yet, or None."""
+        waiting: list[Action] = []
+        self._waiting.append(waiting)
+        return lambda: waiting.pop(0) if waiting else None
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         effect = self._effects[number]
@@ -45,5 +48,6 @@ class SignalHandler:
             if self._stopping and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self._stopping = True
-        if effect != "none" and effect not in self._waiting:
-            self._waiting.append(effect)
+        for waiting in self._waiting:
+            if effect != "none" and effect not in waiting:
+                waiting.append(effect)

@@ -16,38 +16,49 @@ def send(number: int) -> None:
 
 def test_ctrl_c_stops_and_a_hangup_snapshots() -> None:
     with SignalHandler() as signals:
-        assert signals.check() is None
+        check = signals.listener()
+        assert check() is None
         send(signal.SIGHUP)
-        assert signals.check() == "snapshot"
-        assert signals.check() is None
+        assert check() == "snapshot"
+        assert check() is None
         send(signal.SIGINT)
-        assert signals.check() == "stop"
-        assert signals.check() is None
+        assert check() == "stop"
+        assert check() is None
 
 
 def test_the_effects_can_be_chosen() -> None:
     with SignalHandler("snapshot", "none") as signals:
+        check = signals.listener()
         send(signal.SIGHUP)
-        assert signals.check() is None
+        assert check() is None
         for _ in range(3):
             send(signal.SIGINT)
-        assert signals.check() == "snapshot"
-        assert signals.check() is None
+        assert check() == "snapshot"
+        assert check() is None
 
 
 def test_both_are_kept_until_asked_for() -> None:
     with SignalHandler() as signals:
+        check = signals.listener()
         send(signal.SIGHUP)
         send(signal.SIGINT)
-        assert [signals.check(), signals.check(), signals.check()] == ["snapshot", "stop", None]
+        assert [check(), check(), check()] == ["snapshot", "stop", None]
+
+
+def test_every_solver_hears_of_it() -> None:
+    with SignalHandler() as signals:
+        one, other = signals.listener(), signals.listener()
+        send(signal.SIGHUP)
+        assert [one(), one(), other(), other()] == ["snapshot", None, "snapshot", None]
 
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_second_ctrl_c_ends_at_once(asked: bool) -> None:
     with SignalHandler() as signals:
+        check = signals.listener()
         send(signal.SIGINT)
         if asked:
-            assert signals.check() == "stop"
+            assert check() == "stop"
         with pytest.raises(KeyboardInterrupt):
             send(signal.SIGINT)
 

@@ -76,7 +76,7 @@ def run(args: Namespace) -> None:
     if args.dry_run:
         return
     with SignalHandler() as signals:
-        run_all(jobs, times, Limit(end, signals.check), device, lambda text: print(text, flush=True))
+        run_all(jobs, times, Limit(end, signals.listener()), device, lambda text: print(text, flush=True))
 
 
 def _seconds(text: str) -> float:

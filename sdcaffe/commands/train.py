@@ -1,18 +1,26 @@
-"""Train the network of a solver file, or go on with a run.
+"""Train the networks of solver files, or go on with their runs.
 
-Does not train: it reads the flags, opens the log, and hands a Solver its signals.
+Does not train: it reads the flags, opens the logs, and hands Solvers their signals. Several runs take turns.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
+import traceback
 from argparse import Namespace
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sdcaffe import flags
+from sdcaffe.errors import SdcaffeError, SolverError, one_line
 from sdcaffe.flags import Parser, UsageError
-from sdcaffe.log import Progress, accuracy, glog, setup, silent
+from sdcaffe.log import Progress, Screen, accuracy, glog, setup, silent
+from sdcaffe.log.progress import is_terminal
 from sdcaffe.signals import SignalHandler
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
@@ -20,7 +28,9 @@ AUTO = "auto"
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("file", nargs="?", metavar="SOLVER", help="the solver's prototxt")
+    parser.add_argument(
+        "file", nargs="*", metavar="SOLVER", help="the solver's prototxt; several: train all of them at once"
+    )
     parser.add_argument("--solver", metavar="SOLVER", help="the same, in Caffe's spelling")
     parser.add_argument(
         "--snapshot",
@@ -29,6 +39,14 @@ def add_flags(parser: Parser) -> None:
     )
     parser.add_argument(
         "--weights", metavar="A,B", help="start from the layers of these .caffemodel files that have the same names"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_seeds,
+        default=[None],
+        metavar="N|A,B",
+        help="train each solver once with each of these random seeds, 1 to N or those listed, all at once; "
+        "_seedA is added to its snapshot_prefix",
     )
     parser.add_argument(
         "--precision",
@@ -47,60 +65,146 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     if bool(args.file) == bool(args.solver):
-        raise UsageError("name one solver file. See sdcaffe train --help")
+        raise UsageError("name one solver file, or several to train at once. See sdcaffe train --help")
+    args.file = args.file or [args.solver]
     if args.snapshot and args.weights:
         raise UsageError("--snapshot goes on with a run and --weights starts one: give one of them")
     devices = flags.devices_of(args)
 
-    from sdcaffe import launch
+    from sdcaffe import launch, processes
 
+    if len(args.file) * len(args.seeds) > 1:
+        if len(devices) > 1 or processes.in_a_job():
+            raise UsageError("several runs at once share one device, in one process: name one device, or one run")
+        if args.snapshot not in (None, AUTO):
+            raise UsageError("several runs go on each from its own newest snapshot: --snapshot auto")
+        _train_several(args, devices[0] if devices else None)
+        return
     if len(devices) > 1:
         _read(args)  # what is wrong with it shows before any process is started
     launch.run(devices, train, args, devices)
 
 
 def train(device: str | None, args: Namespace, devices: list[str]) -> None:
-    """What one process does: `device` is its own, `devices` are those of all processes of this machine."""
+    """What one process of a run does: `device` is its own, `devices` are those of all processes of this machine."""
     from sdcaffe import processes
 
     with processes.launched(device):
         with processes.failing_as_one():
-            param, settled = _read(args)
-        log_file = Path(f"{param.snapshot_prefix}.log")
-        log = _log(log_file, append=_resumes(args.snapshot, param.snapshot_prefix))
-        with log as progress, processes.failing_as_one():
-            if settled:
-                glog("upgrade_proto.cpp:1113", settled)
-            if device:
-                names = ", ".join(name.removeprefix("cuda:") for name in (devices if devices[1:] else [device]))
-                glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {names}")
-            iteration = _train(args, param, device, progress)
+            (job,) = _read(args)
+        with SignalHandler(args.sigint_effect, args.sighup_effect) as signals:
+            turns = _turns(job, args, signals.listener(), device, devices)
+            try:
+                while True:
+                    next(turns)
+            except StopIteration as end:
+                progress, iteration = end.value
         if processes.is_root():
-            _report(progress, iteration, param.max_iter, args.file or args.solver, log_file)
+            print("\n".join(_report(job, args, progress, iteration)))
 
 
-def _read(args: Namespace) -> tuple[Any, str | None]:
-    """The checked solver parameters, and what is to be said of their snapshot_prefix."""
-    from sdcaffe import layers, proto
+def _train_several(args: Namespace, device: str | None) -> None:
+    """Train all runs at once. Raises SdcaffeError at the end if any failed."""
+    from sdcaffe.solver.solver import choose_device
+    from sdcaffe.solver.together import Run, take_turns
+
+    jobs = _read(args)
+    with silent():
+        places = [choose_device(job.param, device) for job in jobs]
+    screen = Screen(sys.stderr) if is_terminal(sys.stderr) else None
+    failed: list[str] = []
+
+    def tell(run: Run[_End], error: Exception) -> None:
+        line = one_line(error)
+        if line is None:
+            traceback.print_exception(error)
+        failed.append(run.name)
+        print(f"sdcaffe: error: {run.name}: {line or type(error).__name__}", file=sys.stderr)
+
+    with SignalHandler(args.sigint_effect, args.sighup_effect) as signals:
+        runs = [
+            Run(job.name, _turns(job, args, signals.listener(), device, [], job.name, screen), place)
+            for job, place in zip(jobs, places, strict=True)
+        ]
+        take_turns(runs, tell)
+    for job, each in zip(jobs, runs, strict=True):
+        if job.name not in failed:
+            print("\n".join(f"{job.name}: {line}" for line in _report(job, args, *each.result)))
+    if failed:
+        raise SdcaffeError(f"{len(failed)} of {len(runs)} runs failed, see above: {', '.join(failed)}")
+
+
+@dataclass
+class _Job:
+    """One run: its solver file, the checked solver parameters, and what is to be said of their snapshot_prefix."""
+
+    file: str
+    param: Any
+    settled: str | None
+    name: str = ""
+
+    @property
+    def log(self) -> Path:
+        return Path(f"{self.param.snapshot_prefix}.log")
+
+
+_End = tuple[Progress, int]  # what a run reported, and the iteration it reached
+
+
+def _read(args: Namespace) -> list[_Job]:
+    """Every run that is asked for. Raises SolverError for two that would write the same files."""
+    from sdcaffe import layers
+
+    layers.discover(args.plugin)
+    jobs = [_read_one(args, file, seed) for file in args.file for seed in args.seeds]
+    firsts: dict[str, _Job] = {}
+    for job in jobs:
+        first = firsts.setdefault(os.path.realpath(job.param.snapshot_prefix), job)
+        if first is not job:
+            raise SolverError(
+                f'this run and one of {first.file} would write the same files, of snapshot_prefix "'
+                f'{job.param.snapshot_prefix}": give each a prefix of its own',
+                job.file,
+            )
+    short = [Path(job.param.snapshot_prefix).name for job in jobs]
+    for job, name in zip(jobs, short, strict=True):
+        job.name = name if short.count(name) == 1 else job.param.snapshot_prefix
+    return jobs
+
+
+def _read_one(args: Namespace, file: str, seed: int | None) -> _Job:
+    from sdcaffe import proto
     from sdcaffe.solver import settings
     from sdcaffe.solver.snapshot import settle_prefix
 
-    layers.discover(args.plugin)
-    file = args.file or args.solver
     param, positions = proto.read_solver_located(file, ignore_unknown=args.ignore_unknown)
     if args.precision:
         param.precision = args.precision
     settings.check(param, positions)
     param.train_state.level = args.level
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none
-    return param, settle_prefix(param, Path(file))
+    settled = settle_prefix(param, Path(file))
+    if seed is not None:
+        param.random_seed = seed
+        param.snapshot_prefix += f"_seed{seed}"
+    return _Job(file, param, settled)
 
 
-def _log(file: Path, append: bool) -> AbstractContextManager[Progress]:
+def _seeds(text: str) -> list[int]:
+    """`3`: 1, 2, 3; `5,7`: these."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seeds nor a list of seeds as 1,2,3")
+    if len(parts) == 1:
+        return list(range(1, flags.positive(text) + 1))
+    return [int(part) for part in parts]
+
+
+def _log(file: Path, append: bool, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:
     """The log of this run; of several processes, the root's: the others' go nowhere."""
     from sdcaffe import processes
 
-    return setup(file, append=append) if processes.is_root() else silent()
+    return setup(file, append=append, run=name, screen=screen) if processes.is_root() else silent()
 
 
 def _resumes(snapshot: str | None, prefix: str) -> bool:
@@ -109,8 +213,33 @@ def _resumes(snapshot: str | None, prefix: str) -> bool:
     return bool(newest(prefix)) if snapshot == AUTO else bool(snapshot)
 
 
-def _train(args: Namespace, param: Any, device: str | None, progress: Progress) -> int:
-    """Solve, and return the iteration reached."""
+def _turns(
+    job: _Job,
+    args: Namespace,
+    action: Callable[[], str | None],
+    device: str | None,
+    devices: Sequence[str],
+    name: str = "",
+    screen: Screen | None = None,
+) -> Generator[None, None, _End]:
+    """Solve bit by bit. Of several runs of this process, each has a `name`."""
+    from sdcaffe import processes
+
+    log = _log(job.log, _resumes(args.snapshot, job.param.snapshot_prefix), name, screen)
+    with log as progress, processes.failing_as_one():
+        if job.settled:
+            glog("upgrade_proto.cpp:1113", job.settled)
+        if device:
+            names = ", ".join(each.removeprefix("cuda:") for each in (devices if devices[1:] else [device]))
+            glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {names}")
+        iteration = yield from _solving(job.param, args, action, device, progress)
+    return progress, iteration
+
+
+def _solving(
+    param: Any, args: Namespace, action: Callable[[], str | None], device: str | None, progress: Progress
+) -> Generator[None, None, int]:
+    """Solve bit by bit, and return the iteration reached."""
     from sdcaffe.solver import Solver
     from sdcaffe.solver.solver import choose_device
 
@@ -118,40 +247,42 @@ def _train(args: Namespace, param: Any, device: str | None, progress: Progress) 
     weights = args.weights.split(",") if args.weights else None
     for name in weights or ():
         glog("caffe.cpp:155", f"Finetuning from {name}")
-    with SignalHandler(args.sigint_effect, args.sighup_effect) as signals:
-        solver = Solver(
-            param,
-            weights=weights,
-            device=chosen,
-            action=signals.check,
-            progress=progress,
-            ignore_unknown=args.ignore_unknown,
-        )
-        try:
-            if args.snapshot == AUTO:
-                found = solver.restore_newest()
-                glog("caffe.cpp:235", f"Resuming from {found}" if found else "No snapshot to resume from")
-            elif args.snapshot:
-                glog("caffe.cpp:235", f"Resuming from {args.snapshot}")
-                solver.restore(args.snapshot)
-            glog("caffe.cpp:239", "Starting Optimization")
-            solver.solve()
-            glog("caffe.cpp:250", "Optimization Done.")
-        finally:
-            solver.close()
-        return solver.iter
+    solver = Solver(
+        param,
+        weights=weights,
+        device=chosen,
+        action=action,
+        progress=progress,
+        ignore_unknown=args.ignore_unknown,
+    )
+    try:
+        if args.snapshot == AUTO:
+            found = solver.restore_newest()
+            glog("caffe.cpp:235", f"Resuming from {found}" if found else "No snapshot to resume from")
+        elif args.snapshot:
+            glog("caffe.cpp:235", f"Resuming from {args.snapshot}")
+            solver.restore(args.snapshot)
+        glog("caffe.cpp:239", "Starting Optimization")
+        yield from solver.turns()
+        glog("caffe.cpp:250", "Optimization Done.")
+    finally:
+        solver.close()
+    return solver.iter
 
 
-def _report(progress: Progress, iteration: int, max_iter: int, file: str, log_file: Path) -> None:
+def _report(job: _Job, args: Namespace, progress: Progress, iteration: int) -> list[str]:
     """What a reader wants at the end of a run, on standard output."""
+    lines = []
     for net, scores in sorted(progress.scores.items()):
         value = accuracy(scores)
         if value is not None:
             of = f" of test net #{net}" if len(progress.scores) > 1 else ""
-            print(f"test error{of}: {100 * (1 - value):.2f} %")
-    if iteration < max_iter and progress.snapshot:
-        print(f"stopped at iteration {iteration} of {max_iter}; to go on:")
-        print(f"  sdcaffe train {file} --snapshot {progress.snapshot}")
+            lines.append(f"test error{of}: {100 * (1 - value):.2f} %")
+    if iteration < job.param.max_iter and progress.snapshot:
+        lines.append(f"stopped at iteration {iteration} of {job.param.max_iter}; to go on:")
+        seeds = "" if args.seeds == [None] else f" --seeds {','.join(map(str, args.seeds))}"
+        state = AUTO if len(args.file) * len(args.seeds) > 1 else progress.snapshot
+        lines.append(f"  sdcaffe train {' '.join(args.file)}{seeds} --snapshot {state}")
     if progress.snapshot:
-        print(f"snapshot: {progress.snapshot}")
-    print(f"log: {log_file}")
+        lines.append(f"snapshot: {progress.snapshot}")
+    return [*lines, f"log: {job.log}"]

@@ -11,6 +11,7 @@ from torch import Tensor
 from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
+from sdcaffe.data.resident import Resident, resident
 from sdcaffe.data.source import ArraySource, Image, Source
 from sdcaffe.data.transformer import Size, Transformer, Windows, show
 from sdcaffe.errors import DataError
@@ -34,15 +35,15 @@ class Feed:
     """Batches of `source` in `order`, through `transformer`, with draws from the order's seed.
 
     `size` is (C, h, w) of the first batch's images; without crop_size, the images of one batch must be
-    of one size, but batches may differ (as in Caffe). Small sets stay resident on the device; for others
-    `prefetch` batches are read ahead by threads. Batch k is the same either way. Raises DataError.
+    of one size, but batches may differ (as in Caffe). Small sets stay resident on the device, once for all
+    feeds; for others `prefetch` batches are read ahead by threads. Batch k is the same either way. Raises DataError.
     """
 
     def __init__(self, source: Source, transformer: Transformer, order: Order, *, prefetch: int) -> None:
         self.source, self.transformer, self.order = source, transformer, order
         self._prefetch = prefetch
         self._memory = Recycler()
-        self._resident: tuple[Tensor, Tensor] | None = None
+        self._resident: Resident | None = None
         self._prefetcher: Prefetcher[_Raw] | None = None
         self._device: torch.device | None = None  # where the resident set is, or where read batches go
         first = int(order.indices(0)[0])
@@ -66,11 +67,13 @@ class Feed:
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Batch `k` on `device`: images float32 (n, C, h, w), channels_last, and labels float32 (n,)."""
-        if self._fits and self._resident is None:
-            self._resident = self._read_all()
+        if self._fits and (self._resident is None or self._device != device):
+            everything = self._read_all()
+            self._resident = everything and resident(*everything, device)
+            self._device = device
             self._fits = self._resident is not None
         if self._resident is not None:
-            return self._from_memory(k, device)
+            return self._from_memory(self._resident, k)
         if self._prefetcher is None:
             self._device = device
             self._prefetcher = Prefetcher(self._read, self._prefetch, f"prefetch {self.source.where}")
@@ -78,13 +81,9 @@ class Feed:
         images = raw.images.to(device, non_blocking=True)
         return self.transformer.normalise(images, raw.windows), raw.labels.to(device, non_blocking=True)
 
-    def _from_memory(self, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        assert self._resident is not None
-        images, labels = self._resident
-        if self._device != device:
-            images, labels = self._resident = images.to(device), labels.to(device)
-            self._device = device
-        pick = torch.from_numpy(self.order.indices(k)).to(device, non_blocking=True)  # waiting would stall a GPU
+    def _from_memory(self, all_of_them: Resident, k: int) -> tuple[Tensor, Tensor]:
+        images, labels = all_of_them.images, all_of_them.labels
+        pick = torch.from_numpy(self.order.indices(k)).to(images.device, non_blocking=True)  # waiting would stall a GPU
         draws = self.transformer.draws(self.order.seed, k, len(pick), self.order.rank)
         windows = self.transformer.windows(draws, *images.shape[2:])
         return self.transformer.apply(images, windows, pick), labels.index_select(0, pick)

@@ -12,9 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from sdcaffe.log.parser import accuracy
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 REFRESH = 0.25  # seconds between two updates of the display
 WINDOW = 120  # updates over which the speed is averaged: half a minute
@@ -96,25 +99,44 @@ class Progress:
         """The run is over."""
 
 
-class LiveProgress(Progress):
-    """One line at the foot of a terminal, with what is said scrolling above it. `clock` is in seconds."""
+class Screen:
+    """The foot of a terminal: a line for each run that shows itself there, with what is said scrolling above them."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
+    def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar
 
-        self._console = Console(file=stream, soft_wrap=True)
-        self._bar = Bar(
-            TextColumn("iteration"),
+        self.console = Console(file=stream, soft_wrap=True)
+        self.bar = Bar(
+            TextColumn("{task.fields[run]}iteration", markup=False),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
             TextColumn("{task.description}"),
-            console=self._console,
+            console=self.console,
             auto_refresh=False,
         )
-        self._task = self._bar.add_task("", total=None)
+        self._open = 0
+
+    def add(self, run: str) -> TaskID:
+        """A line for `run`, seen from its first update on."""
+        self._open += 1
+        return self.bar.add_task("", total=None, visible=False, run=f"{run}  " if run else "")
+
+    def leave(self) -> None:
+        """One run is over; its line stays. When it was the last, so does the display."""
+        self._open -= 1
+        if not self._open:
+            self.bar.stop()
+
+
+class LiveProgress(Progress):
+    """The line of a run on a screen. `clock` is in seconds."""
+
+    def __init__(self, screen: Screen, run: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._screen = screen
+        self._task = screen.add(run)
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
 
@@ -133,15 +155,16 @@ class LiveProgress(Progress):
         if tested is not None:
             parts.append(f"test accuracy {tested:.2%}")
         description = "  ".join(parts)
-        self._bar.update(self._task, completed=iteration, total=max_iter, description=description)
-        self._bar.start()
-        self._bar.refresh()
+        bar = self._screen.bar
+        bar.update(self._task, completed=iteration, total=max_iter, description=description, visible=True)
+        bar.start()
+        bar.refresh()
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._screen.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
-        self._bar.stop()
+        self._screen.leave()
 
 
 def _clock_time(seconds: float) -> str:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log.progress import LiveProgress, Progress, is_terminal
+from sdcaffe.log.progress import LiveProgress, Progress, Screen, is_terminal
 
 logger = logging.getLogger("sdcaffe")
 
@@ -39,14 +39,21 @@ def number(value: float) -> str:
 
 
 class GlogFormatter(logging.Formatter):
-    """glog's line shape. A record without a tag shows the Python file and line it came from."""
+    """glog's line shape. A record without a tag shows the Python file and line it came from.
+
+    `run` is the name of one of several runs; its lines begin with it.
+    """
+
+    def __init__(self, run: str = "") -> None:
+        super().__init__()
+        self._begin = f"[{run}] " if run else ""
 
     def format(self, record: logging.LogRecord) -> str:
         letter = next((letter for level, letter in _LETTERS if record.levelno >= level), "I")
         moment = datetime.fromtimestamp(record.created).strftime("%Y%m%d %H:%M:%S.%f")
         tag = getattr(record, "tag", None) or f"{record.filename}:{record.lineno}"
         message = super().format(record).removesuffix("\n")
-        return f"{letter}{moment} {threading.get_native_id():5d} {tag}] {message}"
+        return f"{self._begin}{letter}{moment} {threading.get_native_id():5d} {tag}] {message}"
 
 
 @contextmanager
@@ -56,19 +63,21 @@ def setup(
     live: bool | None = None,
     *,
     append: bool = False,
+    run: str = "",
+    screen: Screen | None = None,
 ) -> Iterator[Progress]:
     """Send the log to `file` and to `stream` (standard error) while the context lasts.
 
     `live` puts a progress display on `stream` in place of scrolling lines, with warnings and errors above
     it; None does so where `stream` is a terminal. A resumed run appends to its `file`; any other begins
     anew and, if the file that was there tells of a run, keeps it as `<file>.previous`. An exception that ends
-    the context is the
-    last entry of `file`. Yields what the solver reports its progress to.
+    the context is the last entry of `file`. Of several runs, each has a name on `stream`, `run`, and those with a
+    progress display share one `screen`. Yields what the solver reports its progress to.
     """
     stream = stream or sys.stderr
     if live is None:
         live = is_terminal(stream)
-    progress: Progress = LiveProgress(stream) if live else Progress()
+    progress: Progress = LiveProgress(screen or Screen(stream), run) if live else Progress()
     watcher: logging.Handler = _AboveDisplay(progress) if live else logging.StreamHandler(stream)
     written = _file_handler(Path(file), append) if file is not None else None
     handlers = [handler for handler in (watcher, written) if handler is not None]
@@ -76,7 +85,7 @@ def setup(
     logger.setLevel(logging.INFO)
     logger.propagate = False
     for handler in handlers:
-        handler.setFormatter(GlogFormatter())
+        handler.setFormatter(GlogFormatter(run if handler is watcher else ""))
         logger.addHandler(handler)
     try:
         yield progress
@@ -102,6 +111,26 @@ def silent() -> Iterator[Progress]:
         yield Progress()
     finally:
         logger.setLevel(before)
+
+
+class Destination(NamedTuple):
+    """Where the log goes: what `setup` changes of a logger."""
+
+    handlers: list[logging.Handler]
+    level: int
+    propagate: bool
+
+
+def destination() -> Destination:
+    """Where the log goes now."""
+    return Destination(list(logger.handlers), logger.level, logger.propagate)
+
+
+def redirect(to: Destination) -> None:
+    """Send the log to `to` from now on. For several runs that take turns."""
+    logger.handlers, logger.propagate = list(to.handlers), to.propagate
+    if logger.level != to.level:  # which takes longer than all the rest
+        logger.setLevel(to.level)
 
 
 class _AboveDisplay(logging.Handler):

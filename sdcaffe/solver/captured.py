@@ -95,7 +95,8 @@ class CapturedStep:
 
     def _cuda_graph(self, work: Work) -> Work:
         graph: Any = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        # what other threads do meanwhile, such as reading the next batches, is no part of this and may go on
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
             result = work()
 
         def replay() -> Result:

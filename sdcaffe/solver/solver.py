@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,15 @@ class Solver:
 
     def solve(self) -> None:
         """Train to max_iter, with Caffe's last display, test and snapshot."""
+        _exhaust(self.turns())
+
+    def turns(self) -> Iterator[None]:
+        """`solve` bit by bit: goes on by an iteration, or by a batch of a test, each time it is asked to."""
         param = self.param
         glog("solver.cpp:289", f"Solving {self.net.name}")
         glog("solver.cpp:290", f"Learning Rate Policy: {param.lr_policy}")
         self._stop = False
-        self.step(param.max_iter - self.iter)
+        yield from self._steps(param.max_iter - self.iter)
         if param.snapshot_after_train and self._last_snapshot != self.iter:
             self.snapshot()
         if self._stop:
@@ -147,18 +151,21 @@ class Solver:
                 self.losses.append(self.trainee(self.net.load()).loss.detach())
             glog("solver.cpp:327", f"Iteration {self.iter}, loss = {number(self._global_loss())}")
         if param.test_interval and self.iter % param.test_interval == 0:
-            self.test_all()
+            yield from self._tests()
         glog("solver.cpp:332", "Optimization Done.")
 
     def step(self, iterations: int) -> None:
         """Make that many updates (fewer where a stop is asked for)."""
+        _exhaust(self._steps(iterations))
+
+    def _steps(self, iterations: int) -> Iterator[None]:
         param = self.param
         stop_iter = self.iter + iterations
         shown, since = self.iter, time.perf_counter()
         while self.iter < stop_iter and not self._stop:
             due = param.test_interval and self.iter % param.test_interval == 0
             if due and (self.iter > 0 or param.test_initialization):
-                self.test_all()
+                yield from self._tests()
                 if self._stop:
                     break
             result = self._iterate()
@@ -173,6 +180,7 @@ class Solver:
             if request == "snapshot" or (param.snapshot and self.iter % param.snapshot == 0):
                 self.snapshot()
             self._stop = self._stop or request == "stop"
+            yield
 
     def _iterate(self) -> Result:
         """Forward, backward and update of one iteration."""
@@ -219,13 +227,16 @@ class Solver:
 
     def test_all(self) -> None:
         """Run every test net over its test_iter batches and log the mean of each output."""
+        _exhaust(self._tests())
+
+    def _tests(self) -> Iterator[None]:
         for index in range(len(self.test_nets)):
             if self._stop:
                 return
-            self._test(index)
+            yield from self._test(index)
 
     @torch.no_grad()
-    def _test(self, index: int) -> None:
+    def _test(self, index: int) -> Iterator[None]:
         net, batches = self.test_nets[index], self.param.test_iter[index]
         glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
         rank, world = processes.rank_and_world()
@@ -244,6 +255,7 @@ class Solver:
                 result = net.compute(net.load())
             names, scores = _flat(result.blobs)
             total, loss = total + scores, loss + result.loss
+            yield
         for layer, cursor in start.items():
             layer.cursor = cursor + batches
         if world > 1:
@@ -331,6 +343,11 @@ class Solver:
         self.trainee.close()
         for net in (self.net, *self.test_nets):
             net.close()
+
+
+def _exhaust(turns: Iterator[None]) -> None:
+    for _ in turns:
+        pass
 
 
 def _flat(blobs: dict[str, Tensor]) -> tuple[list[str], Tensor]:

@@ -13,6 +13,7 @@ import torch
 
 from sdcaffe import proto
 from sdcaffe.data import feed as feed_module
+from sdcaffe.data import resident as resident_module
 from sdcaffe.data.feed import Feed
 from sdcaffe.data.order import Order, permutation
 from sdcaffe.data.prefetch import Prefetcher
@@ -110,8 +111,24 @@ def test_a_set_that_is_an_array_stays_as_bytes():
     images = np.random.default_rng(1).integers(0, 256, (5, 3, 4, 4), dtype=np.uint8)
     feed = make(ArraySource("array", images, np.arange(5)), batch=3)
     assert feed.batch(1, CPU)[0].tolist() == images[[3, 4, 0]].tolist()
-    assert feed._resident[0].dtype == torch.uint8
+    assert feed._resident.images.dtype == torch.uint8
     feed.close()
+
+
+def test_feeds_of_the_same_images_share_their_memory_until_the_last_is_closed():
+    images = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 4), np.uint8)
+    labels = np.arange(6)
+    feeds = [make(ArraySource("set", images.copy(), labels)) for _ in range(2)]
+    feeds.append(make(ArraySource("set", images, labels + 1)))
+    for feed in feeds:
+        feed.batch(0, CPU)
+    first, second, other = (feed._resident.images.data_ptr() for feed in feeds)
+    assert first == second != other
+    feeds[0].close()
+    np.testing.assert_array_equal(feeds[1].batch(0, CPU)[0].numpy(), images[:4])
+    feeds[1].close()
+    feeds[2].close()
+    assert not resident_module._held
 
 
 def test_batches_may_be_asked_for_in_any_order(streaming):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdcaffe.log import LiveProgress, Progress, bar, glog, setup
+from sdcaffe.log import LiveProgress, Progress, Screen, bar, glog, setup
 
 
 class Terminal(io.StringIO):
@@ -29,7 +29,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_a_display_of_loss_rate_speed_time_left_and_accuracy(terminal: Terminal) -> None:
     seconds = [0.0]
-    progress = LiveProgress(terminal, clock=lambda: seconds[0])
+    progress = LiveProgress(Screen(terminal), clock=lambda: seconds[0])
     progress.update(100, 1000, loss=4.60517, lr=0.1, images=64)
     progress.tested(0, {"accuracy": 0.625, "loss": 1.5})
     seconds[0] = 10.0
@@ -41,9 +41,23 @@ def test_a_display_of_loss_rate_speed_time_left_and_accuracy(terminal: Terminal)
     assert "loss 2.303  lr 0.01  320 images/s  0:02:50 left  test accuracy 62.50%" in terminal.screen
 
 
+def test_runs_share_a_screen_that_stays_until_the_last_is_over(terminal: Terminal, tmp_path: Path) -> None:
+    screen = Screen(terminal)
+    with setup(tmp_path / "b.log", terminal, run="b_seed2", screen=screen) as second:
+        with setup(tmp_path / "a.log", terminal, run="a_seed1", screen=screen) as first:
+            first.update(3, 10, loss=1.5, lr=1, images=1)
+            second.update(4, 10, loss=2.5, lr=1, images=1)
+            first.say("careful")
+        assert "\x1b[?25h" not in terminal.getvalue()  # the cursor comes back with the end of the display
+        second.update(5, 10, loss=2.25, lr=1, images=1)
+    assert terminal.getvalue().count("\x1b[?25h") == 1
+    last = terminal.screen[terminal.screen.rindex("b_seed2") :]
+    assert re.search(r"b_seed2\s+iteration\s+5/10\s.*loss 2.25 .*\n.*a_seed1\s+iteration\s+3/10\s.*loss 1.5 ", last)
+
+
 def test_a_solver_is_asked_for_its_loss_four_times_a_second(terminal: Terminal) -> None:
     seconds = [0.0]
-    progress = LiveProgress(terminal, clock=lambda: seconds[0])
+    progress = LiveProgress(Screen(terminal), clock=lambda: seconds[0])
     assert progress.due()
     progress.update(1, 10, loss=1, lr=1, images=1)
     seconds[0] = 0.2

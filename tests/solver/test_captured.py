@@ -69,6 +69,19 @@ def test_a_recorded_step_trains_as_the_plain_one(text):
         torch.testing.assert_close(b, a, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("mechanism", ["adversarial", "mixup"])
+def test_branches_made_in_the_net_train_recorded_as_they_do_plain(mechanism):
+    net = sdcaffe.read_net(f"prototxt/cifar100/resnet32/train_val_{mechanism}.prototxt")
+    for layer in net.layer:
+        if layer.type == "Data":
+            layer.data_param.source = "synthetic:train"
+            layer.data_param.batch_size = 2
+    assert refusal(make_solver(net=str(net)).net, torch.device("cuda")) is None
+    results = [train(make_solver("momentum: 0.9", str(net)), recorder) for recorder in (None, call_again)]
+    for plain, recorded in zip(*results, strict=True):
+        torch.testing.assert_close(recorded, plain, rtol=0, atol=0)
+
+
 def test_it_is_recorded_once_after_the_warm_up_and_then_only_replayed():
     calls = []
 
