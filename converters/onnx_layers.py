@@ -22,6 +22,7 @@ from sdcaffe.layers.lstm import LSTM
 from sdcaffe.layers.lstm_unit import LSTMUnit
 from sdcaffe.layers.mvn import MVN
 from sdcaffe.layers.pooling import Pooling, Windows, ave_pool, max_pool
+from sdcaffe.layers.power import Power
 from sdcaffe.layers.rnn import RNN
 from sdcaffe.layers.scale import Scale
 from sdcaffe.layers.spp import SPP
@@ -177,6 +178,16 @@ def statistics(layer: Any) -> tuple[Tensor, Tensor]:
     weight = float(layer.blobs[2].detach())
     per_weight = 0.0 if weight == 0 else 1 / weight
     return layer.blobs[0].detach().double() * per_weight, layer.blobs[1].detach().double() * per_weight
+
+
+@_form(Power)
+class _Power(Form):
+    """A constant as a product with 0, an operator that every runtime and importer knows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.layer.scale and self.layer.power:
+            return self.layer(x)
+        return x * 0 if self.layer.constant == 0 else x * 0 + self.layer.constant
 
 
 @_form(LRN)
