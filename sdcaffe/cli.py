@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -19,9 +20,15 @@ _HELP = ("-h", "-help", "--help", "help")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (default: the program's own) hold; returns the exit code."""
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         return _fail(str(error), 2)
+    except BrokenPipeError:  # whoever read the output, such as head, has enough
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is still to be flushed
+        return 1
     except (SdcaffeError, KeyboardInterrupt, OSError) as error:
         line = one_line(error)
         if line is None:
