@@ -69,8 +69,7 @@ def _run_each(devices: list[str], function: Callable[..., None], args: Sequence[
             if handler is not signal.SIG_IGN:  # nohup
                 signal.signal(number, _forwarder(every[0], store))
         try:
-            while any(child.is_alive() for child in every) and not any(child.exitcode for child in every):
-                connection.wait([child.sentinel for child in every if child.exitcode is None])
+            _until_all_ended_or_one_failed(every)
             failure = _failure(every, devices, store)
             if failure:
                 _wait(every, GRACE)
@@ -121,6 +120,14 @@ def _failure(every: list[BaseProcess], devices: list[str], store: dist.TCPStore)
     if notes.check(["why"]):
         return SdcaffeError(notes.get("why").decode())
     return SdcaffeError(f"process {rank} of {len(every)} ({devices[rank]}) ended with exit code {codes[rank]}")
+
+
+def _until_all_ended_or_one_failed(every: Sequence[BaseProcess]) -> None:
+    # Each is asked once a round: one that ends between two questions would leave nothing to wait for, and no end.
+    while running := [child.sentinel for child in every if child.exitcode is None]:
+        if any(child.exitcode for child in every):
+            return
+        connection.wait(running)
 
 
 def _wait(every: list[BaseProcess], seconds: float) -> None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -176,6 +177,34 @@ def test_they_train_to_the_end_and_one_logs(folder):
         assert out.count("snapshot: run_2_iter_20.solverstate") == 1
         assert [row.iteration for row in parse_log(folder / "run_2.log").train] == [0, 10, 20]
         (folder / "run_2_iter_20.solverstate").unlink()
+
+
+@pytest.mark.parametrize("looks", range(6))
+def test_one_that_ends_between_two_looks_is_seen(looks):
+    """Of two processes at their end, the second ends just after it was seen at work."""
+    ready, closed = os.pipe()
+    os.close(closed)
+
+    class Ending:
+        sentinel = ready
+
+        def __init__(self, looks):
+            self.looks = looks
+
+        @property
+        def exitcode(self):
+            self.looks -= 1
+            return None if self.looks >= 0 else 0
+
+        def is_alive(self):
+            return self.exitcode is None
+
+    every = [Ending(0), Ending(looks)]
+    waiting = threading.Thread(target=launch._until_all_ended_or_one_failed, args=(every,), daemon=True)
+    waiting.start()
+    waiting.join(10)
+    os.close(ready)
+    assert not waiting.is_alive()
 
 
 def test_what_one_cannot_do_is_said_once(folder):
