@@ -1,6 +1,7 @@
 """Measure how far trained nets rely on single directions: accuracy as random channels are clamped.
 
-The measure of Morcos et al. (2018). Several --weights of one net are held against each other.
+The measure of Morcos et al. (2018). Weights of one net are held against each other; those
+that were trained in nets of one name, such as several seeds of one mechanism, are one line of the table and the plot.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ EXAMPLE = (
 def add_flags(parser: Parser) -> None:
     flags.add_model_flags(parser)
     parser.add_argument(
-        "--weights", action="append", default=[], metavar="FILE", help="a .caffemodel; several are compared"
+        "--weights", action="extend", nargs="+", default=[], metavar="FILE", help="a .caffemodel; several are compared"
     )
     parser.add_argument(
         "--at", choices=("ReLU", "BatchNorm"), default="ReLU", help="clamp the tops of these layers (default ReLU)"
@@ -52,6 +53,7 @@ def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
     from sdcaffe.log.progress import bar
     from sdcaffe.report import directions
+    from sdcaffe.report.clamps import Clamps
     from sdcaffe.report.curves import ENDINGS, short_names
 
     ending = Path(args.output or "x.png").suffix.removeprefix(".")
@@ -60,11 +62,11 @@ def run(args: Namespace) -> None:
     layers.discover(args.plugin)
     param = proto.read_net(model, ignore_unknown=args.ignore_unknown)
     found = []
-    clamps = directions.Clamps(param, at=args.at, after=args.layer, device=device)
+    clamps = Clamps(param, at=args.at, after=args.layer, device=device)
     try:
         for weights, file in zip(args.weights, short_names(args.weights), strict=True):
             name = file.removesuffix(".caffemodel")
-            clamps.net.load_weights([weights])
+            clamps.load_weights(weights)
             if args.to == "mean":
                 clamps.use_means(args.iterations)
             with bar(f"{name}: points") as tick:
@@ -76,6 +78,7 @@ def run(args: Namespace) -> None:
                         points=args.points,
                         orders=args.orders,
                         seed=args.seed,
+                        trained=proto.read_net_name(weights),
                         tick=tick,
                     )
                 )

@@ -36,6 +36,7 @@ _MODULES = {
         "array_to_blob",
         "blob_to_array",
         "read_blob",
+        "read_net_name",
         "read_state",
         "read_weights",
         "write_blob",

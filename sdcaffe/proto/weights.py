@@ -21,6 +21,7 @@ __all__ = [
     "array_to_blob",
     "blob_to_array",
     "read_blob",
+    "read_net_name",
     "read_state",
     "read_weights",
     "write_blob",
@@ -71,6 +72,18 @@ def read_weights(path: StrPath) -> list[LayerBlobs]:
         from sdcaffe.proto import hdf5
 
         return [LayerBlobs(name, "", blobs) for name, blobs in hdf5.read_weights(data, path)]
+    net = _weights_net(data, path)
+    return [_layer_blobs(*_identity(layer), path) for layer in [*net.layers, *net.layer]]
+
+
+def read_net_name(path: StrPath) -> str:
+    """The name of the net whose weights a file holds; "" for HDF5 files, which hold none. Raises as read_weights."""
+    data = files.read_bytes(path, WeightsError)
+    return "" if _is_hdf5(data) else _text(_weights_net(data, path).name)
+
+
+def _weights_net(data: bytes, path: StrPath) -> Any:
+    """The NetParameter of a .caffemodel's bytes."""
     body = seal.opened(data, path, WeightsError)
     _refuse_other(body, path, "a .solverstate", WeightsError, "its .caffemodel has the weights")
     _refuse_other(body, path, "a single blob", WeightsError, "weights are a .caffemodel")
@@ -78,7 +91,7 @@ def read_weights(path: StrPath) -> list[LayerBlobs]:
     net = files.decoded(schema.raw_message("NetParameter"), body, path, WeightsError)
     if not net.layer and not net.layers:
         raise WeightsError("holds no layers: it is no .caffemodel, or an empty net", str(path))
-    return [_layer_blobs(*_identity(layer), path) for layer in [*net.layers, *net.layer]]
+    return net
 
 
 def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = None) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ENDINGS = ("png", "svg", "pdf")
 
 # Okabe and Ito's colours, which the colour-blind tell apart, less the yellow; further runs are dashed.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", "--", ":", "-.")
 _WIDTH, _HEIGHT, _LEGEND_LINE = 9.0, 3.0, 0.25  # inches: of all, of a panel, of one run in the legend
 _FOOT = 0.02  # of a panel's height below 0, so that a line at 0 is seen
@@ -162,7 +162,7 @@ def _draw(axes: Axes, curve: Curve, index: int, runs: int, *, steps: bool) -> No
 
 
 def _style(index: int) -> dict[str, Any]:
-    return {"color": _COLORS[index % len(_COLORS)], "linestyle": _DASHES[index // len(_COLORS) % len(_DASHES)]}
+    return {"color": COLORS[index % len(COLORS)], "linestyle": _DASHES[index // len(COLORS) % len(_DASHES)]}
 
 
 def _label(name: str, run: Run) -> str:

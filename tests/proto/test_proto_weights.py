@@ -24,6 +24,7 @@ def name_of(path):
 def test_caffes_weights_read_and_written_again_are_the_same_bytes(path, tmp_path):
     wanted = proto.NetParameter.FromString(path.read_bytes())
     found = proto.read_weights(path)
+    assert proto.read_net_name(path) == wanted.name
     assert [(entry.name, entry.type) for entry in found] == [(layer.name, layer.type) for layer in wanted.layer]
     for entry, layer in zip(found, wanted.layer, strict=True):
         for array, blob in zip(entry.blobs, layer.blobs, strict=True):

@@ -12,7 +12,8 @@ import torch
 
 from sdcaffe import Net, cli, proto
 from sdcaffe.errors import DataError
-from sdcaffe.report.directions import Clamps, Reliance, lines, measure, to_csv
+from sdcaffe.report.clamps import Clamps
+from sdcaffe.report.directions import Reliance, lines, measure, pooled, to_csv
 
 IMAGES, CHANNELS, FIRST, SECOND, CLASSES = 40, 3, 4, 6, 5
 NET = """
@@ -104,12 +105,14 @@ def expected_logits(blobs, clamped, value=None, at="relu"):
 
 def clamps(**options):
     made = Clamps(proto.read_net("net.prototxt"), **options)
-    made.net.load_weights(["net.caffemodel"])
+    made.load_weights("net.caffemodel")
     return made
 
 
-def test_every_single_unit_and_many_together(blobs):
-    made = clamps()
+# Batches of 20 images: at the first clamp one holds 20 * 4 * 2 * 2 values and 20 labels.
+@pytest.mark.parametrize("memory", [0, 4 * 20 * 17, 2**30])
+def test_every_single_unit_and_many_together(blobs, memory):
+    made = clamps(memory=memory)
     assert made.units == FIRST + SECOND
     sets = [[], *([unit] for unit in range(10)), [0, 5, 9], [1, 2, 3, 4], list(range(10))]
     got = []
@@ -162,21 +165,56 @@ def test_points_follow_random_orders_that_are_the_same_for_every_net(blobs):
 def test_the_area_is_the_trapezoid_rule():
     found = Reliance("a", 4, [0, 1, 4], np.array([[1.0, 0.5, 0.0], [1.0, 0.7, 0.2]]))
     assert found.area == pytest.approx(0.25 * (1 + 0.6) / 2 + 0.75 * (0.6 + 0.1) / 2)
-    assert lines([found])[-1].split() == ["area", "46.25"]
+    assert lines([found])[-1].split() == ["area", "46.25", "±", "12.37"]
     assert "60.00 ± 14.14" in lines([found])[5]
     assert list(csv.DictReader(to_csv([found]).splitlines()))[4] == {
-        "net": "a", "order": "1", "units": "4", "clamped": "1", "accuracy": "0.7",
+        "net": "a", "trained": "", "order": "1", "units": "4", "clamped": "1", "accuracy": "0.7",
     }  # fmt: skip
+
+
+def test_nets_trained_alike_are_one(tmp_path):
+    def net(name, trained, *orders):
+        return Reliance(name, 2, [0, 1, 2], np.array(orders), trained)
+
+    nets = [
+        net("a1", "plain", [0.9, 0.5, 0.1], [0.9, 0.7, 0.1]),
+        net("a2", "plain", [0.8, 0.4, 0.2], [0.8, 0.4, 0.2]),
+        net("b1", "taught", [1.0, 0.9, 0.1], [1.0, 0.9, 0.1]),
+    ]
+    plain, taught = pooled(nets)
+    assert (plain.name, plain.rows, taught.name) == ("plain, 2 nets", "nets", "b1")
+    np.testing.assert_allclose(plain.accuracies, [[0.9, 0.6, 0.1], [0.8, 0.4, 0.2]])
+    text = [line.split() for line in lines(nets)]
+    assert text[5] == ["50%", "50.00", "±", "14.14", "90.00"]  # 60 and 40
+    assert text[7] == ["area", "50.00", "±", "7.07", "72.50"]  # (0.75 + 0.35) / 2 and (0.6 + 0.3) / 2; 0.95 and 0.5
+    assert text[-3:] == [["a1", "90.00", "55.00"], ["a2", "80.00", "45.00"], ["b1", "100.00", "72.50"]]
+    assert pooled(nets[:2]) == nets[:2]  # nothing to hold them against
+    assert pooled(nets[1:]) == nets[1:]
+
+
+def test_other_weights_are_measured_on_their_own(blobs, tmp_path):
+    """conv1 stands before the first clamp: what it made for other weights is forgotten."""
+    made = clamps()
+    first = made.score(2)
+    net = Net("net.prototxt", proto.TEST, ["net.caffemodel"])
+    net.params["conv1"][0].data.zero_()
+    net.save("other.caffemodel")
+    net.close()
+    blobs["conv1"][0][:] = 0
+    made.load_weights("other.caffemodel")
+    made.clamp([])
+    assert made.score(2) == pytest.approx(expected(blobs, [])[0])
+    assert made.score(2) < first
 
 
 def test_the_command(blobs, tmp_path, capsys):
     (tmp_path / "other.caffemodel").write_bytes((tmp_path / "net.caffemodel").read_bytes())
-    command = ["directions", "net.prototxt", "--weights", "net.caffemodel", "--weights", "other.caffemodel"]
+    command = ["directions", "net.prototxt", "--weights", "net.caffemodel", "other.caffemodel"]
     flags = ["--iterations", "2", "--orders", "2", "--points", "2"]
     assert cli.main([*command, *flags, "-o", "a.svg", "--csv", "a.csv", "--json", "a.json"]) == 0
     assert "10 units" in capsys.readouterr().out
     content = json.loads((tmp_path / "a.json").read_text())
-    assert [net["net"] for net in content] == ["net", "other"]
+    assert [(net["net"], net["trained"]) for net in content] == [("net", "small"), ("other", "small")]
     assert content[0]["accuracy"][0][0] == pytest.approx(expected(blobs, [])[0])
     assert content[0]["accuracy"][1][-1] == pytest.approx(expected(blobs, range(10))[0])
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 2 * 2 * 3
@@ -211,3 +249,13 @@ def test_a_net_without_such_layers_or_without_an_accuracy(blobs):
     net.layer.extend(kept)
     with pytest.raises(DataError, match="no BatchNorm layer whose top is a feature map"):
         Clamps(net, at="BatchNorm")
+
+
+def test_a_net_with_inputs(blobs):
+    net = proto.read_net("net.prototxt")
+    data = net.layer[0]
+    data.CopyFrom(proto.LayerParameter(name="data", type="Input", top=["data", "label"]))
+    data.input_param.shape.add(dim=(20, 3, 2, 2))
+    data.input_param.shape.add(dim=(20,))
+    with pytest.raises(DataError, match=r"has inputs \(data, label\); give one with data layers"):
+        Clamps(net)
