@@ -12,7 +12,7 @@ from typing import Any
 from converters.database import BATCH, new_database
 from converters.encode import TYPES, encode_image
 from sdcaffe import proto
-from sdcaffe.data.decode import read_bytes
+from sdcaffe.data.decode import MAX_PIXELS, read_bytes
 from sdcaffe.data.image_list import Entry, read_list
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.order import permutation
@@ -76,6 +76,9 @@ def convert_folder(
         glog("convert_imageset.cpp:86", f"Class {label} is {name}")
         for folder, _, files in sorted(os.walk(root + name)):
             paths = [os.path.join(folder, file) for file in sorted(files) if _ending(file) in READ_TYPES]
+            for path in paths:
+                if not os.path.isfile(path):  # a pipe without a writer would be waited for
+                    raise DataError("is called as an image and is no file", path)
             entries += [Entry(path, label, 0) for path in paths]
     if not entries:
         raise DataError(f"there is no image (.{', .'.join(sorted(READ_TYPES))}) in its subfolders", root)
@@ -106,6 +109,10 @@ def convert_entries(
     options = options or Options()
     if options.encode_type and options.encode_type not in TYPES:
         raise DataError(f'no image can be encoded as "{options.encode_type}"; there are {", ".join(TYPES)}')
+    if options.resize_height * options.resize_width > MAX_PIXELS:
+        raise DataError(
+            f"images of {options.resize_width}x{options.resize_height} pixels: at most {MAX_PIXELS} are made"
+        )
     if options.shuffle:
         glog("convert_imageset.cpp:86", "Shuffling data")
         entries = [entries[i] for i in permutation(options.seed, 0, len(entries))]

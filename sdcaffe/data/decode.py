@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from PIL import Image, ImageOps
 from sdcaffe.errors import DataError
 
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
-MAX_BYTES = 1 << 29  # of an image file; MAX_PIXELS in colour, not compressed, are less
+MAX_BYTES = 1 << 29  # of an image file, or a list of them; MAX_PIXELS in colour, not compressed, are less
 
 # PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
 _NATIVE = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "RGBA", "PA": "RGBA"}
@@ -44,16 +46,18 @@ def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:
     return decode_image(read_bytes(path), "color" if color else "gray", path)
 
 
-def read_bytes(path: str) -> bytes:
-    """What an image file holds, not decoded. Raises DataError."""
+def read_bytes(path: str, what: str = "the image") -> bytes:
+    """What a file holds, not decoded; of a device, which may have no end, nothing. Raises DataError."""
     try:
         with open(path, "rb") as file:
+            if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+                raise DataError(f"cannot read {what}: this is a device", path)
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            raise DataError(f"the file is larger than {MAX_BYTES >> 20} MiB, the most that an image is read of", path)
+            raise DataError(f"cannot read {what}: more than {MAX_BYTES >> 20} MiB", path)
         return data
     except OSError as error:
-        raise DataError(f"cannot read the image: {error.strerror}", path) from error
+        raise DataError(f"cannot read {what}: {error.strerror}", path) from error
 
 
 def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:

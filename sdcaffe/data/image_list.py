@@ -37,11 +37,7 @@ def read_list(source: str, root_folder: str = "") -> list[Entry]:
     Raises DataError for a list that cannot be read or is empty, a line without a label, and a file that
     does not exist, with the number of the line.
     """
-    try:
-        with open(source, encoding="utf-8", errors="surrogateescape") as file:
-            lines = file.read().splitlines()
-    except OSError as error:
-        raise DataError(f"cannot read the list of images: {error.strerror}", source) from error
+    lines = read_bytes(source, "the list of images").decode("utf-8", "surrogateescape").splitlines()
     entries = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

@@ -167,6 +167,11 @@ def test_a_database_is_never_written_over(tmp_path: Path, capsys: pytest.Capture
     [
         (["--encode_type=xyz"], 1, 'no image can be encoded as "xyz"'),
         (["--resize_width=40"], 2, "give both --resize-height and --resize-width, or neither"),
+        (
+            ["--resize_width=90000", "--resize_height=90000"],
+            1,
+            "images of 90000x90000 pixels: at most 134217728 are made",
+        ),
         (["--backend=hdf5"], 2, "invalid choice: 'hdf5'"),
         (["extra"], 2, "one argument too many"),
     ],

@@ -66,3 +66,8 @@ def test_lists_that_cannot_be_used(text, message, folder):
 def test_a_list_that_is_missing(folder):
     with pytest.raises(DataError, match=r"none\.txt: cannot read the list of images: No such file"):
         read_list("none.txt")
+
+
+def test_a_list_without_end():
+    with pytest.raises(DataError, match=r"/dev/zero: cannot read the list of images: this is a device"):
+        read_list("/dev/zero")
