@@ -20,20 +20,23 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
 
     It goes if the block raises. With a `job`, a text of what is being made, it stays where the process is killed or
     interrupted, as PATH.partial, and the next call with the same job gets it as it was left; another job begins anew.
-    Raises DataError where `path` exists already, cannot be written, or is being made by another process.
+    Raises DataError where `path` exists already, cannot be written, or is being made by another process, and where
+    PATH.partial is something else.
     """
     target = os.path.abspath(path)
     _refuse_existing(target, path, what)
     temporary = f"{target}.partial" if job else f"{target}.{secrets.token_hex(4)}.tmp"
     try:
+        if job:
+            _refuse_foreign(temporary, what)
         os.makedirs(temporary, exist_ok=bool(job))
         lock = _claim(temporary, path, job) if job else None
         try:
             yield temporary
             _refuse_existing(target, path, what)
-            if job:
-                os.unlink(os.path.join(temporary, _JOB))
             os.rename(temporary, target)
+            if job:
+                os.unlink(os.path.join(target, _JOB))
         except BaseException as error:
             if not job or isinstance(error, Exception):
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -63,6 +66,17 @@ def _claim(folder: str, path: str, job: str) -> int:
             raise DataError("is being made by another process", path) from None
         raise
     return lock
+
+
+def _refuse_foreign(folder: str, what: str) -> None:
+    """Raise DataError for something at `folder` that no call of `new_folder` left there."""
+    if os.path.isdir(folder) and not os.path.islink(folder):
+        names = os.listdir(folder)
+        if not names or _JOB in names:
+            return
+    elif not os.path.lexists(folder):
+        return
+    raise DataError(f"is in the way: the {what} is made here, and this is no interrupted one. Remove it", folder)
 
 
 def _refuse_existing(target: str, path: str, what: str) -> None:

@@ -181,3 +181,28 @@ def test_folders_without_images(name: str, images: Path, capsys: pytest.CaptureF
     assert main(["convert", "images", str(images.parent / name), str(images.parent / "db")]) == 1
     assert str(images.parent / name) in capsys.readouterr().err.splitlines()[-1]
     assert not (images.parent / "db").exists()
+
+
+def test_a_pipe_in_the_place_of_an_image_is_not_waited_for(images: Path) -> None:
+    os.mkfifo(images / "class1" / "pipe.png")
+    with pytest.raises(DataError, match=r"class1/pipe\.png: is called as an image and is no file"):
+        convert_folder(str(images), str(images.parent / "db"))
+    assert [path.name for path in images.parent.iterdir()] == ["images"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_happens_to_lie_where_a_database_is_made_is_left_alone(kind: str, images: Path) -> None:
+    partial, precious = images.parent / "db.partial", images.parent / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("precious")
+    if kind == "folder":
+        precious.rename(partial)
+    elif kind == "link":
+        partial.symlink_to(precious)
+    else:
+        partial.write_text("precious")
+    with pytest.raises(DataError, match=r"db\.partial: is in the way: .* Remove it"):
+        make(images, "db")
+    kept = partial if kind == "file" else partial / "file"
+    assert kept.read_text() == "precious"
+    assert not (images.parent / "db").exists()
