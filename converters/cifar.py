@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 from converters.database import BATCH, new_database
-from converters.image_mean import image_mean, write_mean
+from converters.image_mean import mean_of, write_mean
 from sdcaffe import proto
 from sdcaffe.data.cifar import read_cifar
+from sdcaffe.data.source import ArraySource
 from sdcaffe.errors import DataError
 from sdcaffe.log import Tick, no_tick
 
@@ -20,7 +22,7 @@ def convert(kind: str, output: str, folder: str | None = None, *, backend: str =
     `kind` is one of KINDS. The records are those of Caffe's convert_cifar_data: keys `%05d` in the order of the
     files, raw Datums of red, green, blue planes; the labels of CIFAR-100 are the fine ones. The official files, binary
     or python, are looked for as `read_cifar` does. Raises DataError for files that are missing or broken, and for a
-    database that is there already; each output is whole or absent.
+    database that is there already. The databases are there once all is whole: a run that was killed is run again.
     """
     splits = {split: read_cifar(kind, split, folder) for split in ("train", "test")}
     paths = {split: os.path.join(output, f"{kind}_{split}_{backend}") for split in splits}
@@ -28,14 +30,15 @@ def convert(kind: str, output: str, folder: str | None = None, *, backend: str =
         if os.path.lexists(path):
             raise DataError("is there already, and a database is never written over: remove it", path)
     total, done = sum(len(labels) for _, labels in splits.values()), 0
-    for split, (images, labels) in splits.items():
-        with new_database(paths[split], backend) as writer:
+    with ExitStack() as stack:
+        for split, (images, labels) in splits.items():
+            writer = stack.enter_context(new_database(paths[split], backend))
             for start in range(0, len(images), BATCH):
                 some = range(start, min(start + BATCH, len(images)))
                 writer.put([(b"%05d" % i, _datum(images[i].tobytes(), int(labels[i]))) for i in some])
                 tick(done + writer.count, total)
-        done += len(images)
-    write_mean(os.path.join(output, "mean.binaryproto"), image_mean(paths["train"], backend))
+            done += len(images)
+        write_mean(mean_of(ArraySource(kind, *splits["train"])), os.path.join(output, "mean.binaryproto"))
 
 
 def _datum(pixels: bytes, label: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from sdcaffe.errors import DataError
 from sdcaffe.log import Tick, glog, no_tick, number
 
 _REPORT = 10000  # images between two lines of the log
+_MOST_VALUES = 1 << 28  # of a mean that is read from a file: 1 GiB
 
 
 def image_mean(database: str, backend: str | None = None, tick: Tick = no_tick) -> NDArray[np.float32]:
@@ -29,9 +31,14 @@ def image_mean(database: str, backend: str | None = None, tick: Tick = no_tick) 
         if source.encoded:
             glog("compute_image_mean.cpp:69", "Decoding Datum")
         glog("compute_image_mean.cpp:77", "Starting iteration")
-        mean = _sum(source, tick) / np.float32(len(source))
+        return mean_of(source, tick)
     finally:
         source.close()
+
+
+def mean_of(source: Source, tick: Tick = no_tick) -> NDArray[np.float32]:
+    """The mean (C, H, W) of the images of an open source, as `image_mean`."""
+    mean: NDArray[np.float32] = _sum(source, tick) / np.float32(len(source))
     return mean
 
 
@@ -49,12 +56,13 @@ def read_mean(path: str) -> NDArray[np.float32]:
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror or 'it is cut short'}", path) from error
         except (ValueError, EOFError, SyntaxError, OverflowError) as error:
-            raise DataError(f"is no array of numbers: {' '.join(str(error).split())}", path) from error
+            reason = " ".join(str(error).split()).split(". ")[0]  # then numpy says how to read it unsafely
+            raise DataError(f"is no array of numbers: {reason}", path) from error
         if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "fiu":
             raise DataError("is no array of numbers", path)
     while mean.ndim > 3 and mean.shape[0] == 1:
         mean = mean[0]
-    if mean.ndim != 3 or not mean.size:
+    if mean.ndim != 3 or not 0 < mean.size <= _MOST_VALUES:
         raise DataError(f"a mean image has the shape channels x height x width, not {_show(mean.shape)}", path)
     return np.array(mean, np.float32)
 
@@ -67,22 +75,26 @@ def log_channels(mean: NDArray[np.float32]) -> None:
         glog("compute_image_mean.cpp:119", f"mean_value channel [{c}]: {number(float(total / np.float32(plane.size)))}")
 
 
-def write_mean(path: str, mean: NDArray[np.float32]) -> None:
-    """Write (C, H, W) as a BlobProto of shape 1, C, H, W, byte for byte as Caffe; or as it is where PATH ends in .npy.
+def write_mean(mean: NDArray[np.float32], *paths: str) -> None:
+    """Write (C, H, W) as a BlobProto of shape 1, C, H, W, byte for byte as Caffe; as it is where a path ends in .npy.
 
-    Raises SdcaffeError where the file cannot be written.
+    All files are written or none. Raises SdcaffeError where one cannot be.
     """
-    glog("compute_image_mean.cpp:108", f"Write to {path}")
+    with ExitStack() as stack:
+        for path in paths:
+            glog("compute_image_mean.cpp:108", f"Write to {path}")
+            stack.enter_context(proto.atomic_write(path)).write(_packed(mean, path))
+
+
+def _packed(mean: NDArray[np.float32], path: str) -> bytes:
     if path.endswith(".npy"):
         buffer = io.BytesIO()
         np.save(buffer, mean, allow_pickle=False)
-        data = buffer.getvalue()
-    else:
-        channels, height, width = mean.shape
-        blob = proto.BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel().tolist())
-        data = blob.SerializeToString()
-    with proto.atomic_write(path) as file:
-        file.write(data)
+        return buffer.getvalue()
+    channels, height, width = mean.shape
+    blob = proto.BlobProto(num=1, channels=channels, height=height, width=width, data=mean.ravel().tolist())
+    data: bytes = blob.SerializeToString()
+    return data
 
 
 def _sum(source: Source, tick: Tick) -> NDArray[np.float32]:

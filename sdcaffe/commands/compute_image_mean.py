@@ -24,5 +24,5 @@ def run(args: Namespace) -> None:
     with setup(live=False):
         mean = image_mean(args.database, args.backend)
         if args.output:
-            write_mean(args.output, mean)
+            write_mean(mean, args.output)
         log_channels(mean)

@@ -94,3 +94,15 @@ def test_a_database_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.C
     assert "cifar100_test_lmdb: is there already" in capsys.readouterr().err.splitlines()[-1]
     assert (there / "data.mdb").read_text() == "precious"
     assert [path.name for path in there.parent.iterdir()] == ["cifar100_test_lmdb"]
+
+
+def test_a_run_cut_short_between_two_outputs_is_run_again(tmp_path: Path) -> None:
+    """Where the mean cannot be written no database is there, which would bar the way to the next run."""
+    write_cifar100(tmp_path, "binary")
+    output = tmp_path / "out"
+    (output / "mean.binaryproto").mkdir(parents=True)
+    assert main(["convert", "cifar", "cifar100", str(output), "--folder", str(tmp_path)]) == 1
+    assert [path.name for path in output.iterdir()] == ["mean.binaryproto"]
+    (output / "mean.binaryproto").rmdir()
+    assert main(["convert", "cifar", "cifar100", str(output), "--folder", str(tmp_path)]) == 0
+    assert len(list(output.iterdir())) == 3

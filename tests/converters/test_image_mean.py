@@ -125,7 +125,7 @@ def npy(shape: str, kind: str = "<f4", data: bytes = b"") -> bytes:
     ("name", "content", "message"),
     [
         ("m.npy", b"", "m.npy: "),
-        ("m.npy", b"garbage", "m.npy: is no array of numbers"),
+        ("m.npy", b"garbage", "m.npy: is no array of numbers: This file contains pickled (object) data"),
         ("m.npy", npy("(3, 100000, 100000)"), "m.npy: "),
         ("m.npy", npy("(3, 2, 2)", data=bytes(47)), "m.npy: "),
         ("m.npy", npy("(1,)", "|O", b"cos\nsystem\n(S'touch hostile'\ntR."), "m.npy: is no array of numbers"),
@@ -145,6 +145,22 @@ def test_files_that_hold_no_mean_leave_the_old_one(
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "old.npy").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "old.npy"])
+
+
+def test_a_mean_of_more_values_than_an_image_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.npy").write_bytes(npy("(3, 20000, 20000)", "|u1"))
+    os.truncate(tmp_path / "m.npy", 128 + 3 * 20000 * 20000)  # it has that many, all of them 0
+    assert main(["convert", "mean", str(tmp_path / "m.npy"), str(tmp_path / "out.npy")]) == 1
+    assert "not 3 x 20000 x 20000" in capsys.readouterr().err
+
+
+def test_several_means_are_written_or_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, old = str(FILES / "mean.binaryproto"), tmp_path / "old.npy"
+    old.write_text("old")
+    assert main(["convert", "mean", source, str(old), str(tmp_path / "nowhere" / "b.npy")]) == 1
+    assert "nowhere/b.npy: cannot be written: No such file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["old.npy"]
+    assert old.read_text() == "old"
 
 
 def test_a_full_disk_leaves_the_old_mean(tmp_path: Path) -> None:

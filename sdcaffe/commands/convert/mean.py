@@ -26,6 +26,5 @@ def run(args: Namespace) -> None:
     with setup(live=False), bar("images") as tick:
         is_mean = os.path.isfile(args.input)
         mean = read_mean(args.input) if is_mean else image_mean(args.input, args.backend, tick)
-        for path in args.outputs:
-            write_mean(path, mean)
+        write_mean(mean, *args.outputs)
     print(f"Wrote {', '.join(args.outputs)}: {' x '.join(str(n) for n in mean.shape)}")
