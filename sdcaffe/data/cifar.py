@@ -105,7 +105,7 @@ def _read_python(path: str, known: _Set) -> tuple[NDArray[np.uint8], NDArray[Any
         raise DataError(f'the file lacks "data" of {PIXELS} columns or "{known.label_key}"', path)
     if len(labels) != len(pixels) or not all(isinstance(label, int) for label in labels):
         raise DataError(f"{len(pixels)} images but {len(labels)} labels, or labels that are no numbers", path)
-    return _checked(pixels, np.array(labels, np.int64), known, path)
+    return _checked(pixels, np.array([max(-1, min(label, known.classes)) for label in labels]), known, path)
 
 
 def _checked(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sdcaffe.errors import DataError
 
 MAX_BYTES = 1 << 28  # CIFAR-100's largest file is 156 MB
+_MOST_INSTRUCTIONS = 1 << 21  # of those 156 MB: some 300,000; each may make an object
 
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT"),
@@ -80,8 +81,10 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, content: mmap.mmap) -> Any:
-        for instruction, argument, _ in pickletools.genops(cast(IO[bytes], content)):
+        for count, (instruction, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], content))):
             name = instruction.name
+            if count == _MOST_INSTRUCTIONS:
+                raise _Refused(f"it has more than {_MOST_INSTRUCTIONS} instructions")
             if name == "STOP":
                 return self.stack.pop()
             if name not in ("PROTO", "FRAME") and not (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import shutil
 import tarfile
 import urllib.error
@@ -105,6 +106,8 @@ def test_labels_out_of_range_are_refused(tmp_path):
     [
         (cifar_files.python2(cifar_files.images(2), [1, 2], "labels"), 'lacks "data" of 3072 columns or "fine_labels"'),
         (cifar_files.python2(cifar_files.images(2), [1], "fine_labels"), "2 images but 1 labels"),
+        (pickle.dumps({"data": cifar_files.images(1).reshape(1, -1), "fine_labels": [2**70]}, 4), "labels 100 to 100"),
+        (pickle.dumps({"data": cifar_files.images(1).reshape(1, -1), "fine_labels": [-(2**70)]}, 4), "labels -1 to -1"),
     ],
 )
 def test_python_files_without_what_is_needed(content, message, tmp_path):

@@ -128,6 +128,12 @@ def test_a_file_that_is_too_long_is_not_opened(tmp_path, monkeypatch):
         read_pickle(write(tmp_path, b"x" * 11))
 
 
+def test_more_instructions_than_a_set_needs_are_not_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "_MOST_INSTRUCTIONS", 100)
+    with pytest.raises(DataError, match="it has more than 100 instructions"):
+        read_pickle(write(tmp_path, b"}" * 101 + b"."))
+
+
 def test_the_files_made_for_these_tests_are_pickles():
     content = cifar_files.python2(cifar_files.images(1), [1], "labels")
     assert [op.name for op, _, _ in pickletools.genops(content)][-1] == "STOP"
