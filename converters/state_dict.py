@@ -112,7 +112,10 @@ def numbers(tensor: Tensor, what: str) -> Array:
     """A tensor as float32, or float64 where it is that. Raises WeightsError for one that holds no real numbers."""
     if not tensor.dtype.is_floating_point:
         raise WeightsError(f'"{what}" holds {str(tensor.dtype).removeprefix("torch.")}, not real numbers')
-    tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    try:
+        tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+    except NotImplementedError:  # of 4 bits, two in a byte
+        raise WeightsError(f'"{what}" holds {str(tensor.dtype).removeprefix("torch.")}, which is not read') from None
     return np.array(tensor.contiguous().numpy())
 
 

@@ -36,6 +36,8 @@ def read_tensors(path: StrPath) -> dict[str, Tensor]:
     A checkpoint that holds it under "state_dict" is taken too. Raises WeightsError for a file that is missing,
     damaged, no such file, larger inside than outside, or that would have to be executed to be read.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe without a writer would be waited for
+        raise WeightsError("is no file", str(path))
     state = _read_safetensors(path) if Path(path).suffix == SAFETENSORS else _read_torch(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]

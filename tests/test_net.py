@@ -220,6 +220,10 @@ def test_inputs_of_another_shape_reshape_the_net():
     [
         ('layer { name: "in" type: "Silence" bottom: "x" }', 'two layers are named "in"'),
         (
+            'layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 4294967296 dim: 4294967296 } } }',
+            r"would hold 18446744073709551616 values; Caffe's limit is 2\^31 - 1",
+        ),
+        (
             'layer { name: "c" type: "ReLU" bottom: "x" bottom: "x" top: "c" }',
             r'"c" \(ReLU\) takes 1 bottom blobs, not 2',
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -245,8 +246,8 @@ def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:
     """Raise LayerError for a shape that Caffe cannot hold: a negative size, or 2^31 values and more."""
     if min(shape, default=0) < 0:
         raise layer.error(f"{what} would have the shape {tuple(shape)}; sizes cannot be negative")
-    if torch.Size(shape).numel() >= 2**31:
-        raise layer.error(f"{what} would hold {torch.Size(shape).numel()} values; Caffe's limit is 2^31 - 1")
+    if math.prod(shape) >= 2**31:
+        raise layer.error(f"{what} would hold {math.prod(shape)} values; Caffe's limit is 2^31 - 1")
 
 
 def show_shape(shape: Sequence[int]) -> str:

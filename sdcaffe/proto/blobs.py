@@ -39,7 +39,10 @@ def blob_to_array(
         values = _unpacked(blob)
     if len(values) != count:
         raise error(f"{what} has shape {list(shape)}, which is {count} numbers, but holds {len(values)}", where)
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except ValueError:  # no numbers, but axes beyond what an array can have
+        raise error(f"{what} has the impossible shape {list(shape)}", where) from None
 
 
 def blob_shape(blob: Any) -> tuple[int, ...]:

@@ -20,6 +20,9 @@ from sdcaffe.proto.files import StrPath
 _MOST_BLOBS = 4096
 # Deflate packs at most about 1,030 to 1; a file that claims more holds no such data.
 _MOST_PACKED = 1100
+# What all data of a file together may be in memory: so many times its size, or so many bytes, whichever is more.
+_MOST_GROWTH = 8
+_GROWTH_FREE = 1 << 30
 _FLAWS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 
 
@@ -54,6 +57,7 @@ def read_state(data: bytes, path: StrPath) -> dict[str, Any]:
 
 def weights_image(net: Any, blobs: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]]) -> bytes:
     """The bytes of a .caffemodel.h5. A shared parameter's data stands at its first layer, its diff at each."""
+    _refuse_names({layer.name for layer in net.layer})
     with _new() as file:
         root = file.create_group("data")
         gradients = file.create_group("diff") if diffs else None
@@ -93,6 +97,15 @@ def state_image(
 # ---- Writing ----
 
 
+def _refuse_names(names: set[str]) -> None:
+    """Raise WeightsError where HDF5, to which "/" parts a path, would lose a layer's name or take it for a blob's."""
+    for name in names:
+        parts = name.split("/")
+        lost = any(part in ("", ".") or "\0" in part for part in parts)
+        if lost or any(parts[i].isdecimal() and "/".join(parts[:i]) in names for i in range(1, len(parts))):
+            raise WeightsError(f'HDF5 cannot hold a layer named "{name}"; write another format', layer=name)
+
+
 def _new() -> h5py.File:
     return h5py.File("new.h5", "w", driver="core", backing_store=False)
 
@@ -124,6 +137,7 @@ class _Reader:
 
     def __init__(self, data: bytes, path: StrPath, error: type[SdcaffeError]) -> None:
         self.size, self.path, self.error = len(data), str(path), error
+        self.left = max(_MOST_GROWTH * self.size, _GROWTH_FREE)
         try:
             self.file = h5py.File(io.BytesIO(data), "r")
         except _FLAWS as problem:
@@ -191,6 +205,11 @@ class _Reader:
         if dataset.nbytes > stored * (1 if dataset.chunks is None else _MOST_PACKED):
             raise self.error(
                 f'"{dataset.name}" declares {dataset.nbytes} bytes, but the file has {stored} for it', self.path
+            )
+        self.left -= dataset.nbytes
+        if self.left < 0:
+            raise self.error(
+                f"holds {self.size} bytes and claims many times as many, packed or by many names", self.path
             )
         return np.asarray(dataset[()])
 

@@ -192,6 +192,10 @@ def test_what_the_net_lacks_is_left_out_and_told(trained: Path, tmp_path: Path, 
         ({"bn.weight": torch.ones(2), "bn.running_mean": torch.ones(2)}, "--by-order takes all from one module"),
         ({"bn.running_mean": torch.ones(2), "bn.running_var": torch.ones(3)}, r"have shapes \(2,\) and \(3,\)"),
         ({"x.blob_1": torch.ones(2)}, "numbered from 0 without a gap"),
+        (
+            {"a.weight": torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)},
+            "float4_e2m1fn_x2, which is not",
+        ),
         ({}, "not the tensors of a state_dict"),
         ([torch.ones(1)], "holds a list, not the tensors"),
         ({"big.weight": torch.ones(1).expand(10**12)}, "claims 4000000000000 bytes of numbers, but is"),
@@ -288,6 +292,13 @@ def test_a_file_of_100_gb_of_nothing_is_not_read(name: str, start: bytes, tmp_pa
         file.write(start)
         file.truncate(10**11)
     with pytest.raises(WeightsError, match=name):
+        convert(tmp_path / name, tmp_path / "out.caffemodel")
+
+
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(WeightsError, match=f"{name}: is no file"):
         convert(tmp_path / name, tmp_path / "out.caffemodel")
 
 

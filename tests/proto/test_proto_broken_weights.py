@@ -112,6 +112,13 @@ def test_declared_shapes_are_held_against_the_numbers_before_anything_is_made(tm
     assert message.startswith(f'{tmp_path}/x: blob 0 of layer "a" has ')
 
 
+def test_a_shape_that_holds_nothing_along_axes_beyond_what_an_array_can_have(tmp_path):
+    net = proto.NetParameter()
+    net.layer.add(name="a").blobs.add().shape.dim.extend([0, 2**62])
+    (tmp_path / "x").write_bytes(net.SerializeToString())
+    assert "the impossible shape [0, 4611686018427387904]" in refusal(WeightsError, proto.read_weights, tmp_path / "x")
+
+
 def test_history_blobs_are_named_in_errors(tmp_path):
     state = proto.SolverState(iter=1)
     state.history.add(data=[1, 2]).shape.dim.append(3)
@@ -152,6 +159,29 @@ def test_hdf5_sizes_beyond_the_file(hdf5):
         file.create_dataset("data/a/0", shape=(2**20, 2**20), dtype="f4", chunks=(4, 4))[0, 0] = 1
 
     assert "declares" in refusal(WeightsError, proto.read_weights, hdf5(fill_chunked))
+
+
+def test_hdf5_data_of_many_names(hdf5, monkeypatch):
+    """Each name of the same 40 kB would be another array of them."""
+
+    def fill(file):
+        file["data/a0/0"] = np.ones(10_000, "f4")
+        for i in range(1, 100):
+            file[f"data/a{i}/0"] = file["data/a0/0"]
+
+    path = hdf5(fill)
+    assert len(proto.read_weights(path)) == 100
+    monkeypatch.setattr("sdcaffe.proto.hdf5._GROWTH_FREE", 3_999_999)
+    assert "claims many times as many, packed or by many names" in refusal(WeightsError, proto.read_weights, path)
+
+
+@pytest.mark.parametrize("names", [[""], ["/"], ["a//b"], ["."], ["a/./b"], ["a\0b"], ["a", "a/0"], ["a", "a/0/b"]])
+def test_names_that_hdf5_cannot_hold_are_refused_when_written(names, tmp_path):
+    net, blobs = proto.NetParameter(), {name: [np.ones(2, np.float32)] for name in names}
+    for name in names:
+        net.layer.add(name=name)
+    assert "HDF5 cannot hold a layer named" in refusal(WeightsError, proto.write_weights, tmp_path / "x.h5", net, blobs)
+    assert not (tmp_path / "x.h5").exists()
 
 
 def test_hdf5_data_that_are_not_in_the_file(hdf5, tmp_path):
