@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 import sdcaffe
+from sdcaffe import proto
 from sdcaffe.errors import WeightsError
+from sdcaffe.log import Tick, no_tick
 from sdcaffe.plugins.dense_block import BLOBS
+from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.weights import LayerBlobs, read_weights
 
 Blobs = Mapping[str, list[Any]]
@@ -17,11 +22,15 @@ Blobs = Mapping[str, list[Any]]
 _PARTS = (("{b}_{i}_bn", 0, 3), ("{b}_{i}_scale", 3, 5), ("{b}_{i}", 5, 6))
 
 
-def written_out(layers: list[LayerBlobs]) -> dict[str, list[Any]]:
-    """Blobs by layer name, where those of each DenseBlock stand under the names of the layers it stands for."""
+def written_out(layers: list[LayerBlobs], known: Collection[str] = ()) -> dict[str, list[Any]]:
+    """Blobs by layer name, where those of each DenseBlock stand under the names of the layers it stands for.
+
+    HDF5 says no types: a layer without one that is not in `known` is a DenseBlock if it has as many blobs as one.
+    """
     blobs: dict[str, list[Any]] = {}
     for layer in layers:
-        if layer.type != "DenseBlock":
+        guessed = not layer.type and layer.name not in known and len(layer.blobs) % BLOBS == 0
+        if layer.type != "DenseBlock" and not guessed:
             blobs[layer.name] = list(layer.blobs)
             continue
         for i in range(len(layer.blobs) // BLOBS):
@@ -39,19 +48,25 @@ def gathered(blobs: Blobs, block: str, layers: int) -> list[Any] | None:
     return [array for name in names for array in blobs[name]]
 
 
-def convert(source: str | os.PathLike[str], net: str | os.PathLike[str], target: str | os.PathLike[str]) -> int:
+def convert(
+    source: StrPath, net: StrPath, target: StrPath, *, ignore_unknown: bool = False, tick: Tick = no_tick
+) -> int:
     """Write to `target` the weights of the file `source` as the prototxt `net` holds them; how many layers it filled.
 
     Raises WeightsError where a layer of `net` with weights finds none that fit.
     """
-    blobs = written_out(read_weights(source))
-    made = sdcaffe.Net(net, sdcaffe.TEST)
+    layers = read_weights(source)
+    tick(1, 2)
+    param, positions = proto.read_net_located(net, ignore_unknown=ignore_unknown)
+    made = sdcaffe.Net(param, sdcaffe.TEST, positions=positions)
+    blobs = written_out(layers, made.params)
     result: dict[str, list[Any]] = {}
     for name, own in made.params.items():
         layer = made.layers[name]
         found = gathered(blobs, name, len(own) // BLOBS) if layer.type == "DenseBlock" else blobs.get(name)
-        if found is None or [array.shape for array in found] != [tuple(blob.shape) for blob in own]:
+        if found is None or [np.shape(array) for array in found] != [tuple(blob.shape) for blob in own]:
             raise WeightsError(f'layer "{name}" of {net} finds no weights of its shapes', os.fspath(source))
         result[name] = found
     sdcaffe.write_weights(target, made.param, result)
+    tick(2, 2)
     return len(result)

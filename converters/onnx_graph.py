@@ -260,8 +260,9 @@ def _nodes(graph: Graph, nodes: Any) -> list[Node]:
                 value = helper.get_attribute_value(attribute)
                 value = [float(x) for x in value] if attribute.type == attribute.FLOATS else value
                 new.attributes[attribute.name] = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-        if any(not word.isprintable() for word in [new.name, *new.inputs, *new.outputs]):
-            raise ModelError(f"the name {new.name!r} of a node, or of what it reads or makes, is not printable")
+        for word in (new.name, *new.inputs, *new.outputs):
+            if not word.isprintable():
+                raise ModelError(f"the name {word[:80]!r} of a node, or of what it reads or makes, is not printable")
         if node.op_type == "Constant":
             _note_constant(graph, node)
         elif node.op_type == "Identity" and node.input[0] in graph.tensors:

@@ -18,6 +18,7 @@ from sdcaffe import proto
 from sdcaffe.errors import NetError
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Shape
+from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
 from sdcaffe.zoo.printing import net_text
 
@@ -36,7 +37,12 @@ class Imported:
 
 
 def onnx_to_caffe(
-    onnx_path: str, prototxt_path: str, weights_path: str, shapes: Mapping[str, Shape] | None = None
+    onnx_path: str,
+    prototxt_path: str,
+    weights_path: str,
+    shapes: Mapping[str, Shape] | None = None,
+    *,
+    tick: Tick = no_tick,
 ) -> Imported:
     """Write the net of an ONNX file as a prototxt and a .caffemodel (or .h5), both or neither.
 
@@ -49,8 +55,10 @@ def onnx_to_caffe(
     try:
         graph = read_graph(onnx_path, shapes)
         param, blobs = layers_of(graph)
+        tick(1, 3)
         net = _net(param, blobs)
         agreement = _checked(graph, net)
+        tick(2, 3)
     except ModelError as error:
         error.where = error.where or onnx_path
         raise
@@ -61,6 +69,7 @@ def onnx_to_caffe(
         file.write(text.encode())
         file.flush()
         proto.write_weights(weights_path, net.param, net.blob_arrays())
+    tick(3, 3)
     numbers = sum(array.size for arrays in blobs.values() for array in arrays)
     return Imported(len(param.layer), numbers, graph.inputs, agreement)
 

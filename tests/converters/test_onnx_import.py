@@ -101,7 +101,10 @@ def test_a_folded_net_computes_the_same(tmp_path: Path) -> None:
     """Groups, Deconvolution, BatchNorm that a Scale was folded into, InnerProduct."""
     model, weights = write_net(TINY, tmp_path)
     export(model, weights, str(tmp_path / "net.onnx"))
-    onnx_to_caffe(str(tmp_path / "net.onnx"), str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel.h5"))
+    seen: list[tuple[int, int]] = []
+    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel.h5")
+    onnx_to_caffe(str(tmp_path / "net.onnx"), *back, tick=lambda *at: seen.append(at))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     x = RNG.standard_normal((3, 3, 8, 8)).astype(np.float32)
     net = Net(tmp_path / "back.prototxt", proto.TEST, tmp_path / "back.caffemodel.h5")
     with torch.no_grad():
@@ -234,7 +237,7 @@ REFUSED = {
     ),
     "a name that is no text": (
         model_of([node("Relu", ["x"], 'a"\n}')], IMAGE),
-        "is not printable",
+        r"the name 'a\"\\n}' of a node, or of what it reads or makes, is not printable",
     ),
 }
 

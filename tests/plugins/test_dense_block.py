@@ -80,12 +80,34 @@ def test_it_is_the_written_out_layers(both, phase):
 def test_weights_go_both_ways_bit_for_bit(both, capsys):
     back = str(both / "back.caffemodel")
     assert main(["convert", "dense-blocks", str(both / "block.caffemodel"), str(both / "parts.prototxt"), back]) == 0
-    assert capsys.readouterr().out.startswith(f"{back}: weights of 9 layers")
+    assert capsys.readouterr().out.startswith(f"Wrote {back}: 9 layers with blobs")
     first, again = (sdcaffe.read_weights(both / name) for name in ("parts.caffemodel", "back.caffemodel"))
     for a, b in zip(first, again, strict=True):
         assert (a.name, len(a.blobs)) == (b.name, len(b.blobs))
         for x, y in zip(a.blobs, b.blobs, strict=True):
             np.testing.assert_array_equal(x, y)
+
+
+def test_hdf5_which_says_no_types_goes_both_ways_too(both):
+    seen = []
+    for source, net, target in (("parts.caffemodel", "block", "block.h5"), ("block.h5", "parts", "back.h5")):
+        convert(both / source, both / f"{net}.prototxt", both / target, tick=lambda *at: seen.append(at))
+    assert seen == [(1, 2), (2, 2)] * 2
+    first = {layer.name: layer.blobs for layer in sdcaffe.read_weights(both / "parts.caffemodel")}
+    again = {layer.name: layer.blobs for layer in sdcaffe.read_weights(both / "back.h5") if layer.blobs}
+    for name, blobs in again.items():
+        for x, y in zip(first[name], blobs, strict=True):
+            np.testing.assert_array_equal(x, y)
+    assert len(again) == 9
+
+
+def test_fields_of_a_fork_are_read_past_where_that_is_asked(both, capsys):
+    other = both / "fork.prototxt"
+    other.write_text((both / "parts.prototxt").read_text().replace('name: "n"', 'name: "n" of_a_fork: 1'))
+    command = ["convert", "dense-blocks", str(both / "block.caffemodel"), str(other), str(both / "fork.caffemodel")]
+    assert main(command) == 1
+    assert 'has no field "of_a_fork"' in capsys.readouterr().err
+    assert main([*command, "--ignore-unknown"]) == 0
 
 
 def test_weights_of_another_net_are_refused(both):

@@ -22,7 +22,9 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from converters.dense_blocks import convert
-    from sdcaffe import layers
+    from sdcaffe import layers, log
 
     layers.discover(args.plugin)
-    print(f"{args.output}: weights of {convert(args.weights, args.net, args.output)} layers")
+    with log.bar("read and written") as tick:
+        count = convert(args.weights, args.net, args.output, ignore_unknown=args.ignore_unknown, tick=tick)
+    print(f"Wrote {args.output}: {count} layers with blobs")

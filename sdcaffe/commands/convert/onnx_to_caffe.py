@@ -30,8 +30,10 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from converters.onnx_import import onnx_to_caffe
+    from sdcaffe.log import bar
 
-    done = onnx_to_caffe(args.input, args.prototxt, args.weights, dict(args.shape))
+    with bar("read, checked and written") as tick:
+        done = onnx_to_caffe(args.input, args.prototxt, args.weights, dict(args.shape), tick=tick)
     shapes = ", ".join("x".join(map(str, shape)) for shape in done.agreement.shapes)
     print(f"checked  ONNX Runtime and this net differ by at most {done.agreement.difference:.1e} (relative; {shapes})")
     print(f"Wrote {args.prototxt} and {args.weights}: {done.layers} layers, {done.numbers} numbers")
