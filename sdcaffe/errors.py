@@ -83,6 +83,8 @@ def one_line(error: BaseException) -> str | None:
     """What a command says of an error that a user can meet, in one line; None for a fault of the program."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
     return " ".join(str(error).split("\n")) if isinstance(error, SdcaffeError) else None

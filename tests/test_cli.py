@@ -233,6 +233,12 @@ def test_weights_that_are_not_there(folder: Path, name: str, capsys: pytest.Capt
     assert name.split(",")[0] in last_line(capsys)
 
 
+def test_want_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sdcaffe.commands.train.run", lambda args: bytearray(1 << 60))
+    assert main(["train", "solver.prototxt"]) == 1
+    assert last_line(capsys) == "sdcaffe: error: there is not enough memory"
+
+
 def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdcaffe.commands.train.run", lambda args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
