@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from sdcaffe.errors import SdcaffeError, nearest
@@ -61,6 +62,22 @@ def _plain_spelling(arguments: Sequence[str], script: bool) -> list[str]:
         match = _FLAG.fullmatch(argument)
         plain.append(f"--{match[1].replace('_', '-')}{match[2] or ''}" if match else argument)
     return plain
+
+
+def check_outputs(outputs: Iterable[str | None], inputs: Iterable[str]) -> None:
+    """Before the work: no file to be written is one that is read, or another that is written; its folder is there.
+
+    Raises UsageError. None stands for an output that is not asked for.
+    """
+    taken = {Path(name).resolve(): "is read" for name in inputs}
+    for name in outputs:
+        if name is not None:
+            path = Path(name).resolve()
+            if path in taken:
+                raise UsageError(f"{name} would be overwritten, but it {taken[path]}: give the output another name")
+            if path.is_dir() or not path.parent.is_dir():
+                raise UsageError(f"{name} cannot be written: it is a folder, or its folder is not there")
+            taken[path] = "is written already"
 
 
 def add_plugin_flags(parser: Parser) -> None:

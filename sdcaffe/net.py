@@ -259,6 +259,12 @@ class Net(nn.Module):
 
     def compute(self, batch: Batch, keep: Iterable[str] = ()) -> Pass:
         """Run every computing layer on a batch: the total loss, the outputs and the blobs named in `keep`."""
+        missing = [name for name, slot in self._input_slots.items() if slot not in batch]
+        if missing:
+            raise LayerError(
+                f'net "{self.name}" has inputs that nobody gave: {", ".join(missing)}; '
+                "a program may give them, a net that is trained or tested alone has data layers"
+            )
         wanted = {**self.graph.outputs, **{name: self._slot(name) for name in keep}}
         held = set(wanted.values())
         values = _inside(batch)

@@ -345,3 +345,9 @@ def test_images_of_another_size_set_the_net_up_anew(tmp_path, monkeypatch):
     assert made.forward()["r"].shape == (1, 2 * 7 * 3)
     assert made.blob_shapes["c"] == (1, 2, 7, 3)
     made.close()
+
+
+def test_inputs_that_nobody_gave_are_named():
+    net = net_of('layer { name: "neg" type: "Power" bottom: "x" top: "y" power_param { scale: -1 } }')
+    with pytest.raises(LayerError, match="inputs that nobody gave: x"):
+        net.compute(net.load())

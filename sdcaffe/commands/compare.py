@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sdcaffe import flags
 from sdcaffe.flags import Parser
 
 EXAMPLE = "sdcaffe compare tests/goldens/files/caffe_train.log --html compare.html"
@@ -28,6 +29,8 @@ def run(args: Namespace) -> None:
 
     layers.discover()  # the fields of the self-distillation layers
     found = compare(args.logs or [default_place()])
+    read = [log for run in (*found.runs, *found.others) for log in run.logs]
+    flags.check_outputs((args.csv, args.json, args.html), read)
     for path, form in (
         (args.csv, compare_text.to_csv),
         (args.json, compare_text.to_json),

@@ -48,6 +48,7 @@ def run(args: Namespace) -> None:
         raise UsageError("name the weights with --weights. See sdcaffe directions --help")
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; it is 0 or more")
+    flags.check_outputs((args.output, args.csv, args.json), (model, *args.weights))
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto

@@ -7,7 +7,6 @@ is, and so do the names of the layers, so that weights go either way.
 from __future__ import annotations
 
 from argparse import Namespace
-from pathlib import Path
 
 from sdcaffe import flags
 from sdcaffe.flags import Parser, UsageError
@@ -37,8 +36,7 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if args.feature is not None and not args.mmd_weight:
         raise UsageError("--feature is for MMDLoss, which --mu 0 leaves out: give one of them")
-    if Path(args.output).resolve() == Path(args.input).resolve():
-        raise UsageError("the output would take the baseline's place: give -o another name")
+    flags.check_outputs([args.output], [args.input])
     from sdcaffe import layers, proto
     from sdcaffe.errors import NetError
     from sdcaffe.zoo.printing import net_text

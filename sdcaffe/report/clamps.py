@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from sdcaffe import proto
-from sdcaffe.errors import DataError
+from sdcaffe.errors import DataError, WeightsError
 from sdcaffe.graph import keep_layers
+from sdcaffe.initial_weights import InitialWeights
 from sdcaffe.log import accuracy
 from sdcaffe.net import Batch, Net
 
@@ -44,6 +45,9 @@ class Clamps:
         plain.CopyFrom(param)
         plain.state.CopyFrom(state)
         plain = keep_layers(plain)
+        inputs = [top for layer in plain.layer if layer.type == "Input" for top in layer.top]
+        if inputs:
+            raise DataError(f'net "{plain.name}" has inputs ({", ".join(inputs)}); give one with data layers')
         places = _places(plain, at, after)
         shapes = _shapes(plain)
         maps = {i: name for i, name in places.items() if len(shapes[name]) == 4}
@@ -70,10 +74,17 @@ class Clamps:
         return sum(self.channels)
 
     def load_weights(self, file: str) -> None:
-        """Take the weights of a file, and forget what others made of the batches. Raises WeightsError."""
+        """Take the weights of a file, and forget what others made of the batches.
+
+        Raises WeightsError for a file that leaves a layer untrained.
+        """
         self._kept = []
+        weights = InitialWeights([file])
+        clamps = {_clamp(blob) for blob in self.blobs}
         for net in (self._before, self.net):
-            net.load_weights([file])
+            for name in net.params.keys() - weights.layers.keys() - clamps:
+                raise WeightsError(f'has no weights for layer "{name}": it is of another net', file)
+            net.load_weights(weights)
 
     @torch.no_grad()
     def clamp(self, which: Iterable[int]) -> None:
@@ -143,8 +154,6 @@ def _parted(net: Any, at: int) -> tuple[Any, Any]:
 
 def _fed(behind: Any, before: Net) -> Any:
     """`behind` with, as inputs, the blobs of `before` that it reads, and those that nobody reads, for it to give."""
-    if before.inputs:
-        raise DataError(f'net "{before.name}" has inputs ({", ".join(before.inputs)}); give one with data layers')
     read = {name for layer in behind.layer for name in layer.bottom}
     fed = proto.NetParameter()
     fed.CopyFrom(behind)

@@ -388,3 +388,11 @@ def test_a_missing_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:
         compare(["nowhere.log"])
     assert main(["compare", "nowhere.log"]) == 1
     assert "nowhere.log: there is no such log or folder" in capsys.readouterr().err
+
+
+def test_no_output_takes_the_place_of_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "a.log"
+    log.write_text(BASELINE.text())
+    assert main(["compare", str(tmp_path), "--html", str(log)]) == 2
+    assert "a.log would be overwritten, but it is read" in capsys.readouterr().err
+    assert log.read_text() == BASELINE.text()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sdcaffe import Net, cli, proto
-from sdcaffe.errors import DataError
+from sdcaffe.errors import DataError, WeightsError
 from sdcaffe.report.clamps import Clamps
 from sdcaffe.report.directions import Reliance, lines, measure, pooled, to_csv
 
@@ -230,11 +230,21 @@ def test_the_command(blobs, tmp_path, capsys):
         (["--weights", "net.caffemodel", "--layer", "relu3"], 1, 'no layer "relu3"; it has data, conv1'),
         (["--weights", "net.caffemodel", "--layer", "flat"], 1, 'the top of layer "flat" is no feature map'),
         (["--weights", "none.caffemodel"], 1, "none.caffemodel"),
+        (["--weights", "net.caffemodel", "--csv", "no/folder.csv"], 2, "no/folder.csv cannot be written"),
+        (["--weights", "net.caffemodel", "--json", "net.caffemodel"], 2, "net.caffemodel would be overwritten"),
+        (["--weights", "net.caffemodel", "--csv", "a", "--json", "a"], 2, "it is written already"),
     ],
 )
 def test_mistakes(blobs, flags, code, message, capsys):
     assert cli.main(["directions", "net.prototxt", *flags]) == code
     assert message in capsys.readouterr().err
+
+
+def test_weights_of_another_net(blobs):
+    other = proto.NetParameter(layer=[proto.LayerParameter(name="x", type="Bias")])
+    proto.write_weights("other.caffemodel", other, {"x": [np.zeros(2, np.float32)]})
+    with pytest.raises(WeightsError, match='has no weights for layer "'):
+        clamps().load_weights("other.caffemodel")
 
 
 def test_a_net_without_such_layers_or_without_an_accuracy(blobs):

@@ -61,7 +61,7 @@ def test_a_refusal_names_the_line_and_writes_nothing(tmp_path, capsys):
     [
         ([], "-o"),
         (["-o", "x", "--mu", "0", "--feature", "ip1"], "--mu 0 leaves out"),
-        (["-o", "NET"], "give -o another name"),
+        (["-o", "NET"], "give the output another name"),
     ],
 )
 def test_flags_that_make_no_command_end_with_2(tmp_path, capsys, flags, words):
