@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import math
 from argparse import Namespace
+from pathlib import Path
 
 from sdcaffe import flags
-from sdcaffe.flags import Parser
+from sdcaffe.flags import Parser, UsageError
 
 EXAMPLE = "sdcaffe reproduce --table study --dry-run"
 MEASURING = 60.0  # seconds for all nets together, and of a time limit no more than a tenth
@@ -47,9 +48,10 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     device = flags.device_of(args)
+    if Path(args.logs).exists() and not Path(args.logs).is_dir():
+        raise UsageError(f"--logs {args.logs} is a file; it names the folder of the logs")
 
     import time
-    from pathlib import Path
 
     import torch
 

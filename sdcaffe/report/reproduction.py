@@ -31,6 +31,7 @@ _FILES = {
     paper.STUDENT: "peer_{}",
 }
 _PAPER_MU = 0.0005  # self_distilled's
+_STUDY_NET = "resnet8"
 _STUDY_ORDER = ("baseline", "two_branch", "two_branch_mmd", "two_branch_kl", "self_distilled")
 _WEIGHTS = re.compile(r"runs/(.+)/([^/]+)_iter_\d+\.caffemodel")
 
@@ -141,13 +142,18 @@ def _solver_files(tables: Sequence[str], known: Published) -> dict[Path, list[st
 def _of_networks(files: dict[Path, list[str]], nets: Sequence[str]) -> dict[Path, list[str]]:
     if not nets:
         return files
-    there = {_plain(file.parent.name): file.parent.name for file in files}
+    there = {_plain(_network(file)): _network(file) for file in files}
     for net in nets:
         if _plain(net) not in there:
             near = nearest(_plain(net), there)
             hint = f'did you mean "{there[near]}"?' if near else f"there are {', '.join(there.values())}"
             raise DataError(f'no chosen table has a network "{net}"; {hint}')
-    return {file: named for file, named in files.items() if _plain(file.parent.name) in map(_plain, nets)}
+    return {file: named for file, named in files.items() if _plain(_network(file)) in map(_plain, nets)}
+
+
+def _network(file: Path) -> str:
+    """What --net calls the network of a solver file: its folder's name, but for the study's."""
+    return _STUDY_NET if file.parent.name == STUDY else file.parent.name
 
 
 def _plain(name: str) -> str:

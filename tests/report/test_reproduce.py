@@ -218,7 +218,7 @@ def test_durations(seconds, text):
 
 def test_the_command_lists_runs_and_says_when_all_is_done(tmp_path, capsys):
     small_study.write_study(tmp_path)
-    assert cli.main(["reproduce", "--table", "study", "--seeds", "1", "--dry-run"]) == 0
+    assert cli.main(["reproduce", "--table", "study", "--net", "resnet8", "--seeds", "1", "--dry-run"]) == 0
     assert "0 of 1" in capsys.readouterr().out
     assert not LOGS.exists()
     assert cli.main(["reproduce", "--table", "study", "--seeds", "1"]) == 0
@@ -238,10 +238,12 @@ def test_the_command_lists_runs_and_says_when_all_is_done(tmp_path, capsys):
         (["--time-limit", "-5"], 2, "no number of seconds above 0"),
         (["--time-limit", "nan"], 2, "no number of seconds above 0"),
         (["--net", "resnet"], 1, "no chosen table has a network"),
+        (["--logs", "a.log"], 2, "it names the folder of the logs"),
         ([], 1, "run this at the top of a clone"),
     ],
 )
 def test_mistakes(flags, code, message, capsys):
+    Path("a.log").touch()
     assert cli.main(["reproduce", *flags]) == code
     assert message in capsys.readouterr().err
 
