@@ -21,6 +21,7 @@ from sdcaffe.log.progress import LiveProgress, Progress, Screen, is_terminal
 
 logger = logging.getLogger("sdcaffe")
 
+_PIECE = 1 << 20  # bytes of a log looked at together
 _LETTERS = ((logging.CRITICAL, "F"), (logging.ERROR, "E"), (logging.WARNING, "W"))
 
 
@@ -70,9 +71,10 @@ def setup(
 
     `live` puts a progress display on `stream` in place of scrolling lines, with warnings and errors above
     it; None does so where `stream` is a terminal. A resumed run appends to its `file`; any other begins
-    anew and, if the file that was there tells of a run, keeps it as `<file>.previous`. An exception that ends
-    the context is the last entry of `file`. Of several runs, each has a name on `stream`, `run`, and those with a
-    progress display share one `screen`. Yields what the solver reports its progress to.
+    anew and keeps the file that was there as `<file>.previous`, unless it shows no iteration and would take the
+    place of one that may. An exception that ends the context is the last entry of `file`. Of several runs, each has
+    a name on `stream`, `run`, and those with a progress display share one `screen`. Yields what the solver reports
+    its progress to.
     """
     stream = stream or sys.stderr
     if live is None:
@@ -144,11 +146,20 @@ class _AboveDisplay(logging.Handler):
 
 def _file_handler(path: Path, append: bool) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
+    previous = path.with_name(path.name + ".previous")
     if path.exists() and not append:
-        os.replace(path, path.with_name(path.name + ".previous"))
+        if _shows_iterations(path) or not previous.exists():
+            os.replace(path, previous)
+        else:
+            path.unlink()
     if path.exists():
         _end_last_line(path)
     return logging.FileHandler(path, mode="a", encoding="utf-8")
+
+
+def _shows_iterations(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(b"] Iteration " in line for line in iter(lambda: file.readline(_PIECE), b""))
 
 
 def _end_last_line(path: Path) -> None:

@@ -104,6 +104,17 @@ def test_a_new_run_keeps_the_log_that_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "tiny.log.previous").read_text() == "old\n"
 
 
+def test_runs_that_fail_before_they_begin_leave_the_log_of_the_one_before(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.log"
+    with setup(file, io.StringIO()):
+        glog("solver.cpp:239", "Iteration 0, loss = 1.5")
+    for _ in range(3):
+        with pytest.raises(SnapshotError), setup(file, io.StringIO()):
+            raise SnapshotError("no such file", where="a.caffemodel")
+    assert "Iteration 0, loss = 1.5" in (tmp_path / "tiny.log.previous").read_text()
+    assert file.read_text().count("a.caffemodel") == 1
+
+
 def test_the_error_that_ends_a_run_is_the_last_line_of_its_log(tmp_path: Path) -> None:
     stream, file = io.StringIO(), tmp_path / "tiny.log"
     with pytest.raises(SnapshotError), setup(file, stream):
