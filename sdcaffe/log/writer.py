@@ -82,6 +82,8 @@ def setup(
     progress: Progress = LiveProgress(screen or Screen(stream), run) if live else Progress()
     watcher: logging.Handler = _AboveDisplay(progress) if live else logging.StreamHandler(stream)
     written = _file_handler(Path(file), append) if file is not None else None
+    if written is not None:
+        written.tell = progress.say if live else lambda text: print(text, file=stream)
     handlers = [handler for handler in (watcher, written) if handler is not None]
     before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
@@ -144,7 +146,32 @@ class _AboveDisplay(logging.Handler):
         self._progress.say(self.format(record))
 
 
-def _file_handler(path: Path, append: bool) -> logging.Handler:
+class _LogFile(logging.FileHandler):
+    """A log file. One that cannot be written, on a full disk, does not end the run: `tell` is told, once."""
+
+    tell: Callable[[str], None]
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            self._failed(error)
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        if not self._told:
+            self._told = True
+            self.tell(f"sdcaffe: warning: {self.baseFilename}: the log cannot be written: {error.strerror}")
+
+
+def _file_handler(path: Path, append: bool) -> _LogFile:
     path.parent.mkdir(parents=True, exist_ok=True)
     previous = path.with_name(path.name + ".previous")
     if path.exists() and not append:
@@ -154,7 +181,7 @@ def _file_handler(path: Path, append: bool) -> logging.Handler:
             path.unlink()
     if path.exists():
         _end_last_line(path)
-    return logging.FileHandler(path, mode="a", encoding="utf-8")
+    return _LogFile(path, mode="a", encoding="utf-8")
 
 
 def _shows_iterations(path: Path) -> bool:

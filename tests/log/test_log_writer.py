@@ -124,6 +124,19 @@ def test_the_error_that_ends_a_run_is_the_last_line_of_its_log(tmp_path: Path) -
     assert stream.getvalue() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_told_once_and_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tiny.log").symlink_to("/dev/full")
+    stream = io.StringIO()
+    with setup(tmp_path / "tiny.log", stream, append=True):
+        for i in range(3):
+            glog("solver.cpp:239", f"Iteration {i}, loss = 1.5")
+    assert [i for i in range(3) if f"Iteration {i}, loss = 1.5" in stream.getvalue()] == [0, 1, 2]
+    told = [line for line in stream.getvalue().splitlines() if "Iteration" not in line]
+    assert told == [f"sdcaffe: warning: {tmp_path / 'tiny.log'}: the log cannot be written: No space left on device"]
+    assert capsys.readouterr().err == ""
+
+
 def test_a_bug_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
     file = tmp_path / "tiny.log"
     with pytest.raises(ZeroDivisionError), setup(file, io.StringIO()):
