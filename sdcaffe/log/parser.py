@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -218,6 +219,7 @@ class _Reader:
         self._year = year
         self._last: datetime | None = None
         self._row: TrainRow | TestRow | None = None
+        self._counts: Counter[str] = Counter()  # how many numbers of each output the row has
         self._text = ""  # which message text the bare lines that follow belong to: "solver", "net" or none
         self._scoring = False
 
@@ -333,7 +335,14 @@ class _Reader:
             return
         if not row.outputs:
             row.seconds = (moment - self.sessions[-1].origin).total_seconds()
-        _add_output(row.outputs, match[2], value)
+        self._add_output(row, match[2], value)
+
+    def _add_output(self, row: TrainRow | TestRow, name: str, value: float) -> None:
+        if not row.outputs:
+            self._counts.clear()
+        index = self._counts[name]
+        self._counts[name] += 1
+        row.outputs[f"{name}[{index}]" if index else name] = value
 
     def _read_snapshot(self, message: str, moment: datetime) -> None:
         match = _SNAPSHOT.match(message)
@@ -361,15 +370,7 @@ class _Reader:
         elif self._scoring and isinstance(self._row, TestRow) and (match := _SCORE.match(message)):
             value = _number(match[2])
             if value is not None:
-                _add_output(self._row.outputs, match[1], value)
-
-
-def _add_output(outputs: dict[str, float], name: str, value: float) -> None:
-    key, index = name, 0
-    while key in outputs:
-        index += 1
-        key = f"{name}[{index}]"
-    outputs[key] = value
+                self._add_output(self._row, match[1], value)
 
 
 def _iteration_of(file: str) -> int | None:

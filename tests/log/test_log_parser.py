@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -214,6 +215,16 @@ def test_a_blob_of_several_numbers_and_several_test_nets() -> None:
     assert run.test_error(0) == 50
     assert run.test_error(1) == 12.5
     assert run.test_error(2) is None
+
+
+def test_a_blob_of_ten_thousand_numbers_takes_well_under_three_seconds() -> None:
+    line = "I20260101 00:00:02.000000  1234 solver.cpp:414]     Test net output #{}: prob = 0.5\n"
+    text = "I20260101 00:00:01.000000  1234 solver.cpp:347] Iteration 0, Testing net (#0)\n"
+    text += "".join(map(line.format, range(10_000)))
+    start = time.perf_counter()
+    (row,) = parse_log(text).test
+    assert time.perf_counter() - start < 3
+    assert (len(row.outputs), row.outputs["prob"], row.outputs["prob[9999]"]) == (10_000, 0.5, 0.5)
 
 
 def test_the_log_of_caffe_test() -> None:
