@@ -1,7 +1,8 @@
 """Writes log lines in the shape BVLC Caffe's glog gives them; does not know what is logged.
 
-A line is `I20261123 04:57:13.105028 21503 solver.cpp:289] Solving tiny`: severity, local date and time, thread,
-the place in Caffe's source that says the same, message. A message of many lines has one prefix.
+A line is `I1123 04:57:13.105028 21503 solver.cpp:289] Solving tiny`: severity, local month, day and time, thread,
+the place in Caffe's source that says the same, message. A message of many lines has one prefix. Later glogs put the
+year before the month, which Caffe's own parse_log.py cannot read; here, as in glog then, it is in a file's header.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -21,6 +23,10 @@ from sdcaffe.log.progress import LiveProgress, Progress, Screen, is_terminal
 
 logger = logging.getLogger("sdcaffe")
 
+# What glog writes at the head of a file, less the name of the machine.
+_HEADER = (
+    "Log file created at: %Y/%m/%d %H:%M:%S\nLog line format: [IWEF]mmdd hh:mm:ss.uuuuuu threadid file:line] msg\n"
+)
 _PIECE = 1 << 20  # bytes of a log looked at together
 _LETTERS = ((logging.CRITICAL, "F"), (logging.ERROR, "E"), (logging.WARNING, "W"))
 
@@ -51,7 +57,7 @@ class GlogFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         letter = next((letter for level, letter in _LETTERS if record.levelno >= level), "I")
-        moment = datetime.fromtimestamp(record.created).strftime("%Y%m%d %H:%M:%S.%f")
+        moment = datetime.fromtimestamp(record.created).strftime("%m%d %H:%M:%S.%f")
         tag = getattr(record, "tag", None) or f"{record.filename}:{record.lineno}"
         message = super().format(record).removesuffix("\n")
         return f"{self._begin}{letter}{moment} {threading.get_native_id():5d} {tag}] {message}"
@@ -151,6 +157,11 @@ class _LogFile(logging.FileHandler):
 
     tell: Callable[[str], None]
     _told = False
+
+    def _open(self) -> TextIOWrapper:
+        stream = super()._open()
+        stream.write(datetime.now().strftime(_HEADER))
+        return stream
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

@@ -26,5 +26,5 @@ def copy_files(folder: Path) -> Path:
 
 def messages(log: str) -> list[str]:
     """The lines of a log without glog's prefix."""
-    text = re.sub(r"(?m)^[IWEF]\d{8} [\d:.]+ +\d+ ", "", log)
+    text = re.sub(r"(?m)^[IWEF](?:\d{4})?\d{4} [\d:.]+ +\d+ ", "", log)
     return [line for line in text.splitlines() if not line.startswith(_ELSEWHERE)]
