@@ -23,6 +23,17 @@ StrPath = str | os.PathLike[str]
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _LARGEST = 2**31  # bytes
+# What is often given in place of a message, and what to say then.
+_MISTAKEN = {
+    "NetParameter": (
+        "SolverParameter",
+        "is a solver, but a net is wanted: give the file that this one names as its net",
+    ),
+    "SolverParameter": (
+        "NetParameter",
+        "is a net, but a solver is wanted: give the file that names this one as its net",
+    ),
+}
 _LIKE_TEXT = re.compile(rb"\s*(#|[A-Za-z_]\w*\s*[:{<])")
 
 
@@ -52,7 +63,7 @@ def read_text(path: StrPath, name: str, *, ignore_unknown: bool = False) -> tupl
     """The message `name` that a text file holds, as it stands, and where its fields are.
 
     Bytes that are not UTF-8 are read past in comments. Raises PrototxtError for a file that is missing,
-    binary, or not such a message.
+    binary, or not such a message; it knows a net given as a solver, and a solver given as a net.
     """
     data = read_bytes(path)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -65,7 +76,21 @@ def read_text(path: StrPath, name: str, *, ignore_unknown: bool = False) -> tupl
         )
     message = schema.message(name)()
     decoded = data.decode("utf-8", "surrogateescape")
-    return message, text.parse(decoded, message, str(path), ignore_unknown=ignore_unknown)
+    try:
+        return message, text.parse(decoded, message, str(path), ignore_unknown=ignore_unknown)
+    except PrototxtError:
+        other, complaint = _MISTAKEN.get(name, ("", ""))
+        if other and _is_text_of(other, decoded):
+            raise PrototxtError(complaint, str(path)) from None
+        raise
+
+
+def _is_text_of(name: str, decoded: str) -> bool:
+    try:
+        text.parse(decoded, schema.message(name)(), "")
+    except PrototxtError:
+        return False
+    return True
 
 
 def write_text(path: StrPath, message: Any) -> None:

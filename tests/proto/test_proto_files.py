@@ -43,6 +43,19 @@ def test_mistakes_have_the_files_name(tmp_path):
     assert 'Did you mean "base_lr"?' in refusal(proto.read_solver, path)
 
 
+def test_a_net_and_a_solver_in_each_others_place(tmp_path):
+    net, solver = FILES / "net.prototxt", FILES / "solver.prototxt"
+    assert refusal(proto.read_solver, net) == (
+        f"{net}: is a net, but a solver is wanted: give the file that names this one as its net"
+    )
+    assert refusal(proto.read_net, solver) == (
+        f"{solver}: is a solver, but a net is wanted: give the file that this one names as its net"
+    )
+    neither = tmp_path / "neither.prototxt"
+    neither.write_text("net: 'a'\nlayer { }\n")
+    assert refusal(proto.read_solver, neither).startswith(f"{neither}:2:1: ")
+
+
 def test_missing_files_and_directories(tmp_path):
     assert refusal(proto.read_net, tmp_path / "no.prototxt") == f"{tmp_path}/no.prototxt: No such file or directory"
     assert refusal(proto.read_net, tmp_path) == f"{tmp_path}: Is a directory"
