@@ -13,7 +13,9 @@ from sdcaffe.errors import SdcaffeError, nearest
 _FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
 
 
-_GLOG = ("logtostderr", "alsologtostderr", "log-dir", "minloglevel", "stderrthreshold", "v")
+# Caffe's programs take these; here there is nothing for them to change.
+_GLOG_SWITCHES = ("logtostderr", "alsologtostderr")
+_GLOG_VALUES = ("--log-dir", "--minloglevel", "--stderrthreshold", "-v", "--v")
 
 
 class UsageError(SdcaffeError):
@@ -98,8 +100,10 @@ def add_plugin_flags(parser: Parser) -> None:
 def add_device_flags(parser: Parser) -> None:
     parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="where to compute")
     parser.add_argument("--gpu", metavar="N|N,N|all", help="the same in Caffe's spelling; train takes several")
-    for name in _GLOG:  # Caffe's programs take them; here there is nothing for them to change
-        parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
+    for name in _GLOG_SWITCHES:
+        add_switch(parser, name, argparse.SUPPRESS)
+    for name in _GLOG_VALUES:
+        parser.add_argument(name, help=argparse.SUPPRESS)
 
 
 def add_state_flags(parser: Parser) -> None:
@@ -172,7 +176,7 @@ def _gpu_indices(text: str) -> list[int]:
     if text == "all":
         return list(range(_gpu_count())) or [0]
     parts = text.split(",")
-    if not all(re.fullmatch("[0-9]+", part) for part in parts):
+    if not all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
         raise UsageError(f'--gpu "{text}" is no number of a GPU, no list of numbers as 0,1, and not all')
     indices = [int(part) for part in parts]
     if len(set(indices)) < len(indices):

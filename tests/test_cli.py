@@ -144,6 +144,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "a.prototxt", "--wieghts=b"], "unknown flag --wieghts. Did you mean --weights?"),
         (["train", "a.prototxt", "--gpu"], "argument --gpu: expected one argument"),
         (["train", "a.prototxt", "--gpu", "first"], '--gpu "first" is no number of a GPU'),
+        (["train", "a.prototxt", "--gpu", "9" * 5000], "is no number of a GPU"),
         (["train", "a.prototxt", "--gpu", "0,"], '--gpu "0," is no number of a GPU'),
         (["train", "a.prototxt", "--gpu", "1,1"], '--gpu "1,1" names a GPU twice'),
         (["train", "a.prototxt", "--device", "tpu"], '--device "tpu" is none of cpu, cuda, cuda:N'),
@@ -269,6 +270,7 @@ def test_a_run_ends_in_a_test_error_a_snapshot_and_a_log(folder: Path, capsys: p
         ["--solver=solver.prototxt", "--device=cpu"],
         ["-solver", "solver.prototxt", "-sighup_effect", "none"],
         ["-solver=solver.prototxt", "-sigint_effect=snapshot", "-level", "0", "-stage", "a,b"],
+        ["--logtostderr", "solver.prototxt", "-v=1", "-log_dir", "logs", "--minloglevel=0", "-alsologtostderr=1"],
     ],
 )
 def test_flags_in_caffes_spelling(folder: Path, arguments: list[str]) -> None:
