@@ -54,7 +54,7 @@ def read_windows(source: str, root_folder: str, fg_threshold: float, bg_threshol
         try:
             index = int(next(words))
             path = root_folder + next(words)
-            channels, height, width, count = (int(next(words)) for _ in range(4))
+            channels, height, width, count = [int(next(words)) for _ in range(4)]
             if index != len(found.paths):
                 raise DataError(f"has the index {index}; images are numbered from 0 in order", where)
             if channels != 3:
@@ -76,7 +76,7 @@ def read_windows(source: str, root_folder: str, fg_threshold: float, bg_threshol
 
 def _add(found: WindowFile, image: int, words: Iterator[str], fg: float, bg: float, where: str) -> None:
     label, overlap = int(next(words)), float(next(words))
-    x1, y1, x2, y2 = (int(next(words)) for _ in range(4))
+    x1, y1, x2, y2 = [int(next(words)) for _ in range(4)]
     if np.float32(overlap) >= np.float32(fg):
         if label <= 0:
             raise DataError(f"a foreground window has label {label}; 0 is the background's", where)

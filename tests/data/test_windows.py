@@ -73,6 +73,8 @@ def test_windows_are_foreground_background_or_neither(tmp_path):
         ("", "the window file is empty"),
         ("0 a.png", r'image 0: "0" where an image should begin with #'),
         ("# 0 a.png 3 12 10 2 1 0.5 0 0 4 4", "image 0: the file ends in the middle"),
+        ("# 0 a.png 3 12", "image 0: the file ends in the middle"),
+        ("# 0 a.png 3 12 10 1 1 0.5 0 0", "image 0: the file ends in the middle"),
         ("# 0 a.png 3 12 ten", "image 0: a number is missing"),
         ("# 1 a.png 3 12 10 0", "image 0: has the index 1"),
         ("# 0 c.png 3 12 10 0", "image 0: there is no image .*c.png"),
