@@ -32,7 +32,6 @@ def random_draws(seed: int, stream: int, index: int, count: int, rank: int = 0) 
     return draws
 
 
-@functools.lru_cache(maxsize=8)
 def permutation(seed: int, epoch: int, count: int, stream: int = ORDER) -> Indices:
     """The order of `count` items in epoch `epoch`: a permutation, read-only."""
     order: Indices = np.argsort(random_draws(seed, stream, epoch, count), kind="stable").astype(np.int64)
@@ -61,7 +60,8 @@ class Order:
         world: int = 1,
     ) -> None:
         self.count, self.batch, self.rank, self.world = count, batch, rank, world
-        self.seed, self.shuffle, self.rand_skip = seed, shuffle, rand_skip
+        self.seed, self.rand_skip = seed, rand_skip
+        self.shuffle = shuffle and functools.lru_cache(maxsize=2)(shuffle)  # an epoch's order serves all its batches
 
     @property
     def skip(self) -> int:

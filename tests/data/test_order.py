@@ -48,6 +48,19 @@ def test_epochs_and_seeds_have_orders_of_their_own_that_do_not_depend_on_the_bat
     assert len({*epochs(7, 4), *epochs(8, 4)}) == 4
 
 
+def test_an_epochs_order_is_made_once():
+    made = []
+
+    def shuffle(seed, epoch):
+        made.append(epoch)
+        return permutation(seed, epoch, 6)
+
+    order = Order(6, 4, shuffle=shuffle)
+    for k in range(6):
+        order.indices(k)
+    assert made == [0, 1, 2, 3]
+
+
 def test_permutations_are_uniform():
     """Each of 4 items stands in each of 4 places in about a quarter of 4,000 epochs (5 deviations: 137)."""
     orders = np.stack([permutation(1, epoch, 4) for epoch in range(4000)])
