@@ -1,4 +1,5 @@
-"""LMDB and LevelDB folders of Datums, as Caffe's tools write them. Read only; nothing is ever written."""
+"""LMDB and LevelDB folders of Datums, as Caffe's tools write them. No record is ever written; opening a
+LevelDB changes its folder all the same: its library takes over what stands in the log, and keeps one of its own."""
 
 from __future__ import annotations
 
@@ -36,6 +37,10 @@ class _Lmdb:
         try:
             self._env = lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
         except lmdb.Error as error:
+            if "already open in this process" in str(error):
+                raise DataError(
+                    "this program has the LMDB open itself; close that (env.close()) before it is read here", path
+                ) from error
             raise DataError(f"this is not an LMDB that can be read: {_reason(error, path)}", path) from error
         try:
             with self._env.begin() as transaction, transaction.cursor() as cursor:
@@ -67,20 +72,35 @@ class _LevelDb:
                 "reading a LevelDB needs the package plyvel: pip install plyvel, or convert the database to LMDB",
                 path,
             ) from error
-        try:
-            self._db = plyvel.DB(path, create_if_missing=False)
-            with self._db.iterator(include_value=False) as keys:
-                self.keys = list(keys)
+        self._path, self._error = path, plyvel.Error
+        try:  # by default LevelDB passes over what is damaged
+            self._db = plyvel.DB(path, create_if_missing=False, paranoid_checks=True)
+        except plyvel.CorruptionError as error:
+            raise self._damaged(error) from error
         except (plyvel.Error, OSError) as error:
             raise DataError(
                 f"the LevelDB cannot be opened: {_reason(error, path)}. It needs a folder that may be "
                 "written to and that no other process has open",
                 path,
             ) from error
+        try:
+            with self._db.iterator(include_value=False, verify_checksums=True) as keys:
+                self.keys = list(keys)
+                if self.keys:
+                    keys.prev()  # raises where a damaged end has ended the keys too early
+        except plyvel.Error as error:
+            self._db.close()
+            raise self._damaged(error) from error
 
     def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key, verify_checksums=True)
+        except self._error as error:
+            raise self._damaged(error) from error
         return value
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(f"the LevelDB is damaged: {_reason(error, self._path)}", self._path)
 
     def close(self) -> None:
         self._db.close()
@@ -100,11 +120,11 @@ def open_store(path: str, backend: str) -> Store:
     return store
 
 
-def close_store(path: str, backend: str) -> None:
+def close_store(store: Store) -> None:
     """End one use of a database; the last one closes it."""
-    identity = (backend, os.path.realpath(path))
     with _open_lock:
-        store, users = _open.pop(identity)
+        identity = next(key for key, (opened, _) in _open.items() if opened is store)
+        _, users = _open.pop(identity)
         if users > 1:
             _open[identity] = (store, users - 1)
         else:
@@ -115,7 +135,7 @@ class DatumSource:
     """The Datums of a database, in the order of their keys. Raises DataError for anything else."""
 
     def __init__(self, where: str, backend: str, *, color: str = "native") -> None:
-        self.where, self._backend, self._color = where, backend, color
+        self.where, self._color = where, color
         self._store: Store | None = open_store(where, backend)
         self._datum = proto.Datum
         self._keys = self._store.keys
@@ -171,8 +191,8 @@ class DatumSource:
 
     def close(self) -> None:
         if self._store is not None:
-            self._store = None
-            close_store(self.where, self._backend)
+            store, self._store = self._store, None
+            close_store(store)
 
     def __del__(self) -> None:
         if getattr(self, "_store", None) is not None:
@@ -198,7 +218,9 @@ def _misplaced(path: str, backend: str, marker: str) -> DataError:
 
 def _reason(error: Exception, path: str) -> str:
     """A library's message on one line, without the path that the error already gives."""
-    return " ".join(str(error).split()).removeprefix(f"{path}: ")
+    text = error.args[0] if error.args else ""
+    text = text.decode(errors="backslashreplace") if isinstance(text, bytes) else str(error)  # plyvel's are bytes
+    return " ".join(text.split()).removeprefix(f"{path}: ")
 
 
 def _size(shape: tuple[int, ...]) -> str:

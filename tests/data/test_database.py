@@ -170,6 +170,52 @@ def test_a_leveldb_that_somebody_else_has_open(tmp_path):
         DatumSource(path, "LEVELDB")
 
 
+@pytest.mark.parametrize("place", [0.02, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["log", "ldb"])
+def test_a_leveldb_with_a_wrong_bit(kind, place, tmp_path):
+    """As Caffe's tool left it, all in the log; and as it stands once it has been opened, in a table."""
+    path = recorded("leveldb_raw", tmp_path)
+    if kind == "ldb":
+        DatumSource(path, "LEVELDB").close()
+    (file,) = [file for file in (tmp_path / "leveldb_raw").glob(f"*.{kind}") if file.stat().st_size]
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * place)] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="leveldb_raw: the LevelDB is damaged: Corruption: "):
+        DatumSource(path, "LEVELDB")
+
+
+def test_a_leveldb_that_is_damaged_while_it_is_read(tmp_path):
+    path = recorded("leveldb_raw", tmp_path)
+    DatumSource(path, "LEVELDB").close()
+    source = DatumSource(path, "LEVELDB")
+    (file,) = (tmp_path / "leveldb_raw").glob("*.ldb")
+    with file.open("r+b") as opened:
+        opened.write(bytes(file.stat().st_size // 2))
+    with pytest.raises(DataError, match="leveldb_raw: the LevelDB is damaged: "):
+        list(map(source.read, range(24)))
+    source.close()
+
+
+def test_an_lmdb_that_the_program_has_open_itself(tmp_path):
+    path = write(tmp_path / "db", [datum(**GOOD)])
+    with (
+        lmdb.open(path),
+        pytest.raises(DataError, match=r"db: this program has the LMDB open itself; close that \(env"),
+    ):
+        DatumSource(path, "LMDB")
+    DatumSource(path, "LMDB").close()
+
+
+def test_a_source_closes_its_database_from_another_folder(tmp_path, monkeypatch):
+    write(tmp_path / "db", [datum(**GOOD)])
+    monkeypatch.chdir(tmp_path)
+    source = DatumSource("db", "LMDB")
+    monkeypatch.chdir("/")
+    source.close()
+    lmdb.open(str(tmp_path / "db")).close()  # which LMDB refuses where it is open already
+
+
 def test_leveldb_without_its_package(tmp_path, monkeypatch):
     path = write(tmp_path / "db", [datum(**GOOD)], "LEVELDB")
     original = builtins.__import__
