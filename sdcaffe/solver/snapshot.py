@@ -173,7 +173,7 @@ def _digest(model: Path) -> int:
 
 
 def _beside(path: Path, learned_net: str) -> Path:
-    """The weights a state names, as written or, where that is gone, beside the state file."""
+    """The weights a state names: beside the state file, for snapshots move; else as written."""
     named = Path(learned_net)
     beside = path.parent / named.name
     if not named.exists() and not beside.exists():
