@@ -38,7 +38,10 @@ def run(args: Namespace) -> int:
     sys.path.insert(0, str(script.resolve().parent))
     try:
         runpy.run_path(args.file, run_name="__main__")
-    except (SdcaffeError, KeyboardInterrupt, SystemExit):
+    except SdcaffeError as error:
+        error.message += f" (called at {_place(error)})"
+        raise
+    except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         _show(error)
@@ -46,6 +49,14 @@ def run(args: Namespace) -> int:
     finally:
         sys.argv, sys.path[:] = argv, path
     return 0
+
+
+def _place(error: SdcaffeError) -> str:
+    """The last line of the script's own code, or of what it imports, that led to an error."""
+    from sdcaffe.layers.caffe_layer import foreign
+
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not foreign(frame.filename)]
+    return f"{own[-1].filename}:{own[-1].lineno}"
 
 
 def _show(error: BaseException) -> None:

@@ -111,7 +111,7 @@ def _told(layer: Layer, error: Exception, doing: str) -> PythonLayerError:
         what, where = error.msg, f"{error.filename}:{error.lineno}"
     else:
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not _foreign(frame.filename)] or frames[-1:]
+        own = [frame for frame in frames if not foreign(frame.filename)] or frames[-1:]
         where = f"{own[-1].filename}:{own[-1].lineno}"
         way = " (" + " > ".join(f"{frame.name} {Path(frame.filename).name}:{frame.lineno}" for frame in own) + ")"
     return PythonLayerError(
@@ -122,7 +122,7 @@ def _told(layer: Layer, error: Exception, doing: str) -> PythonLayerError:
     )
 
 
-def _foreign(file: str) -> bool:
+def foreign(file: str) -> bool:
     """Whether a frame belongs to Python, to an installed package or to this one."""
     if file.startswith("<"):
         return True

@@ -10,6 +10,7 @@ import pkgutil
 import sys
 
 from sdcaffe import layers as _layers
+from sdcaffe.layers.base import registered as _registered
 from sdcaffe.layers.blob import Blob
 from sdcaffe.layers.caffe_layer import CaffeLayer as Layer
 from sdcaffe.proto import TEST, TRAIN
@@ -40,6 +41,7 @@ from sdcaffe.pycaffe.solver import (
     SGDSolver,
     get_solver,
 )
+from sdcaffe.pycaffe.timer import Timer
 
 __version__ = "1.0.0"  # of the interface
 
@@ -58,6 +60,7 @@ __all__ = [
     "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
+    "Timer",
     "get_solver",
     "has_nccl",
     "init_log",
@@ -80,12 +83,12 @@ __all__ = [
 ]
 
 
+_layers.discover()  # before a script makes a message: each plugin's fields make the classes of messages new
+
+
 def layer_type_list() -> list[str]:
     """Every layer type there is, sorted."""
-    _layers.discover()
-    from sdcaffe.layers.base import registered
-
-    return list(registered())
+    return list(_registered())
 
 
 def install() -> None:
@@ -97,4 +100,3 @@ def install() -> None:
         sys.modules[name] = this
     for info in pkgutil.walk_packages(__path__, f"{__name__}."):
         sys.modules["caffe" + info.name.removeprefix(__name__)] = importlib.import_module(info.name)
-    _layers.discover()

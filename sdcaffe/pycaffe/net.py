@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sdcaffe import layers, proto
+from sdcaffe import proto
 from sdcaffe.errors import GraphError, LayerError
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.caffe_layer import CaffeLayer
@@ -28,22 +28,24 @@ Arrays = dict[str, NDArray[Any]]
 class Net:
     """A net whose blobs are numpy arrays: `Net(file, phase, level=0, stages=None, weights=None)`.
 
-    The old form `Net(file, weights, phase)` is understood too. Raises what reading and building a net raises.
+    The old form `Net(file, weights, phase)` is understood too. Raises what reading and building a net raises, and
+    GraphError where the old form has no phase.
     """
 
     def __init__(
         self,
         network_file: Path,
         phase: int | Path,
-        level: int = 0,
+        level: int | None = None,
         stages: Iterable[str] | None = None,
         weights: Path | None = None,
     ) -> None:
         if isinstance(phase, (str, os.PathLike)):
-            weights, phase, level = phase, level, 0
-        layers.discover()
+            if level is None:
+                raise GraphError(f'Net("{network_file}", "{phase}") has no phase; add caffe.TEST or caffe.TRAIN')
+            weights, phase, level = phase, level, None
         files = None if weights is None else [os.fspath(weights)]
-        self._net = StepwiseNet(os.fspath(network_file), phase, files, level=level, stages=list(stages or ()))
+        self._net = StepwiseNet(os.fspath(network_file), phase, files, level=level or 0, stages=list(stages or ()))
 
     @classmethod
     def around(cls, net: StepwiseNet) -> Net:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from sdcaffe.errors import LayerError
-from sdcaffe.layers import discover
 from sdcaffe.layers.base import registered
 from sdcaffe.pycaffe.proto import caffe_pb2
 
@@ -97,7 +96,6 @@ def _own_field(type_name: str) -> str | None:
     for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
         if field.name.endswith("_param") and field.message_type.name == f"{type_name}Parameter":
             return str(field.name)
-    discover()
     known = registered().get(type_name)
     return known.field if known else None
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sdcaffe import layers, proto
+from sdcaffe import proto
 from sdcaffe.errors import SolverError
 from sdcaffe.pycaffe.net import Net
 from sdcaffe.pycaffe.stepwise import StepwiseNet
@@ -73,7 +73,6 @@ class Solver:
     type: ClassVar[str] = ""
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
-        layers.discover()
         param = proto.read_solver(file)
         settle_prefix(param, Path(file))
         if self.type:

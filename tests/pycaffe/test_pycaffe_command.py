@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def test_a_mistake_in_a_net_is_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("sdcaffe: error: no.prototxt: ")
     assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(" (called at script.py:1)\n")
+
+
+def test_a_mistake_names_the_line_of_the_scripts_own_code(tmp_path):
+    (tmp_path / "net.prototxt").write_text(NET)
+    (tmp_path / "beside.py").write_text("def run(net):\n    return net.forward(end='no')\n")
+    script = "import caffe, beside\nnet = caffe.Net('net.prototxt', caffe.TEST)\n\nbeside.run(net)\n"
+    done = run(tmp_path, script, GLOG_minloglevel="2")
+    assert done.stderr == (
+        f'sdcaffe: error: net "" has no layer "no"; it has data (called at {tmp_path / "beside.py"}:2)\n'
+    )
 
 
 def test_caffes_lines_go_to_standard_error_as_glog_would_show_them(tmp_path):
@@ -73,6 +85,22 @@ def test_caffes_lines_go_to_standard_error_as_glog_would_show_them(tmp_path):
     assert "mine" in done.stderr
     assert run(tmp_path, script.format("; os.environ['GLOG_minloglevel'] = '2'")).stderr == ""
     assert run(tmp_path, "import caffe; caffe.init_log(1)\n" + script.format("")).stderr == ""
+
+
+def test_the_package_itself_stands_for_caffe(tmp_path):
+    """In a new program: no net was made before that has found the layers of plugins."""
+    script = """
+import sdcaffe.pycaffe as caffe
+from sdcaffe.pycaffe import layers as L
+net = caffe.proto.caffe_pb2.NetParameter()
+data, label = L.DummyData(dummy_data_param=dict(shape=[dict(dim=[2, 3]), dict(dim=2)]), ntop=2)
+net.layer.extend(caffe.to_proto(L.SoftmaxWithLoss(data, label)).layer)
+print([layer.type for layer in net.layer], 'Distort' in caffe.layer_type_list())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout == "['DummyData', 'SoftmaxWithLoss'] True\n", done.stderr
 
 
 def test_a_missing_script_is_named(capsys):
@@ -132,6 +160,19 @@ def test_googles_text_format_reads_and_writes_its_messages():
     text_format.Merge('name: "n" ' + NET, net)
     assert net.layer[0].input_param.shape[0].dim == [1]
     assert text_format.MessageToString(net).startswith('name: "n"\nlayer {')
+
+
+def test_a_timer_gives_milliseconds():
+    timer = caffe.Timer()
+    assert timer.ms == 0
+    timer.start()
+    time.sleep(0.03)
+    first = timer.ms  # which stops it
+    assert 30 <= first < 10000
+    assert timer.ms == first
+    timer.start()
+    timer.stop()
+    assert timer.ms < first
 
 
 # ---------------------------------------------------------------- modes

@@ -73,6 +73,13 @@ def test_level_stages_weights_and_the_old_constructor(tmp_path):
         np.testing.assert_array_equal(other.params["ip"][0].data, net.params["ip"][0].data)
 
 
+def test_the_old_constructor_needs_a_phase(tmp_path):
+    net_of(tmp_path, PLAIN).save(str(tmp_path / "a.caffemodel"))
+    file, trained = str(tmp_path / "net.prototxt"), str(tmp_path / "a.caffemodel")
+    with pytest.raises(GraphError, match=r'a.caffemodel"\) has no phase; add caffe.TEST or caffe.TRAIN'):
+        caffe.Net(file, trained)
+
+
 def test_a_missing_prototxt_or_weight_file_is_named(tmp_path):
     with pytest.raises(PrototxtError, match=r"no\.prototxt"):
         caffe.Net(str(tmp_path / "no.prototxt"), caffe.TEST)
