@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto import TEST
 from sdcaffe.pycaffe import io
 from sdcaffe.pycaffe.net import Net
@@ -65,10 +66,15 @@ class Classifier(Preprocessing):
         self.image_dims = self.crop_dims if image_dims is None else np.array(image_dims)
 
     def predict(self, inputs: Sequence[NDArray[Any]], oversample: bool = True) -> NDArray[Any]:
-        """Scores (N, classes) of N images (H, W, K): of the centre crop, or the mean over ten crops."""
+        """Scores (N, classes) of N images (H, W, K): of the centre crop, or the mean over ten crops.
+
+        Raises SdcaffeError where `image_dims` leave no room for the crop.
+        """
         dims = int(self.image_dims[0]), int(self.image_dims[1])
-        images = np.stack([io.resize_image(image, dims) for image in inputs])
         h, w = (int(n) for n in self.crop_dims)
+        if h > dims[0] or w > dims[1]:
+            raise SdcaffeError(f"image_dims {dims} are smaller than the net's input ({h}, {w}), which is cut from them")
+        images = np.stack([io.resize_image(image, dims) for image in inputs])
         if oversample:
             scores = self.run_images(list(io.oversample(list(images), (h, w))))
             return scores.reshape(len(images), 10, -1).mean(1)

@@ -56,6 +56,13 @@ def test_a_classifier_resizes_to_its_input_and_swaps_channels(model):
     np.testing.assert_allclose(blob, want, rtol=1e-6)
 
 
+@pytest.mark.parametrize("oversample", [True, False])
+def test_image_dims_smaller_than_the_input_are_refused(model, oversample):
+    net = caffe.Classifier(model(IDENTITY), None, image_dims=(9, 6))
+    with pytest.raises(SdcaffeError, match=r"image_dims \(9, 6\) are smaller than the net's input \(8, 8\)"):
+        net.predict([image(5, 9, 3)], oversample)
+
+
 # ---------------------------------------------------------------- detector
 
 
