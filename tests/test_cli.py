@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -341,11 +342,18 @@ def test_ctrl_c_snapshots_and_stops(folder: Path, capsys: pytest.CaptureFixture[
     (folder / "net.prototxt").write_text(
         after.replace('layer { name: "accuracy"', between + 'layer { name: "accuracy"')
     )
-    assert main(["train", "solver.prototxt", "--plugin", "interrupter.py"]) == 0
+    (folder / "solver.prototxt").rename(folder / "my solver.prototxt")
+    flags = ["--device", "cpu", "--stage", "a,b", "--plugin", "interrupter.py", "--ignore-unknown"]
+    assert main(["train", "my solver.prototxt", *flags]) == 0
     out = capsys.readouterr().out
-    assert "stopped at iteration 7 of 20; to go on:\n  sdcaffe train solver.prototxt --snapshot runs/tiny_iter_7" in out
+    assert "stopped at iteration 7 of 20; to go on:\n  sdcaffe train 'my solver.prototxt' " in out
+    (command,) = (line for line in out.splitlines() if line.startswith("  sdcaffe train"))
+    again = shlex.split(command)[2:]
+    assert sorted(again[1:]) == sorted([*flags, "--snapshot", "runs/tiny_iter_7.solverstate"])
     assert (folder / "runs" / "tiny_iter_7.solverstate").is_file()
     assert parse_log(folder / "runs" / "tiny.log").end == "stopped"
+    assert main(["train", *again]) == 0
+    assert parse_log(folder / "runs" / "tiny.log").end == "stopped"  # by the layer, in this session too
 
 
 def test_fields_of_a_fork(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

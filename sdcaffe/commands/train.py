@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import traceback
 from argparse import Namespace
@@ -25,6 +26,16 @@ from sdcaffe.signals import SignalHandler
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
 AUTO = "auto"
+# Flags that one who goes on with a run gives again, where they were not these.
+_DEFAULTS = {
+    "precision": None,
+    "device": None,
+    "gpu": None,
+    "level": 0,
+    "stage": "",
+    "sigint_effect": "stop",
+    "sighup_effect": "snapshot",
+}
 
 
 def add_flags(parser: Parser) -> None:
@@ -280,9 +291,23 @@ def _report(job: _Job, args: Namespace, progress: Progress, iteration: int) -> l
             lines.append(f"test error{of}: {100 * (1 - value):.2f} %")
     if iteration < job.param.max_iter and progress.snapshot:
         lines.append(f"stopped at iteration {iteration} of {job.param.max_iter}; to go on:")
-        seeds = "" if args.seeds == [None] else f" --seeds {','.join(map(str, args.seeds))}"
         state = AUTO if len(args.file) * len(args.seeds) > 1 else progress.snapshot
-        lines.append(f"  sdcaffe train {' '.join(args.file)}{seeds} --snapshot {state}")
+        lines.append(f"  {_command(args, state)}")
     if progress.snapshot:
         lines.append(f"snapshot: {progress.snapshot}")
     return [*lines, f"log: {job.log}"]
+
+
+def _command(args: Namespace, state: str | Path) -> str:
+    """The command that goes on from `state` as this one began."""
+    words = ["sdcaffe", "train", *args.file]
+    for name, default in _DEFAULTS.items():
+        if getattr(args, name) != default:
+            words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    if args.seeds != [None]:
+        words += ["--seeds", ",".join(map(str, args.seeds))]
+    for plugin in args.plugin:
+        words += ["--plugin", plugin]
+    if args.ignore_unknown:
+        words.append("--ignore-unknown")
+    return shlex.join([*words, "--snapshot", str(state)])
