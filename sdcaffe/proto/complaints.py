@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from sdcaffe.errors import nearest
 from sdcaffe.proto import forks, tokens
 from sdcaffe.proto.tables import BOOL, ENUM, FLOAT, INTEGER, MESSAGE, STRING, Field, Table, table
 
@@ -15,13 +16,6 @@ def shown(kind: int, word: str) -> str:
     if len(word) > 40:
         word = word[:37] + "..."
     return f"the string {word}" if kind == tokens.STRING else f'"{word}"'
-
-
-def nearest(word: str, known: list[str]) -> str | None:
-    """The known word most like `word`, upper and lower case taken as one; None where none is alike."""
-    folded = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), folded, n=1)
-    return folded[near[0]] if near else None
 
 
 def _typo(word: str, near: str) -> bool:
@@ -37,7 +31,7 @@ def unknown_field(fields: Table, name: str) -> str:
         whose = f", but {fork} has it" if fork is not None else ""
         hint = f" {instead[0].upper()}{instead[1:]}." if instead is not None else ""
         return f"{start[:-1]}: it is not one of BVLC Caffe's{whose}.{hint} --ignore-unknown reads on without it{plugin}"
-    near = nearest(name, list(fields.fields))
+    near = nearest(name, fields.fields)
     if near is not None and _typo(name, near):
         return f'{start} Did you mean "{near}"?'
     inside = [
@@ -82,7 +76,7 @@ def mismatch(field: Field, kinds: list[int], words: list[str]) -> str:
         return f'field "{field.name}" does not repeat: give one value, not a list'
     if field.kind == ENUM and kinds[0] in (tokens.NAME, tokens.STRING):
         word = words[0].strip("\"'")
-        near, fork = nearest(word, list(field.values)), forks.of_value(word)
+        near, fork = nearest(word, field.values), forks.of_value(word)
         if word in field.values:
             return f"{result}. Write {word} without quotes"
         if fork is not None:

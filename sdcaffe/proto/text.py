@@ -107,6 +107,7 @@ class _Parser:
                 if field.kind == MESSAGE:
                     submessage = getattr(message, name)
                     submessage.SetInParent()
+                    self.sign(":")
                     self.submessage(submessage, field)
                 else:
                     self.colon(field)
@@ -136,8 +137,7 @@ class _Parser:
     def repeated(self, message: Any, field: Field) -> None:
         values = getattr(message, field.name)
         if field.kind == MESSAGE:
-            if self.words[self.at] == ":" and self.words[self.at + 1] == "[":
-                self.at += 1
+            self.sign(":")
             for _ in self.items():
                 self.submessage(values.add(), field)
         else:
@@ -162,7 +162,6 @@ class _Parser:
                 raise self.error(f'expected "," or "]" in a list, not {shown}')
 
     def submessage(self, message: Any, field: Field) -> None:
-        self.sign(":")
         opened = self.at
         if not self.sign("{", "<"):
             shown = complaints.shown(self.kinds[opened], self.words[opened])

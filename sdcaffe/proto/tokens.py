@@ -19,7 +19,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _INTEGER = re.compile(r"0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*")
-_REAL = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[fF]?")
+_REAL = re.compile(r"((?!0[0-9])(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[fF]?")
 _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|[xX]([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _SIMPLE = {
     b"a": b"\a",
@@ -104,11 +104,9 @@ def integer(word: str) -> int | None:
 
 
 def real(word: str) -> float | None:
-    """The value of a decimal number: `1`, `1.`, `.5`, `1e-3`, `1.f`; None for other words, octal ones too."""
+    """The value of a decimal number: `1`, `1.`, `.5`, `1e-3`, `1.f`; None for other words, `01` and `01.5` too."""
     match = _REAL.fullmatch(word)
-    if match is None or (word[0] == "0" and word.isdigit() and len(word) > 1):
-        return None
-    return float(match[1])
+    return None if match is None else float(match[1])
 
 
 def unescape(word: str) -> bytes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sdcaffe.errors import PrototxtError
-from sdcaffe.proto import complaints
+from sdcaffe.errors import PrototxtError, nearest
 from sdcaffe.proto.positions import Where, place
 from sdcaffe.proto.tables import table
 
@@ -76,7 +75,7 @@ _KEPT = ("name", "input", "input_dim", "force_backward")
 def layer_type(v0_type: str, layer: str, where: Where) -> str:
     """The V1 name of a V0 type: "conv" is "CONVOLUTION". Raises PrototxtError for an unknown one of `layer`."""
     if v0_type not in TYPES:
-        near = complaints.nearest(v0_type, list(TYPES))
+        near = nearest(v0_type, TYPES)
         guess = f'. Did you mean "{near}"?' if near else ""
         raise PrototxtError(f'unknown V0 layer type "{v0_type}" in layer "{layer}"{guess}', place(where, "type", layer))
     return TYPES[v0_type]
