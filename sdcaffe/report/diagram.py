@@ -74,6 +74,7 @@ class _Maker:
         self._lr_mult = lr_mult
         self._latest: dict[int, dict[str, int]] = {phase: {} for phase in phases}  # blob -> the node that has it
         self._read: set[tuple[int, str]] = set()  # node and blob that somebody reads
+        self._edges: dict[tuple[int, int], Edge] = {}
         for layer in net.layer:
             present = frozenset(phase for phase in phases if _present(layer, phase))
             if present:
@@ -110,9 +111,10 @@ class _Maker:
 
     def _link(self, source: int, target: int, label: str) -> None:
         """One edge for all blobs between two nodes."""
-        edge = next((e for e in reversed(self.result.edges) if (e.source, e.target) == (source, target)), None)
+        edge = self._edges.get((source, target))
         if edge is None:
-            self.result.edges.append(Edge(source, target, label))
+            edge = self._edges[source, target] = Edge(source, target, label)
+            self.result.edges.append(edge)
         elif label not in edge.label.split(", "):
             edge.label = ", ".join(part for part in (edge.label, label) if part)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -96,6 +97,16 @@ def test_blobs_between_two_nodes_share_an_edge() -> None:
     )
     assert edges(found) == [("d", "e", "a, b")]
     assert found.nodes[1].lines == ["e", "Eltwise MAX"]
+
+
+def test_a_diagram_of_six_thousand_layers_takes_well_under_two_seconds() -> None:
+    net = proto.NetParameter()
+    for i in range(6000):
+        net.layer.add(name=f"ip{i}", type="InnerProduct", bottom=[f"ip{i - 1}"], top=[f"ip{i}"])
+    start = time.perf_counter()
+    found = diagram(net)
+    assert time.perf_counter() - start < 2
+    assert len(found.edges) == 5999
 
 
 def test_learning_rate_multipliers() -> None:
