@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sdcaffe.errors import GraphError
 from sdcaffe.log import glog, number
 from sdcaffe.net import Net
 from sdcaffe.report.loading import next_batch
@@ -21,21 +22,29 @@ class Scores:
 
 @torch.no_grad()
 def score(net: Net, iterations: int) -> Scores:
-    """Run `iterations` batches (1 or more); sums are float32, as Caffe's."""
+    """Run `iterations` batches (1 or more); sums are float32, as Caffe's.
+
+    Raises GraphError for a net whose outputs do not hold as many numbers in every batch: they have no mean.
+    """
     glog("caffe.cpp:281", f"Running for {iterations} iterations.")
-    names: list[str] = []
+    names: list[str] | None = None
     total = torch.zeros(())
     loss = torch.zeros(())
     for i in range(iterations):
         result = net.compute(next_batch(net))
-        names = [name for name, blob in result.blobs.items() for _ in range(blob.numel())]
+        before, names = names, [name for name, blob in result.blobs.items() for _ in range(blob.numel())]
+        if before not in (None, names):
+            raise GraphError(
+                f'an output of net "{net.name}" holds more or fewer numbers in batch {i} than before, so it has no '
+                "mean: end the net in layers whose tops keep their shape"
+            )
         blobs = [blob.flatten().float().cpu() for blob in result.blobs.values()]
         values = torch.cat([torch.zeros(0), *blobs]) + 0.0  # a loss of -0 is 0
         for name, value in zip(names, values.tolist(), strict=True):
             glog("caffe.cpp:304", f"Batch {i}, {name} = {number(value)}")
         total = total + values
         loss = loss + result.loss.cpu()
-    scores = Scores(float(loss / iterations), list(zip(names, (total / iterations).tolist(), strict=True)))
+    scores = Scores(float(loss / iterations), list(zip(names or [], (total / iterations).tolist(), strict=True)))
     glog("caffe.cpp:309", f"Loss: {number(scores.loss)}")
     weights = net.loss_weights
     for name, value in scores.outputs:

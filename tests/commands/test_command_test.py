@@ -76,6 +76,20 @@ def test_an_input_nobody_fills_holds_zeros(files: Path, capsys: pytest.CaptureFi
     assert re.findall(r"Batch 0, (.*)", capsys.readouterr().err) == ["exp = 1", "exp = 1"]
 
 
+FILTERED = """
+layer { name: "dice" type: "DummyData" top: "dice"
+  dummy_data_param { shape { dim: 64 } data_filler { type: "uniform" } } }
+layer { name: "half" type: "Threshold" bottom: "dice" top: "half" threshold_param { threshold: 0.5 } }
+layer { name: "some" type: "Filter" bottom: "dice" bottom: "half" top: "some" }
+"""
+
+
+def test_outputs_that_change_their_shape_have_no_mean(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "filtered.prototxt").write_text(FILTERED)
+    assert main(["test", "filtered.prototxt", "-weights", "tiny_iter_15.caffemodel"]) == 1
+    assert "holds more or fewer numbers in batch" in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
