@@ -1,7 +1,7 @@
 """Reads and writes protobuf's text form, the prototxt. Files and upgrades of old nets are not its work.
 
-`parse` takes all that C++ protobuf's TextFormat takes and refuses what it refuses, with errors that name
-the place and the nearest known word; `format` prints what Caffe prints.
+`parse` takes all that C++ protobuf's TextFormat takes but strings that are not UTF-8, and refuses what it refuses,
+with errors that name the place and the nearest known word; `format` prints what Caffe prints.
 """
 
 from __future__ import annotations
