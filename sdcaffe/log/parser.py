@@ -203,11 +203,11 @@ _PREFIX = re.compile(
 _HEADER = re.compile(r"Log file created at: (\d{4})/")
 _TEXT_LINE = re.compile(r"\s*(\w+\s*[:{]|\[|\})")
 _NAME = re.compile(r'name: "(.*)"$')
-_ITERATION = re.compile(r"Iteration (\d+)\b.*?, (?:(Testing net) \(#(\d+)\)|loss = (\S+)|lr = ([^\s,]+))")
+_ITERATION = re.compile(r"Iteration (\d{1,15})\b.*?, (?:(Testing net) \(#(\d{1,9})\)|loss = (\S+)|lr = ([^\s,]+))")
 _OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = (\S+)")
 _RESUMING = re.compile(r"Resuming from (\S+)")
 _SNAPSHOT = re.compile(r"Snapshotting (solver state )?to (?:binary proto file |HDF5 file )?(\S+)")
-_NUMBERED = re.compile(r"_iter_(\d+)\.")
+_NUMBERED = re.compile(r"_iter_(\d{1,15})\.")
 _SCORE = re.compile(r"(\S+) = (\S+)(?: \(\* \S+ = \S+ loss\))?$")
 
 

@@ -183,6 +183,12 @@ def test_garbage_between_and_around_lines() -> None:
     assert run == clean
 
 
+def test_a_damaged_line_with_thousands_of_digits() -> None:
+    text = text_of("caffe_train.log")
+    damaged = text + f"I20261123 04:57:14.000000 1 solver.cpp:239] Iteration {'9' * 5000}, loss = 1\n"
+    assert parse_log(damaged) == parse_log(text)
+
+
 def test_windows_line_ends(tmp_path: Path) -> None:
     file = tmp_path / "windows.log"
     file.write_bytes(text_of("caffe_train.log").replace("\n", "\r\n").encode())
