@@ -2,7 +2,7 @@
 
 In Caffe's order: V0 layers to V1, old transform fields of data layers, V1 layers to current ones, the
 net's own input fields to an Input layer, three-parameter BatchNorm; and `solver_type` to `type`. It
-changes messages only, never files, and is silent but for what an old layer says and no new one can.
+changes messages only, never files, and is silent but for what has no effect in the current form.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def upgrade_net(net: Any, where: Where = None) -> Any:
     _upgrade_transforms(net)
     if net.layers:
         _upgrade_layers(net, where)
+    _warn_of_transforms(net, where)
     if net.input:
         _upgrade_input(net, where)
     for layer in net.layer:
@@ -115,6 +116,19 @@ def _upgrade_transforms(net: Any) -> None:
             if data.HasField(field):
                 setattr(layer.transform_param, field, getattr(data, field))
                 data.ClearField(field)
+
+
+def _warn_of_transforms(net: Any, where: Where) -> None:
+    """Caffe reads and ignores the old fields in a current layer, but for WindowData's scale."""
+    for layer in net.layer:
+        for data in filter(layer.HasField, _DATA_LAYERS.values()):
+            for field in _TRANSFORM_FIELDS:
+                if getattr(layer, data).HasField(field) and (data, field) != ("window_data_param", "scale"):
+                    logging.getLogger("sdcaffe").warning(
+                        '%s: layer "%s": %s.%s has no effect, as in Caffe; write transform_param { %s: ... }',
+                        place(where, f"{data}.{field}", layer.name) or "net",
+                        *(layer.name, data, field, field),
+                    )
 
 
 def _upgrade_layers(net: Any, where: Where) -> None:

@@ -112,6 +112,25 @@ def test_data_layers_without_old_transform_fields_stay():
     assert upgraded(current) == net(current)
 
 
+@pytest.mark.parametrize("kind", ["data_param", "image_data_param", "window_data_param"])
+def test_old_transform_fields_of_a_current_layer_are_told_to_have_no_effect(kind, tmp_path, caplog):
+    path = tmp_path / "x.prototxt"
+    path.write_text(f"layer {{ name: 'd' transform_param {{ mirror: false }}\n  {kind} {{ mirror: true }} }}")
+    (layer,) = proto.read_net(path).layer
+    assert (layer.transform_param.mirror, getattr(layer, kind).mirror) == (False, True)
+    assert [record.getMessage() for record in caplog.records] == [
+        f'{path}:2:{6 + len(kind)}: layer "d": {kind}.mirror has no effect, as in Caffe; '
+        "write transform_param { mirror: ... }"
+    ]
+
+
+def test_the_scale_of_window_data_has_its_effect(tmp_path, caplog):
+    path = tmp_path / "x.prototxt"
+    path.write_text("layer { name: 'd' window_data_param { scale: 0.5 } }")
+    proto.read_net(path)
+    assert not caplog.records
+
+
 def test_v0_layers_with_all_their_fields():
     result = upgraded("""name: 'n' force_backward: true debug_info: true
       input: 'x' input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4
