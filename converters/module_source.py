@@ -80,10 +80,11 @@ def convert(
     state = to_state_dict(layers_of(net))
     difference = _check(text, name, net, plan.outputs, state)
     tick(2, 3)
-    if weights is not None:
-        write_tensors(Path(target).with_suffix(".pt"), state)
-    with proto.atomic_write(target) as file:
+    with proto.atomic_write(target) as file:  # which is there when both are
         file.write(text.encode())
+        file.flush()
+        if weights is not None:
+            write_tensors(Path(target).with_suffix(".pt"), state)
     tick(3, 3)
     return Written(name, list(net.inputs), plan.outputs, len(net.layers) - len(net.inputs), difference)
 
@@ -274,7 +275,10 @@ def _randomise(net: Net) -> None:
 
 @torch.no_grad()
 def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, Tensor]) -> float:
-    """Run the source beside the net; returns the largest relative difference. Raises SdcaffeError above TOLERANCE."""
+    """Run the source beside the net; returns the largest relative difference. Raises SdcaffeError above TOLERANCE.
+
+    A logit x is known to some share of its size, and e^x to x times that share: probabilities are measured by both.
+    """
     namespace: dict[str, Any] = {"__name__": "net"}
     with torch.random.fork_rng(devices=[]):
         exec(compile(text, "net.py", "exec"), namespace)  # every name and string in it went through module_text
@@ -282,7 +286,9 @@ def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, 
     model.load_state_dict(state)
     generator = torch.Generator().manual_seed(1)
     inputs = {blob: torch.rand(net.blob_shapes[blob], generator=generator) for blob in net.inputs}
-    expected = net.forward(inputs, keep=outputs)
+    made = {layer.top[0]: layer for layer in net.param.layer if layer.top}
+    logits = {name: made[name].bottom[0] for name in outputs if name in made and made[name].type == "Softmax"}
+    expected = net.forward(inputs, keep=[*outputs, *logits.values()])
     result = model(*inputs.values())
     got = [result] if isinstance(result, Tensor) else list(result.values())
     worst = 0.0
@@ -292,7 +298,8 @@ def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, 
             raise SdcaffeError(f'the module gives "{blob}" as {tuple(value.shape)}, the net as {tuple(want.shape)}')
         if torch.equal(value, want) or not want.numel():
             continue
-        difference = float((value - want).abs().max() / want.abs().max())
+        steep = max(1.0, float(expected[logits[blob]].abs().max())) if blob in logits else 1.0
+        difference = float((value - want).abs().max() / want.abs().max()) / steep
         if not difference <= TOLERANCE:
             raise SdcaffeError(
                 f'the module and the net differ by {difference:.1e} (relative) in "{blob}": no file is written'

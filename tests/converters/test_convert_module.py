@@ -13,6 +13,7 @@ import torch
 from onnx_nets import ROOT, TINY, arrays, recorded_layer, recordings, write_net, write_recorded, write_weights
 from torch import Tensor, nn
 
+from converters import module_source
 from converters.module_source import convert
 from converters.module_text import class_name, is_identifier, number, prose, string
 from converters.weights import convert as convert_weights
@@ -57,9 +58,10 @@ def clean(path: Path, *, long_names: bool = False) -> None:
         assert done.returncode == 0, done.stdout
 
 
-def close(got: Tensor, expected: Tensor) -> None:
+def close(got: Tensor, expected: Tensor, steep: float = 1.0) -> None:
+    """Within 1e-5; probabilities of logits as large as `steep` within so many times that, as e^x is as steep."""
     assert got.shape == expected.shape
-    assert (got - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert (got - expected).abs().max() <= 1e-5 * steep * expected.abs().max()
 
 
 @pytest.mark.parametrize(
@@ -77,8 +79,10 @@ def test_every_deploy_net_has_a_module_with_its_outputs(name: str, tmp_path: Pat
     module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
     net = Net(ROOT / name, weights=weights)
     x = torch.randn(2, *net.blob_shapes["data"][1:])
+    logits = next(layer.bottom[0] for layer in net.param.layer if layer.type == "Softmax")
     with torch.no_grad():
-        close(module(x), net.forward({"data": x})["prob"])
+        expected = net.forward({"data": x}, keep=["prob", logits])
+        close(module(x), expected["prob"], steep=max(1.0, float(expected[logits].abs().max())))
 
 
 # ---------------------------------------------------------------- layer types
@@ -270,6 +274,49 @@ def test_a_module_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SdcaffeError, match=r'the module and the net differ by .* in "prob": no file is written'):
         convert(model, tmp_path / "net.py", weights)
     assert sorted(os.listdir(tmp_path)) == ["net.caffemodel", "net.prototxt"]
+
+
+STEEP = """input: "data" input_shape { dim: 1 dim: 3 }
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 3 } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }"""
+
+
+@pytest.mark.parametrize(("added", "written"), [(1e-3, True), (1e-1, False)])
+def test_probabilities_are_held_to_what_their_logits_are_known_to(
+    added: float, written: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a logit of 400 float32 knows 3e-5, and 1e-5 of it is 4e-3: two nets may differ by that in a probability."""
+    (tmp_path / "net.prototxt").write_text(STEEP)
+    net = Net(tmp_path / "net.prototxt")
+    with torch.no_grad():
+        net.params["fc"][0].zero_()
+        net.params["fc"][1].copy_(torch.tensor([400.0, 400.0, 0.0]))
+    net.save(tmp_path / "net.caffemodel")
+    source_of = module_source.source_of
+
+    def other(*arguments: Any) -> tuple[str, str]:
+        text, name = source_of(*arguments)
+        changed = text.replace("self.fc(data)", f"self.fc(data) + data.new_tensor([{added}, 0, 0])")
+        assert changed != text
+        return changed, name
+
+    monkeypatch.setattr(module_source, "source_of", other)
+    if written:
+        convert(tmp_path / "net.prototxt", tmp_path / "net.py", tmp_path / "net.caffemodel")
+    else:
+        with pytest.raises(SdcaffeError, match=r'differ by .* in "prob": no file is written'):
+            convert(tmp_path / "net.prototxt", tmp_path / "net.py", tmp_path / "net.caffemodel")
+    assert (tmp_path / "net.py").exists() == (tmp_path / "net.pt").exists() == written
+
+
+def test_neither_file_is_written_where_one_cannot_be(tmp_path: Path) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    (tmp_path / "net.py").write_text("old")
+    (tmp_path / "net.pt").mkdir()
+    with pytest.raises(SdcaffeError, match=r"net\.pt: cannot be written"):
+        convert(model, tmp_path / "net.py", weights)
+    assert (tmp_path / "net.py").read_text() == "old"
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_commands_that_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
