@@ -62,7 +62,9 @@ def read_mean(path: str) -> NDArray[np.float32]:
             raise DataError("is no array of numbers", path)
     while mean.ndim > 3 and mean.shape[0] == 1:
         mean = mean[0]
-    if mean.ndim != 3 or not 0 < mean.size <= _MOST_VALUES:
+    if mean.size > _MOST_VALUES:
+        raise DataError(f"holds {_show(mean.shape)} values; a mean image has at most {_MOST_VALUES}", path)
+    if mean.ndim != 3 or not mean.size:
         raise DataError(f"a mean image has the shape channels x height x width, not {_show(mean.shape)}", path)
     return np.array(mean, np.float32)
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is still to be flushed
         return 1
-    except (SdcaffeError, KeyboardInterrupt, OSError, MemoryError) as error:
+    except (SdcaffeError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
         line = one_line(error)
         if line is None:
             raise

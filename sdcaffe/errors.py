@@ -16,7 +16,10 @@ A message says what is wrong, with the values, and how to mend it; `where` says 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_NO_MEMORY = re.compile("allocate memory|out of memory")  # in what torch raises
 
 
 class SdcaffeError(Exception):
@@ -83,7 +86,7 @@ def one_line(error: BaseException) -> str | None:
     """What a command says of an error that a user can meet, in one line; None for a fault of the program."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return "there is not enough memory"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import sdcaffe
 from sdcaffe import commands
@@ -235,8 +237,11 @@ def test_weights_that_are_not_there(folder: Path, name: str, capsys: pytest.Capt
     assert name.split(",")[0] in last_line(capsys)
 
 
-def test_want_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sdcaffe.commands.train.run", lambda args: bytearray(1 << 60))
+@pytest.mark.parametrize("ask", [bytearray, torch.empty], ids=["python", "torch"])
+def test_want_of_memory_is_one_line(
+    ask: Callable[[int], object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sdcaffe.commands.train.run", lambda args: ask(1 << 60))
     assert main(["train", "solver.prototxt"]) == 1
     assert last_line(capsys) == "sdcaffe: error: there is not enough memory"
 

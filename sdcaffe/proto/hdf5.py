@@ -103,7 +103,7 @@ def _refuse_names(names: set[str]) -> None:
         parts = name.split("/")
         lost = any(part in ("", ".") or "\0" in part for part in parts)
         if lost or any(parts[i].isdecimal() and "/".join(parts[:i]) in names for i in range(1, len(parts))):
-            raise WeightsError(f'HDF5 cannot hold a layer named "{name}"; write another format', layer=name)
+            raise WeightsError(f"HDF5 cannot hold a layer named {name!r}; write another format", layer=name)
 
 
 def _new() -> h5py.File:
