@@ -14,6 +14,7 @@ from converters.onnx_metadata import ModelError
 from converters.onnx_pixels import Preprocess
 from converters.onnx_runtime import open_session
 from sdcaffe.layers.base import Shape
+from sdcaffe.layers.pooling import expected_pool
 from sdcaffe.layers.recurrent import Recurrent
 from sdcaffe.net import Net
 
@@ -126,7 +127,7 @@ def _one_pass(
 
 
 def _values(net: Net, name: str, shape: Shape, generator: Any, spread: float | None) -> NDArray[np.float32]:
-    """Random values that suit what reads an input: indices, flags, boxes, pixels, or any numbers."""
+    """Random values that suit what reads an input: indices, flags, boxes, pixels, weights, or any numbers."""
     kind, limit = _use(net, net._input_slots[name])
     if kind == "index":
         return generator.integers(0, limit, shape).astype(np.float32)
@@ -137,8 +138,8 @@ def _values(net: Net, name: str, shape: Shape, generator: Any, spread: float | N
         return np.concatenate([np.zeros((shape[0], 1)), corners, corners + limit / 2], 1).astype(np.float32)
     if kind == "pixels":
         return generator.integers(0, 256, shape).astype(np.float32)
-    if spread is not None:
-        return generator.uniform(0.05, spread, shape).astype(np.float32)
+    if spread is not None or kind == "positive":
+        return generator.uniform(0.05, spread or limit, shape).astype(np.float32)
     return generator.standard_normal(shape).astype(np.float32)
 
 
@@ -162,6 +163,8 @@ def _use(net: Net, slot: int) -> tuple[str, float]:
             return "rois", min(net._shapes[step.bottoms[0]][2:]) / 2 / max(layer.param.spatial_scale, 1e-3)
         elif layer.type == "Distort":
             return "pixels", 255
+        elif getattr(layer, "pool", None) is expected_pool:  # values are weights; of both signs their sum may be near 0
+            return "positive", 1
     return "", 0
 
 

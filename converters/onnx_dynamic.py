@@ -12,6 +12,7 @@ import torch
 from converters.onnx_pixels import Preprocess
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
+from sdcaffe.layers.lstm_unit import LSTMUnit
 from sdcaffe.layers.recurrent import Recurrent
 from sdcaffe.net import Net
 
@@ -23,13 +24,14 @@ _LARGER = (32, 64)  # added to height and width: what a net of any usual stride 
 
 @dataclass
 class Plan:
-    """Free axes, the shapes to trace with, and those to run the result on."""
+    """Free axes, the shapes to trace with, and those to run the result on; `fixed` says why the batch is not free."""
 
     axes: Axes
     example: dict[str, Shape]
     runs: list[Mapping[str, Shape]]
     words: dict[str, dict[int, str]]
     places: dict[str, tuple[int, ...]]  # input -> where each axis of the blob is in the model's input
+    fixed: str = ""
 
     def free(self, name: str) -> dict[int, Any]:
         """torch.export's dynamic_shapes of one input."""
@@ -52,21 +54,22 @@ def plans(net: Net, preprocess: Preprocess | None = None) -> Iterator[Plan]:
     in_bytes = preprocess is not None
     shapes = {name: net.blob_shapes[name] for name in net.inputs}
     images = [name for name, shape in shapes.items() if len(shape) == 4]
-    batch = _batch_axes(net, shapes)
+    batch, fixed = _batch_axes(net, shapes)
     if batch is not None:
         double = _scaled(shapes, batch, 2)
         larger = {
             name: (*shape[:2], shape[2] + _LARGER[0], shape[3] + _LARGER[1]) if name in images else shape
             for name, shape in double.items()
         }
-        fixed = preprocess is not None and preprocess.mean.shape[1:] != (1, 1)
-        fixed = fixed or any(isinstance(layer, Recurrent) for layer in net.layers.values())
-        if images and not fixed and _takes(net, larger):
+        one_size = preprocess is not None and preprocess.mean.shape[1:] != (1, 1)
+        if images and not one_size and not _recurrent(net) and not _refusal(net, larger):
             axes = {name: (*batch[name], 2, 3) if name in images else batch[name] for name in shapes}
             yield _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], in_bytes, images)
         yield _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], in_bytes, images)
-    _takes(net, shapes)
-    yield _plan({name: () for name in shapes}, shapes, [shapes, shapes], in_bytes, images)
+    _refusal(net, shapes)
+    last = _plan({name: () for name in shapes}, shapes, [shapes, shapes], in_bytes, images)
+    last.fixed = fixed
+    yield last
 
 
 def _plan(
@@ -82,17 +85,28 @@ def _plan(
     return Plan(axes, example, runs, words, places)
 
 
-def _batch_axes(net: Net, shapes: dict[str, Shape]) -> Axes | None:
-    """The axis of each input that counts items: 0, or in a recurrent net the one that counts streams."""
-    if not shapes or any(not shape for shape in shapes.values()):
-        return None
-    recurrent = any(isinstance(layer, Recurrent) for layer in net.layers.values())
+def _batch_axes(net: Net, shapes: dict[str, Shape]) -> tuple[Axes | None, str]:
+    """The axis of each input that counts items: 0, or in a recurrent net the one that counts streams.
+
+    None where the net takes no other batch. Then why the batch is fixed, there or where tracing fails later.
+    """
+    if not shapes:
+        return None, ""
+    if any(not shape for shape in shapes.values()):
+        return None, "an input has no axes"
+    recurrent = _recurrent(net)
     choices = itertools.product(*[(1, 0) if recurrent and len(s) > 1 else (0,) for s in shapes.values()])
+    refusals = []
     for choice in itertools.islice(choices, _MOST_CHOICES):
         axes: Axes = {name: (axis,) for name, axis in zip(shapes, choice, strict=True)}
-        if _takes(net, _scaled(shapes, axes, 2)):
-            return axes
-    return None
+        refusals.append(_refusal(net, _scaled(shapes, axes, 2)))
+        if not refusals[-1]:
+            return axes, "with a free batch the exported model comes out wrong"
+    return None, refusals[0]
+
+
+def _recurrent(net: Net) -> bool:
+    return any(isinstance(layer, Recurrent | LSTMUnit) for layer in net.layers.values())
 
 
 def _scaled(shapes: dict[str, Shape], axes: Axes, factor: int) -> dict[str, Shape]:
@@ -102,9 +116,10 @@ def _scaled(shapes: dict[str, Shape], axes: Axes, factor: int) -> dict[str, Shap
     }
 
 
-def _takes(net: Net, shapes: Mapping[str, Shape]) -> bool:
+def _refusal(net: Net, shapes: Mapping[str, Shape]) -> str:
+    """What the net has against these shapes, without the advice for training; "" where it takes them."""
     try:
         net.reshape(shapes)
-    except SdcaffeError:
-        return False
-    return True
+    except SdcaffeError as error:
+        return error.message.partition(";")[0]
+    return ""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
 from converters.onnx_check import TOLERANCE, Agreement, check
 from converters.onnx_dynamic import Plan, plans
 from converters.onnx_metadata import ModelError, Normalisation
 from converters.onnx_module import ExportModule
 from converters.onnx_open import Opened, Options, open_deployed, output_names
+from converters.onnx_optimize import optimize
 from converters.onnx_pixels import known
 from converters.onnx_smaller import Smaller, smaller
 from converters.onnx_tidy import tidy
@@ -33,6 +33,7 @@ OPSETS = range(18, 24)  # what torch's exporter and ONNX Runtime both have
 class Exported:
     """What was written: the file's size in bytes, its inputs and outputs as text, what agreed and what went.
 
+    `fixed` says why the batch is not free, "" where it is.
     `normalisation` is None for a net whose input is no image, or nobody says how one becomes its input.
     """
 
@@ -43,6 +44,7 @@ class Exported:
     dropped: list[str]
     folded: list[str]
     nodes: int
+    fixed: str
     normalisation: Normalisation | None
     smaller: Smaller | None = None
 
@@ -60,7 +62,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     _refuse_target(target, [model, *weights.split(",")])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
-    proto_model, agreement, module = _first_that_agrees(opened, options)
+    proto_model, agreement, module, plan = _first_that_agrees(opened, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
     proto_model.producer_name = "sdcaffe"
@@ -83,6 +85,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         dropped=part.dropped,
         folded=module.folded,
         nodes=len(proto_model.graph.node),
+        fixed=plan.fixed,
         normalisation=metadata.normalisation,
         smaller=made,
     )
@@ -98,7 +101,7 @@ def _refuse_target(target: str, sources: list[str]) -> None:
         raise ModelError("is what is exported; name another file to write", target)
 
 
-def _first_that_agrees(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule]:
+def _first_that_agrees(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule, Plan]:
     """The model with as many free sizes as come out right. Raises ModelError where none does."""
     failure: ModelError | None = None
     net, part = opened.net, opened.part
@@ -117,7 +120,7 @@ def _first_that_agrees(opened: Opened, options: Options) -> tuple[Any, Agreement
         except ModelError as error:
             failure = error
             continue
-        return model, agreement, module
+        return model, agreement, module, plan
     raise failure or ModelError(f'net "{net.name}" cannot be exported')
 
 
@@ -138,12 +141,10 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
                 dynamic_shapes=(tuple(plan.free(name) for name in net.inputs),) if net.inputs else None,
                 opset_version=options.opset,
                 verbose=False,
-                optimize=options.fold,  # which folds a BatchNorm into a convolution, whatever this module left
+                optimize=False,
             )
             assert program is not None
-            if not options.fold:
-                fold_constants(program.model)
-                remove_unused_nodes(program.model)
+            optimize(program, fold=options.fold)  # which folds a BatchNorm into a convolution, if this module left one
             model = program.model_proto
     except Exception as error:
         raise _diagnosed(module, net, error) from error

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from sdcaffe.layers.argmax import ArgMax
 from sdcaffe.layers.base import Layer
-from sdcaffe.layers.batch_norm import BatchNorm
 from sdcaffe.layers.batch_reindex import BatchReindex
 from sdcaffe.layers.crop import Crop
 from sdcaffe.layers.embed import Embed
@@ -53,7 +52,9 @@ class Form(nn.Module):
         return self.get_buffer(f"blob_{index}")
 
 
-def _form(cls: type[Layer]) -> Callable[[type[Form]], type[Form]]:
+def form_of(cls: type[Layer]) -> Callable[[type[Form]], type[Form]]:
+    """Makes the decorated class the form of these layers."""
+
     def add(form: type[Form]) -> type[Form]:
         _FORMS[cls] = form
         return form
@@ -126,7 +127,7 @@ def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
     return squares / (sums + torch.finfo(sums.dtype).tiny)
 
 
-@_form(Pooling)
+@form_of(Pooling)
 class PoolingForm(Form):
     def forward(self, bottom: Tensor) -> Any:
         layer = self.layer
@@ -140,47 +141,14 @@ class PoolingForm(Form):
         return pool(bottom, layer.windows, layer.pool)
 
 
-@_form(SPP)
+@form_of(SPP)
 class SPPForm(Form):
     def forward(self, bottom: Tensor) -> Tensor:
         levels = [pool(bottom, windows, self.layer.pool) for windows in self.layer.levels]
         return levels[0] if len(levels) == 1 else torch.cat([level.flatten(1) for level in levels], 1)
 
 
-@_form(BatchNorm)
-class BatchNormForm(Form):
-    """The stored statistics as two constants; a batch's own where the prototxt says so, and nothing is kept."""
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__(layer)
-        if layer.use_global_stats:
-            mean, variance = statistics(layer)
-            self.register_buffer("mean", mean.float())
-            self.register_buffer("variance", variance.float())
-
-    def forward(self, bottom: Tensor) -> Tensor:
-        layer = self.layer
-        x = bottom.unsqueeze(1) if layer.one_channel else bottom
-        if layer.use_global_stats:
-            top = F.batch_norm(x, self.mean, self.variance, None, None, eps=layer.eps)
-        else:
-            axes = [axis for axis in range(x.dim()) if axis != 1]
-            centred = x - x.mean(axes, keepdim=True)
-            top = centred / (centred.square().mean(axes, keepdim=True) + layer.eps).sqrt()
-        return top.squeeze(1) if layer.one_channel else top
-
-
-def statistics(layer: Any) -> tuple[Tensor, Tensor]:
-    """Mean and variance that a BatchNorm stores, in float64."""
-    weight = float(layer.blobs[2].detach())
-    per_weight = 0.0 if weight == 0 else 1 / weight
-    return layer.blobs[0].detach().double() * per_weight, layer.blobs[1].detach().double() * per_weight
-
-
-@_form(Power)
+@form_of(Power)
 class _Power(Form):
     """A constant as a product with 0, an operator that every runtime and importer knows."""
 
@@ -190,7 +158,7 @@ class _Power(Form):
         return x * 0 if self.layer.constant == 0 else x * 0 + self.layer.constant
 
 
-@_form(LRN)
+@form_of(LRN)
 class LRNForm(Form):
     """Across channels the operator LRN, whose definition is Caffe's; within a channel the layer's own way."""
 
@@ -204,7 +172,7 @@ class LRNForm(Form):
         return top
 
 
-@_form(InnerProduct)
+@form_of(InnerProduct)
 class InnerProductForm(Form):
     def forward(self, bottom: Tensor) -> Tensor:
         weight = self.blob(0).t() if self.layer.transpose else self.blob(0)
@@ -220,7 +188,7 @@ def rows(bottom: Tensor, axis: int) -> Tensor:
     return top
 
 
-@_form(Scale)
+@form_of(Scale)
 class ScaleForm(Form):
     """As two operators; what the layer itself does, in one, is exported as three."""
 
@@ -233,7 +201,7 @@ class ScaleForm(Form):
         return top + self.blob(len(layer.blobs) - 1).reshape(layer.view) if layer.bias_term else top
 
 
-@_form(Crop)
+@form_of(Crop)
 class CropForm(Form):
     def forward(self, bottom: Tensor, size: Tensor) -> Tensor:
         for axis, offset, _ in self.layer.cut:
@@ -241,7 +209,7 @@ class CropForm(Form):
         return bottom
 
 
-@_form(MVN)
+@form_of(MVN)
 class MVNForm(Form):
     def forward(self, bottom: Tensor) -> Tensor:
         param = self.layer.param
@@ -253,7 +221,7 @@ class MVNForm(Form):
         return centred / (centred.square().mean(axes, keepdim=True).sqrt() + param.eps)
 
 
-@_form(ArgMax)
+@form_of(ArgMax)
 class ArgMaxForm(Form):
     """Of equals ONNX takes the first, so the axis is turned round for Caffe's last."""
 
@@ -269,20 +237,20 @@ class ArgMaxForm(Form):
         return top.reshape(*top.shape, *[1] * max(0, bottom.dim() - 3))
 
 
-@_form(Embed)
+@form_of(Embed)
 class EmbedForm(Form):
     def forward(self, bottom: Tensor) -> Tensor:
         top = F.embedding(bottom.long(), self.blob(0))
         return top + self.blob(1) if len(self.layer.blobs) > 1 else top
 
 
-@_form(BatchReindex)
+@form_of(BatchReindex)
 class BatchReindexForm(Form):
     def forward(self, bottom: Tensor, index: Tensor) -> Tensor:
         return torch.index_select(bottom, 0, index.long())
 
 
-@_form(ROIPooling)
+@form_of(ROIPooling)
 class ROIPoolingForm(Form):
     """The operator MaxRoiPool, which was defined as Caffe's."""
 
@@ -299,7 +267,7 @@ class ROIPoolingForm(Form):
         return top
 
 
-@_form(Distort)
+@form_of(Distort)
 class DistortForm(Form):
     """What Distort does in the test phase: the central window, normalised."""
 
@@ -331,7 +299,7 @@ def _unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
     return cell, o * cell.tanh()
 
 
-@_form(LSTMUnit)
+@form_of(LSTMUnit)
 class LSTMUnitForm(Form):
     def forward(self, cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
         return _unit(cell, gates, cont.unsqueeze(-1))
@@ -356,7 +324,7 @@ class RecurrentForm(Form):
         raise NotImplementedError
 
 
-@_form(LSTM)
+@form_of(LSTM)
 class LSTMForm(RecurrentForm):
     def unroll(self, x: Tensor, cont: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         hidden, cell = state
@@ -368,7 +336,7 @@ class LSTMForm(RecurrentForm):
         return torch.stack(steps), [hidden, cell]
 
 
-@_form(RNN)
+@form_of(RNN)
 class RNNForm(RecurrentForm):
     def unroll(self, x: Tensor, cont: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         (hidden,) = state

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from converters.onnx_layers import exportable, rows, statistics
+from converters.onnx_layers import exportable, rows
+from converters.onnx_norms import statistics
 from converters.onnx_pixels import Preprocess
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.batch_norm import BatchNorm

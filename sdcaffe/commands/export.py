@@ -88,6 +88,8 @@ def run(args: Namespace) -> None:
     done = export(args.model, args.weights, args.output, options)
     print(f"inputs   {', '.join(done.inputs) or 'none'}")
     print(f"outputs  {', '.join(done.outputs)}")
+    if done.fixed:
+        print(f"batch    fixed: {done.fixed}")
     if done.normalisation is not None:
         print(f"pixels   {_described(done.normalisation)}")
     if done.dropped:

@@ -1,0 +1,41 @@
+"""The exporter's own optimizing of what it traced, kept from rounding numbers away. Changes no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnxscript import ir
+from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
+_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+_NEAR = 1e-4  # the optimizer's own tolerance is narrower
+
+
+def optimize(program: Any, *, fold: bool) -> None:
+    """Optimize an ONNXProgram in place; without `fold` only what is constant is computed.
+
+    The optimizer takes x + 1e-9 for x, and with it what keeps a norm from dividing by 0.
+    """
+    fold_constants(program.model)
+    if not fold:
+        remove_unused_nodes(program.model)
+        return
+    for node in list(program.model.graph):
+        if node.op_type in _NEUTRAL and not node.domain:
+            _shield(program.model.graph, node)
+    program.optimize()
+
+
+def _shield(graph: Any, node: Any) -> None:
+    """Make an operand that is nearly neutral an array of one number: the optimizer leaves out only single numbers."""
+    neutral = _NEUTRAL[node.op_type]
+    for i, value in enumerate(node.inputs):
+        constant, other = value.const_value, node.inputs[1 - i]
+        if constant is None or constant.shape.rank() or other.shape is None or not other.shape.rank():
+            continue
+        number = constant.numpy()
+        if 0 < abs(float(number) - neutral) < _NEAR:
+            new = ir.node("Constant", [], attributes={"value": ir.tensor(np.reshape(number, 1))})
+            graph.insert_before(node, new)
+            node.replace_input_with(i, new.outputs[0])
