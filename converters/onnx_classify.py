@@ -20,7 +20,7 @@ from converters.onnx_metadata import (
 )
 from converters.onnx_pixels import Pixels, Preprocess, column, known
 from converters.onnx_runtime import open_session
-from sdcaffe.data.decode import read_image
+from sdcaffe.data.decode import MAX_PIXELS, read_image
 from sdcaffe.data.resize import resize
 
 Floats = NDArray[np.float32]
@@ -31,18 +31,29 @@ class Classifier:
     """Scores of images. `run` takes one prepared image with a batch axis and gives scores (1, classes, ...).
 
     `size` is the channels, height and width that the net takes; `normalisation` says how it takes them, and
-    `metadata` what they are scored for.
+    `metadata` what they are scored for; `where` is the model's file.
     """
 
     run: Callable[[NDArray[Any]], Floats]
     size: tuple[int, int, int]
     normalisation: Normalisation
     metadata: Metadata
+    where: str
 
     def probabilities(self, path: str) -> Floats:
-        """One number a class for the picture at `path`. Raises DataError for a file that is none."""
-        scores = np.asarray(self.run(prepared(path, self.size, self.normalisation)), np.float32)
-        scores = scores.reshape(scores.shape[0], scores.shape[1] if scores.ndim > 1 else 1, -1).mean(2)[0]
+        """One number a class for the picture at `path`. Raises DataError for a file that is none.
+
+        Raises ModelError where what the net gives is no scores of one picture.
+        """
+        given = self.run(prepared(path, self.size, self.normalisation, self.where))
+        output = f'output "{self.metadata.scores}"'
+        if not isinstance(given, np.ndarray) or given.dtype.kind not in "fiub":
+            raise ModelError(f"{output} holds no numbers, so no scores of classes", self.where)
+        if given.ndim < 2 or len(given) != 1 or not given.size:
+            raise ModelError(f"{output} has shape {given.shape}: no scores of one picture", self.where)
+        scores = given.astype(np.float32).reshape(*given.shape[:2], -1).mean(2)[0]
+        if not np.isfinite(scores).all():
+            raise ModelError(f"{output} has scores that are not finite", self.where)
         if self.metadata.probabilities:
             return scores
         powers = np.exp(scores - scores.max())
@@ -59,26 +70,34 @@ def open_onnx(path: str, classes: str | None = None, pixels: Pixels | None = Non
     metadata = read_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
     session = open_session(path, path)
     inputs, outputs = session.get_inputs(), [value.name for value in session.get_outputs()]
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or not outputs:
         shapes = ", ".join(f"{value.name} {value.shape}" for value in inputs)
         raise ModelError(
-            f"takes {shapes or 'nothing'}; a picture is classified by a model with one input (n, c, h, w)", path
+            f"takes {shapes or 'nothing'} and gives {len(outputs)} outputs; a picture is classified by a model with "
+            "one input (n, c, h, w) that gives scores",
+            path,
         )
     shape = inputs[0].shape
-    last = metadata.scores if metadata.scores in outputs else outputs[-1]
+    if metadata.scores not in outputs:
+        metadata.scores = outputs[-1]
     bytes_in = inputs[0].type == "tensor(uint8)"
-    size = _size((shape[3], shape[1], shape[2]) if bytes_in else tuple(shape[1:]), metadata, path)
+    size = image_size((shape[3], shape[1], shape[2]) if bytes_in else tuple(shape[1:]), metadata, path)
     if classes is not None:
         metadata.classes = read_classes(classes)
 
     def run(image: NDArray[Any]) -> Floats:
         try:
-            scores: Floats = session.run([last], {inputs[0].name: image})[0]
+            scores: Floats = session.run([metadata.scores], {inputs[0].name: image})[0]
         except Exception as error:  # ONNX Runtime has a dozen kinds
             raise ModelError(f"ONNX Runtime fails on it: {' '.join(str(error).split())[:300]}", path) from None
         return scores
 
-    return Classifier(run, size, _normalisation(metadata, pixels or Pixels(), inputs[0].name, bytes_in, path), metadata)
+    try:
+        normalisation = _normalisation(metadata, pixels or Pixels(), inputs[0].name, bytes_in, path)
+    except ModelError as error:
+        error.where = error.where or path
+        raise
+    return Classifier(run, size, normalisation, metadata, path)
 
 
 def _normalisation(metadata: Metadata, pixels: Pixels, name: str, bytes_in: bool, where: str) -> Normalisation:
@@ -94,8 +113,11 @@ def _normalisation(metadata: Metadata, pixels: Pixels, name: str, bytes_in: bool
     return known(pixels.over(Preprocess(mean, scale, recorded.order)), name, where).normalisation()
 
 
-def _size(sizes: Sequence[Any], metadata: Metadata, where: str) -> tuple[int, int, int]:
-    """Channels, height and width; what the model leaves free is as the net was written."""
+def image_size(sizes: Sequence[Any], metadata: Metadata, where: str) -> tuple[int, int, int]:
+    """Channels, height and width; what the model leaves free is as the net was written.
+
+    Raises ModelError for what is no size of a picture.
+    """
     given = list(sizes)
     for axis, size in enumerate(metadata.size):
         if not isinstance(given[axis], int) or given[axis] < 1:
@@ -104,11 +126,16 @@ def _size(sizes: Sequence[Any], metadata: Metadata, where: str) -> tuple[int, in
         raise ModelError(
             f"takes images of {given} (channels, height, width); 1 or 3 channels of known size are wanted", where
         )
+    if given[1] * given[2] > MAX_PIXELS:
+        raise ModelError(f"takes images of {given[1]} x {given[2]} pixels; at most {MAX_PIXELS} are resized to", where)
     return given[0], given[1], given[2]
 
 
-def prepared(path: str, size: tuple[int, int, int], normalisation: Normalisation) -> NDArray[Any]:
-    """The picture at `path` as a batch of one, as a net takes it; resized as Caffe's classification example does."""
+def prepared(path: str, size: tuple[int, int, int], normalisation: Normalisation, where: str) -> NDArray[Any]:
+    """The picture at `path` as a batch of one, as the net of the file `where` takes it.
+
+    It is resized as Caffe's classification example does.
+    """
     channels, height, width = size
     planes = resize(read_image(path, color=channels == 3), height, width)  # blue, green, red
     if normalisation.in_graph:
@@ -117,7 +144,7 @@ def prepared(path: str, size: tuple[int, int, int], normalisation: Normalisation
         planes = planes[::-1]
     mean, scale = (np.array(v, np.float32).reshape(-1, 1, 1) for v in (normalisation.mean, normalisation.scale))
     if len(mean) not in (1, channels) or len(scale) not in (1, channels):
-        raise ModelError(f"{len(mean)} means and {len(scale)} scales for pictures of {channels} channels")
+        raise ModelError(f"{len(mean)} means and {len(scale)} scales for pictures of {channels} channels", where)
     return np.ascontiguousarray((planes.astype(np.float32) - mean) * scale)[None]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from converters.onnx_classify import Classifier
+from converters.onnx_classify import Classifier, image_size
 from converters.onnx_metadata import ModelError
 from converters.onnx_open import Options, open_deployed
 from converters.onnx_pixels import known
@@ -22,7 +22,7 @@ def open_net(model: str, weights: str, options: Options) -> Classifier:
         shapes = ", ".join(f"{name} {net.blob_shapes[name]}" for name in net.inputs)
         raise ModelError(f"takes {shapes}; a picture is classified by a net with one input (n, c, h, w)", model)
     normalisation = known(opened.preprocess, net.inputs[0], model).normalisation()
-    channels, height, width = metadata.size
+    size = image_size(metadata.size, metadata, model)
     scores = metadata.scores if metadata.scores in net.blob_shapes else part.outputs[-1]
 
     def run(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -30,4 +30,4 @@ def open_net(model: str, weights: str, options: Options) -> Classifier:
             result: NDArray[np.float32] = net.compute(net.feed({net.inputs[0]: image})).blobs[scores].numpy()
         return result
 
-    return Classifier(run, (channels, height, width), normalisation, metadata)
+    return Classifier(run, size, normalisation, metadata, model)

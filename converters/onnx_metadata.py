@@ -89,7 +89,7 @@ def read_metadata(properties: dict[str, str], where: str) -> Metadata:
             found.size = [int(n) for n in json.loads(properties["size"])][:3]
         if "sources" in properties:
             found.sources = {str(k): str(v) for k, v in json.loads(properties["sources"]).items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ModelError(f"its metadata is damaged: {type(error).__name__}: {error}", where) from None
     return found
 
@@ -168,5 +168,5 @@ def _tensors(message: Any) -> Iterator[Any]:
 
 
 def label_of(names: Sequence[str], index: int) -> str:
-    """The name of a class, or its number where it has none."""
-    return names[index] if index < len(names) else str(index)
+    """The name of a class, or its number where it has none; what a terminal would not show as text goes."""
+    return "".join(c for c in names[index] if c.isprintable()) if index < len(names) else str(index)

@@ -5,11 +5,13 @@ An ONNX file that `sdcaffe export` wrote brings its normalisation and class name
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from sdcaffe import flags
 from sdcaffe.commands.export import add_pixel_flags, pixels_of
+from sdcaffe.errors import DataError, one_line
 from sdcaffe.flags import Parser, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def add_flags(parser: Parser) -> None:
     flags.add_plugin_flags(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> int:
     from converters.onnx_classify import best
 
     is_onnx = args.files[0].endswith(".onnx")
@@ -39,11 +41,19 @@ def run(args: Namespace) -> None:
         what = "a picture" if is_onnx else "the weights of the net and a picture"
         raise UsageError(f"name {what} behind {args.files[0]}. See sdcaffe classify --help")
     classifier = _open_onnx(args) if is_onnx else _open_net(args)
+    broken = 0
     for path in pictures:
-        probabilities = classifier.probabilities(path)
+        try:
+            probabilities = classifier.probabilities(path)
+        except DataError as error:  # the others are classified all the same
+            sys.stdout.flush()
+            print(f"sdcaffe: error: {one_line(error)}", file=sys.stderr)
+            broken += 1
+            continue
         print(f"---------- Prediction for {path} ----------")
         for name, probability in best(probabilities, classifier.metadata.classes, args.top):
             print(f'{probability:.4f} - "{name}"')
+    return 1 if broken else 0
 
 
 def _open_onnx(args: Namespace) -> Classifier:

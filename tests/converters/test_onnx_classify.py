@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +140,14 @@ def test_a_tensor_that_claims_more_than_it_holds_is_refused(net: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("classes", "[1"), ("normalisation", "[]"), ("scores", "3"), ("size", "{"), ("classes", "[" * 100000)],
+    [
+        ("classes", "[1"),
+        ("normalisation", "[]"),
+        ("scores", "3"),
+        ("size", "{"),
+        ("size", "[3, 1e999, 8]"),
+        ("classes", "[" * 100000),
+    ],
 )
 def test_damaged_metadata_is_one_error(key: str, value: str, net: Path, tmp_path: Path) -> None:
     model = onnx.load(net / "plain.onnx")
@@ -149,6 +157,81 @@ def test_damaged_metadata_is_one_error(key: str, value: str, net: Path, tmp_path
     (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="metadata is damaged"):
         open_onnx(str(tmp_path / "net.onnx"))
+
+
+def write_model(path: Path, node: str, output: list[str | int] | None, side: object = "w", **metadata: str) -> str:
+    """A model of one operator that takes pictures (n, 3, side, side), at a scale of 1."""
+    data = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, side, side])
+    kind = TensorProto.INT64 if node == "Size" else TensorProto.FLOAT
+    outputs = [] if output is None else [helper.make_tensor_value_info("y", kind, output)]
+    model = helper.make_model(
+        helper.make_graph([helper.make_node(node, ["x"], ["y"])], "g", [data], outputs),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    known = {"normalisation": '{"mean": [0], "scale": [1], "order": "rgb", "in_graph": false}', "size": "[3, 4, 4]"}
+    for key, value in {**known, **metadata}.items():
+        model.metadata_props.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+BELOW_0 = '{"mean": [300], "scale": [1], "order": "rgb", "in_graph": false}'
+
+
+@pytest.mark.parametrize(
+    ("node", "output", "side", "metadata", "reason"),
+    [
+        ("Size", [], 4, {}, r'output "y" has shape \(\): no scores of one picture'),
+        ("Sqrt", ["n", 3, 4, 4], 4, {"normalisation": BELOW_0}, "scores that are not finite"),
+        ("GlobalAveragePool", None, 4, {}, "gives 0 outputs"),
+        ("GlobalAveragePool", ["n", 3, 1, 1], 10**6, {}, "takes images of 1000000 x 1000000 pixels; at most"),
+        ("GlobalAveragePool", ["n", 3, 1, 1], "w", {"size": "[3, 1000000, 1000000]"}, "1000000 x 1000000 pixels"),
+    ],
+)
+def test_models_that_do_not_score_pictures_are_one_error(
+    node: str,
+    output: list[str | int] | None,
+    side: object,
+    metadata: dict[str, str],
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write_model(tmp_path / "net.onnx", node, output, side, **metadata)
+    assert main(["classify", path, str(IMAGES[0])]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"sdcaffe: error: {path}: ")
+    assert re.search(reason, error)
+
+
+def test_a_net_of_four_channels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """name: "four"
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 4 dim: 2 dim: 2 } } }
+        layer { name: "sum" type: "Pooling" bottom: "data" top: "sum" pooling_param { global_pooling: true } }"""
+    assert main(["classify", *write_net(text, tmp_path), str(IMAGES[0]), "--scale", "1"]) == 1
+    assert "takes images of [4, 2, 2] (channels, height, width); 1 or 3 channels" in capsys.readouterr().err
+
+
+def test_of_many_pictures_one_may_be_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_model(tmp_path / "net.onnx", "GlobalAveragePool", ["n", 3, 1, 1])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(IMAGES[1].read_bytes()[:-30])
+    assert main(["classify", path, str(IMAGES[0]), str(broken), str(tmp_path), str(IMAGES[1])]) == 1
+    out, error = capsys.readouterr()
+    assert [line.split()[3] for line in out.splitlines() if "Prediction" in line] == [str(IMAGES[0]), str(IMAGES[1])]
+    first, second = error.splitlines()
+    assert first.startswith(f"sdcaffe: error: {broken}: cannot decode the image")
+    assert second == f"sdcaffe: error: {tmp_path}: cannot read the image: Is a directory"
+
+
+def test_names_of_classes_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    names = json.dumps(["\x1b[31mcat\n", "chien d'été", "犬"])
+    path = write_model(tmp_path / "net.onnx", "GlobalAveragePool", ["n", 3, 1, 1], classes=names)
+    classifier = open_onnx(path)
+    found = best(classifier.probabilities(str(IMAGES[0])), classifier.metadata.classes)
+    assert {name for name, _ in found} == {"[31mcat", "chien d'été", "犬"}
 
 
 def test_a_model_of_another_maker_is_told_how_it_takes_pixels(tmp_path: Path) -> None:
