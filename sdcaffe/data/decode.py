@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from sdcaffe.errors import DataError
 
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
 MAX_BYTES = 1 << 29  # of an image file, or a list of them; MAX_PIXELS in colour, not compressed, are less
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
 
 # PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
 _NATIVE = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "RGBA", "PA": "RGBA"}
@@ -69,7 +72,7 @@ def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:
     if color == "native":
         mode = _native_mode(image)
     else:
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
         mode = "L" if color == "gray" else "RGB"
     if deep:
         gray = (np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)

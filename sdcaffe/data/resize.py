@@ -26,8 +26,7 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
         return ((total + 2) >> 2).astype(np.uint8)
     top, bottom, above, below = _taps(image.shape[1], height)
     left, right, before, after = _taps(image.shape[2], width)
-    pixels = image.astype(np.int32)
-    rows = pixels[:, :, left] * before + pixels[:, :, right] * after
+    rows = image[:, :, left].astype(np.int32) * before + image[:, :, right].astype(np.int32) * after
     upper = (rows[:, top] >> 4) * above[:, None] >> 16
     lower = (rows[:, bottom] >> 4) * below[:, None] >> 16
     return ((upper + lower + 2) >> 2).clip(0, 255).astype(np.uint8)

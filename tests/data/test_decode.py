@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import opencv
@@ -137,3 +139,16 @@ def test_whatever_bytes_are_damaged_both_decoders_agree(capfd):
 def test_a_missing_picture_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.png: cannot read the image: No such file"):
         read_image(str(tmp_path / "none.png"), color=True)
+
+
+def test_a_large_picture_is_read_without_a_warning_of_pillows(tmp_path):
+    """In a process of its own: pytest sets up warnings anew for each test."""
+    Image.new("RGB", (12, 12)).save(tmp_path / "large.png")
+    script = (
+        "import sys\nfrom PIL import Image\nfrom sdcaffe.data.decode import read_image\n"
+        "Image.MAX_IMAGE_PIXELS = 100  # of more Pillow warns, of twice as many it refuses\n"
+        "print(read_image(sys.argv[1], color=True).shape)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "large.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(3, 12, 12)\n", "")
