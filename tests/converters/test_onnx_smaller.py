@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -8,6 +11,7 @@ import pytest
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
 
+from converters import onnx_smaller
 from converters.onnx_export import export
 from converters.onnx_metadata import ModelError
 from converters.onnx_open import Options
@@ -71,10 +75,8 @@ layer { name: "accuracy" type: "Accuracy" bottom: "fc" bottom: "label" top: "acc
 """
 
 
-def test_ranges_come_from_training_and_accuracy_from_the_test_set_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def write_phases() -> tuple[str, str, np.ndarray]:
+    """The net PHASES, its weights and its test images, in the current directory."""
     images = {"train": np.random.default_rng(0).uniform(0, 1, (40, 3)), "test": 20 + 20 * np.eye(3)[np.arange(70) % 3]}
     for phase, values in images.items():
         labels = np.arange(len(values)) % 3
@@ -82,17 +84,25 @@ def test_ranges_come_from_training_and_accuracy_from_the_test_set_once(
         with h5py.File(f"{phase}.h5", "w") as file:
             file["data"], file["label"] = values.astype(np.float32), labels.astype(np.float32)
         Path(f"{phase}.txt").write_text(f"{phase}.h5\n")
-    model, weights = write_net(PHASES, tmp_path)
+    model, weights = write_net(PHASES, Path.cwd())
     net = Net(model, proto.TEST)
     with torch.no_grad():
         net.params["fc"][0].copy_(torch.eye(3))
     net.save(weights)
     net.close()
+    return model, weights, images["test"].astype(np.float32)
+
+
+def test_ranges_come_from_training_and_accuracy_from_the_test_set_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, weights, images = write_phases()
     done = export(model, weights, "net.onnx", Options(smaller="int8"))
     assert done.smaller is not None
     assert done.smaller.images == 70
     assert done.smaller.before.accuracy == pytest.approx(50 / 70)
-    (scores,) = open_session("net.onnx", "net.onnx").run(["fc"], {"data": images["test"].astype(np.float32)})
+    (scores,) = open_session("net.onnx", "net.onnx").run(["fc"], {"data": images})
     assert scores.max() < 1.1  # of what is beyond the range of training nothing is left
 
 
@@ -115,6 +125,41 @@ def test_the_command_tells_size_accuracy_and_time(
     assert "on 100 images" in line
     before, after = (int(word) for word in line.split(", ")[1].split(" bytes")[0].split(" -> "))
     assert after == target.stat().st_size < share * before
+
+
+@pytest.mark.parametrize("moment", ["calibration", "writing"])
+def test_ctrl_c_leaves_the_old_file_and_no_litter(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, weights, _ = write_phases()
+    out, scratch = tmp_path / "out", tmp_path / "scratch"
+    for folder in (out, scratch):
+        folder.mkdir()
+    (out / "net.onnx").write_text("old")
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    seen: list[bool] = []
+
+    def interrupted(*_: object) -> Iterator[np.ndarray]:
+        yield np.zeros((1, 3), np.float32)
+        seen.append(any(scratch.iterdir()))
+        raise KeyboardInterrupt
+
+    def interrupt(*_: object) -> None:
+        seen.append(len(list(out.iterdir())) == 2)
+        raise KeyboardInterrupt
+
+    if moment == "calibration":
+        monkeypatch.setattr(onnx_smaller, "_first", interrupted)
+    else:
+        monkeypatch.setattr(os, "fsync", interrupt)
+    kind = "--int8" if moment == "calibration" else "--fp16"
+    assert main(["export", model, weights, "-o", str(out / "net.onnx"), kind]) == 1
+    assert capsys.readouterr().err == "sdcaffe: error: interrupted\n"
+    assert seen == [True]  # there was something to take away
+    assert [path.name for path in out.iterdir()] == ["net.onnx"]
+    assert (out / "net.onnx").read_text() == "old"
+    assert not list(scratch.iterdir())
 
 
 def test_without_test_images_nothing_is_written(tmp_path: Path) -> None:
