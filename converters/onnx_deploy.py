@@ -73,6 +73,11 @@ def deployed(
         if name not in inputs:
             raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
     result.outputs = _prune(kept, _unread_inputs(net.layer), data, result)
+    if not result.outputs:
+        went = ", ".join(f'"{layer.name}" ({layer.type})' for layer in net.layer if layer.name in result.dropped)
+        raise GraphError(
+            f'net "{net.name}" has nothing to export: no layer gives an output{went and f", without {went}"}'
+        )
     return result
 
 
@@ -133,7 +138,7 @@ def _unread_inputs(layers: Any) -> set[str]:
 
 
 def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: Deployed) -> list[str]:
-    """Put the layers that outputs need into `result`; returns the outputs."""
+    """Put the layers that outputs need into `result`; returns the outputs, or none where no layer gives one."""
     readers, reads, latest = _wiring(layers)
     origins: dict[Made, set[bool]] = {}  # which kinds of input reach a blob: images (True), labels and second branches
     for i, layer in enumerate(layers):
@@ -150,7 +155,7 @@ def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: D
     for useful in (lambda made: origins[made] != {False}, lambda made: not _loss_weight(layers[made[0]], made[1])):
         ends = {name: made for name, made in ends.items() if useful(made)} or ends
     if not ends:
-        raise GraphError(f'net "{result.param.name}" has nothing to export: no layer is left that gives an output')
+        return []
     wanted, needed = set(ends.values()), set()
     for i in reversed(range(len(layers))):
         if any((i, j) in wanted for j in range(len(layers[i].top))):

@@ -62,6 +62,9 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     _refuse_target(target, [model, *weights.split(",")])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
+    source = options.data or model
+    if options.smaller is not None:
+        opened.test_images(source)
     proto_model, agreement, module, plan = _first_that_agrees(opened, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
@@ -71,7 +74,6 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     made = None
     if options.smaller is not None:
         with _quiet():
-            source = options.data or model
             images, calibration = opened.test_images(source), opened.calibration_images(source)
             made = smaller(data, options.smaller, images, calibration, metadata, options.batches)
         data = made.data
@@ -136,8 +138,6 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
                 module,
                 tuple(examples),
                 dynamo=True,
-                input_names=[name for name in outer if outer[name] in net.inputs],
-                output_names=[name for name in outer if outer[name] not in net.inputs],
                 dynamic_shapes=(tuple(plan.free(name) for name in net.inputs),) if net.inputs else None,
                 opset_version=options.opset,
                 verbose=False,
@@ -145,6 +145,9 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
             )
             assert program is not None
             optimize(program, fold=options.fold)  # which folds a BatchNorm into a convolution, if this module left one
+            graph = program.model.graph
+            for value, name in zip([*graph.inputs, *graph.outputs], outer, strict=True):
+                value.name = name
             model = program.model_proto
     except Exception as error:
         raise _diagnosed(module, net, error) from error

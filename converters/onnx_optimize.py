@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx_ir.passes.common import OutputFixPass
 from onnxscript import ir
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
@@ -13,13 +14,14 @@ _NEAR = 1e-4  # the optimizer's own tolerance is narrower
 
 
 def optimize(program: Any, *, fold: bool) -> None:
-    """Optimize an ONNXProgram in place; without `fold` only what is constant is computed.
+    """Optimize an ONNXProgram in place; without `fold` only what is constant is computed. Outputs may get other names.
 
     The optimizer takes x + 1e-9 for x, and with it what keeps a norm from dividing by 0.
     """
     fold_constants(program.model)
     if not fold:
         remove_unused_nodes(program.model)
+        OutputFixPass()(program.model)  # gives an output that is an input a node of its own
         return
     for node in list(program.model.graph):
         if node.op_type in _NEUTRAL and not node.domain:

@@ -97,17 +97,20 @@ def _eight_bits(data: bytes, name: str, images: list[NDArray[Any]]) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-        before.write_bytes(data)
-        quantize_static(
-            before,
-            after,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-        )
-        return after.read_bytes()
+        try:
+            before.write_bytes(data)
+            quantize_static(
+                before,
+                after,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+            )
+            return after.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot hold the models in between: {error.strerror or error}", folder) from None
 
 
 class _Measuring:

@@ -115,7 +115,7 @@ def _described(normalisation: Normalisation) -> str:
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
     """An argument BLOB=N,C,H,W."""
     name, equals, sizes = text.rpartition("=")
-    if not equals or not all(size.isdecimal() and int(size) for size in sizes.split(",")):
+    if not equals or not all(size.isdecimal() and 0 < int(size) < 1 << 31 for size in sizes.split(",")):
         raise argparse.ArgumentTypeError(f"{text!r} is no BLOB=N,C,H,W")
     return name, tuple(int(size) for size in sizes.split(","))
 

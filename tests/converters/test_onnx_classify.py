@@ -92,7 +92,8 @@ def test_commands_export_and_classify(net: Path, tmp_path: Path, capsys: pytest.
     assert main(["classify", target, str(IMAGES[0]), "--data", files[0]]) == 2
     assert main(["classify", *files, str(IMAGES[0])]) == 1
     assert "nothing says how a picture becomes the input" in capsys.readouterr().err
-    assert main(["export", *files, "-o", target, "--shape", "data"]) == 2
+    for shape in ("data", "data=1,3,0,8", f"data=1,3,{10**20},8"):
+        assert main(["export", *files, "-o", target, "--shape", shape]) == 2
 
 
 def test_files_that_are_no_model_end_in_one_error(net: Path, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import pytest
 from onnx_nets import write_net
 
 from converters.onnx_export import export
+from converters.onnx_open import Options
 from converters.onnx_runtime import open_session
 from sdcaffe.cli import main
+from sdcaffe.errors import GraphError
 
 SMALL = """
 name: "small"
@@ -89,3 +91,27 @@ def test_a_batch_that_a_layer_fixes_is_told(tmp_path: Path, capsys: pytest.Captu
     lines = capsys.readouterr().out.splitlines()
     assert "inputs   data (2 x 3)" in lines
     assert 'batch    fixed: blob 0 of layer "s" has shape 2 3 (6) but the layer needs 4 3 (12)' in lines
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_an_input_may_be_an_output_too(fold: bool, tmp_path: Path) -> None:
+    text = """name: "same"
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }
+        layer { name: "drop" type: "Dropout" bottom: "data" top: "drop" }
+        layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }"""
+    model, weights = write_net(text, tmp_path)
+    done = export(model, weights, str(tmp_path / "net.onnx"), Options(fold=fold))
+    assert done.outputs == ["drop (batch x 3)", "relu (batch x 3)"]
+    x = np.array([[-1, 2, 3], [4, -5, 0]], np.float32)
+    same, positive = open_session(str(tmp_path / "net.onnx"), "net.onnx").run(["drop", "relu"], {"data": x})
+    assert np.array_equal(same, x)
+    assert np.array_equal(positive, np.maximum(x, 0))
+
+
+def test_a_net_of_losses_alone_is_told_what_goes(tmp_path: Path) -> None:
+    text = """name: "losses"
+        layer { name: "data" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 3 } } }
+        layer { name: "apart" type: "EuclideanLoss" bottom: "a" bottom: "b" top: "apart" }"""
+    model, weights = write_net(text, tmp_path)
+    with pytest.raises(GraphError, match=r'no layer gives an output, without .*"apart" \(EuclideanLoss\)'):
+        export(model, weights, str(tmp_path / "net.onnx"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
 
-from converters import onnx_smaller
+from converters import onnx_export, onnx_smaller
 from converters.onnx_export import export
 from converters.onnx_metadata import ModelError
 from converters.onnx_open import Options
@@ -162,8 +163,22 @@ def test_ctrl_c_leaves_the_old_file_and_no_litter(
     assert not list(scratch.iterdir())
 
 
-def test_without_test_images_nothing_is_written(tmp_path: Path) -> None:
+def test_no_room_for_what_lies_in_between_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        ModelError, match=rf"{tmp_path}/\w+: cannot hold the models in between: No space left on device"
+    ):
+        onnx_smaller._eight_bits(b"model", "data", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_test_images_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, weights = write_net(TINY, tmp_path)
+    monkeypatch.setattr(onnx_export, "_first_that_agrees", lambda *_: pytest.fail("the work was begun"))
     with pytest.raises(ModelError, match="has no data layer with images and labels"):
         export(model, weights, str(tmp_path / "net.onnx"), Options(smaller="int8"))
     assert not (tmp_path / "net.onnx").exists()
