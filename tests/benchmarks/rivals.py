@@ -68,7 +68,7 @@ class PreactBlock(nn.Module):
 class ResNet32(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
-        widths = [16] * 6 + [32] * 5 + [64] * 5
+        widths = [16] * 6 + [32] * 5 + [64] * 4  # of each block's bottom
         self.stem = nn.Sequential(conv(3, 16), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
         self.blocks = nn.Sequential(*(Block(a, b) for a, b in zip(widths, [*widths[1:], 64], strict=True)))
         self.fc = nn.Linear(64, classes)
