@@ -53,10 +53,10 @@ def run(args: Namespace) -> int:
 
 def _place(error: SdcaffeError) -> str:
     """The last line of the script's own code, or of what it imports, that led to an error."""
-    from sdcaffe.layers.caffe_layer import foreign
+    from sdcaffe.layers.caffe_layer import own_frames
 
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not foreign(frame.filename)]
-    return f"{own[-1].filename}:{own[-1].lineno}"
+    last = own_frames(error)[-1]
+    return f"{last.filename}:{last.lineno}"
 
 
 def _show(error: BaseException) -> None:

@@ -26,16 +26,8 @@ from sdcaffe.signals import SignalHandler
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
 AUTO = "auto"
-# Flags that one who goes on with a run gives again, where they were not these.
-_DEFAULTS = {
-    "precision": None,
-    "device": None,
-    "gpu": None,
-    "level": 0,
-    "stage": "",
-    "sigint_effect": "stop",
-    "sighup_effect": "snapshot",
-}
+# Flags of one value that one who goes on with a run gives again.
+_KEPT = ("precision", "device", "gpu", "level", "stage", "sigint_effect", "sighup_effect")
 
 
 def add_flags(parser: Parser) -> None:
@@ -301,8 +293,10 @@ def _report(job: _Job, args: Namespace, progress: Progress, iteration: int) -> l
 def _command(args: Namespace, state: str | Path) -> str:
     """The command that goes on from `state` as this one began."""
     words = ["sdcaffe", "train", *args.file]
-    for name, default in _DEFAULTS.items():
-        if getattr(args, name) != default:
+    parser = Parser("train", None)
+    add_flags(parser)
+    for name in _KEPT:
+        if getattr(args, name) != parser.get_default(name):
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     if args.seeds != [None]:
         words += ["--seeds", ",".join(map(str, args.seeds))]

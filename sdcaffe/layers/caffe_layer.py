@@ -110,8 +110,7 @@ def _told(layer: Layer, error: Exception, doing: str) -> PythonLayerError:
     if isinstance(error, SyntaxError) and error.filename:
         what, where = error.msg, f"{error.filename}:{error.lineno}"
     else:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if not foreign(frame.filename)] or frames[-1:]
+        own = own_frames(error)
         where = f"{own[-1].filename}:{own[-1].lineno}"
         way = " (" + " > ".join(f"{frame.name} {Path(frame.filename).name}:{frame.lineno}" for frame in own) + ")"
     return PythonLayerError(
@@ -122,7 +121,13 @@ def _told(layer: Layer, error: Exception, doing: str) -> PythonLayerError:
     )
 
 
-def foreign(file: str) -> bool:
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The calls in a user's own code that led to an error that was raised; where there are none, the last call."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if not _foreign(frame.filename)] or frames[-1:]
+
+
+def _foreign(file: str) -> bool:
     """Whether a frame belongs to Python, to an installed package or to this one."""
     if file.startswith("<"):
         return True
