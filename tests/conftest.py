@@ -1,5 +1,36 @@
 """One torch thread a test process, and a program that tests start: pytest runs as many processes as there are cores."""
 
+from __future__ import annotations
+
 import os
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def lines_run() -> Callable[[Callable[[], object]], int]:
+    """How many lines of Python a call runs: its cost in a number that no busy machine changes."""
+
+    def count(function: Callable[[], object]) -> int:
+        lines = 0
+
+        def trace(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            function()
+        finally:
+            sys.settrace(before)
+        return lines
+
+    return count

@@ -358,7 +358,7 @@ def test_ctrl_c_snapshots_and_stops(folder: Path, capsys: pytest.CaptureFixture[
     assert (folder / "runs" / "tiny_iter_7.solverstate").is_file()
     assert parse_log(folder / "runs" / "tiny.log").end == "stopped"
     assert main(["train", *again]) == 0
-    assert parse_log(folder / "runs" / "tiny.log").end == "stopped"  # by the layer, in this session too
+    assert parse_log(folder / "runs" / "tiny.log").end == "stopped"  # by the layer, once more
 
 
 def test_fields_of_a_fork(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,8 +183,11 @@ def test_a_module_trains(tmp_path: Path) -> None:
 def test_a_train_val_is_written_as_it_is_deployed(tmp_path: Path) -> None:
     for name in ("deploy", "train_val_baseline"):
         convert(ROOT / "prototxt" / "quickstart" / f"{name}.prototxt", tmp_path / f"{name}.py")
-    module = module_of(tmp_path / "train_val_baseline.py")
-    module.load_state_dict(module_of(tmp_path / "deploy.py").state_dict())
+    deploy, module = (module_of(tmp_path / f"{name}.py") for name in ("deploy", "train_val_baseline"))
+    module.load_state_dict(deploy.state_dict())
+    pixels = torch.randint(0, 256, (2, 3, 32, 32)).float()
+    with torch.no_grad():  # of bytes, to logits; and of normalised pixels, to probabilities
+        close(module(pixels).softmax(1), deploy((pixels - 127.5) / 63.75))
 
 
 # ---------------------------------------------------------------- names

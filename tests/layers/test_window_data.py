@@ -110,9 +110,12 @@ def test_batches_follow_from_seed_and_cursor(extra, folder):
 
 
 def test_cached_images_need_their_files_no_more(folder):
-    layer = make("cache_images: true")
+    layer, other = make("cache_images: true"), make()
+    expected = data_layers.batches(other, 2)
+    other.close()
     (folder / "image.png").unlink()
-    data_layers.batches(layer, 1)
+    for tops, values in zip(data_layers.batches(layer, 2), expected, strict=True):
+        assert np.array_equal(tops, values)
     layer.close()
 
 

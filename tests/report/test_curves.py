@@ -144,4 +144,6 @@ def test_mistakes(
 def test_bytes_are_a_whole_picture() -> None:
     from sdcaffe.report.curves import plot
 
-    Image.open(io.BytesIO(plot([("one", RUN)], "png"))).load()
+    picture = Image.open(io.BytesIO(plot([("one", RUN)], "png")))
+    picture.load()
+    assert picture.format == "PNG"
