@@ -15,7 +15,7 @@ from sdcaffe.assembly import Assembly, Learnable, complete_tops
 from sdcaffe.errors import GraphError, LayerError, NetError
 from sdcaffe.graph import build_graph, insert_splits, keep_layers, net_state
 from sdcaffe.initial_weights import Files, InitialWeights
-from sdcaffe.layers.base import DataLayer, Shape, blamed_on
+from sdcaffe.layers.base import DataLayer, Shape, blamed
 from sdcaffe.log import glog
 from sdcaffe.plan import Op, gradient_slots, make_plan
 from sdcaffe.precision import FP32, computing, exactly
@@ -160,7 +160,7 @@ class Net(nn.Module):
         reached: set[int] = set()
         for op in reversed(self._plans[frozenset()]):
             if op.losses or reached.intersection(op.tops):
-                reached.update(slot for slot, cut in zip(op.bottoms, op.detach, strict=True) if not cut)
+                reached.update(slot for i, slot in enumerate(op.bottoms) if i not in op.detach)
             elif any(blob.requires_grad for layer in op.layers for blob in layer.blobs):
                 return False
         return True
@@ -215,16 +215,21 @@ class Net(nn.Module):
         self._shapes = shapes
 
     def _run(self, op: Op, values: Batch) -> None:
-        bottoms = [values[s].detach() if cut else values[s] for s, cut in zip(op.bottoms, op.detach, strict=True)]
+        bottoms = [values[slot] for slot in op.bottoms]
+        if op.detach:
+            bottoms = [bottom.detach() if i in op.detach else bottom for i, bottom in enumerate(bottoms)]
         try:
-            with blamed_on(op.layers[0]):
-                tops = self._run_exactly(op, bottoms) if op.exact else op.run(*bottoms)
-                tops = (tops,) if isinstance(tops, Tensor) else tops
-                if not op.checked:
-                    self._check(op, tops)
-        except NetError as error:
-            self._locate(error)
-            raise
+            tops = self._run_exactly(op, bottoms) if op.exact else op.run(*bottoms)
+            tops = (tops,) if isinstance(tops, Tensor) else tops
+            if not op.checked:
+                self._check(op, tops)
+        except Exception as error:
+            found = blamed(op.layers[0], error)
+            if isinstance(found, NetError):
+                self._locate(found)
+            if found is error:
+                raise
+            raise found from error
         values.update(zip(op.tops, tops, strict=True))
         if op.leaves:
             _begin_at(op, values)

@@ -27,13 +27,13 @@ class Op:
     run: Callable[..., Any]
     bottoms: list[int]
     tops: list[int]
-    detach: list[bool]  # for each bottom: no gradient goes there
+    detach: list[int]  # the bottoms, by index, that no gradient goes to
     losses: list[int]  # of the tops, those with a loss weight
     release: list[int]
     dynamic: int | None  # the step whose tops take any shape, where this is one
     exact: bool  # computes in float32 whatever the net's precision
     leaves: list[int]  # tops that a later layer differentiates by
-    overwritten: int | None = None  # a bottom whose memory the tops take
+    overwritten: int | None = None  # a bottom whose memory the tops take, or a top whose gradient's is taken
     checked: bool = False  # a plugin's tops were what its setup said
 
 
@@ -52,6 +52,7 @@ def make_plan(
     """
     chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
     members: set[int] = set()
+    overwritten: dict[int, int] = {}
     for chain in batch_norm_chains(graph):
         parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
         at = {i: layers[graph.steps[i].layer.name] for i in parts}
@@ -62,10 +63,15 @@ def make_plan(
         if chain.convolution is not None and _foldable(at[chain.convolution], batch_norm):
             first, run = chain.convolution, _folded(at[chain.convolution], batch_norm, scale, relu)
         else:
-            first, run = chain.batch_norm, _fused(batch_norm, scale, relu)
+            first = chain.batch_norm
+            top = graph.steps[chain.last].tops[0]
+            owned = chain.next is not None and _is_ours(layers[graph.steps[chain.next].layer.name])
+            over = relu and owned and top not in apart  # a Convolution's gradient is nobody else's
+            run = _fused(batch_norm, scale, relu, over)
+            if over:
+                overwritten[first] = top
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
-    overwritten: dict[int, int] = {}
     for i, k in summed_in_place(graph).items():
         slot, adder = graph.steps[i].bottoms[k], layers[graph.steps[i].layer.name]
         if slot not in apart and slot not in weighted and _is_ours(adder):
@@ -111,16 +117,22 @@ def gradient_slots(graph: Graph, layers: dict[str, Layer]) -> set[int]:
     return {step.bottoms[i] for step in graph.steps for i in layers[step.layer.name].gradient_bottoms}
 
 
-def _detached(layer: Layer, step: Step) -> list[bool]:
+def _detached(layer: Layer, step: Step) -> list[int]:
     flags = list(step.layer.propagate_down)
-    return [i in layer.index_bottoms or (bool(flags) and not flags[i]) for i in range(len(step.bottoms))]
+    return [i for i in range(len(step.bottoms)) if i in layer.index_bottoms or (flags and not flags[i])]
 
 
-def _fused(batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
-    """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output."""
+def _fused(batch_norm: Any, scale: Layer, relu: bool, over: bool) -> Callable[[Tensor], Tensor]:
+    """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output.
+
+    With `over`, the ReLU's gradient may be written over the one that comes back.
+    """
 
     def run(x: Tensor) -> Tensor:
-        out = batch_norm.normalize(x, scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None)
+        weight, bias = scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None
+        if over:
+            return batch_norm.normalize(x, weight, bias, rectify=True)
+        out = batch_norm.normalize(x, weight, bias)
         return F.relu_(out) if relu else out
 
     return run

@@ -48,6 +48,48 @@ def test_a_fused_chain_gives_the_numbers_gradients_and_blobs_of_its_layers():
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+LONG = """
+force_backward: true
+layer { name: "bn" type: "BatchNorm" bottom: "x" top: "b" batch_norm_param { moving_average_fraction: 0.9 } }
+layer { name: "scale" type: "Scale" bottom: "b" top: "s" scale_param { bias_term: true filler { value: 1.5 }
+  bias_filler { value: 0.2 } } }
+layer { name: "relu" type: "ReLU" bottom: "s" top: "r" }
+layer { name: "conv" type: "Convolution" bottom: "r" top: "y"
+  convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "msra" } } }
+"""
+SUM = 'layer { name: "sum" type: "Eltwise" bottom: "r" bottom: "x" top: "sum" }\n'
+
+
+@pytest.mark.parametrize("text", [LONG, LONG + SUM, LONG[: LONG.index('layer { name: "conv"')] + SUM])
+@pytest.mark.parametrize("keep", [[], ["r"], ["s"]])
+def test_a_chain_of_many_values(text, keep):
+    """Where torch's batch norm would not do, forward and all gradients are those of float64."""
+    net = net_of(text)
+    values = 5 + 2 * normal(6, 3, 32, 32)
+    batch = net.feed({"x": values})
+    blobs = net.compute(batch, keep).blobs
+    exact = torch.from_numpy(values).double().requires_grad_()
+    weight, bias = (p.detach().double().requires_grad_() for p in net.params["scale"])
+    kernel = [p.detach().double() for p in net.params.get("conv", [torch.zeros(2, 3, 3, 3)])]
+    scaled = F.batch_norm(exact, None, None, weight, bias, training=True, eps=1e-5)
+    rectified = scaled.relu()
+    wanted = {"s": scaled, "r": rectified, "y": F.conv2d(rectified, *kernel), "sum": rectified + exact}
+    tops = net.outputs
+    seeds = [torch.from_numpy(normal(*wanted[name].shape)) for name in tops]
+    sources = [exact, weight, bias, *(wanted[name] for name in keep)]
+    gradients = torch.autograd.grad([wanted[name] for name in tops], sources, [seed.double() for seed in seeds])
+    found = torch.autograd.grad(
+        [blobs[name] for name in tops], [*batch.values(), *net.params["scale"], *(blobs[k] for k in keep)], seeds
+    )
+    for name, blob in blobs.items():
+        torch.testing.assert_close(blob.double(), wanted[name], rtol=1e-5, atol=1e-5)
+    for gradient, expected in zip(found, gradients, strict=True):
+        torch.testing.assert_close(gradient.double(), expected, rtol=1e-5, atol=1e-4)
+    mean, variance, _ = net.params["bn"]
+    torch.testing.assert_close(mean.double(), exact.detach().mean((0, 2, 3)), rtol=5e-7, atol=0)
+    torch.testing.assert_close(variance.double(), exact.detach().var((0, 2, 3)), rtol=1e-6, atol=0)
+
+
 RECTIFIED = {
     "Convolution": 'bottom: "x" convolution_param { num_output: 5 kernel_size: 3 weight_filler { type: "msra" } }',
     "InnerProduct": 'bottom: "x" inner_product_param { num_output: 5 weight_filler { type: "xavier" } }',

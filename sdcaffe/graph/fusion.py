@@ -15,6 +15,7 @@ class Chain:
     batch_norm: int
     scale: int
     relu: int | None
+    next: int | None  # the Convolution that alone reads the top
 
     @property
     def last(self) -> int:
@@ -49,7 +50,9 @@ def batch_norm_chains(graph: Graph) -> list[Chain]:
         if len(layer.bottom) != 1 or layer.scale_param.axis != 1 or layer.scale_param.num_axes != 1:
             continue
         relu = _plain_relu(graph, only_reader(scale, "ReLU"))
-        chains.append(Chain(convolutions.get(i), i, scale, relu))
+        last = scale if relu is None else relu
+        following = None if graph.steps[last].layer.loss_weight else only_reader(last, "Convolution")
+        chains.append(Chain(convolutions.get(i), i, scale, relu, following))
     return chains
 
 

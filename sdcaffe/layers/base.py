@@ -22,6 +22,16 @@ _registry: dict[str, type[Layer]] = {}
 _dialects: dict[str, dict[type[Layer], Claim]] = {}
 
 
+class Blobs(nn.ParameterList):
+    """A layer's parameter blobs, by index; read several times a step, for which torch's own list is slow."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self._parameters.values())[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._parameters.values())
+
+
 class Layer(nn.Module):
     """One layer of a net: `setup` once the bottom shapes are known, then `forward`.
 
@@ -59,7 +69,7 @@ class Layer(nn.Module):
         self.layer_param = layer_param
         self.name: str = layer_param.name
         self.phase = phase
-        self.blobs = nn.ParameterList()
+        self.blobs = Blobs()
         self.fixed_blobs: set[int] = set()
         self._given = self.arranged(given or {})
 
@@ -153,22 +163,29 @@ class DataLayer(Layer):
 
 @contextmanager
 def blamed_on(layer: Layer) -> Iterator[None]:
-    """What goes wrong inside names the layer: its own errors, want of memory, and what a plugin raises."""
+    """What goes wrong inside names the layer, as `blamed` says."""
     try:
         yield
-    except NetError as error:
-        error.layer = error.layer or layer.name
-        raise
-    except (SdcaffeError, KeyboardInterrupt):
-        raise
     except Exception as error:
-        out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error)
-        if out_of_memory:
-            raise layer.error("there is not enough memory for it; make batch_size or the layer smaller") from error
-        if type(layer).__module__.startswith("sdcaffe."):
-            raise  # a fault of ours: show where
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise layer.error(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})") from error
+        found = blamed(layer, error)
+        if found is error:
+            raise
+        raise found from error
+
+
+def blamed(layer: Layer, error: Exception) -> Exception:
+    """What to raise for an error within a layer: a NetError that names it for its own errors, want of memory and
+    what a plugin raises, else the error itself."""
+    if isinstance(error, NetError):
+        error.layer = error.layer or layer.name
+    if isinstance(error, SdcaffeError):
+        return error
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        return layer.error("there is not enough memory for it; make batch_size or the layer smaller")
+    if type(layer).__module__.startswith("sdcaffe."):
+        return error  # a fault of ours: show where
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return layer.error(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})")
 
 
 def register(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -54,11 +55,16 @@ class BatchNorm(Layer):
     def forward(self, bottom: Tensor) -> Tensor:
         return self.normalize(bottom)
 
-    def normalize(self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """The top times `weight` plus `bias`, both (c,), in one pass over the bottom; updates the blobs."""
+    def normalize(
+        self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, rectify: bool = False
+    ) -> Tensor:
+        """The top times `weight` plus `bias`, both (c,), in one pass over the bottom; updates the blobs.
+
+        With `rectify`, as `normalize_batch` has it.
+        """
         if self.one_channel:
-            return self._normalize_channels(bottom.unsqueeze(1), weight, bias).squeeze(1)
-        return self._normalize_channels(bottom, weight, bias)
+            return self._normalize_channels(bottom.unsqueeze(1), weight, bias, rectify).squeeze(1)
+        return self._normalize_channels(bottom, weight, bias, rectify)
 
     def affine(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(a, b), both (c,), so that a * bottom + b is what `normalize` gives with the stored statistics."""
@@ -72,39 +78,47 @@ class BatchNorm(Layer):
         per_weight = weight.reciprocal().nan_to_num_(nan=math.nan, posinf=0.0, neginf=0.0)
         return mean * per_weight, variance * per_weight
 
-    def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, rectify: bool) -> Tensor:
         """`normalize` for a bottom (n, c, ...)."""
         if self.use_global_stats:
-            return F.batch_norm(bottom, *self._stored(), weight, bias, eps=self.eps)
-        blobs, channels = list(self.blobs), bottom.shape[1]
-        # What this batch adds to the blobs. It starts at 1, not 0, only for the last value to be the weight's 1.
-        batch = blobs[0].new_ones(2 * channels + 1)
-        mean, variance, one = batch[:channels], batch[channels:-1], batch[-1:]
-        top = normalize_batch(bottom, mean, variance, weight, bias, self.eps)
-        torch._foreach_mul_(blobs, self.fraction)
-        torch._foreach_add_(blobs, [mean, variance, one])
+            top = F.batch_norm(bottom, *self._stored(), weight, bias, eps=self.eps)
+            return F.relu_(top) if rectify else top
+        top, mean, variance = normalize_batch(bottom, weight, bias, self.eps, rectify)
+        one = _constant(1.0, mean.dtype, mean.device)
+        for blob, value in zip(self.blobs, (mean, variance, one), strict=True):
+            torch.add(value, blob, alpha=self.fraction, out=blob)
         return top
 
 
 def normalize_batch(
-    bottom: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    """A bottom (n, c, ...) by its own statistics, times `weight` plus `bias`, both (c,).
+    bottom: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, rectify: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A bottom (n, c, ...) by its own statistics, times `weight` plus `bias`, both (c,); these statistics.
 
-    Writes each channel's mean and unbiased variance into `mean` and `variance`; those of one value have variance 0.
-    Where processes share their statistics, all of this is over the batches of all of them.
+    They are each channel's mean and unbiased variance, in float32 at least and without gradient; of one value the
+    variance is 0. Where processes share their statistics, all of this is over the batches of all of them.
+
+    With `rectify`, ReLU follows, and may write its gradient over the one that comes back to it: for a top that one
+    layer alone reads, which makes a gradient of its own.
     """
-    if processes.sharing_statistics() > 1:
-        shared: Tensor = SharedStatistics.apply(bottom, weight, bias, mean, variance, eps)
-        return shared
-    if bottom.numel() == bottom.shape[1]:
-        return _one_value(bottom, mean, variance, weight, bias)
     exact = bottom.dtype != torch.bfloat16  # what that rounds away, sums need not keep
-    if exact and bottom.is_cpu and bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last):
-        top: Tensor = _GroupedStatistics.apply(bottom, weight, bias, mean, variance, eps)
-        return top
-    # with momentum 1 torch leaves the batch's own mean and unbiased variance there
-    return F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=eps)
+    shared = processes.sharing_statistics() > 1
+    values, channels = bottom.numel() // bottom.shape[1], bottom.shape[1]
+    if values > _FEW and not shared and exact and bottom.is_cpu and _is_channels_last(bottom):
+        with torch.no_grad():
+            mean, biased = _grouped_statistics(bottom)
+            scale = (biased + _constant(eps, biased.dtype)).rsqrt_()
+            variance = biased * _constant(values / (values - 1), biased.dtype)
+        return _Normalized.apply(bottom, weight, bias, mean, biased, scale, eps, rectify), mean, variance
+    dtype = bottom.dtype if exact else torch.float32
+    mean, variance = torch.zeros((2, channels), dtype=dtype, device=bottom.device)
+    if shared:
+        top = SharedStatistics.apply(bottom, weight, bias, mean, variance, eps)
+    elif values == 1:
+        top = _one_value(bottom, mean, weight, bias)
+    else:  # with momentum 1 torch leaves the batch's own mean and unbiased variance there
+        top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=eps)
+    return F.relu_(top) if rectify else top, mean, variance
 
 
 def batch_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,59 +130,89 @@ def batch_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
     return mean, variance
 
 
+def _is_channels_last(bottom: Tensor) -> bool:
+    return bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last)
+
+
+@lru_cache(maxsize=1024)
+def _constant(value: float, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    """A number as a 0-dim tensor. torch makes one of a Python number in each operation, which takes longer than
+    the operation does on few values."""
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+_FEW = 4096  # values that float32 may add up one after the other: the mean is then good to 1e-6
+_LENGTH = 1024  # the same of values whose means are then averaged
 _WIDTH = 4096  # values in a row of the regrouped bottom, at most
 
 
+@lru_cache(maxsize=1024)
+def _groups(values: int, channels: int) -> int:
+    """How many neighbouring pixels make a row; they divide the number of values of a channel."""
+    fitting = [groups for groups in range(1, max(1, _WIDTH // channels) + 1) if values % groups == 0]
+    return next((groups for groups in fitting if values <= _LENGTH * groups), fitting[-1])
+
+
 def _grouped_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
-    """The same on a CPU.
+    """`batch_statistics` on a CPU.
 
     torch adds up the values of a channel one after the other there, in float32: over 10^5 values that costs
     two digits. Here neighbouring pixels count as channels of their own, each adds up few values, and their
     statistics are then merged.
     """
     channels = bottom.shape[1]
-    values, groups = bottom.numel() // channels, 1
-    while values % (2 * groups) == 0 and 2 * groups * channels <= _WIDTH:
-        groups *= 2
-    rows = bottom.permute(0, 2, 3, 1).reshape(-1, groups * channels)
-    means, variances = (t.view(groups, channels) for t in torch.batch_norm_update_stats(rows, None, None, 1.0))
-    mean = means.mean(0)
-    return mean, variances.mean(0) + (means - mean).square_().mean(0)
+    values = bottom.numel() // channels
+    groups = _groups(values, channels)
+    rows = bottom.as_strided((values // groups, groups * channels), (groups * channels, 1))
+    means, variances = torch.batch_norm_update_stats(rows, None, None, 1.0)
+    if groups == 1:
+        return means, variances
+    between, mean = torch.var_mean(means.view(groups, channels), 0, correction=0)
+    within = variances.view(groups, channels).sum(0)
+    return mean, between.add_(within, alpha=1 / groups)
 
 
-class _GroupedStatistics(torch.autograd.Function):
-    """Batch norm of a channels_last bottom on a CPU, its statistics as exact as Caffe's.
+class _Normalized(torch.autograd.Function):
+    """Batch norm, and ReLU with `rectify`, of a bottom by its own mean and variance, worked out before.
 
-    As many passes over the data as torch's, and the gradient is torch's own.
+    The gradient is torch's own. That of the ReLU is written over the top's.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
+        ctx: Any,
+        bottom: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor,
+        variance: Tensor,
+        scale: Tensor,
+        eps: float,
+        rectify: bool,
     ) -> Tensor:
-        """Fills `mean` and `variance` (unbiased), both (c,)."""
-        values = bottom.numel() // bottom.shape[1]
-        batch_mean, biased = _grouped_statistics(bottom)
-        mean.copy_(batch_mean)
-        torch.mul(biased, values / (values - 1), out=variance)
-        ctx.save_for_backward(bottom, weight, batch_mean, (biased + eps).rsqrt_())
-        ctx.eps, ctx.affine = eps, (weight is not None, bias is not None)
-        return torch.native_batch_norm(bottom, weight, bias, mean, biased, False, 0.0, eps)[0]
+        """`variance` is biased; `scale` is 1 / sqrt(variance + eps)."""
+        top = torch.native_batch_norm(bottom, weight, bias, mean, variance, False, 0.0, eps)[0]
+        ctx.save_for_backward(bottom, weight, mean, scale, top.relu_() if rectify else None)
+        ctx.eps = eps
+        return top
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        bottom, weight, mean, scale = ctx.saved_tensors
-        wanted = [bool(need) and has for need, has in zip(ctx.needs_input_grad, (True, *ctx.affine), strict=False)]
+        bottom, weight, mean, scale, rectified = ctx.saved_tensors
+        if rectified is not None:
+            if torch.is_grad_enabled():
+                grad = torch.ops.aten.threshold_backward(grad, rectified, 0)
+            else:
+                torch.ops.aten.threshold_backward.grad_input(grad, rectified, 0, grad_input=grad)
         grads = torch.ops.aten.native_batch_norm_backward(
-            grad, bottom, weight, None, None, mean, scale, True, ctx.eps, wanted
+            grad, bottom, weight, None, None, mean, scale, True, ctx.eps, list(ctx.needs_input_grad[:3])
         )
-        return (*(g if want else None for g, want in zip(grads, wanted, strict=True)), None, None, None)
+        return (*grads, None, None, None, None, None)
 
 
-def _one_value(bottom: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """A batch of one value a channel, which torch refuses: its mean is itself, its variance 0, its top 0."""
+def _one_value(bottom: Tensor, mean: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """A batch of one value a channel, which torch refuses: its mean, filled in, is itself, its top 0."""
     mean.copy_(bottom.detach().flatten())
-    variance.zero_()
     shape = (-1, *[1] * (bottom.dim() - 2))
     top = bottom - bottom
     top = top if weight is None else top * weight.reshape(shape)

@@ -36,6 +36,15 @@ class Windows:
         h, w = self.pad
         return F.pad(bottom, (w, w, h, h), value=value)
 
+    @property
+    def single(self) -> bool:
+        """Windows of one value each."""
+        return self.kernel == (1, 1)
+
+    def picked(self, bottom: Tensor) -> Tensor:
+        """The first value of each window, as a view; the gradient is in channels_last memory."""
+        return bottom.permute(0, 2, 3, 1)[:, :: self.stride[0], :: self.stride[1]].permute(0, 3, 1, 2)
+
     def crop(self, top: Tensor) -> Tensor:
         return top[:, :, : self.pooled[0], : self.pooled[1]]
 
@@ -66,6 +75,8 @@ def place_windows(layer: Layer, bottom: Shape, kernel: Pair, stride: Pair, pad: 
 
 def max_pool(bottom: Tensor, windows: Windows) -> Tensor:
     """The largest value of each window; its gradient goes to the first of equals."""
+    if windows.single:
+        return windows.picked(bottom)
     if windows.wide:
         return max_pool_with_mask(bottom, windows)[0]
     return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad, ceil_mode=windows.ceil)
@@ -88,6 +99,8 @@ def max_pool_with_mask(bottom: Tensor, windows: Windows) -> tuple[Tensor, Tensor
 
 def ave_pool(bottom: Tensor, windows: Windows) -> Tensor:
     """The sum of each window over the window's area within image and padding (padding counts, as in Caffe)."""
+    if windows.single:
+        return windows.picked(bottom)
     if not windows.wide:
         return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad, windows.ceil)
     padded = windows.padded(bottom, 0.0)

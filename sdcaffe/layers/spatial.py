@@ -6,6 +6,7 @@ Holds no layer type; Convolution, Deconvolution and Im2col stand on it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class Geometry:
     pad: Shape
     dilation: Shape
 
-    @property
+    @cached_property
     def extent(self) -> Shape:
         """How many values each axis of a dilated kernel spans."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))

@@ -70,17 +70,22 @@ class Update:
             elif decay:
                 torch._foreach_add_(grads, [p.sign() for p in params], alpha=decay)
             history = [[self.history[i + k * count] for i in indices] for k in range(self.histories)]
-            self.step(params, grads, history, rate * lr_mult)
+            self.step(params, grads, history, _scalar(rate * lr_mult, params[0]))
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         """The rule itself, on one group."""
         raise NotImplementedError
+
+
+def _scalar(value: Rate, like: Tensor) -> Tensor:
+    """A number as a 0-dim tensor: torch makes one of a number for each parameter, which takes as long as its part."""
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
 class SGD(Update):
     type = "SGD"
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         (velocity,) = history
         torch._foreach_mul_(grads, rate)
         torch._foreach_mul_(velocity, self.param.momentum)
@@ -91,7 +96,7 @@ class SGD(Update):
 class Nesterov(Update):
     type = "Nesterov"
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         # Caffe steps by (1 + m) h_new - m h_old, which is lr g + m h_new
         (velocity,) = history
         momentum = self.param.momentum
@@ -106,7 +111,7 @@ class AdaGrad(Update):
     type = "AdaGrad"
     takes_momentum = False
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         (squares,) = history
         torch._foreach_addcmul_(squares, grads, grads)
         _descend(params, grads, squares, rate, self.param.delta)
@@ -122,7 +127,7 @@ class RMSProp(Update):
         if not 0 <= param.rms_decay < 1:
             raise SolverError(f"rms_decay must lie in [0, 1), not {param.rms_decay:g}", field="rms_decay")
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         (squares,) = history
         _decay_squares(squares, grads, self.param.rms_decay)
         _descend(params, grads, squares, rate, self.param.delta)
@@ -132,7 +137,7 @@ class AdaDelta(Update):
     type = "AdaDelta"
     histories = 2
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         squares, moved = history
         momentum, delta = self.param.momentum, self.param.delta
         _decay_squares(squares, grads, momentum)
@@ -160,7 +165,7 @@ class Adam(Update):
         beta1, beta2, t = self.param.momentum, self.param.momentum2, iteration + 1
         return float((1 - beta2**t) ** 0.5 / (1 - beta1**t))
 
-    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Rate) -> None:
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         mean, squares = history
         beta1, beta2 = self.param.momentum, self.param.momentum2
         torch._foreach_mul_(mean, beta1)
@@ -175,7 +180,7 @@ def _decay_squares(squares: Tensors, values: Tensors, decay: float) -> None:
     torch._foreach_addcmul_(squares, values, values, value=1 - decay)
 
 
-def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: Rate, delta: float) -> None:
+def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: Tensor, delta: float) -> None:
     """params -= rate * direction / (sqrt(squares) + delta)"""
     scale = torch._foreach_sqrt(squares)
     torch._foreach_add_(scale, delta)

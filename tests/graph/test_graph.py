@@ -143,3 +143,21 @@ def test_batch_norm_chains(text, chains):
         text = text.replace('"ReLU" bottom: "x" top: "x"', '"ReLU" bottom: "y" top: "w"')
     found = batch_norm_chains(build_graph(insert_splits(net(text))))
     assert [(chain.convolution, chain.batch_norm, chain.scale, chain.relu) for chain in found] == chains
+
+
+READER = 'layer { name: "conv" type: "Convolution" bottom: "x" top: "c" }'
+
+
+@pytest.mark.parametrize(
+    ("readers", "following"),
+    [
+        (READER, 4),
+        (READER + READER.replace('"conv"', '"conv2"').replace('"c"', '"d"'), None),
+        (READER.replace("top", "propagate_down: false top"), None),
+        (READER.replace('"Convolution"', '"InnerProduct"'), None),
+        ("", None),
+    ],
+)
+def test_the_convolution_that_alone_reads_a_chain(readers, following):
+    (chain,) = batch_norm_chains(build_graph(insert_splits(net(CHAIN + readers))))
+    assert chain.next == following

@@ -114,6 +114,17 @@ def test_the_top_stays_channels_last() -> None:
     assert layer(bottom).is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("shape", [(64, 3, 32, 32), (64, 16, 32, 32), (5, 7, 31, 29), (2, 300, 64, 64)])
+def test_the_statistics_of_many_values_lose_no_digits(shape: tuple[int, ...]) -> None:
+    """torch's batch norm adds 10^5 values up one by one in float32, and is off by 5e-6."""
+    layer = build(one_layer("BatchNorm"), [shape])
+    bottom = 30 + torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    layer(bottom.contiguous(memory_format=torch.channels_last))
+    rows = by_channel(bottom.double().numpy())
+    close(layer.blobs[0], rows.mean(1), tolerance=7e-7)
+    close(layer.blobs[1], rows.var(1, ddof=1), tolerance=2e-6)
+
+
 def test_two_passes_before_one_backward() -> None:
     """Each pass is differentiated as if alone, though both have changed the blobs by then."""
     layer = fresh((4, 2, 3, 3))

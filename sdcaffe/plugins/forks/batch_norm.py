@@ -86,8 +86,10 @@ class NvidiaBatchNorm(BatchNorm):
             blobs = {0: blobs[2], 1: blobs[3], 2: one, 3: blobs[0], 4: blobs[1]}
         return {i: b if b is None or len(b.shape) == 1 else b.reshape(-1) for i, b in blobs.items()}
 
-    def normalize(self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """The top times `weight` plus `bias`, both (c,), in one pass over the bottom; updates the blobs."""
+    def normalize(
+        self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, rectify: bool = False
+    ) -> Tensor:
+        """The top times `weight` plus `bias`, both (c,), then ReLU with `rectify`, in one pass; updates the blobs."""
         mean, variance, _, scale, shift = self.blobs
         if weight is not None:
             scale, shift = scale * weight, shift * weight
@@ -96,9 +98,9 @@ class NvidiaBatchNorm(BatchNorm):
         x = bottom.unsqueeze(1) if self.one_channel else bottom
         if self.use_global_stats:
             top = F.batch_norm(x, mean, variance, scale, shift, eps=self.eps)
+            top = F.relu_(top) if rectify else top
         else:
-            batch_mean, batch_variance = torch.empty_like(mean), torch.empty_like(variance)
-            top = normalize_batch(x, batch_mean, batch_variance, scale, shift, self.eps)
+            top, batch_mean, batch_variance = normalize_batch(x, scale, shift, self.eps, rectify)
             step = torch.where((variance == 0).all(), 1.0, 1 - self.fraction).to(mean.dtype)
             mean.lerp_(batch_mean, step)
             variance.lerp_(batch_variance, step)

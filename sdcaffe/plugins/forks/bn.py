@@ -115,8 +115,7 @@ class SegNetBN(Layer):
         scale, shift = self.blobs
         if not self.learns:
             return torch.addcmul(shift, bottom, scale)
-        mean, variance = bottom.new_empty(2, bottom.shape[1])
-        top = normalize_batch(bottom, mean, variance, scale.flatten(), shift.flatten(), SEGNET_EPS)
+        top, mean, variance = normalize_batch(bottom, scale.flatten(), shift.flatten(), SEGNET_EPS)
         count = bottom.numel() // bottom.shape[1] * sharing_statistics()
         statistics = (mean, variance * ((count - 1) / count))[: self.extra]
         return (top, *(s.reshape(scale.shape) for s in statistics)) if self.extra else top

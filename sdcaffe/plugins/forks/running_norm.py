@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -73,8 +72,7 @@ class RunningNorm(Layer):
         scale, shift, mean, variance = (blob.flatten() for blob in self.blobs)
         if self.running:
             return F.batch_norm(x, mean, variance, scale, shift, eps=self.eps).transpose(1, self.axis)
-        batch_mean, batch_variance = torch.empty_like(mean), torch.empty_like(variance)
-        top = normalize_batch(x, batch_mean, batch_variance, scale, shift, self.eps)
+        top, batch_mean, batch_variance = normalize_batch(x, scale, shift, self.eps)
         if self.moves:
             count = x.numel() // x.shape[1] * sharing_statistics()
             kept = batch_variance if self.unbiased else batch_variance * ((count - 1) / count)
