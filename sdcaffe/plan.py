@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from sdcaffe import proto
+from sdcaffe.folding import Folding, foldable, folded
 from sdcaffe.graph import Graph, Step, batch_norm_chains, rectified, summed_in_place
 from sdcaffe.layers.base import DataLayer, Layer
-from sdcaffe.layers.batch_norm import BatchNorm
 
 Views = dict[str, dict[int, nn.Parameter]]
 
 
 @dataclass
 class Op:
-    """What one step runs: one layer, or a chain of layers run as one."""
+    """What one step runs: one layer, a chain of layers run as one, or what several chains need first."""
 
     layers: list[Layer]
     run: Callable[..., Any]
     bottoms: list[int]
     tops: list[int]
-    detach: list[int]  # the bottoms, by index, that no gradient goes to
-    losses: list[int]  # of the tops, those with a loss weight
-    release: list[int]
-    dynamic: int | None  # the step whose tops take any shape, where this is one
-    exact: bool  # computes in float32 whatever the net's precision
-    leaves: list[int]  # tops that a later layer differentiates by
+    detach: list[int] = field(default_factory=list)  # the bottoms, by index, that no gradient goes to
+    losses: list[int] = field(default_factory=list)  # of the tops, those with a loss weight
+    release: list[int] = field(default_factory=list)
+    dynamic: int | None = None  # the step whose tops take any shape, where this is one
+    exact: bool = False  # computes in float32 whatever the net's precision
+    leaves: list[int] = field(default_factory=list)  # tops that a later layer differentiates by
     overwritten: int | None = None  # a bottom whose memory the tops take, or a top whose gradient's is taken
     checked: bool = False  # a plugin's tops were what its setup said
 
@@ -53,6 +51,8 @@ def make_plan(
     chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
     members: set[int] = set()
     overwritten: dict[int, int] = {}
+    foldings: dict[Any, Folding] = {}
+    into: dict[int, tuple[int, int]] = {}  # first step of a chain -> what a Folding makes for it
     for chain in batch_norm_chains(graph):
         parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
         at = {i: layers[graph.steps[i].layer.name] for i in parts}
@@ -60,8 +60,12 @@ def make_plan(
         if inside & apart or any(layer.name in views for layer in at.values()):
             continue
         batch_norm, scale, relu = at[chain.batch_norm], at[chain.scale], chain.relu is not None
-        if chain.convolution is not None and _foldable(at[chain.convolution], batch_norm):
-            first, run = chain.convolution, _folded(at[chain.convolution], batch_norm, scale, relu)
+        if chain.convolution is not None and foldable(at[chain.convolution], batch_norm):
+            first, convolution = chain.convolution, at[chain.convolution]
+            run: Callable[..., Any] = folded(convolution, relu)
+            into[first] = -2 * len(into) - 1, -2 * len(into) - 2  # slots that no blob has
+            kind = Folding.kind(convolution, batch_norm, scale)
+            foldings.setdefault(kind, Folding()).add(convolution, batch_norm, scale, into[first])
         else:
             first = chain.batch_norm
             top = graph.steps[chain.last].tops[0]
@@ -85,7 +89,7 @@ def make_plan(
             chains[maker] = (rectifier, pair, _rectifying(run))
             members.add(rectifier)
     differentiated = gradient_slots(graph, layers)
-    ops = []
+    ops = [Op(folding.layers, folding, bottoms=[], tops=folding.tops) for folding in foldings.values()]
     for i, step in enumerate(graph.steps):
         layer = layers[step.layer.name]
         if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
@@ -98,11 +102,11 @@ def make_plan(
             Op(
                 layers=layers_here,
                 run=run,
-                bottoms=step.bottoms,
+                bottoms=[*step.bottoms, *into.get(i, ())],
                 tops=tops,
                 detach=_detached(layer, step),
                 losses=[slot for slot in tops if slot in weighted],
-                release=step.release,
+                release=[*step.release, *into.get(i, ())],
                 dynamic=i if layer.dynamic else None,
                 exact=layer.loss or bool(layer.index_bottoms),
                 leaves=[slot for slot in tops if slot in differentiated],
@@ -163,26 +167,6 @@ def _rectifying(maker: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     def run(*bottoms: Tensor) -> Tensor:
         return F.relu_(maker(*bottoms))
-
-    return run
-
-
-def _foldable(convolution: Any, batch_norm: Any) -> bool:
-    """Whether stored statistics can go into the weights: in the test phase, but for a dialect's own BatchNorm."""
-    stored = type(batch_norm) is BatchNorm and batch_norm.use_global_stats
-    return stored and convolution.phase == proto.TEST and convolution.axis == 1
-
-
-def _folded(convolution: Any, batch_norm: Any, scale: Layer, relu: bool) -> Callable[[Tensor], Tensor]:
-    """Convolution, BatchNorm and Scale as one convolution; its weights are made anew in each pass, for little."""
-
-    def run(x: Tensor) -> Tensor:
-        factor, shift = batch_norm.affine(*scale.blobs)
-        weight, *bias = convolution.blobs
-        if bias:
-            shift = torch.addcmul(shift, bias[0], factor)
-        out = convolution.compute(x, weight * factor.reshape(-1, *[1] * (weight.dim() - 1)), shift)
-        return F.relu_(out) if relu else out
 
     return run
 

@@ -162,7 +162,7 @@ def test_a_test_net_folds_statistics_into_the_convolution(bias):
     folded = net_of(text, sdcaffe.TEST)
     torch.manual_seed(3)
     layers = net_of(apart, sdcaffe.TEST)
-    assert len(folded._plans[frozenset()]) == 1
+    assert len(folded._plans[frozenset()]) == 2  # the factors, then one convolution
     for net in (folded, layers):
         generator = torch.Generator().manual_seed(1)
         for name in ("bn", "scale"):

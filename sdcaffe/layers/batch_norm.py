@@ -66,12 +66,6 @@ class BatchNorm(Layer):
             return self._normalize_channels(bottom.unsqueeze(1), weight, bias, rectify).squeeze(1)
         return self._normalize_channels(bottom, weight, bias, rectify)
 
-    def affine(self, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(a, b), both (c,), so that a * bottom + b is what `normalize` gives with the stored statistics."""
-        mean, variance = self._stored()
-        factor = weight * variance.add_(self.eps).rsqrt_()
-        return factor, -mean * factor if bias is None else torch.addcmul(bias, mean, factor, value=-1)
-
     def _stored(self) -> tuple[Tensor, Tensor]:
         """The mean and variance that the blobs hold."""
         mean, variance, weight = self.blobs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,18 @@ from sdcaffe.layers.neuron import NeuronLayer
 def _power(base: float, exponent: float) -> float:
     """C's pow: NaN and infinity where Python raises or goes to complex numbers."""
     return float(torch.tensor(base, dtype=torch.float64) ** exponent)
+
+
+class _Constant(torch.autograd.Function):
+    """A blob like the bottom that holds one value, whatever the bottom holds. No gradient comes back."""
+
+    @staticmethod
+    def forward(ctx: Any, bottom: Tensor, value: float) -> Tensor:
+        return torch.full_like(bottom, value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
+        return None, None
 
 
 @register("Power", field="power_param")
@@ -30,8 +44,9 @@ class Power(NeuronLayer):
         return super().setup(bottom_shapes)
 
     def forward(self, bottom: Tensor) -> Tensor:
-        if self.scale == 0 or self.power == 0:  # a constant, whatever the bottom holds, with derivative 0
-            return torch.where(torch.zeros_like(bottom, dtype=torch.bool), bottom, self.constant)
+        if self.scale == 0 or self.power == 0:
+            constant: Tensor = _Constant.apply(bottom, self.constant)
+            return constant
         base = bottom if self.scale == 1 else bottom * self.scale
         base = base if self.shift == 0 else base + self.shift
         return base if self.power == 1 else torch.pow(base, self.power)
