@@ -277,7 +277,8 @@ class Net(nn.Module):
         with self._recording(), computing(self.precision, self.device):
             for op in self._ops_making(held) if keep else self._plans[frozenset()]:
                 self._run(op, values)
-                loss = self._add_losses(op.losses, values, loss)
+                if op.losses:
+                    loss = self._add_losses(op.losses, values, loss)
                 for slot in op.release:
                     if slot not in held:
                         del values[slot]

@@ -105,7 +105,7 @@ def normalize_batch(
             variance = biased * _constant(values / (values - 1), biased.dtype)
         return _Normalized.apply(bottom, weight, bias, mean, biased, scale, eps, rectify), mean, variance
     dtype = bottom.dtype if exact else torch.float32
-    mean, variance = torch.zeros((2, channels), dtype=dtype, device=bottom.device)
+    mean, variance = (torch.zeros(channels, dtype=dtype, device=bottom.device) for _ in range(2))
     if shared:
         top = SharedStatistics.apply(bottom, weight, bias, mean, variance, eps)
     elif values == 1:

@@ -63,11 +63,10 @@ class Convolution(Layer):
     def forward(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         weight = self.blobs[0]
         bias = self.blobs[1] if len(self.blobs) > 1 else None
-        if self.axis == 1:
-            tops = tuple(self.compute(bottom, weight, bias) for bottom in bottoms)
-        else:
-            tops = tuple(self._at_axis(bottom, weight, bias) for bottom in bottoms)
-        return tops if len(tops) > 1 else tops[0]
+        compute = self.compute if self.axis == 1 else self._at_axis
+        if len(bottoms) == 1:
+            return compute(bottoms[0], weight, bias)
+        return tuple(compute(bottom, weight, bias) for bottom in bottoms)
 
     def _at_axis(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """All axes before the channels are one batch axis to the computation."""

@@ -103,9 +103,9 @@ def fit(bottom: Tensor, geometry: Geometry) -> Tensor:
 
     Caffe's output size is then still 1 where the stride exceeds what is missing, and reads zeros there.
     """
-    spare = geometry.spare(tuple(bottom.shape[2:]))
-    if all(size >= 0 for size in spare):
+    if all(n + 2 * p >= e for n, p, e in zip(bottom.shape[2:], geometry.pad, geometry.extent, strict=True)):
         return bottom
+    spare = geometry.spare(tuple(bottom.shape[2:]))
     return _pad(bottom, (0,) * len(spare), tuple(max(0, -size) for size in spare))
 
 
