@@ -97,7 +97,8 @@ def normalize_batch(
     """
     exact = bottom.dtype != torch.bfloat16  # what that rounds away, sums need not keep
     shared = processes.sharing_statistics() > 1
-    values, channels = bottom.numel() // bottom.shape[1], bottom.shape[1]
+    channels = bottom.shape[1]
+    values = bottom.numel() // max(1, channels)
     if values > _FEW and not shared and exact and bottom.is_cpu and _is_channels_last(bottom):
         with torch.no_grad():
             mean, biased = _grouped_statistics(bottom)
@@ -108,7 +109,7 @@ def normalize_batch(
     mean, variance = (torch.zeros(channels, dtype=dtype, device=bottom.device) for _ in range(2))
     if shared:
         top = SharedStatistics.apply(bottom, weight, bias, mean, variance, eps)
-    elif values == 1:
+    elif bottom.numel() == channels:
         top = _one_value(bottom, mean, weight, bias)
     else:  # with momentum 1 torch leaves the batch's own mean and unbiased variance there
         top = F.batch_norm(bottom, mean, variance, weight, bias, training=True, momentum=1.0, eps=eps)
@@ -161,9 +162,10 @@ def _grouped_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
     means, variances = torch.batch_norm_update_stats(rows, None, None, 1.0)
     if groups == 1:
         return means, variances
-    between, mean = torch.var_mean(means.view(groups, channels), 0, correction=0)
-    within = variances.view(groups, channels).sum(0)
-    return mean, between.add_(within, alpha=1 / groups)
+    # the same operation, whose code is at hand, is the fastest for these few values too
+    mean, between = torch.batch_norm_update_stats(means.view(groups, channels), None, None, 1.0)
+    within, _ = torch.batch_norm_update_stats(variances.view(groups, channels), None, None, 1.0)
+    return mean, between.add_(within)
 
 
 class _Normalized(torch.autograd.Function):
