@@ -52,7 +52,7 @@ def make_plan(
     members: set[int] = set()
     overwritten: dict[int, int] = {}
     foldings: dict[Any, Folding] = {}
-    into: dict[int, tuple[int, int]] = {}  # first step of a chain -> what a Folding makes for it
+    slots: dict[int, tuple[int, int]] = {}  # first step of a chain -> what a Folding makes for it
     for chain in batch_norm_chains(graph):
         parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
         at = {i: layers[graph.steps[i].layer.name] for i in parts}
@@ -63,16 +63,17 @@ def make_plan(
         if chain.convolution is not None and foldable(at[chain.convolution], batch_norm):
             first, convolution = chain.convolution, at[chain.convolution]
             run: Callable[..., Any] = folded(convolution, relu)
-            into[first] = -2 * len(into) - 1, -2 * len(into) - 2  # slots that no blob has
+            slots[first] = -2 * len(slots) - 1, -2 * len(slots) - 2  # slots that no blob has
             kind = Folding.kind(convolution, batch_norm, scale)
-            foldings.setdefault(kind, Folding()).add(convolution, batch_norm, scale, into[first])
+            foldings.setdefault(kind, Folding()).add(convolution, batch_norm, scale, slots[first])
         else:
             first = chain.batch_norm
             top = graph.steps[chain.last].tops[0]
-            owned = chain.next is not None and _is_ours(layers[graph.steps[chain.next].layer.name])
-            over = relu and owned and top not in apart  # a Convolution's gradient is nobody else's
-            run = _fused(batch_norm, scale, relu, over)
-            if over:
+            reader = None if chain.reader is None else layers[graph.steps[chain.reader].layer.name]
+            if not relu or top in apart or reader is None or not _is_ours(reader) or not _is_ours(batch_norm):
+                reader = None
+            run = _fused(batch_norm, scale, relu, reader)
+            if reader is not None:
                 overwritten[first] = top
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
@@ -89,7 +90,7 @@ def make_plan(
             chains[maker] = (rectifier, pair, _rectifying(run))
             members.add(rectifier)
     differentiated = gradient_slots(graph, layers)
-    ops = [Op(folding.layers, folding, bottoms=[], tops=folding.tops) for folding in foldings.values()]
+    ops = [Op(folding.layers, folding, [], folding.tops, checked=True) for folding in foldings.values()]
     for i, step in enumerate(graph.steps):
         layer = layers[step.layer.name]
         if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
@@ -102,11 +103,11 @@ def make_plan(
             Op(
                 layers=layers_here,
                 run=run,
-                bottoms=[*step.bottoms, *into.get(i, ())],
+                bottoms=[*step.bottoms, *slots.get(i, ())],
                 tops=tops,
                 detach=_detached(layer, step),
                 losses=[slot for slot in tops if slot in weighted],
-                release=[*step.release, *into.get(i, ())],
+                release=[*step.release, *slots.get(i, ())],
                 dynamic=i if layer.dynamic else None,
                 exact=layer.loss or bool(layer.index_bottoms),
                 leaves=[slot for slot in tops if slot in differentiated],
@@ -126,15 +127,16 @@ def _detached(layer: Layer, step: Step) -> list[int]:
     return [i for i in range(len(step.bottoms)) if i in layer.index_bottoms or (flags and not flags[i])]
 
 
-def _fused(batch_norm: Any, scale: Layer, relu: bool, over: bool) -> Callable[[Tensor], Tensor]:
+def _fused(batch_norm: Any, scale: Layer, relu: bool, reader: Layer | None) -> Callable[[Tensor], Tensor]:
     """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output.
 
-    With `over`, the ReLU's gradient may be written over the one that comes back.
+    `reader` is a Convolution that alone reads the top. The gradient that comes back is then nobody else's, unless
+    somebody looks at what the Convolution sends, and the ReLU's may be written over it.
     """
 
     def run(x: Tensor) -> Tensor:
         weight, bias = scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None
-        if over:
+        if reader is not None and not reader._backward_hooks:
             return batch_norm.normalize(x, weight, bias, rectify=True)
         out = batch_norm.normalize(x, weight, bias)
         return F.relu_(out) if relu else out

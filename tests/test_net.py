@@ -65,6 +65,9 @@ SUM = 'layer { name: "sum" type: "Eltwise" bottom: "r" bottom: "x" top: "sum" }\
 def test_a_chain_of_many_values(text, keep):
     """Where torch's batch norm would not do, forward and all gradients are those of float64."""
     net = net_of(text)
+    assert any(op.overwritten is not None for op in net._ops_making({net._slot(name) for name in keep})) == (
+        text == LONG and "r" not in keep and "s" not in keep
+    )
     values = 5 + 2 * normal(6, 3, 32, 32)
     batch = net.feed({"x": values})
     blobs = net.compute(batch, keep).blobs
@@ -88,6 +91,28 @@ def test_a_chain_of_many_values(text, keep):
     mean, variance, _ = net.params["bn"]
     torch.testing.assert_close(mean.double(), exact.detach().mean((0, 2, 3)), rtol=5e-7, atol=0)
     torch.testing.assert_close(variance.double(), exact.detach().var((0, 2, 3)), rtol=1e-6, atol=0)
+
+
+def test_a_hook_on_the_convolution_behind_a_chain_keeps_what_it_sees():
+    net, seen = net_of(LONG), []
+    net.layers["conv"].register_full_backward_hook(lambda layer, inward, outward: seen.append(inward[0]))
+    (blob,) = net.compute(net.feed({"x": normal(6, 3, 32, 32)})).blobs.values()
+    seed = torch.from_numpy(normal(*blob.shape))
+    blob.backward(seed)
+    wanted = F.conv_transpose2d(seed, net.params["conv"][0].detach())
+    torch.testing.assert_close(seen[0], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_blobs_by_the_names_that_pruning_gives_them():
+    from torch.nn.utils import prune
+
+    blobs = net_of(LONG).params["conv"]
+    before = blobs[0].detach().clone()
+    prune.custom_from_mask(blobs, "0", before > 0)
+    assert torch.equal(blobs[0], before.relu())
+    assert torch.equal(next(iter(blobs)), blobs[0])
+    assert [tuple(blob.shape) for blob in blobs] == [(2, 3, 3, 3), (2,)]
+    assert tuple(blobs[-1].shape) == (2,)
 
 
 RECTIFIED = {
@@ -152,6 +177,41 @@ def test_a_sum_in_the_memory_of_a_bottom_gives_the_same(bottoms, relu):
     torch.testing.assert_close(x.grad, wanted_x.grad)
     for name in {"a", "b"} & set(bottoms):  # asked for, a bottom keeps its own values
         torch.testing.assert_close(net.compute(batch, [name]).blobs[name], blobs[name])
+
+
+KINDS = ["", "bias_term: false", "kernel_size: 1 bias_term: false", "group: 2", ""]
+
+
+def test_a_test_net_folds_convolutions_of_several_kinds():
+    """Five in a row, of several widths, eps, with and without biases: each gets its own factor and bias."""
+    text, top = "", "x"
+    for i, kind in enumerate(KINDS):
+        size = "" if "kernel" in kind else "kernel_size: 3 pad: 1"
+        eps, with_bias = 1e-5 if i != 3 else 0.1, "true" if i % 2 else "false"
+        text += f"""
+layer {{ name: "c{i}" type: "Convolution" bottom: "{top}" top: "y{i}" convolution_param {{ num_output: {4 + 2 * i}
+  {kind} {size} weight_filler {{ type: "msra" }} bias_filler {{ value: 0.{i}5 }} }} }}
+layer {{ name: "b{i}" type: "BatchNorm" bottom: "y{i}" top: "y{i}" batch_norm_param {{ eps: {eps} }} }}
+layer {{ name: "s{i}" type: "Scale" bottom: "y{i}" top: "y{i}" scale_param {{ bias_term: {with_bias} }} }}
+layer {{ name: "r{i}" type: "ReLU" bottom: "y{i}" top: "y{i}" }}"""
+        top = f"y{i}"
+    net = net_of(text, sdcaffe.TEST)
+    generator = torch.Generator().manual_seed(1)
+    for name, blobs in net.params.items():
+        for blob in blobs:
+            if name[0] != "c":
+                blob.data.copy_(0.5 + torch.rand(blob.shape, generator=generator))
+    x = normal(2, 3, 4, 4)
+    wanted = torch.from_numpy(x).double()
+    for i in range(len(KINDS)):
+        layers = [net.layers[f"{kind}{i}"] for kind in "cbs"]
+        kernel, *bias = (p.detach().double() for p in layers[0].blobs)
+        pad, group = layers[0].geometry.pad, layers[0].group
+        wanted = F.conv2d(wanted, kernel, *bias or [None], padding=pad, groups=group)
+        mean, variance, weight = (p.detach().double() for p in layers[1].blobs)
+        scale = [p.detach().double() for p in layers[2].blobs]
+        wanted = F.batch_norm(wanted, mean / weight, variance / weight, *scale, eps=layers[1].eps).relu()
+    torch.testing.assert_close(net.forward({"x": x})[top].double(), wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bias", ["true", "false"])

@@ -15,7 +15,7 @@ class Chain:
     batch_norm: int
     scale: int
     relu: int | None
-    next: int | None  # the Convolution that alone reads the top
+    reader: int | None  # the Convolution that alone reads the top
 
     @property
     def last(self) -> int:
@@ -51,8 +51,8 @@ def batch_norm_chains(graph: Graph) -> list[Chain]:
             continue
         relu = _plain_relu(graph, only_reader(scale, "ReLU"))
         last = scale if relu is None else relu
-        following = None if graph.steps[last].layer.loss_weight else only_reader(last, "Convolution")
-        chains.append(Chain(convolutions.get(i), i, scale, relu, following))
+        reader = None if graph.steps[last].layer.loss_weight else only_reader(last, "Convolution")
+        chains.append(Chain(convolutions.get(i), i, scale, relu, reader))
     return chains
 
 

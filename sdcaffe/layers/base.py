@@ -26,10 +26,11 @@ class Blobs(nn.ParameterList):
     """A layer's parameter blobs, by index; read several times a step, for which torch's own list is slow."""
 
     def __getitem__(self, index: Any) -> Any:
-        return list(self._parameters.values())[index]
+        found = self._parameters.get(str(index))
+        return super().__getitem__(index) if found is None else found  # a slice, or what torch's pruning renamed
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._parameters.values())
+        return map(self.__getitem__, range(len(self)))
 
 
 class Layer(nn.Module):

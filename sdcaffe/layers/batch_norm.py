@@ -78,7 +78,7 @@ class BatchNorm(Layer):
             top = F.batch_norm(bottom, *self._stored(), weight, bias, eps=self.eps)
             return F.relu_(top) if rectify else top
         top, mean, variance = normalize_batch(bottom, weight, bias, self.eps, rectify)
-        one = _constant(1.0, mean.dtype, mean.device)
+        one = _constant(1.0, mean)
         for blob, value in zip(self.blobs, (mean, variance, one), strict=True):
             torch.add(value, blob, alpha=self.fraction, out=blob)
         return top
@@ -95,17 +95,17 @@ def normalize_batch(
     With `rectify`, ReLU follows, and may write its gradient over the one that comes back to it: for a top that one
     layer alone reads, which makes a gradient of its own.
     """
-    exact = bottom.dtype != torch.bfloat16  # what that rounds away, sums need not keep
+    exact = bottom.dtype not in (torch.bfloat16, torch.float16)  # what these round away, sums need not keep
     shared = processes.sharing_statistics() > 1
     channels = bottom.shape[1]
     values = bottom.numel() // max(1, channels)
-    if values > _FEW and not shared and exact and bottom.is_cpu and _is_channels_last(bottom):
+    if values > _LENGTH and not shared and exact and bottom.is_cpu and _is_channels_last(bottom):
         with torch.no_grad():
             mean, biased = _grouped_statistics(bottom)
-            scale = (biased + _constant(eps, biased.dtype)).rsqrt_()
-            variance = biased * _constant(values / (values - 1), biased.dtype)
+            scale = (biased + _constant(eps, biased)).rsqrt_()
+            variance = biased * _constant(values / (values - 1), biased)
         return _Normalized.apply(bottom, weight, bias, mean, biased, scale, eps, rectify), mean, variance
-    dtype = bottom.dtype if exact else torch.float32
+    dtype = torch.promote_types(bottom.dtype, torch.float32)
     mean, variance = (torch.zeros(channels, dtype=dtype, device=bottom.device) for _ in range(2))
     if shared:
         top = SharedStatistics.apply(bottom, weight, bias, mean, variance, eps)
@@ -129,15 +129,20 @@ def _is_channels_last(bottom: Tensor) -> bool:
     return bottom.dim() == 4 and bottom.is_contiguous(memory_format=torch.channels_last)
 
 
-@lru_cache(maxsize=1024)
-def _constant(value: float, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+def _constant(value: float, like: Tensor) -> Tensor:
     """A number as a 0-dim tensor. torch makes one of a Python number in each operation, which takes longer than
     the operation does on few values."""
+    if type(like) is not Tensor:  # such as one that traces: it must not meet another's
+        return like.new_tensor(value)
+    return _kept_constant(value, like.dtype, like.device)
+
+
+@lru_cache(maxsize=1024)
+def _kept_constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.tensor(value, dtype=dtype, device=device)
 
 
-_FEW = 4096  # values that float32 may add up one after the other: the mean is then good to 1e-6
-_LENGTH = 1024  # the same of values whose means are then averaged
+_LENGTH = 256  # values that float32 may add up one after the other
 _WIDTH = 4096  # values in a row of the regrouped bottom, at most
 
 
@@ -149,11 +154,11 @@ def _groups(values: int, channels: int) -> int:
 
 
 def _grouped_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
-    """`batch_statistics` on a CPU.
+    """`batch_statistics` on a CPU, of a bottom that is dense in channels_last memory.
 
     torch adds up the values of a channel one after the other there, in float32: over 10^5 values that costs
-    two digits. Here neighbouring pixels count as channels of their own, each adds up few values, and their
-    statistics are then merged.
+    two digits. Here neighbouring pixels count as channels of their own, each adds up few values where their number
+    has the divisors for it, and their statistics are then merged.
     """
     channels = bottom.shape[1]
     values = bottom.numel() // channels
@@ -171,7 +176,7 @@ def _grouped_statistics(bottom: Tensor) -> tuple[Tensor, Tensor]:
 class _Normalized(torch.autograd.Function):
     """Batch norm, and ReLU with `rectify`, of a bottom by its own mean and variance, worked out before.
 
-    The gradient is torch's own. That of the ReLU is written over the top's.
+    The gradient is torch's own. That of the ReLU is written over the top's, unless it is differentiated again.
     """
 
     @staticmethod

@@ -42,8 +42,9 @@ class Windows:
         return self.kernel == (1, 1)
 
     def picked(self, bottom: Tensor) -> Tensor:
-        """The first value of each window, as a view; the gradient is in channels_last memory."""
-        return bottom.permute(0, 2, 3, 1)[:, :: self.stride[0], :: self.stride[1]].permute(0, 3, 1, 2)
+        """The one value of each window. Top and gradient are in channels_last memory."""
+        values = bottom.permute(0, 2, 3, 1)[:, :: self.stride[0], :: self.stride[1]].permute(0, 3, 1, 2)
+        return values.clone(memory_format=torch.channels_last)
 
     def crop(self, top: Tensor) -> Tensor:
         return top[:, :, : self.pooled[0], : self.pooled[1]]

@@ -17,15 +17,15 @@ def _power(base: float, exponent: float) -> float:
 
 
 class _Constant(torch.autograd.Function):
-    """A blob like the bottom that holds one value, whatever the bottom holds. No gradient comes back."""
+    """A blob like the bottom that holds one value, whatever the bottom holds. Its derivative is 0."""
 
     @staticmethod
     def forward(ctx: Any, bottom: Tensor, value: float) -> Tensor:
         return torch.full_like(bottom, value)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
-        return None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.new_zeros(()).expand_as(grad), None
 
 
 @register("Power", field="power_param")

@@ -149,15 +149,16 @@ READER = 'layer { name: "conv" type: "Convolution" bottom: "x" top: "c" }'
 
 
 @pytest.mark.parametrize(
-    ("readers", "following"),
+    ("readers", "reader"),
     [
         (READER, 4),
         (READER + READER.replace('"conv"', '"conv2"').replace('"c"', '"d"'), None),
+        (READER.replace('"x"', '"x"', 1) + 'layer { name: "r2" type: "ReLU" bottom: "x" top: "y" }', None),
         (READER.replace("top", "propagate_down: false top"), None),
         (READER.replace('"Convolution"', '"InnerProduct"'), None),
         ("", None),
     ],
 )
-def test_the_convolution_that_alone_reads_a_chain(readers, following):
+def test_the_convolution_that_alone_reads_a_chain(readers, reader):
     (chain,) = batch_norm_chains(build_graph(insert_splits(net(CHAIN + readers))))
-    assert chain.next == following
+    assert chain.reader == reader

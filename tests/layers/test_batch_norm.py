@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sdcaffe.errors import LayerError
+from sdcaffe.layers.batch_norm import normalize_batch
 
 FRACTION, EPS = float(np.float32(0.999)), float(np.float32(1e-5))
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=6).map(tuple)
@@ -123,6 +124,45 @@ def test_the_statistics_of_many_values_lose_no_digits(shape: tuple[int, ...]) ->
     rows = by_channel(bottom.double().numpy())
     close(layer.blobs[0], rows.mean(1), tolerance=7e-7)
     close(layer.blobs[1], rows.var(1, ddof=1), tolerance=2e-6)
+
+
+@pytest.mark.parametrize(("value", "shape"), [(0.1, (64, 3, 8, 8)), (0.1, (64, 16, 32, 32)), (1000.3, (64, 3, 8, 8))])
+def test_a_channel_of_one_value_has_its_mean_and_hardly_a_variance(value: float, shape: tuple[int, ...]) -> None:
+    layer = build(one_layer("BatchNorm"), [shape])
+    top = layer(torch.full(shape, value).contiguous(memory_format=torch.channels_last))
+    close(layer.blobs[0], np.full(shape[1], np.float32(value)), tolerance=5e-6)
+    assert layer.blobs[1].max() < 3e-11 * value**2
+    assert top.abs().max() < 5e-6 * value / EPS**0.5
+
+
+def test_rectify_leaves_a_gradient_alone_that_is_differentiated_again() -> None:
+    torch.manual_seed(4)
+    bottom = torch.randn(4, 2, 20, 20, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    seed, direction = torch.randn(2, 4, 2, 20, 20, dtype=torch.float64).unbind()
+    results = []
+    for exact in (False, True):
+        x, weight, kept = bottom.clone().requires_grad_(), torch.tensor([1.5, -0.5]).double(), seed.clone()
+        if exact:
+            top = F.batch_norm(x, None, None, weight, training=True, eps=EPS).relu()
+        else:
+            top, _, _ = normalize_batch(x, weight, None, EPS, rectify=True)
+        (first,) = torch.autograd.grad(top, x, kept, create_graph=True)
+        (second,) = torch.autograd.grad(first, x, direction)
+        assert torch.equal(kept, seed)
+        results.append((first, second))
+    for ours, theirs in zip(*results, strict=True):
+        close(ours, theirs.detach().numpy(), tolerance=1e-10)
+
+
+def test_tracing_leaves_nothing_behind() -> None:
+    shape = (2, 3, 16, 16)
+    bottom = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+    fraction = 0.8765  # one that no other test has made a constant of
+    traced, layer = (build(one_layer("BatchNorm", f"batch_norm_param {{ eps: {fraction} }}"), [shape]) for _ in "ab")
+    torch.export.export(traced, (bottom,), strict=False)
+    layer(bottom)
+    close(layer.blobs[1], by_channel(bottom.double().numpy()).var(1, ddof=1), tolerance=1e-6)
+    assert layer.blobs[2].item() == 1
 
 
 def test_two_passes_before_one_backward() -> None:

@@ -164,3 +164,21 @@ def test_only_4d_bottoms_are_taken(kind: str) -> None:
     bodies = {"Pooling": "pooling_param { kernel_size: 1 }", "SPP": "spp_param { pyramid_height: 1 }", "LRN": ""}
     with pytest.raises(LayerError, match="must have 4 axes"):
         build(one_layer(kind, bodies[kind]), [(2, 3, 4)])
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_windows_of_one_value_give_a_top_of_its_own_in_channels_last_memory(method: str, stride: int) -> None:
+    bottom = torch.randn(2, 3, 7, 5).contiguous(memory_format=torch.channels_last).requires_grad_()
+    layer = build(
+        one_layer("Pooling", f"pooling_param {{ pool: {method} kernel_size: 1 stride: {stride} }}"), [bottom.shape]
+    )
+    top = layer(bottom)
+    assert top.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(top, bottom[:, :, ::stride, ::stride])
+    assert top.data_ptr() != bottom.data_ptr()
+    seed = torch.randn(top.shape)
+    top.backward(seed)
+    assert torch.equal(bottom.grad[:, :, ::stride, ::stride], seed)
+    assert bottom.grad.is_contiguous(memory_format=torch.channels_last)
+    assert bottom.grad.count_nonzero() == seed.numel()
