@@ -70,10 +70,9 @@ def make_plan(
             first = chain.batch_norm
             top = graph.steps[chain.last].tops[0]
             reader = None if chain.reader is None else layers[graph.steps[chain.reader].layer.name]
-            if not relu or top in apart or reader is None or not _is_ours(reader) or not _is_ours(batch_norm):
-                reader = None
-            run = _fused(batch_norm, scale, relu, reader)
-            if reader is not None:
+            over = relu and top not in apart and reader is not None and _is_ours(reader) and _is_ours(batch_norm)
+            run = _fused(batch_norm, scale, relu, reader if over else None)
+            if over:
                 overwritten[first] = top
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)

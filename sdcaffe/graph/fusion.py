@@ -51,8 +51,7 @@ def batch_norm_chains(graph: Graph) -> list[Chain]:
             continue
         relu = _plain_relu(graph, only_reader(scale, "ReLU"))
         last = scale if relu is None else relu
-        reader = None if graph.steps[last].layer.loss_weight else only_reader(last, "Convolution")
-        chains.append(Chain(convolutions.get(i), i, scale, relu, reader))
+        chains.append(Chain(convolutions.get(i), i, scale, relu, only_reader(last, "Convolution")))
     return chains
 
 
