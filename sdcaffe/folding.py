@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.layers.base import Layer
-from sdcaffe.layers.batch_norm import BatchNorm
+from sdcaffe.layers.batch_norm import BatchNorm, per_weight
 
 
 def foldable(convolution: Any, batch_norm: Layer) -> bool:
@@ -53,13 +52,14 @@ class Folding:
 
     def __call__(self) -> tuple[Tensor, ...]:
         """The factors of all convolutions, then the biases of all."""
-        convolutions, batch_norms, scales = zip(*(map(_blobs, chain) for chain in self._chains), strict=True)
-        mean, variance = (torch.cat([blobs[i] for blobs in batch_norms]) for i in (0, 1))
-        weight = torch.cat([blobs[2].expand(blobs[0].shape) for blobs in batch_norms])
-        per_weight = weight.reciprocal_().nan_to_num_(nan=math.nan, posinf=0.0, neginf=0.0)
-        deviation = variance.mul_(per_weight).add_(self._chains[0][1].eps).rsqrt_()
-        factor = torch.cat([blobs[0] for blobs in scales]) * deviation
-        offset = mean.mul_(per_weight).neg_()
+        convolutions, batch_norms, scales = zip(
+            *([list(layer.blobs) for layer in chain] for chain in self._chains), strict=True
+        )
+        mean_sum, variance_sum = (torch.cat([blobs[i] for blobs in batch_norms]) for i in (0, 1))
+        average = per_weight(torch.cat([blobs[2].expand(blobs[0].shape) for blobs in batch_norms]))
+        eps = self._chains[0][1].eps
+        factor = torch.cat([blobs[0] for blobs in scales]) * (variance_sum * average + eps).rsqrt_()
+        offset = -mean_sum * average
         if len(convolutions[0]) > 1:
             offset = offset + torch.cat([blobs[1] for blobs in convolutions])
         bias = offset * factor
@@ -68,10 +68,6 @@ class Folding:
         channels = [len(blobs[0]) for blobs in convolutions]
         shape = (-1, *[1] * (convolutions[0][0].dim() - 1))
         return (*factor.reshape(shape).split(channels), *bias.split(channels))
-
-
-def _blobs(layer: Layer) -> list[Tensor]:
-    return list(layer.blobs)
 
 
 def folded(convolution: Any, relu: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

@@ -70,7 +70,8 @@ def make_plan(
             first = chain.batch_norm
             top = graph.steps[chain.last].tops[0]
             reader = None if chain.reader is None else layers[graph.steps[chain.reader].layer.name]
-            over = relu and top not in apart and reader is not None and _is_ours(reader) and _is_ours(batch_norm)
+            rectifies = type(batch_norm).__module__.startswith("sdcaffe.")  # a stranger's may not know how to
+            over = relu and top not in apart and rectifies and reader is not None and _is_ours(reader)
             run = _fused(batch_norm, scale, relu, reader if over else None)
             if over:
                 overwritten[first] = top

@@ -9,6 +9,7 @@ import pytest
 import torch
 from small_nets import net_of, normal
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import sdcaffe
 from sdcaffe import Net, proto
@@ -104,8 +105,6 @@ def test_a_hook_on_the_convolution_behind_a_chain_keeps_what_it_sees():
 
 
 def test_blobs_by_the_names_that_pruning_gives_them():
-    from torch.nn.utils import prune
-
     blobs = net_of(LONG).params["conv"]
     before = blobs[0].detach().clone()
     prune.custom_from_mask(blobs, "0", before > 0)

@@ -69,8 +69,8 @@ class BatchNorm(Layer):
     def _stored(self) -> tuple[Tensor, Tensor]:
         """The mean and variance that the blobs hold."""
         mean, variance, weight = self.blobs
-        per_weight = weight.reciprocal().nan_to_num_(nan=math.nan, posinf=0.0, neginf=0.0)
-        return mean * per_weight, variance * per_weight
+        factor = per_weight(weight)
+        return mean * factor, variance * factor
 
     def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, rectify: bool) -> Tensor:
         """`normalize` for a bottom (n, c, ...)."""
@@ -82,6 +82,11 @@ class BatchNorm(Layer):
         for blob, value in zip(self.blobs, (mean, variance, one), strict=True):
             torch.add(value, blob, alpha=self.fraction, out=blob)
         return top
+
+
+def per_weight(weight: Tensor) -> Tensor:
+    """What sums of statistics of that weight are multiplied by: 1 / weight, and 0 for weight 0."""
+    return weight.reciprocal().nan_to_num_(nan=math.nan, posinf=0.0, neginf=0.0)
 
 
 def normalize_batch(

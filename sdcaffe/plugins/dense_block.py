@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
-from sdcaffe.layers.batch_norm import batch_statistics
+from sdcaffe.layers.batch_norm import batch_statistics, per_weight
 from sdcaffe.processes import sharing_statistics
 from sdcaffe.proto.schema import Message
 
@@ -180,7 +180,7 @@ class DenseBlock(Layer):
         features = bottom
         for i in range(self.layers):
             mean, variance, count, weight, bias, kernel = self.blobs[BLOBS * i : BLOBS * (i + 1)]
-            per_weight = torch.where(count == 0, 0.0, 1 / count)
-            y = F.batch_norm(features, mean * per_weight, variance * per_weight, weight, bias, eps=self.eps)
+            factor = per_weight(count)
+            y = F.batch_norm(features, mean * factor, variance * factor, weight, bias, eps=self.eps)
             features = torch.cat([features, F.conv2d(y.relu_(), kernel, padding=1)], 1)
         return features

@@ -153,7 +153,7 @@ READER = 'layer { name: "conv" type: "Convolution" bottom: "x" top: "c" }'
     [
         (READER, 4),
         (READER + READER.replace('"conv"', '"conv2"').replace('"c"', '"d"'), None),
-        (READER.replace('"x"', '"x"', 1) + 'layer { name: "r2" type: "ReLU" bottom: "x" top: "y" }', None),
+        (READER + 'layer { name: "r2" type: "ReLU" bottom: "x" top: "y" }', None),
         (READER.replace("top", "propagate_down: false top"), None),
         (READER.replace('"Convolution"', '"InnerProduct"'), None),
         ("", None),

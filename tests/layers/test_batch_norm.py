@@ -157,8 +157,8 @@ def test_rectify_leaves_a_gradient_alone_that_is_differentiated_again() -> None:
 def test_tracing_leaves_nothing_behind() -> None:
     shape = (2, 3, 16, 16)
     bottom = torch.randn(shape).contiguous(memory_format=torch.channels_last)
-    fraction = 0.8765  # one that no other test has made a constant of
-    traced, layer = (build(one_layer("BatchNorm", f"batch_norm_param {{ eps: {fraction} }}"), [shape]) for _ in "ab")
+    eps = 0.8765  # one that no other test has made a constant of
+    traced, layer = (build(one_layer("BatchNorm", f"batch_norm_param {{ eps: {eps} }}"), [shape]) for _ in "ab")
     torch.export.export(traced, (bottom,), strict=False)
     layer(bottom)
     close(layer.blobs[1], by_channel(bottom.double().numpy()).var(1, ddof=1), tolerance=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fork_layers import fill, gradients_agree, make, net_param, run, values
+from torch.nn import functional as F
 
 import sdcaffe
 from sdcaffe import proto
@@ -129,6 +130,40 @@ def test_nvidia_and_a_scale_behind_it_run_as_one(tmp_path):
     view = (1, C, 1, 1)
     expected = by(MEAN, VARIANCE, EPS) * np.reshape([2, 3, 4], view) + np.reshape([1, -1, 0.5], view)
     assert np.allclose(net({"x": X})["s"].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stored", ["", "use_global_stats: true"])
+def test_nvidia_with_scale_and_relu_before_a_convolution(stored):
+    body = NVIDIA.replace("scale_bias", f"{stored} scale_bias")
+    net = sdcaffe.Net(
+        net_param(f"""
+    force_backward: true
+    layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: 4 dim: 3 dim: 12 dim: 8 }} }} }}
+    layer {{ name: "bn" type: "BatchNorm" bottom: "x" top: "bn" {body} }}
+    layer {{ name: "s" type: "Scale" bottom: "bn" top: "s" scale_param {{ bias_term: true }} }}
+    layer {{ name: "r" type: "ReLU" bottom: "s" top: "r" }}
+    layer {{ name: "c" type: "Convolution" bottom: "r" top: "c"
+      convolution_param {{ num_output: 2 kernel_size: 1 weight_filler {{ type: "msra" }} }} }}"""),
+        sdcaffe.TRAIN,
+    )
+    fill(net.layers["bn"], MEAN, VARIANCE, [1], SCALE, SHIFT)
+    fill(net.layers["s"], SCALE, SHIFT)
+    net.double()
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(4, 3, 12, 8, generator=generator).contiguous(memory_format=torch.channels_last)
+    found = x.clone(memory_format=torch.preserve_format).double().requires_grad_()
+    wanted = x.double().requires_grad_()
+    (slot,) = net._input_slots.values()
+    mean, variance, scale, shift = (torch.tensor(v, dtype=torch.float64) for v in (MEAN, VARIANCE, SCALE, SHIFT))
+    top = F.batch_norm(wanted, mean, variance, scale, shift, training=not stored, eps=EPS)
+    top = (top * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)).relu()
+    top = F.conv2d(top, *(p.detach() for p in net.params["c"]))
+    ours = net.compute({slot: found}).blobs["c"]
+    seed = torch.randn(ours.shape, generator=generator, dtype=torch.float64)
+    assert torch.allclose(ours, top, **TIGHT)
+    ours.backward(seed)
+    top.backward(seed)
+    assert torch.allclose(found.grad, wanted.grad, **TIGHT)
 
 
 def test_a_test_net_uses_the_train_nets_blobs():
