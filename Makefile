@@ -1,6 +1,6 @@
 # The commands of README.md by shorter names.
 
-.PHONY: demo test check clean
+.PHONY: demo test check prototxt clean
 
 demo:
 	@sh -c "$$(grep -m1 'bin/sdcaffe train' README.md)"
@@ -10,6 +10,9 @@ test:
 
 check:
 	@.ci/run
+
+prototxt:
+	@.venv/bin/python -m sdcaffe.paper
 
 clean:
 	rm -rf .venv build dist *.egg-info runs

@@ -12,7 +12,7 @@ import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import WeightsError
 from sdcaffe.log import Tick, no_tick
-from sdcaffe.plugins.dense_block import BLOBS
+from sdcaffe.paper.layers.dense_block import BLOBS
 from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.weights import LayerBlobs, read_weights
 

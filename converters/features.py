@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
+from sdcaffe.converters.database import BATCH, new_database
 
-from converters.database import BATCH, new_database
 from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 from sdcaffe.net import Net
-from sdcaffe.report.loading import next_batch
+from sdcaffe.tools.loading import next_batch
 
 _MOST_AXES = 4  # a Datum has no place for more
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.module_pooling import pooled, spatial_pyramid
-from converters.module_step import Step, refused, writes
-from converters.module_text import call, number
+from sdcaffe.converters.module_pooling import pooled, spatial_pyramid
+from sdcaffe.converters.module_step import Step, refused, writes
+from sdcaffe.converters.module_text import call, number
+
 from sdcaffe.layers.base import Shape
 
 # ---- Functions of one blob ----

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.module_step import Step, refused, writes
-from converters.module_text import call, number, pair
+from sdcaffe.converters.module_step import Step, refused, writes
+from sdcaffe.converters.module_text import call, number, pair
+
 from sdcaffe.layers.base import Shape
 
 _EPS, _MOMENTUM = 1e-5, 0.1  # of torch's BatchNorm where nothing is said

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.module_text import call, pair
+from sdcaffe.converters.module_text import call, pair
+
 from sdcaffe.layers.pooling import Windows, ave_pool, max_pool
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sdcaffe.converters import module_functions, module_layers, module_parts  # noqa: F401 (two fill module_step's table)
+from sdcaffe.converters.module_step import Step, step_of
+from sdcaffe.converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
+from sdcaffe.converters.onnx_deploy import deployed
+from sdcaffe.converters.state_dict import blob_names, to_state_dict
+from sdcaffe.converters.torch_files import write_tensors
 from torch import Tensor, nn
 
-from converters import module_functions, module_layers, module_parts  # noqa: F401 (two fill module_step's table)
-from converters.module_step import Step, step_of
-from converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
-from converters.onnx_deploy import deployed
-from converters.state_dict import blob_names, to_state_dict
-from converters.torch_files import write_tensors
 from sdcaffe import proto
 from sdcaffe.errors import NetError, SdcaffeError
 from sdcaffe.layers.base import Layer, Shape

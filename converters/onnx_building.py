@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sdcaffe.converters.onnx_graph import Array, Graph, Node
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_tidy import Names
 
-from converters.onnx_graph import Array, Graph, Node
-from converters.onnx_metadata import ModelError
-from converters.onnx_tidy import Names
 from sdcaffe import proto
 from sdcaffe.layers.base import Shape
 

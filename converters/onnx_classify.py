@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from converters.onnx_metadata import (
+from sdcaffe.converters.onnx_metadata import (
     Metadata,
     ModelError,
     Normalisation,
@@ -18,8 +17,9 @@ from converters.onnx_metadata import (
     read_metadata,
     read_model,
 )
-from converters.onnx_pixels import Pixels, Preprocess, column, known
-from converters.onnx_runtime import open_session
+from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column, known
+from sdcaffe.converters.onnx_runtime import open_session
+
 from sdcaffe.data.decode import MAX_PIXELS, read_image
 from sdcaffe.data.resize import resize
 

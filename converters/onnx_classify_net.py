@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-from converters.onnx_classify import Classifier, image_size
-from converters.onnx_metadata import ModelError
-from converters.onnx_open import Options, open_deployed
-from converters.onnx_pixels import known
+from sdcaffe.converters.onnx_classify import Classifier, image_size
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_open import Options, open_deployed
+from sdcaffe.converters.onnx_pixels import known
 
 
 def open_net(model: str, weights: str, options: Options) -> Classifier:

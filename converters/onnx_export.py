@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
+from sdcaffe.converters.onnx_dynamic import Plan, plans
+from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
+from sdcaffe.converters.onnx_module import ExportModule
+from sdcaffe.converters.onnx_open import Opened, Options, open_deployed, output_names
+from sdcaffe.converters.onnx_optimize import optimize
+from sdcaffe.converters.onnx_pixels import known
+from sdcaffe.converters.onnx_smaller import Smaller, smaller
+from sdcaffe.converters.onnx_tidy import tidy
 
-from converters.onnx_check import TOLERANCE, Agreement, check
-from converters.onnx_dynamic import Plan, plans
-from converters.onnx_metadata import ModelError, Normalisation
-from converters.onnx_module import ExportModule
-from converters.onnx_open import Opened, Options, open_deployed, output_names
-from converters.onnx_optimize import optimize
-from converters.onnx_pixels import known
-from converters.onnx_smaller import Smaller, smaller
-from converters.onnx_tidy import tidy
 from sdcaffe import proto
 from sdcaffe.errors import LayerError
 from sdcaffe.net import Net

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
+from sdcaffe.converters.onnx_graph import Array, Graph, read_graph
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_operators import Layers, convert
 
-from converters.onnx_check import TOLERANCE, Agreement, check
-from converters.onnx_graph import Array, Graph, read_graph
-from converters.onnx_metadata import ModelError
-from converters.onnx_operators import Layers, convert
 from sdcaffe import proto
 from sdcaffe.errors import NetError
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Shape
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
-from sdcaffe.zoo.printing import net_text
+from sdcaffe.paper.printing import net_text
 
 _MOST_BYTES = (1 << 31) - 1  # of a .caffemodel
 _IN_PLACE = {"BatchNorm", "Scale", "Bias", "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Power", "Clip", "Dropout"}

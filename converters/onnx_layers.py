@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdcaffe.forks.roi_pooling import ROIPooling
 from sdcaffe.layers.argmax import ArgMax
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.batch_reindex import BatchReindex
@@ -25,8 +26,7 @@ from sdcaffe.layers.power import Power
 from sdcaffe.layers.rnn import RNN
 from sdcaffe.layers.scale import Scale
 from sdcaffe.layers.spp import SPP
-from sdcaffe.plugins.distort import Distort
-from sdcaffe.plugins.forks.roi_pooling import ROIPooling
+from sdcaffe.paper.layers.distort import Distort
 
 _FORMS: dict[type[Layer], type[Form]] = {}
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from sdcaffe.converters.onnx_layers import exportable, rows
+from sdcaffe.converters.onnx_norms import statistics
+from sdcaffe.converters.onnx_pixels import Preprocess
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from converters.onnx_layers import exportable, rows
-from converters.onnx_norms import statistics
-from converters.onnx_pixels import Preprocess
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.batch_norm import BatchNorm
 from sdcaffe.layers.convolution import Convolution

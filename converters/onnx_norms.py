@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from sdcaffe.converters.onnx_layers import Form, form_of
 from torch import Tensor
 from torch.nn import functional as F
 
-from converters.onnx_layers import Form, form_of
+from sdcaffe.forks.bn import SEGNET_EPS, PSPNetBN, SegNetBN
 from sdcaffe.layers.batch_norm import BatchNorm
-from sdcaffe.plugins.forks.bn import SEGNET_EPS, PSPNetBN, SegNetBN
 
 
 def statistics(layer: Any) -> tuple[Tensor, Tensor]:

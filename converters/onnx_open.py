@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converters.onnx_data import Images, images_of, takes_pixels
-from converters.onnx_deploy import Deployed, deployed
-from converters.onnx_metadata import Metadata, ModelError, digest, read_classes
-from converters.onnx_pixels import Pixels, Preprocess, column
+from sdcaffe.converters.onnx_data import Images, images_of, takes_pixels
+from sdcaffe.converters.onnx_deploy import Deployed, deployed
+from sdcaffe.converters.onnx_metadata import Metadata, ModelError, digest, read_classes
+from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column
+
 from sdcaffe import proto
 from sdcaffe.errors import NetError, WeightsError
 from sdcaffe.layers import load_builtin

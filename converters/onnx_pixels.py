@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
 
-from converters.onnx_metadata import ModelError, Normalisation
 from sdcaffe import proto
 
 Floats = NDArray[np.float32]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_metadata import ModelError
 
 
 def open_session(model: str | bytes, where: str) -> Any:

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from converters.onnx_data import Batch, Images
-from converters.onnx_metadata import Metadata, ModelError
-from converters.onnx_runtime import open_session
+from sdcaffe.converters.onnx_data import Batch, Images
+from sdcaffe.converters.onnx_metadata import Metadata, ModelError
+from sdcaffe.converters.onnx_runtime import open_session
 
 CALIBRATION_IMAGES = 200  # whose ranges of activations the 8 bits are spread over
 _TIMED_RUNS = 30

@@ -44,9 +44,9 @@ def convert(
     gets (see `by_order`). `reverse_channels` turns the input channels of the first convolution round: RGB to BGR.
     Raises WeightsError for what does not fit, for a source that is no weight file and a target that cannot be written.
     """
-    from converters import by_order as matching
-    from converters.state_dict import from_state_dict, to_state_dict
-    from converters.torch_files import ENDINGS, read_tensors, write_tensors
+    from sdcaffe.converters import by_order as matching
+    from sdcaffe.converters.state_dict import from_state_dict, to_state_dict
+    from sdcaffe.converters.torch_files import ENDINGS, read_tensors, write_tensors
 
     if by_order and (net is None or Path(source).suffix not in ENDINGS):
         raise WeightsError(

@@ -46,7 +46,7 @@ _HOMES = {
     "Net": "net",
     "SdcaffeError": "errors",
     "Solver": "solver",
-    "averaged": "processes",
+    "averaged": "run.processes",
     "discover": "layers",
     "read_net": "proto",
     "read_solver": "proto",

@@ -39,7 +39,7 @@ def test_make_and_ci_take_the_commands_from_here() -> None:
 
 def test_the_layers_of_your_own_are_the_tested_ones() -> None:
     shown = [code for _, code in BLOCKS if code.startswith('"""') and "@register" in code]
-    assert shown == [(ROOT / "tests" / "plugins" / f"{name}.py").read_text() for name in ("focal_loss", "center_loss")]
+    assert shown == [(ROOT / "tests" / "layers" / f"{name}.py").read_text() for name in ("focal_loss", "center_loss")]
     assert all(len(code.splitlines()) < 30 for code in shown)
 
 

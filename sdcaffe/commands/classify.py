@@ -15,7 +15,7 @@ from sdcaffe.errors import DataError, one_line
 from sdcaffe.flags import Parser, UsageError
 
 if TYPE_CHECKING:
-    from converters.onnx_classify import Classifier
+    from sdcaffe.converters.onnx_classify import Classifier
 
 EXAMPLE = (
     "sdcaffe classify prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel "
@@ -33,7 +33,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from converters.onnx_classify import best
+    from sdcaffe.converters.onnx_classify import best
 
     is_onnx = args.files[0].endswith(".onnx")
     pictures = args.files[1 if is_onnx else 2 :]
@@ -57,7 +57,7 @@ def run(args: Namespace) -> int:
 
 
 def _open_onnx(args: Namespace) -> Classifier:
-    from converters.onnx_classify import open_onnx
+    from sdcaffe.converters.onnx_classify import open_onnx
 
     if args.data is not None:
         raise UsageError("--data goes with a prototxt; an ONNX file is given it by sdcaffe export")
@@ -65,9 +65,9 @@ def _open_onnx(args: Namespace) -> Classifier:
 
 
 def _open_net(args: Namespace) -> Classifier:
-    from converters.onnx_classify_net import open_net
-    from converters.onnx_open import Options
     from sdcaffe import layers
+    from sdcaffe.converters.onnx_classify_net import open_net
+    from sdcaffe.converters.onnx_open import Options
 
     layers.discover(args.plugin)
     options = Options(

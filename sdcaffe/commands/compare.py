@@ -24,8 +24,8 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
-    from sdcaffe.report import compare_html, compare_text
-    from sdcaffe.report.compare import compare, default_place
+    from sdcaffe.paper import compare_html, compare_text
+    from sdcaffe.paper.compare import compare, default_place
 
     layers.discover()  # the fields of the self-distillation layers
     found = compare(args.logs or [default_place()])

@@ -19,7 +19,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.image_mean import image_mean, log_channels, write_mean
+    from sdcaffe.converters.image_mean import image_mean, log_channels, write_mean
 
     with setup(live=False):
         mean = image_mean(args.database, args.backend)

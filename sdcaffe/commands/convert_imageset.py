@@ -13,7 +13,7 @@ from sdcaffe.flags import Parser, UsageError
 from sdcaffe.log import setup
 
 if TYPE_CHECKING:
-    from converters.image_set import Options
+    from sdcaffe.converters.image_set import Options
 
 EXAMPLE = (
     "sdcaffe convert-imageset --resize_height=40 --resize_width=40 --shuffle "
@@ -45,7 +45,7 @@ def options_of(args: Namespace) -> Options:
     """What those flags say. Raises UsageError."""
     if (args.resize_height > 0) != (args.resize_width > 0):
         raise UsageError("give both --resize-height and --resize-width, or neither")
-    from converters.image_set import Options
+    from sdcaffe.converters.image_set import Options
 
     names = ("gray", "shuffle", "seed", "resize_height", "resize_width", "check_size", "encoded", "encode_type")
     return Options(**{name: getattr(args, name) for name in names})
@@ -53,7 +53,7 @@ def options_of(args: Namespace) -> Options:
 
 def run(args: Namespace) -> None:
     options = options_of(args)
-    from converters.image_set import convert
+    from sdcaffe.converters.image_set import convert
 
     with setup(live=False):
         convert(args.root, args.list, args.database, args.backend, options)

@@ -18,7 +18,7 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if args.which and args.gpu:
         raise UsageError("name the GPUs once. See sdcaffe device-query --help")
-    from sdcaffe.report.devices import query
+    from sdcaffe.tools.devices import query
 
     with setup(live=False):
         query(args.which or args.gpu or "all")

@@ -52,10 +52,10 @@ def run(args: Namespace) -> None:
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto
-    from sdcaffe.log.progress import bar
-    from sdcaffe.report import directions
-    from sdcaffe.report.clamps import Clamps
-    from sdcaffe.report.curves import ENDINGS, short_names
+    from sdcaffe.log.curves import ENDINGS, short_names
+    from sdcaffe.paper import directions
+    from sdcaffe.paper.clamps import Clamps
+    from sdcaffe.run.progress import bar
 
     ending = Path(args.output or "x.png").suffix.removeprefix(".")
     if ending not in ENDINGS:

@@ -29,8 +29,8 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     ending = Path(args.output).suffix.removeprefix(".")
     from sdcaffe import layers, proto
-    from sdcaffe.report.diagram import diagram
-    from sdcaffe.report.drawing import ENDINGS, draw
+    from sdcaffe.tools.diagram import diagram
+    from sdcaffe.tools.drawing import ENDINGS, draw
 
     if ending not in ENDINGS:
         raise UsageError(f"--output {args.output}: its name must end in one of .{', .'.join(ENDINGS)}")

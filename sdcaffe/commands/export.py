@@ -13,8 +13,8 @@ from sdcaffe import flags
 from sdcaffe.flags import Parser
 
 if TYPE_CHECKING:
-    from converters.onnx_metadata import Normalisation
-    from converters.onnx_pixels import Pixels
+    from sdcaffe.converters.onnx_metadata import Normalisation
+    from sdcaffe.converters.onnx_pixels import Pixels
 
 EXAMPLE = "sdcaffe export prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel -o net.onnx"
 
@@ -60,15 +60,15 @@ def add_pixel_flags(parser: Parser) -> None:
 
 
 def pixels_of(args: Namespace) -> Pixels:
-    from converters.onnx_pixels import Pixels
+    from sdcaffe.converters.onnx_pixels import Pixels
 
     return Pixels(args.mean, args.std, args.scale, args.channel_order)
 
 
 def run(args: Namespace) -> None:
-    from converters.onnx_export import export
-    from converters.onnx_open import Options
     from sdcaffe import layers
+    from sdcaffe.converters.onnx_export import export
+    from sdcaffe.converters.onnx_open import Options
 
     layers.discover(args.plugin)
     options = Options(

@@ -35,9 +35,9 @@ def run(args: Namespace) -> None:
         args.device, args.gpu = (None, args.device_id or "0") if args.mode == "GPU" else ("cpu", None)
     device = flags.single_device_of(args)
 
-    from converters.features import extract
     from sdcaffe import layers, proto
-    from sdcaffe.report.loading import open_net
+    from sdcaffe.converters.features import extract
+    from sdcaffe.tools.loading import open_net
 
     layers.discover(args.plugin)
     with setup(live=False):

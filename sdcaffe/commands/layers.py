@@ -22,7 +22,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers
-    from sdcaffe.report import layer_types
+    from sdcaffe.tools import layer_types
 
     layers.discover(args.plugin)
     lines = layer_types.description(args.type) if args.type else layer_types.overview()

@@ -18,8 +18,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from sdcaffe.log import parse_log
-    from sdcaffe.report import csv_log
+    from sdcaffe.log import csv_log, parse_log
 
     parsed = parse_log(Path(args.log))
     Path(args.folder).mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from sdcaffe import proto
     from sdcaffe.log import parse_log
-    from sdcaffe.report.curves import ENDINGS, plot, short_names
+    from sdcaffe.log.curves import ENDINGS, plot, short_names
 
     ending = Path(args.output).suffix.removeprefix(".")
     if ending not in ENDINGS:

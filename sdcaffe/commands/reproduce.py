@@ -56,12 +56,12 @@ def run(args: Namespace) -> None:
     import torch
 
     from sdcaffe import layers
-    from sdcaffe.log.progress import bar
-    from sdcaffe.report import published, reproduction
-    from sdcaffe.report.compare import read_runs
-    from sdcaffe.report.reproduce import Limit, plan_lines, run_all
-    from sdcaffe.report.step_times import step_times
-    from sdcaffe.signals import SignalHandler
+    from sdcaffe.paper import published, reproduction
+    from sdcaffe.paper.compare import read_runs
+    from sdcaffe.paper.reproduce import Limit, plan_lines, run_all
+    from sdcaffe.run.progress import bar
+    from sdcaffe.run.signals import SignalHandler
+    from sdcaffe.tools.step_times import step_times
 
     end = time.monotonic() + args.time_limit
     if device is None and not torch.cuda.is_available():

@@ -19,8 +19,8 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
-    from sdcaffe.report.costs import costs, lines
-    from sdcaffe.report.loading import open_net
+    from sdcaffe.tools.costs import costs, lines
+    from sdcaffe.tools.loading import open_net
 
     layers.discover(args.plugin)
     phase = proto.TRAIN if args.phase == "TRAIN" else proto.TEST

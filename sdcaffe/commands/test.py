@@ -30,8 +30,8 @@ def run(args: Namespace) -> None:
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto
-    from sdcaffe.report.loading import open_net
-    from sdcaffe.report.score import score
+    from sdcaffe.tools.loading import open_net
+    from sdcaffe.tools.score import score
 
     layers.discover(args.plugin)
     with setup(live=False):

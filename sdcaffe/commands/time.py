@@ -24,8 +24,8 @@ def run(args: Namespace) -> None:
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto
-    from sdcaffe.report.loading import open_net
-    from sdcaffe.report.timing import measure
+    from sdcaffe.tools.loading import open_net
+    from sdcaffe.tools.timing import measure
 
     layers.discover(args.plugin)
     with setup(live=False):

@@ -21,8 +21,8 @@ from sdcaffe import flags
 from sdcaffe.errors import SdcaffeError, SolverError, one_line
 from sdcaffe.flags import Parser, UsageError
 from sdcaffe.log import Progress, Screen, accuracy, glog, setup, silent
-from sdcaffe.log.progress import is_terminal
-from sdcaffe.signals import SignalHandler
+from sdcaffe.run.progress import is_terminal
+from sdcaffe.run.signals import SignalHandler
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
 AUTO = "auto"
@@ -74,7 +74,7 @@ def run(args: Namespace) -> None:
         raise UsageError("--snapshot goes on with a run and --weights starts one: give one of them")
     devices = flags.devices_of(args)
 
-    from sdcaffe import launch, processes
+    from sdcaffe.run import launch, processes
 
     if len(args.file) * len(args.seeds) > 1:
         if len(devices) > 1 or processes.in_a_job():
@@ -90,7 +90,7 @@ def run(args: Namespace) -> None:
 
 def train(device: str | None, args: Namespace, devices: list[str]) -> None:
     """What one process of a run does: `device` is its own, `devices` are those of all processes of this machine."""
-    from sdcaffe import processes
+    from sdcaffe.run import processes
 
     with processes.launched(device):
         with processes.failing_as_one():
@@ -108,8 +108,8 @@ def train(device: str | None, args: Namespace, devices: list[str]) -> None:
 
 def _train_several(args: Namespace, device: str | None) -> None:
     """Train all runs at once. Raises SdcaffeError at the end if any failed."""
+    from sdcaffe.run.together import Run, take_turns
     from sdcaffe.solver.solver import choose_device
-    from sdcaffe.solver.together import Run, take_turns
 
     jobs = _read(args)
     with silent():
@@ -205,7 +205,7 @@ def _seeds(text: str) -> list[int]:
 
 def _log(file: Path, append: bool, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:
     """The log of this run; of several processes, the root's: the others' go nowhere."""
-    from sdcaffe import processes
+    from sdcaffe.run import processes
 
     return setup(file, append=append, run=name, screen=screen) if processes.is_root() else silent()
 
@@ -226,7 +226,7 @@ def _turns(
     screen: Screen | None = None,
 ) -> Generator[None, None, _End]:
     """Solve bit by bit. Of several runs of this process, each has a `name`."""
-    from sdcaffe import processes
+    from sdcaffe.run import processes
 
     log = _log(job.log, _resumes(args.snapshot, job.param.snapshot_prefix), name, screen)
     with log as progress, processes.failing_as_one():

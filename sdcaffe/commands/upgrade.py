@@ -20,8 +20,8 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.upgrade import upgrade
     from sdcaffe import layers
+    from sdcaffe.converters.upgrade import upgrade
 
     layers.discover(args.plugin)
     done = upgrade(args.input, args.output, ignore_unknown=args.ignore_unknown)

@@ -1,20 +1,15 @@
 """What a net computes, before any layer exists: which layers a state keeps, and who makes and reads each blob."""
 
-from sdcaffe.graph.fusion import Chain, batch_norm_chains, rectified, summed_in_place
 from sdcaffe.graph.graph import ANONYMOUS, Graph, Step, build_graph
 from sdcaffe.graph.splits import insert_splits
 from sdcaffe.graph.state import keep_layers, net_state
 
 __all__ = [
     "ANONYMOUS",
-    "Chain",
     "Graph",
     "Step",
-    "batch_norm_chains",
     "build_graph",
     "insert_splits",
     "keep_layers",
     "net_state",
-    "rectified",
-    "summed_in_place",
 ]

@@ -1,4 +1,4 @@
-"""Finds layer types: the modules here and in `plugins`, installed packages' entry points, plugin files.
+"""Finds layer types: the modules here, installed packages' entry points, plugin files.
 
 Nothing is listed by hand: a module that registers a Layer is known by lying in its folder. What a layer
 is stands in `base`.
@@ -34,21 +34,21 @@ def discover(plugins: Iterable[str] = ()) -> None:
 
 
 def load_builtin() -> None:
-    """Import every module of `sdcaffe.layers` and `sdcaffe.plugins`, those of packages inside them too, once."""
+    """Import every module of `sdcaffe.layers`, once."""
     if "builtin" in _loaded:
         return
     _loaded.add("builtin")
-    for package in (__name__, "sdcaffe.plugins"):
-        _import_all(package)
+    import_all(__name__)
 
 
-def _import_all(package: str) -> None:
+def import_all(package: str) -> None:
+    """Import every module of a package, those of packages inside it too."""
     folder = importlib.import_module(package).__path__
     for info in sorted(pkgutil.iter_modules(folder), key=lambda found: found.name):
         name = f"{package}.{info.name}"
         importlib.import_module(name)
         if info.ispkg:
-            _import_all(name)
+            import_all(name)
 
 
 def load_plugin(plugin: str) -> ModuleType:

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sdcaffe import fillers, proto
+from sdcaffe import proto
 from sdcaffe.errors import LayerError, NetError, SdcaffeError, WeightsError, nearest
+from sdcaffe.layers import fillers
 
 Shape = tuple[int, ...]
 Count = int | tuple[int, int | None]  # exactly, or (at least, at most); None: no upper bound

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe import processes, proto
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register
 from sdcaffe.layers.shared_statistics import SharedStatistics
+from sdcaffe.run import processes
 
 
 @register("BatchNorm", field="batch_norm_param")

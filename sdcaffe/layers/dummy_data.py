@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe import fillers, proto
+from sdcaffe import proto
+from sdcaffe.layers import fillers
 from sdcaffe.layers.base import DataLayer, Shape, register
 
 _LEGACY = ("num", "channels", "height", "width")

@@ -1,8 +1,8 @@
 """Logs as BVLC Caffe writes them: writing, reading and showing progress."""
 
 from sdcaffe.log.parser import Run, Snapshot, TestRow, TrainRow, accuracy, parse_log
-from sdcaffe.log.progress import LiveProgress, Progress, Screen, Tick, bar, no_tick
 from sdcaffe.log.writer import Destination, GlogFormatter, destination, glog, number, redirect, setup, silent
+from sdcaffe.run.progress import LiveProgress, Progress, Screen, Tick, bar, no_tick
 
 __all__ = [
     "Destination",

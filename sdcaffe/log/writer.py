@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log.progress import LiveProgress, Progress, Screen, is_terminal
+from sdcaffe.run.progress import LiveProgress, Progress, Screen, is_terminal
 
 logger = logging.getLogger("sdcaffe")
 

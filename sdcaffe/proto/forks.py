@@ -1,6 +1,6 @@
 """Which fork of Caffe has a layer type, a field or an enum value that BVLC Caffe lacks: for error messages only.
 
-What is here is not implemented; a layer of a fork that is stands in `sdcaffe.plugins.forks`.
+What is here is not implemented; a layer of a fork that is stands in `sdcaffe.forks`.
 """
 
 from __future__ import annotations

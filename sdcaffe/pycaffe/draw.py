@@ -1,4 +1,4 @@
-"""caffe.draw: a NetParameter as a picture. The diagram is sdcaffe.report's; formats but SVG and DOT are graphviz's."""
+"""caffe.draw: a NetParameter as a picture. The diagram is sdcaffe.tools'; formats but SVG and DOT are graphviz's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.report.diagram import diagram, to_dot
-from sdcaffe.report.svg import to_svg
+from sdcaffe.tools.diagram import diagram, to_dot
+from sdcaffe.tools.svg import to_svg
 
 _DOT = ("dot", "gv", "raw")
 

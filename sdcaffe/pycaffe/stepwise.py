@@ -14,10 +14,11 @@ from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
-from sdcaffe.initial_weights import Files
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.python import Python
-from sdcaffe.net import Batch, Net, Pass
+from sdcaffe.net import Net
+from sdcaffe.net.initial_weights import Files
+from sdcaffe.net.net import Batch, Pass
 from sdcaffe.pycaffe import mode
 from sdcaffe.pycaffe.reach import backward_reach
 from sdcaffe.pycaffe.runners import Place, Runner, as_raised, make_runner

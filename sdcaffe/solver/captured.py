@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from sdcaffe import processes
 from sdcaffe.log import glog
-from sdcaffe.net import Batch, Net
+from sdcaffe.net import Net
+from sdcaffe.net.net import Batch
+from sdcaffe.run import processes
 from sdcaffe.solver.step import Result, Step
 
 WARM_UP = 3  # iterations that run as they are: libraries choose their kernels and workspaces in them

@@ -20,12 +20,13 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from sdcaffe import processes, proto
+from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SnapshotError
-from sdcaffe.initial_weights import InitialWeights
 from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
+from sdcaffe.net.initial_weights import InitialWeights
+from sdcaffe.run import processes
 from sdcaffe.solver import rates
 from sdcaffe.solver.updates import Update
 

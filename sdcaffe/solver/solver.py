@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe import processes, proto
+from sdcaffe import proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
-from sdcaffe.precision import allow_tf32
+from sdcaffe.run import processes
+from sdcaffe.run.precision import allow_tf32
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source

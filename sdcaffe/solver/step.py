@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sdcaffe.errors import SolverError
-from sdcaffe.net import Batch, Net
-from sdcaffe.processes import Trainee, apart
+from sdcaffe.net import Net
+from sdcaffe.net.net import Batch
+from sdcaffe.run.processes import Trainee, apart
 from sdcaffe.solver.updates import Rate, Update, clip_scale
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.errors import SolverError
-from sdcaffe.net import Learnable
+from sdcaffe.net.net import Learnable
 
 Tensors = list[Tensor]
 Rate = float | Tensor

@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from sdcaffe.converters.image_set import Options, convert
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import sdcaffe
-from converters.image_set import Options, convert
 from sdcaffe import proto
 from sdcaffe.data import feed
-from sdcaffe.report.table import text_table
+from sdcaffe.log.table import text_table
 
 SIDE, CLASSES, MEAN = 256, 20, (104.0, 117.0, 123.0)
 AHEAD = 6  # batches before each round that are not timed: whatever was prefetched meanwhile is used up

@@ -21,7 +21,7 @@ from side_by_side import take_turns
 from training_step import BATCH, make_solver, show
 
 import sdcaffe
-from sdcaffe.solver import together
+from sdcaffe.run import together
 
 
 def steps(solver: sdcaffe.Solver, iterations: int) -> Iterator[None]:

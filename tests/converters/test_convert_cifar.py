@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from databases import lmdb_records
+from sdcaffe.converters.cifar import convert
 
-from converters.cifar import convert
 from sdcaffe import proto
 from sdcaffe.cli import main
 

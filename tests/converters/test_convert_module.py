@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from onnx_nets import ROOT, TINY, arrays, recorded_layer, recordings, write_net, write_recorded, write_weights
+from sdcaffe.converters import module_source
+from sdcaffe.converters.module_source import convert
+from sdcaffe.converters.module_text import class_name, is_identifier, number, prose, string
+from sdcaffe.converters.weights import convert as convert_weights
 from torch import Tensor, nn
 
-from converters import module_source
-from converters.module_source import convert
-from converters.module_text import class_name, is_identifier, number, prose, string
-from converters.weights import convert as convert_weights
 from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, SdcaffeError
 from sdcaffe.net import Net
@@ -273,7 +273,7 @@ def test_a_name_that_no_module_can_have(name: str, tmp_path: Path) -> None:
 
 def test_a_module_that_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, weights = write_net(TINY, tmp_path)
-    monkeypatch.setattr("converters.module_source.TOLERANCE", 0)
+    monkeypatch.setattr("sdcaffe.converters.module_source.TOLERANCE", 0)
     with pytest.raises(SdcaffeError, match=r'the module and the net differ by .* in "prob": no file is written'):
         convert(model, tmp_path / "net.py", weights)
     assert sorted(os.listdir(tmp_path)) == ["net.caffemodel", "net.prototxt"]

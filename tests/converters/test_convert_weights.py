@@ -15,9 +15,9 @@ import pytest
 import safetensors.torch
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
+from sdcaffe.converters.weights import convert
 from torch import nn
 
-from converters.weights import convert
 from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.errors import WeightsError

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from databases import FILES, leveldb_records, lmdb_records
+from sdcaffe.converters.features import extract
 
-from converters.features import extract
 from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.net import Net

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from databases import FILES, lmdb_records
 from PIL import Image
+from sdcaffe.converters.image_folder import convert
 
-from converters.image_folder import convert
 from sdcaffe import proto
 from sdcaffe.cli import main
 
@@ -123,7 +123,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from sdcaffe.cli import main; import converters.image_folder;"
+        "import resource, sys; from sdcaffe.cli import main; import sdcaffe.converters.image_folder;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
         f"sys.exit(main(['convert', 'image-folder', {str(FILES / 'lmdb_raw')!r}, {str(tmp_path / 'folder')!r}]))"
     )

@@ -11,8 +11,8 @@ import lmdb
 import numpy as np
 import pytest
 from databases import FILES
+from sdcaffe.converters.image_mean import image_mean
 
-from converters.image_mean import image_mean
 from sdcaffe import proto
 from sdcaffe.cli import main
 
@@ -166,7 +166,7 @@ def test_several_means_are_written_or_none(tmp_path: Path, capsys: pytest.Captur
 def test_a_full_disk_leaves_the_old_mean(tmp_path: Path) -> None:
     (tmp_path / "mean.npy").write_text("old")
     code = (
-        "import resource, sys; from sdcaffe.cli import main; import converters.image_mean;"
+        "import resource, sys; from sdcaffe.cli import main; import sdcaffe.converters.image_mean;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000));"
         f"sys.exit(main(['convert', 'mean', {str(FILES / 'lmdb_raw')!r}, {str(tmp_path / 'mean.npy')!r}]))"
     )

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from databases import FILES, leveldb_records, lmdb_records
 from PIL import Image
+from sdcaffe.converters import database
+from sdcaffe.converters.image_set import Options, convert
 
-from converters import database
-from converters.image_set import Options, convert
 from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.errors import DataError
@@ -192,7 +192,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_pixels_of_any_size_are_what_a_png_reader_gives(tmp_path: Path) -> None:
     """Our PNGs, read by another program: nothing is lost, whatever the size and the number of channels."""
-    from converters.encode import encode_image
+    from sdcaffe.converters.encode import encode_image
 
     generator = np.random.default_rng(2)
     for height, width in [(1, 1), (1, 9), (9, 1), (7, 5), (32, 32), (90, 130)]:

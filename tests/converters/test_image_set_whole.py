@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from databases import lmdb_records
 from PIL import Image
+from sdcaffe.converters import image_set
+from sdcaffe.converters.database import new_database
+from sdcaffe.converters.image_set import Options, convert, convert_folder
 
-from converters import image_set
-from converters.database import new_database
-from converters.image_set import Options, convert, convert_folder
 from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.errors import DataError
@@ -50,7 +50,7 @@ def in_a_process(images: Path, name: str, before: str, limit: str = "") -> subpr
     """`make` with transactions of 10, with `before` run before it."""
     code = f"""
 import os, resource, signal, sys
-from converters import database, image_set
+from sdcaffe.converters import database, image_set
 image_set.BATCH = 10
 {before}
 {limit}
@@ -88,7 +88,7 @@ def test_a_killed_run_is_gone_on_with_and_ends_with_the_same_bytes(
     images: Path, before: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "_FIRST_MAP" in before:
-        monkeypatch.setattr("converters.database._FIRST_MAP", 1 << 15)
+        monkeypatch.setattr("sdcaffe.converters.database._FIRST_MAP", 1 << 15)
     assert in_a_process(images, "killed", before).returncode == -9
     assert not (images.parent / "killed").exists()
     assert (images.parent / "killed.partial").is_dir()

@@ -12,13 +12,13 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_nets import GOLDENS, ROOT, TINY, write_net
 from PIL import Image
+from sdcaffe.converters.onnx_classify import best, open_onnx
+from sdcaffe.converters.onnx_classify_net import open_net
+from sdcaffe.converters.onnx_export import export
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_open import Options
+from sdcaffe.converters.onnx_pixels import Pixels
 
-from converters.onnx_classify import best, open_onnx
-from converters.onnx_classify_net import open_net
-from converters.onnx_export import export
-from converters.onnx_metadata import ModelError
-from converters.onnx_open import Options
-from converters.onnx_pixels import Pixels
 from sdcaffe.cli import main
 from sdcaffe.errors import DataError
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 from onnx_nets import write_net
-
-from converters.onnx_export import export
-from converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_export import export
+from sdcaffe.converters.onnx_metadata import ModelError
 
 LAYERS = {
     "Axpy": ('bottom: "scale" bottom: "data" bottom: "other"', ""),

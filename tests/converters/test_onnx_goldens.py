@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_nets import arrays, recorded_layer, recordings, write_recorded
-
-from converters.onnx_export import export
-from converters.onnx_runtime import open_session
+from sdcaffe.converters.onnx_export import export
+from sdcaffe.converters.onnx_runtime import open_session
 
 RECURRENT = ["lstm", "lstm_static", "rnn"]
 PLAIN = [name for name in recordings() if name not in RECURRENT]

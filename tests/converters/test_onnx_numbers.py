@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_nets import write_net
+from sdcaffe.converters.onnx_export import export
+from sdcaffe.converters.onnx_open import Options
+from sdcaffe.converters.onnx_runtime import open_session
 
-from converters.onnx_export import export
-from converters.onnx_open import Options
-from converters.onnx_runtime import open_session
 from sdcaffe.cli import main
 from sdcaffe.errors import GraphError
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import sdcaffe
+from sdcaffe.run.together import Run, take_turns
 from sdcaffe.solver.captured import WARM_UP
-from sdcaffe.solver.together import Run, take_turns
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 ITERATIONS = WARM_UP + 20

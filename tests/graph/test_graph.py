@@ -6,7 +6,8 @@ import pytest
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
-from sdcaffe.graph import batch_norm_chains, build_graph, insert_splits, keep_layers
+from sdcaffe.graph import build_graph, insert_splits, keep_layers
+from sdcaffe.net.fusion import batch_norm_chains
 
 
 def net(text):

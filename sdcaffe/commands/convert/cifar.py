@@ -21,7 +21,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.cifar import convert
+    from sdcaffe.converters.cifar import convert
 
     with setup(live=False), bar("images") as tick:
         convert(args.kind, args.output, args.folder, backend=args.backend, tick=tick)

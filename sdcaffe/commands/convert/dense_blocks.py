@@ -21,8 +21,8 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.dense_blocks import convert
     from sdcaffe import layers, log
+    from sdcaffe.converters.dense_blocks import convert
 
     layers.discover(args.plugin)
     with log.bar("read and written") as tick:

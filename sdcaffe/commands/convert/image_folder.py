@@ -26,7 +26,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.image_folder import LIST, convert
+    from sdcaffe.converters.image_folder import LIST, convert
 
     with setup(live=False), bar("images") as tick:
         count = convert(args.database, args.folder, args.backend, channel_order=args.channel_order, tick=tick)

@@ -28,7 +28,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     options = options_of(args)
-    from converters.image_set import convert, convert_folder
+    from sdcaffe.converters.image_set import convert, convert_folder
 
     with setup(live=False), bar("images") as tick:
         if args.list:

@@ -21,7 +21,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.image_mean import image_mean, read_mean, write_mean
+    from sdcaffe.converters.image_mean import image_mean, read_mean, write_mean
 
     with setup(live=False), bar("images") as tick:
         is_mean = os.path.isfile(args.input)

@@ -24,8 +24,8 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if not args.output.endswith(".py"):
         raise UsageError(f'"{args.output}" does not end in .py. See sdcaffe convert module --help')
-    from converters.module_source import convert
     from sdcaffe import layers, log
+    from sdcaffe.converters.module_source import convert
 
     layers.discover(args.plugin)
     with log.bar("read, checked and written") as tick:

@@ -29,7 +29,7 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.onnx_import import onnx_to_caffe
+    from sdcaffe.converters.onnx_import import onnx_to_caffe
     from sdcaffe.log import bar
 
     with bar("read, checked and written") as tick:

@@ -30,8 +30,8 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from converters.weights import convert
     from sdcaffe import layers, log, proto
+    from sdcaffe.converters.weights import convert
     from sdcaffe.net import Net
 
     layers.discover(args.plugin)

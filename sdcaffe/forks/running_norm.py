@@ -1,0 +1,81 @@
+"""What the batch norms of several forks share: scale, shift, running statistics. Holds no layer type itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe import proto
+from sdcaffe.layers.base import Layer, Shape
+from sdcaffe.layers.batch_norm import normalize_batch
+from sdcaffe.run.processes import sharing_statistics
+
+
+class RunningNorm(Layer):
+    """y = scale * (x - mean) / sqrt(variance + eps) + shift for each channel.
+
+    Blobs: 0 scale, 1 shift, 2 running mean, 3 running variance; the last two are not learned. What a fork
+    decides otherwise than another is set by `configure`.
+    """
+
+    in_place = True
+    yields = True
+
+    def configure(
+        self,
+        bottom: Shape,
+        blob_shape: Shape,
+        fillers: tuple[Any, Any],
+        *,
+        axis: int = 1,
+        eps: float,
+        step: float,
+        running: bool,
+        frozen: bool = False,
+        unbiased: bool,
+    ) -> list[Shape]:
+        """Make the blobs; returns the shape of the top.
+
+        `fillers`: of scale (None: 1) and shift (None: 0); `step`: how far a batch moves the running
+        statistics; `running`: normalise by these; `frozen`: nothing learns; `unbiased`: the variance kept.
+        """
+        self.axis, self.eps, self.step = axis, eps, step
+        self.running, self.unbiased = running, unbiased
+        self.moves = self.phase == proto.TRAIN and not frozen
+        one = proto.FillerParameter(type="constant", value=1)
+        self.blob(0, blob_shape, fillers[0] or one, learnable=not frozen)
+        self.blob(1, blob_shape, fillers[1], learnable=not frozen)
+        self.blob(2, blob_shape, learnable=False)
+        self.blob(3, blob_shape, one if frozen else None, learnable=False)
+        return [bottom]
+
+    def blob_shape(self, channels: int) -> Shape:
+        """The shape in which the fork stores a number a channel."""
+        return (1, channels, 1, 1)
+
+    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+        """Forks differ in the axes of size 1 of a stored blob."""
+        return {i: blob if blob is None else self._in_shape(blob) for i, blob in blobs.items()}
+
+    def _in_shape(self, blob: Any) -> Any:
+        sizes = [n for n in blob.shape if n != 1]
+        if len(sizes) > 1:
+            return blob
+        shape = self.blob_shape(sizes[0] if sizes else 1)
+        return blob if tuple(blob.shape) == shape else blob.reshape(shape)
+
+    def forward(self, bottom: Tensor) -> Tensor:
+        x = bottom.transpose(1, self.axis)
+        scale, shift, mean, variance = (blob.flatten() for blob in self.blobs)
+        if self.running:
+            return F.batch_norm(x, mean, variance, scale, shift, eps=self.eps).transpose(1, self.axis)
+        top, batch_mean, batch_variance = normalize_batch(x, scale, shift, self.eps)
+        if self.moves:
+            count = x.numel() // x.shape[1] * sharing_statistics()
+            kept = batch_variance if self.unbiased else batch_variance * ((count - 1) / count)
+            for blob, batch in zip((self.blobs[2], self.blobs[3]), (batch_mean, kept), strict=True):
+                blob.lerp_(batch.reshape(blob.shape), self.step)
+        return top.transpose(1, self.axis)

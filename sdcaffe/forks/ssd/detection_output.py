@@ -1,0 +1,174 @@
+"""DetectionOutput: from SSD's predictions to detections. It writes no result files and shows nothing."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
+from sdcaffe.layers.base import Layer, Shape, register, show_shape
+
+
+class NonMaximumSuppressionParameter:
+    nms_threshold: float = 0.3
+    top_k: int
+    eta: float = 1.0
+
+
+class ResizeParameter:
+    class Resize_mode(enum.IntEnum):
+        WARP = 1
+        FIT_SMALL_SIZE = 2
+        FIT_LARGE_SIZE_AND_PAD = 3
+
+    class Pad_mode(enum.IntEnum):
+        CONSTANT = 1
+        MIRRORED = 2
+        REPEAT_NEAREST = 3
+
+    class Interp_mode(enum.IntEnum):
+        LINEAR = 1
+        AREA = 2
+        NEAREST = 3
+        CUBIC = 4
+        LANCZOS4 = 5
+
+    prob: float = 1.0
+    resize_mode: Resize_mode = Resize_mode.WARP
+    height: int = 0
+    width: int = 0
+    pad_mode: Pad_mode = Pad_mode.CONSTANT
+    pad_value: list[float]
+    interp_mode: list[Interp_mode]
+    height_scale: int = 0
+    width_scale: int = 0
+
+
+class SaveOutputParameter:
+    output_directory: str
+    output_name_prefix: str
+    output_format: str
+    label_map_file: str
+    name_size_file: str
+    num_test_image: int
+    resize_param: ResizeParameter
+
+
+class DetectionOutputParameter:
+    num_classes: int
+    share_location: bool = True
+    background_label_id: int = 0
+    nms_param: NonMaximumSuppressionParameter
+    save_output_param: SaveOutputParameter
+    code_type: CodeType = CodeType.CORNER
+    keep_top_k: int = -1
+    variance_encoded_in_target: bool = False
+    confidence_threshold: float
+    visualize: bool = False
+    visualize_threshold: float
+    save_file: str
+
+
+@register("DetectionOutput", field="detection_output_param", number=204)
+class DetectionOutput(Layer):
+    """Boxes decoded, those that overlap better ones of their class dropped, the best kept, as in SSD.
+
+    Bottoms: offsets (n, boxes * 4), of each class apart where share_location is false; confidences
+    (n, boxes * num_classes); PriorBox's (1, 2, boxes * 4); and perhaps the images, which are not looked at.
+    The top is (1, 1, detections, 7), each row: image, label, confidence, xmin, ymin, xmax, ymax, by image,
+    then label, then falling confidence. Without any detection it has a row for each image: its number and
+    six times -1. No gradient goes to a bottom.
+    """
+
+    Param = DetectionOutputParameter
+    bottoms = (3, 4)
+    index_bottoms = (0, 1, 2, 3)
+    dynamic = True
+    yields = True
+
+    def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
+        super().__init__(layer_param, phase, given)
+        self.told: set[str] = set()
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        location, confidence, prior = bottom_shapes[:3]
+        param = self.param
+        if param.num_classes < 1:
+            raise self.error(f"num_classes must be at least 1, not {param.num_classes}", "num_classes")
+        if len(prior) != 3 or prior[1] != 2 or prior[2] % 4:
+            raise self.error(f"the third bottom must be PriorBox's (1, 2, boxes * 4), not {show_shape(prior)}")
+        if location[:1] != confidence[:1]:
+            raise self.error(f"{show_shape(location)}of offsets and {show_shape(confidence)}of confidences differ in n")
+        self.priors = prior[2] // 4
+        self.location_classes = 1 if param.share_location else param.num_classes
+        for what, shape, each in (
+            ("offsets", location, 4 * self.location_classes),
+            ("confidences", confidence, param.num_classes),
+        ):
+            if math.prod(shape[1:]) != self.priors * each:
+                raise self.error(
+                    f"{self.priors} prior boxes need {self.priors * each} {what} an image, {each} each; "
+                    f"the bottom is {show_shape(shape)}"
+                )
+        nms = param.nms_param
+        if not nms.nms_threshold >= 0:
+            raise self.error(f"nms_threshold must be 0 or more, not {nms.nms_threshold:g}", "nms_threshold")
+        if not 0 < nms.eta <= 1:
+            raise self.error(f"eta must be above 0 and at most 1, not {nms.eta:g}", "eta")
+        self._say_what_is_not_done()
+        return [(1, 1, 1, 7)]
+
+    def _say_what_is_not_done(self) -> None:
+        """A warning, once, for each of the fork's outputs beside the top that the prototxt asks for."""
+        param = self.param
+        wanted = {"save_output_param": param.save_output_param.output_directory, "visualize": param.visualize}
+        for field, asked in wanted.items():
+            if asked and field not in self.told:
+                self.told.add(field)
+                logging.getLogger("sdcaffe").warning(
+                    'layer "%s" (%s): %s is ignored; the detections are in the top', self.name, self.type, field
+                )
+
+    def forward(self, location: Tensor, confidence: Tensor, prior: Tensor, images: Tensor | None = None) -> Tensor:
+        n = location.shape[0]
+        priors, variances = prior.reshape(2, self.priors, 1, 4)
+        offsets = location.reshape(n, self.priors, self.location_classes, 4)
+        encoded = self.param.variance_encoded_in_target
+        boxes = decode(offsets, priors, None if encoded else variances, self.param.code_type)
+        scores = confidence.reshape(n, self.priors, -1)
+        arrays = [values.detach().cpu().numpy() for values in (boxes, scores)]
+        rows = [row for image in range(n) for row in self._detections(image, *(array[image] for array in arrays))]
+        rows = rows or [np.array([image, *[-1.0] * 6]) for image in range(n)]
+        table = torch.as_tensor(np.stack(rows), dtype=location.dtype, device=location.device)
+        return table.reshape(1, 1, -1, 7)
+
+    def _detections(self, image: int, boxes: Array, scores: Array) -> list[Array]:
+        """The rows of one image, of boxes (priors, 1 or classes, 4) and scores (priors, classes)."""
+        param, nms = self.param, self.param.nms_param
+        confidence = param.confidence_threshold if param.HasField("confidence_threshold") else -math.inf
+        found: list[tuple[int, int]] = []  # label, index of the box
+        for label in range(param.num_classes):
+            if label != param.background_label_id:
+                kept = suppress(
+                    boxes[:, label % self.location_classes],
+                    scores[:, label],
+                    confidence=confidence,
+                    overlap=nms.nms_threshold,
+                    top_k=nms.top_k if nms.HasField("top_k") else -1,
+                    eta=nms.eta,
+                )
+                found += [(label, index) for index in kept]
+        if -1 < param.keep_top_k < len(found):
+            best = sorted(found, key=lambda item: -scores[item[1], item[0]])[: param.keep_top_k]
+            found = sorted(best, key=lambda item: item[0])
+        return [
+            np.array([image, label, scores[index, label], *boxes[index, label % self.location_classes]])
+            for label, index in found
+        ]

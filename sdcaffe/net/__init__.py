@@ -1,0 +1,5 @@
+"""A phase's net: its layers assembled, what runs as one planned, and its weights brought in."""
+
+from sdcaffe.net.net import Batch, Net
+
+__all__ = ["Batch", "Net"]

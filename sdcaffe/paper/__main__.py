@@ -1,0 +1,25 @@
+"""`python -m sdcaffe.paper [FOLDER]` writes prototxt/ below FOLDER, the current one by default."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sdcaffe.paper.zoo import files
+from sdcaffe.proto.files import atomic_write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sdcaffe.paper", description="Write prototxt/.")
+    parser.add_argument("folder", nargs="?", default=".", help="where prototxt/ is (default: here)")
+    folder = Path(parser.parse_args().folder)
+    for name, text in files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(text.encode())
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+"""Compares runs with the paper: which log measures which published value, and what it says. It lays out no page."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sdcaffe.errors import DataError
+from sdcaffe.log import Run, parse_log
+from sdcaffe.paper import published as paper
+from sdcaffe.paper.published import Published, Value
+from sdcaffe.paper.recognise import TrainingRun, matches, recognise
+
+MEASURED, OTHER_SETTINGS, CUT_SHORT = "measured", "other settings", "cut short"
+
+_LOG_LINE = re.compile(rb"^[IWEF](\d{4})?\d{4} \d\d:\d\d:\d\d", re.MULTILINE)
+_USUAL_MU = 0.0005
+_SHOWN = 60  # characters of a setting that are told in a table
+_LOOK = 1 << 16  # bytes of a file that show whether it is a log
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample deviation of what several runs ended with; one run has no deviation."""
+
+    mean: float
+    deviation: float | None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} ± {self.deviation:.2f}"
+
+
+@dataclass
+class Group:
+    """Runs that differ by their seed alone."""
+
+    runs: list[TrainingRun] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[TrainingRun]:
+        return [run for run in self.runs if run.finished]
+
+    @property
+    def unfinished(self) -> list[TrainingRun]:
+        return [run for run in self.runs if not run.finished]
+
+    @property
+    def departures(self) -> list[str]:
+        return self.runs[0].departures
+
+    @property
+    def status(self) -> str:
+        """A result is of whole runs, and of the paper's settings."""
+        if not self.finished:
+            return CUT_SHORT
+        return OTHER_SETTINGS if self.departures else MEASURED
+
+    @property
+    def last(self) -> Spread | None:
+        """The test error that training ended with."""
+        return _spread(run.last() for run in self.finished)
+
+    @property
+    def best(self) -> Spread | None:
+        """The lowest test error of each run: chosen by the test images, so lower than an honest figure."""
+        return _spread(run.best() for run in self.finished)
+
+    @property
+    def last_top5(self) -> Spread | None:
+        return _spread(run.last(run.top5) for run in self.finished if run.top5)
+
+    @property
+    def seeds(self) -> list[int | None]:
+        return [run.seed for run in self.finished]
+
+    def unlike(self, other: Group) -> list[str]:
+        """The settings that are not those of another group; long ones by their names only."""
+        own, others = self.runs[0].settings, other.runs[0].settings
+        found = []
+        for name in {**others, **own}:
+            if own.get(name) != others.get(name):
+                text = own.get(name, "")
+                found.append(f"{name} {text}" if 0 < len(text) <= _SHOWN else f"other {name}" if text else f"no {name}")
+        return found
+
+    @property
+    def note(self) -> str:
+        """How far its runs got, and what is not the paper's."""
+        parts = [f"{', '.join(sorted({run.progress for run in self.finished}))} iterations"] if self.finished else []
+        parts += [run.progress for run in self.unfinished]
+        if self.departures:
+            parts.append(f"not the paper's: {'; '.join(self.departures)}")
+        if starts := [run.starts_at for run in self.runs if run.starts_at]:
+            parts.append(f"the log of what came before iteration {max(starts):,} is missing")
+        return "; ".join(parts)
+
+
+@dataclass
+class Row:
+    """A published value, and the groups of runs that have its network, data set and mechanism, results first."""
+
+    value: Value
+    groups: list[Group]
+
+    @property
+    def result(self) -> Group | None:
+        return next((group for group in self.groups if group.status == MEASURED), None)
+
+    def difference(self, group: Group) -> float | None:
+        """Measured less published top-1 error, of a result."""
+        return group.last.mean - self.value.top1_error if group.status == MEASURED and group.last else None
+
+    def difference_top5(self, group: Group) -> float | None:
+        if group.status != MEASURED or group.last_top5 is None or self.value.top5_error is None:
+            return None
+        return group.last_top5.mean - self.value.top5_error
+
+
+@dataclass
+class Comparison:
+    """`runs` are those that stand for a published value, `others` those that do not, each with its reason."""
+
+    rows: list[Row]
+    runs: list[TrainingRun]
+    others: list[TrainingRun]
+
+    @property
+    def other_groups(self) -> list[Group]:
+        """Runs of a known mechanism on a network or data that the paper has no value of, the paper's order first."""
+        order = list(dict.fromkeys(row.value.mechanism for row in self.rows if row.value.table == 6))
+
+        def place(group: Group) -> tuple[object, ...]:
+            first = group.runs[0]
+            known = order.index(first.mechanism) if first.mechanism in order else len(order)
+            return first.network, first.data_set, known, first.mu or 0, *first.settings.values()
+
+        return sorted(grouped(run for run in self.others if run.comparable), key=place)
+
+    @property
+    def summary(self) -> str:
+        done = sum(row.result is not None for row in self.rows)
+        finished = sum(run.finished for run in self.runs)
+        return (
+            f"{done} of {len(self.rows)} published values measured, by {_count(finished, 'finished run')}; "
+            f"{len(self.runs) - finished} cut short, {_count(len(self.others), 'log')} of what the paper does not have."
+        )
+
+
+@dataclass
+class Gain:
+    """What self-distillation takes off the baseline's error, in percent points."""
+
+    network: str
+    data_set: str
+    published: float
+    measured: float | None
+
+
+def compare(paths: Sequence[str | Path], known: Published | None = None) -> Comparison:
+    """Compare logs, or all logs in folders, with the paper. Raises DataError for what is no log or folder."""
+    known = known or paper.load()
+    runs = read_runs(paths, known)
+    recognised = [run for run in runs if not run.reason]
+    groups = grouped(recognised)
+    rows = []
+    for value in known.values:
+        found = [group for group in groups if matches(value, group.runs[0])]
+        rows.append(Row(value, ranked(found)))
+    return Comparison(rows, recognised, [run for run in runs if run.reason])
+
+
+def grouped(runs: Iterable[TrainingRun]) -> list[Group]:
+    """Runs put together where all is the same but the seed, each group in the order of seeds."""
+    groups: dict[tuple[object, ...], Group] = {}
+    for run in sorted(runs, key=lambda run: (run.seed is None, run.seed or 0, run.logs)):
+        key = (run.network, run.data_set, run.mechanism, run.peer, *run.settings.items(), *run.departures)
+        groups.setdefault(key, Group()).runs.append(run)
+    return list(groups.values())
+
+
+def ranked(groups: Iterable[Group]) -> list[Group]:
+    """Groups in the order in which one would take them for the paper's value."""
+    return sorted(groups, key=_rank)
+
+
+def _rank(group: Group) -> tuple[object, ...]:
+    """Results first, of these the most repeated, then that with the mu of Table 5's best, never the lowest error."""
+    order = (MEASURED, OTHER_SETTINGS, CUT_SHORT).index(group.status)
+    return order, -len(group.finished), abs((group.runs[0].mu or 0) - _USUAL_MU), tuple(group.runs[0].settings.values())
+
+
+def gains(rows: Iterable[Row]) -> list[Gain]:
+    """Baseline less self-distilled of every network and data set that the paper has both of (Tables 3 and 4)."""
+    pairs: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        if row.value.table in (3, 4):
+            pairs.setdefault((row.value.network, row.value.data_set), {})[row.value.mechanism] = row
+    found = []
+    for (network, data_set), pair in pairs.items():
+        base, distilled = pair[paper.BASELINE], pair[paper.SELF_DISTILLED]
+        measured = None
+        if base.result and base.result.last and distilled.result and distilled.result.last:
+            measured = base.result.last.mean - distilled.result.last.mean
+        found.append(Gain(network, data_set, base.value.top1_error - distilled.value.top1_error, measured))
+    return found
+
+
+def default_place() -> Path:
+    """reference_logs/runs, here or in the repository this package lies in. Raises DataError where there is none."""
+    for place in (Path("reference_logs/runs"), Path(__file__).resolve().parents[2] / "reference_logs" / "runs"):
+        if place.is_dir():
+            return place
+    raise DataError("there is no folder reference_logs/runs here: name the logs or folders to compare")
+
+
+def read_runs(paths: Sequence[str | Path], known: Published) -> list[TrainingRun]:
+    """The runs of all logs: sessions in files of their own joined, copies of a run left out."""
+    runs: list[TrainingRun] = []
+    seen: dict[tuple[object, ...], TrainingRun] = {}
+    for path in find_logs(paths):
+        run = recognise(str(path), parse_log(path), known)
+        log = run.log
+        tests = [(row.iteration, *row.outputs.items()) for row in log.test]
+        key = (log.start, log.solver_text, *log.nets, log.end, len(log.train), *tests)
+        if key in seen:
+            run.copy, run.reason = True, f"a copy of {seen[key].logs[0]}"
+        seen.setdefault(key, run)
+        runs.append(run)
+    return _joined(runs)
+
+
+def find_logs(paths: Sequence[str | Path]) -> list[Path]:
+    """The files named, and of folders every file, however deep, whose content is a log's; each once."""
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise DataError("there is no such log or folder", where=str(path))
+        for file in _logs_in(path) if path.is_dir() else [path]:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _logs_in(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            with open(path, "rb") as file:
+                if _LOG_LINE.search(file.read(_LOOK)):
+                    yield path
+
+
+def _joined(runs: list[TrainingRun]) -> list[TrainingRun]:
+    """Put a log that begins at a snapshot behind the log that wrote it: the same run, two sessions, two files.
+
+    Where that one was finished by itself, the end it has twice counts once.
+    """
+    left = list(runs)
+    for later in sorted(runs, key=lambda run: run.starts_at):
+        if not later.starts_at or not later.comparable:
+            continue
+        earlier = next((run for run in left if run is not later and _goes_on(run, later)), None)
+        if earlier is None:
+            continue
+        if earlier.finished:
+            later.copy, later.reason = True, f"it goes on from a snapshot of {earlier.logs[0]}, which was finished"
+        else:
+            earlier.log = _concatenated(earlier.log, later.log, later.starts_at)
+            earlier.logs += later.logs
+            left.remove(later)
+    return left
+
+
+def _goes_on(earlier: TrainingRun, later: TrainingRun) -> bool:
+    """Whether `later` began at a snapshot that `earlier` wrote."""
+    same = (earlier.seed, earlier.settings) == (later.seed, later.settings) and earlier.comparable
+    wrote = any(snapshot.iteration == later.starts_at for snapshot in earlier.log.snapshots)
+    before = earlier.log.start and later.log.start and earlier.log.start < later.log.start
+    return bool(same and wrote and before)
+
+
+def _concatenated(first: Run, second: Run, at: int) -> Run:
+    displays = [row for row in first.train if row.iteration < at]
+    tests = [row for row in first.test if row.iteration < at]
+    snapshots = [row for row in first.snapshots if row.iteration <= at]
+    offset = max((kept[-1].seconds for kept in (displays, tests, snapshots) if kept), default=0.0)
+    for later in (second.train, second.test, second.snapshots):
+        for row in later:
+            row.seconds += offset
+    return Run(
+        net=second.net,
+        start=first.start,
+        solver_text=second.solver_text,
+        nets=second.nets,
+        weights=first.weights,
+        train=displays + second.train,
+        test=tests + second.test,
+        snapshots=snapshots + second.snapshots,
+        resumes=first.resumes + second.resumes,
+        end=second.end,
+    )
+
+
+def _spread(values: Iterable[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,257 @@
+"""A comparison with the paper as one HTML page that needs no other file; it measures nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from sdcaffe.paper import compare_svg as svg
+from sdcaffe.paper.compare import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
+from sdcaffe.paper.compare_text import OTHER_HEADING, measured_cells, mechanism, other_cells
+from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, TITLES
+from sdcaffe.paper.recognise import TrainingRun
+
+_STYLE = (Path(__file__).parent / "compare.css").read_text(encoding="utf-8")
+_KINDS = {BASELINE: "base", SELF_DISTILLED: "self"}
+_LEGEND = (
+    '<p class="small">Last: after the last iteration; ± is the deviation over seeds. Best: the lowest of all tests, '
+    "chosen by the test images. In the picture the dark line is the paper's value, each light line a point away. In "
+    "brackets: settings that are not the paper's.</p>"
+)
+_SHORT = {
+    "gains": "Gains",
+    "curves": "Curves",
+    "runs": "Runs",
+    "elsewhere": "Not in the paper",
+    "others": "Other logs",
+}  # what the links say
+_HEADINGS = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "difference", "", "seeds", "runs")
+
+
+def page(found: Comparison) -> str:
+    """The whole page."""
+    sections = [(f"table{table}", title, _table(found, table)) for table, title in TITLES.items()]
+    if found.runs:
+        sections[0] = (*sections[0][:2], _LEGEND + sections[0][2])
+    sections.insert(0, ("gains", "What self-distillation takes off the error", _gains(found)))
+    if curves := _curves(found):
+        sections.insert(1, ("curves", "Baseline against self-distilled in training", curves))
+    if found.other_groups:
+        lines = [("other", [escape(cell) for cell in other_cells(group)]) for group in found.other_groups]
+        grid = _grid(OTHER_HEADING, lines, numbers=range(3, 6))
+        sections.append(("elsewhere", "Networks and data that the paper does not have", grid))
+    known = [*found.runs, *(run for run in found.others if run.comparable)]
+    if known:
+        sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(known, key=_order)))))
+    if unknown := [run for run in found.others if not run.comparable]:
+        sections.append(("others", "Logs that were not recognised", _others(unknown)))
+    links = "".join(
+        f'<a href="#{name}">{escape(_SHORT.get(name, title.partition(":")[0]))}</a>' for name, title, _ in sections
+    )
+    body = "".join(
+        f'<section id="{name}"><h2>{escape(title)}</h2>{content}</section>' for name, title, content in sections
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Self-distillation: the paper and what was measured</title><style>{_STYLE}</style></head><body>"
+        "<header><h1>Self-distillation: the paper and what was measured</h1>"
+        "<p>Test errors of Xu and Liu, <cite>Data-Distortion Guided Self-Distillation for Deep Neural Networks</cite> "
+        "(AAAI 2019), in percent, beside those of training logs.</p>"
+        f"{_tiles(found)}</header><nav>{links}</nav><main>{body}</main></body></html>\n"
+    )
+
+
+def _tiles(found: Comparison) -> str:
+    finished = sum(run.finished for run in found.runs)
+    tiles = (
+        (f"{sum(row.result is not None for row in found.rows)} of {len(found.rows)}", "published values measured"),
+        (str(finished), f"finished run{'' if finished == 1 else 's'} of the paper's"),
+        (str(len(found.runs) - finished), "runs cut short"),
+        (str(len(found.others)), "logs of what the paper does not have"),
+    )
+    return f'<div class="tiles">{"".join(f"<div><b>{number}</b>{text}</div>" for number, text in tiles)}</div>'
+
+
+def _table(found: Comparison, table: int) -> str:
+    rows = [row for row in found.rows if row.value.table == table]
+    return _grid(_HEADINGS, (line for row in rows for line in _lines(row)), numbers=range(3, 8))
+
+
+def _lines(row: Row) -> Iterable[tuple[str, Sequence[str]]]:
+    """A line of cells for each group of a value, each with its CSS class."""
+    value = row.value
+    errors = f"{value.top1_error:.2f}" + (f" / {value.top5_error:.2f}" if value.top5_error is not None else "")
+    head = [escape(text) for text in (value.network, value.data_set, mechanism(row), value.mu_text, errors)]
+    if not row.groups:
+        yield "unmeasured", [*head, *[""] * (len(_HEADINGS) - len(head))]
+    for i, group in enumerate(row.groups):
+        last, best, seeds, difference, note = map(escape, measured_cells(row, group))
+        result = group.status == MEASURED
+        picture = ""
+        if group.last:
+            ends = [end for run in group.finished if (end := run.last()) is not None]
+            picture = svg.offset(value.top1_error, ends, group.last.deviation, result=result)
+        cells = [
+            *(head if i == 0 else [""] * len(head)),
+            last,
+            best,
+            difference,
+            picture,
+            seeds,
+            _progress(group) + note,
+        ]
+        yield ("result" if result else "open" if group.status == CUT_SHORT else "other"), cells
+
+
+def _progress(group: Group) -> str:
+    bars = [
+        f'<progress value="{run.iterations}" max="{run.max_iter}"></progress> '
+        for run in group.unfinished
+        if run.max_iter
+    ]
+    return "".join(bars)
+
+
+def _grid(headings: Sequence[str], lines: Iterable[tuple[str, Sequence[str]]], numbers: Iterable[int]) -> str:
+    """A table; `numbers` are the columns to align right. Cells are HTML."""
+    right = set(numbers)
+
+    def cells(tag: str, texts: Sequence[str]) -> str:
+        return "".join(f"<{tag}{' class=number' if i in right else ''}>{text}</{tag}>" for i, text in enumerate(texts))
+
+    body = "".join(f'<tr class="{kind}">{cells("td", texts)}</tr>' for kind, texts in lines)
+    return (
+        f'<div class="wide"><table><thead><tr>{cells("th", headings)}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _gains(found: Comparison) -> str:
+    every = gains(found.rows)
+    most = max(abs(gain) for g in every for gain in (g.published, g.measured) if gain is not None)
+    lines = [
+        (
+            "unmeasured" if g.measured is None else "result",
+            [
+                escape(g.network),
+                escape(g.data_set),
+                f"{g.published:.2f}",
+                "" if g.measured is None else f"{g.measured:.2f}",
+                svg.bars(g.published, g.measured, most),
+            ],
+        )
+        for g in every
+    ]
+    legend = (
+        "<p class=\"small\">Baseline's error less self-distilled's, in percent points, after the last iteration: "
+        '<i class="swatch was"></i> paper, <i class="swatch now"></i> measured.</p>'
+    )
+    return legend + _grid(("network", "data set", "paper", "measured", ""), lines, numbers=(2, 3))
+
+
+def _curves(found: Comparison) -> str:
+    """A picture pair for each network and data set that has logs of both mechanisms, the paper's first."""
+    runs = [*found.runs, *(run for run in found.others if run.comparable)]
+    pairs: dict[tuple[str, str], dict[str, Group]] = {}
+    for group in ranked(grouped(run for run in runs if run.mechanism in _KINDS and run.errors())):
+        first = group.runs[0]
+        pairs.setdefault((first.network, first.data_set), {}).setdefault(first.mechanism, group)
+    text = []
+    for i, ((network, data_set), pair) in enumerate(pairs.items()):
+        if len(pair) < len(_KINDS):
+            continue
+        published = {
+            row.value.mechanism: row.value.top1_error
+            for row in found.rows
+            if row.value.table in (3, 4) and (row.value.network, row.value.data_set) == (network, data_set)
+        }
+        marks = [svg.Mark(_KINDS[name], error, f"paper {error:.2f}") for name, error in published.items()]
+        panels = [("test error, %", _error_lines(pair), marks), ("training loss", _loss_lines(pair), [])]
+        figures = "".join(
+            f"<figure><figcaption>{escape(label)}</figcaption>"
+            f"{svg.curves(f'clip{i}-{j}', lines, levels, label)}</figure>"
+            for j, (label, lines, levels) in enumerate(panels)
+        )
+        keys = "".join(f'<span><i class="swatch {_KINDS[name]}"></i>{_key(pair[name])}</span>' for name in _KINDS)
+        text.append(
+            f'<h3>{escape(f"{network}, {data_set}")}</h3><p class="keys">{keys}</p><div class="pair">{figures}</div>'
+        )
+    if not text:
+        return ""
+    note = (
+        '<p class="small">Each seed is a line, dashed where the run was cut short. Losses are each mechanism\'s own '
+        "sum: self-distillation's has two cross-entropies and more, so only their course compares.</p>"
+    )
+    return note + "".join(text)
+
+
+def _key(group: Group) -> str:
+    name = escape(group.runs[0].mechanism)
+    if group.last is None:
+        return f"{name}: {escape(group.runs[0].progress)}"
+    count = len(group.finished)
+    other = "" if not group.departures else ", settings not the paper's"
+    return f"{name}: {group.last} %, {count} seed{'' if count == 1 else 's'}{other}"
+
+
+def _error_lines(pair: dict[str, Group]) -> list[svg.Line]:
+    lines = []
+    for name, group in pair.items():
+        for run in group.runs:
+            points = run.errors()
+            lines.append(svg.Line(_KINDS[name], [x for x, _ in points], [y for _, y in points], run.finished))
+    return lines
+
+
+def _loss_lines(pair: dict[str, Group]) -> list[svg.Line]:
+    lines = []
+    for name, group in pair.items():
+        for run in group.runs:
+            rows = [row for row in run.log.train if math.isfinite(row.loss)]
+            lines.append(
+                svg.Line(_KINDS[name], [row.iteration for row in rows], [row.loss for row in rows], run.finished)
+            )
+    return lines
+
+
+def _order(run: TrainingRun) -> tuple[object, ...]:
+    return run.network, run.data_set, run.mechanism, run.mu or 0, run.seed is None, run.seed or 0
+
+
+def _run(run: TrainingRun) -> str:
+    """One run, folded to a line."""
+    seed = "no seed" if run.seed is None else f"seed {run.seed}"
+    last = run.last()
+    state = f"{last:.2f} %" if run.finished and last is not None else run.progress
+    kind = "result" if run.finished and not (run.departures or run.reason) else "other" if run.finished else "open"
+    settings = {
+        "log": " + ".join(run.logs),
+        "iterations": run.progress,
+        "training time": _clock(run),
+        "random_seed": "none" if run.seed is None else str(run.seed),
+        "not the paper's": "; ".join(run.departures) or run.reason,
+        **run.settings,
+    }
+    items = "".join(f"<dt>{escape(n)}</dt><dd>{escape(t)}</dd>" for n, t in settings.items() if t)
+    title = escape(f"{run.network}, {run.data_set}, {run.mechanism}" + (f", mu {run.mu:g}" if run.mu else ""))
+    return (
+        f'<details class="{kind}"><summary><b>{title}</b><span>{seed}</span><span>{escape(state)}</span></summary>'
+        f"<dl>{items}</dl></details>"
+    )
+
+
+def _clock(run: TrainingRun) -> str:
+    seconds = max((rows[-1].seconds for rows in (run.log.train, run.log.test) if rows), default=0.0)
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _others(runs: Sequence[TrainingRun]) -> str:
+    lines = []
+    for run in runs:
+        last = run.last()
+        cells = (" + ".join(run.logs), run.log.net, run.reason, run.progress, "" if last is None else f"{last:.2f}")
+        lines.append(("other", [escape(cell) for cell in cells]))
+    return _grid(("log", "net", "why", "iterations", "last test error"), lines, numbers=(4,))

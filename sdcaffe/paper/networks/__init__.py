@@ -1,0 +1,1 @@
+"""The networks that the paper trains, each from an image blob to logits."""

@@ -1,0 +1,210 @@
+"""Turns a baseline net into its self-distilled form. Reads no file.
+
+What is found in the baseline, and what is refused, stands in reading.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.errors import GraphError
+from sdcaffe.paper.layers.kl_loss import Gradient
+from sdcaffe.paper.reading import TEST, TRAIN, Reading, phases, read
+
+_MOVED = ("crop_size", "mirror", "mean_value", "scale")  # what Distort does in a data layer's place
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The paper's T, lambda and mu (a weight of 0 leaves its loss out); blobs to take where None would search."""
+
+    temperature: float = 3.0
+    kl_weight: float = 1.0
+    mmd_weight: float = 0.0005
+    logits: str | None = None
+    feature: str | None = None
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """The self-distilled net, and what was found in the baseline. `feature` is None where mu is 0."""
+
+    net: Any
+    logits: str
+    feature: str | None
+    loss: str
+    images: str
+
+
+def self_distilled(net: Any, settings: Settings) -> Rewritten:
+    """The self-distilled form of the NetParameter `net`, in the current form; `net` stays as it is.
+
+    In the training phase the images are distorted twice and pass as one batch of 2n, losses are counted for each
+    branch, and KLLoss and MMDLoss are added. The test phase stays as it is, and so do the names of all layers
+    with parameters. Raises GraphError, with what to do, for a net that this would not do justice to.
+    """
+    if not 0 < settings.temperature < float("inf"):
+        raise GraphError(f"the temperature must be a positive number, not {settings.temperature:g}")
+    for name, weight in (("lambda", settings.kl_weight), ("mu", settings.mmd_weight)):
+        if not 0 <= weight < float("inf"):
+            raise GraphError(f"{name} must be a number, 0 or more, not {weight:g}")
+    found = read(net, settings.logits, settings.feature if settings.mmd_weight else "")
+    return Rewritten(
+        net=_Writer(net, found, settings).write(),
+        logits=found.logits,
+        feature=found.feature or None,
+        loss=net.layer[found.loss].name,
+        images=found.images,
+    )
+
+
+class _Writer:
+    def __init__(self, net: Any, found: Reading, settings: Settings) -> None:
+        self.net, self.found, self.settings = net, found, settings
+        self.layer_names = {layer.name for layer in net.layer}
+        self.blob_names = {name for layer in net.layer for name in layer.top}
+        self.halves: dict[str, tuple[str, str]] = {}
+
+    def write(self) -> Any:
+        result = proto.NetParameter()
+        result.CopyFrom(self.net)
+        del result.layer[:]
+        result.name = _name(self.net.name)
+        for i, layer in enumerate(self.net.layer):
+            result.layer.extend(self._instead_of(i, layer))
+        return result
+
+    def _instead_of(self, index: int, layer: Any) -> Iterator[Any]:
+        if index == self.found.source:
+            yield from self._distort(layer) if layer.type == "Distort" else self._data(layer)
+        elif index in self.found.twins:
+            yield from self._twins(index, layer)
+        else:
+            yield layer
+            return
+        if TEST in phases(layer):
+            yield _only(layer, TEST)
+
+    # ---- two branches of the images ----
+
+    def _distort(self, layer: Any) -> Iterator[Any]:
+        twice = _only(layer, TRAIN)
+        yield from self._joined(twice, self._blob(f"{layer.top[0]}_a"), self._blob(f"{layer.top[0]}_b"), layer.top[0])
+
+    def _data(self, layer: Any) -> Iterator[Any]:
+        """The data layer without what Distort does behind it now."""
+        position = list(layer.top).index(self.found.images)
+        raw = _only(layer, TRAIN)
+        raw.top[position] = self._blob("image")
+        distort = proto.LayerParameter(name=self._layer("distort"), type="Distort", bottom=[raw.top[position]])
+        distort.include.add(phase=TRAIN)
+        old, new = raw.transform_param, distort.distort_param
+        if old.HasField("crop_size"):
+            new.crop_size = old.crop_size
+        if old.HasField("mirror"):
+            new.mirror = old.mirror
+        stays = old.HasField("mean_file") or old.scale <= 0  # subtracted from the whole image, as before
+        if not stays:
+            new.mean_value.extend(old.mean_value)
+            if old.scale != 1:
+                new.std_value.append(1 / old.scale)
+        for field in _MOVED[:2] if stays else _MOVED:
+            old.ClearField(field)
+        if not old.ListFields():
+            raw.ClearField("transform_param")
+        yield raw
+        images = self.found.images
+        yield from self._joined(distort, self._blob(f"{images}_a"), self._blob(f"{images}_b"), images)
+
+    def _joined(self, distort: Any, first: str, second: str, top: str) -> Iterator[Any]:
+        distort.ClearField("top")
+        distort.top.extend([first, second])
+        both = proto.LayerParameter(name=self._layer("both"), type="Concat", bottom=[first, second], top=[top])
+        both.include.add(phase=TRAIN)
+        both.concat_param.axis = 0
+        yield from (distort, both)
+
+    # ---- losses of each branch ----
+
+    def _twins(self, index: int, layer: Any) -> Iterator[Any]:
+        """A layer once for each branch; behind the main loss, what the branches learn from each other."""
+        main = index == self.found.loss
+        if main and self.found.feature:
+            yield from self._slice(self.found.feature)
+        doubled = [name in self.found.twins[index] for name in layer.bottom]
+        for name, is_doubled in zip(layer.bottom, doubled, strict=True):
+            if is_doubled:
+                yield from self._slice(name)
+        for branch in (0, 1):
+            twin = _only(layer, TRAIN)
+            twin.name = self._layer(f"{layer.name}_{'ab'[branch]}")
+            for j, name in enumerate(layer.bottom):
+                if doubled[j]:
+                    twin.bottom[j] = self.halves[name][branch]
+            for j, name in enumerate(layer.top):
+                twin.top[j] = self._blob(f"{name}_{'ab'[branch]}")
+            yield twin
+        if main:
+            yield from self._between_branches()
+
+    def _slice(self, blob: str) -> Iterator[Any]:
+        if blob in self.halves:
+            return
+        stem = {self.found.logits: "logits", self.found.feature: "feature"}.get(blob, blob)
+        self.halves[blob] = self._blob(f"{stem}_a"), self._blob(f"{stem}_b")
+        layer = proto.LayerParameter(name=self._layer(f"split_{stem}"), type="Slice", bottom=[blob])
+        layer.top.extend(self.halves[blob])
+        layer.include.add(phase=TRAIN)
+        layer.slice_param.axis = 0
+        yield layer
+
+    def _between_branches(self) -> Iterator[Any]:
+        if self.settings.kl_weight:
+            kl = self._loss("kl", "KLLoss", self.halves[self.found.logits], self.settings.kl_weight)
+            kl.kl_loss_param.temperature = self.settings.temperature
+            kl.kl_loss_param.gradient = Gradient.PRINTED
+            yield kl
+        if self.found.feature:
+            yield self._loss("mmd", "MMDLoss", self.halves[self.found.feature], self.settings.mmd_weight)
+
+    def _loss(self, name: str, type_name: str, bottoms: Sequence[str], weight: float) -> Any:
+        layer = proto.LayerParameter(name=self._layer(name), type=type_name, bottom=bottoms, top=[self._blob(name)])
+        layer.include.add(phase=TRAIN)
+        layer.loss_weight.append(weight)
+        return layer
+
+    # ---- names ----
+
+    def _layer(self, name: str) -> str:
+        return _free(name, self.layer_names)
+
+    def _blob(self, name: str) -> str:
+        return _free(name, self.blob_names)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, or with the first number that makes it a new one; it is taken from then on."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    taken.add(free)
+    return free
+
+
+def _only(layer: Any, phase: int) -> Any:
+    """A copy of a layer for one phase alone."""
+    copy = proto.LayerParameter()
+    copy.CopyFrom(layer)
+    if phases(layer) != {phase}:
+        copy.ClearField("include")
+        copy.ClearField("exclude")
+        copy.include.add(phase=phase)
+    return copy
+
+
+def _name(name: str) -> str:
+    stem = name.removesuffix("baseline").rstrip()
+    return f"{stem} self-distilled".lstrip()

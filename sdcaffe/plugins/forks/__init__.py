@@ -1,5 +1,0 @@
-"""Layers of Caffe's forks that deployed models need, each a plugin under the fork's own type, field and numbers.
-
-Every type here `yields`: another fork gives some of these names to other layers, and a plugin of one's own
-that registers one takes its place.
-"""

@@ -1,0 +1,1 @@
+"""What is around a training loop: processes, devices, signals, precision, several runs together, progress."""

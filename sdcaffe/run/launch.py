@@ -1,0 +1,171 @@
+"""Starts a process for each device of this machine, as torchrun would, and ends them together. Trains nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from sdcaffe.errors import SdcaffeError, one_line
+from sdcaffe.run import processes
+
+GRACE = 5.0  # seconds that the others have to end by themselves, once one has failed
+
+_HOST = "127.0.0.1"
+_INTERRUPTED = 130
+_SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+
+
+def run(devices: list[str], function: Callable[..., None], *args: Any) -> None:
+    """Call `function(device, *args)` in a process for each device, at once; here, for one device or none (None).
+
+    In a process that torchrun started it is called here too, with this process's own device. `function` has to
+    be importable and `args` picklable; it enters `processes.launched` itself. SIGINT and SIGHUP go on to the
+    root. Raises SdcaffeError with what the first process to fail said; the others are ended.
+    """
+    if len(devices) < 2 or processes.in_a_job():
+        function(processes.own_device(devices), *args)
+    else:
+        _run_each(devices, function, args)
+
+
+def environment(rank: int, world: int, store: dist.TCPStore) -> dict[str, str]:
+    """The variables that torchrun gives its processes, for those of one machine; `store` is kept by who starts them."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": _HOST,
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+
+
+def new_store() -> dist.TCPStore:
+    """Where the processes of one machine meet, on a port that is free."""
+    return dist.TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
+
+
+def _run_each(devices: list[str], function: Callable[..., None], args: Sequence[Any]) -> None:
+    store = new_store()
+    with _ignored(_SIGNALS) as ours:  # and the processes begin so
+        started = torch.multiprocessing.spawn(
+            _work, (devices, store.port, function, args), nprocs=len(devices), join=False
+        )
+        every: list[BaseProcess] = list(started.processes)
+        for number, handler in ours.items():
+            if handler is not signal.SIG_IGN:  # nohup
+                signal.signal(number, _forwarder(every[0], store))
+        try:
+            _until_all_ended_or_one_failed(every)
+            failure = _failure(every, devices, store)
+            if failure:
+                _wait(every, GRACE)
+        finally:
+            _end(every)
+    if failure:
+        raise failure
+
+
+@contextmanager
+def _ignored(numbers: list[signal.Signals]) -> Iterator[dict[signal.Signals, Any]]:
+    """Ignore signals while the context lasts; yields what handled them."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield before
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _forwarder(root: BaseProcess, store: dist.TCPStore) -> Callable[[int, FrameType | None], None]:
+    """To the root, which asks the others to stop with it; before there is one that listens, stop here."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        if root.exitcode is None and root.pid is not None and store.check(["sdcaffe/listening"]):
+            os.kill(root.pid, number)
+        else:
+            raise KeyboardInterrupt
+
+    return forward
+
+
+def _failure(every: list[BaseProcess], devices: list[str], store: dist.TCPStore) -> BaseException | None:
+    """What to raise; None where all did what they had to."""
+    codes = [child.exitcode or 0 for child in every]
+    if not any(codes):
+        return None
+    if _INTERRUPTED in codes:
+        return KeyboardInterrupt()
+    for rank, code in enumerate(codes):
+        if code < 0:
+            return SdcaffeError(
+                f"process {rank} of {len(every)} ({devices[rank]}) was killed by {signal.Signals(-code).name}, and the "
+                "others were ended. The snapshots are as they were: go on from the last with --snapshot auto"
+            )
+    rank = next(rank for rank, code in enumerate(codes) if code)
+    notes = processes.notes_in(store)
+    if notes.check(["why"]):
+        return SdcaffeError(notes.get("why").decode())
+    return SdcaffeError(f"process {rank} of {len(every)} ({devices[rank]}) ended with exit code {codes[rank]}")
+
+
+def _until_all_ended_or_one_failed(every: Sequence[BaseProcess]) -> None:
+    # Each is asked once a round: one that ends between two questions would leave nothing to wait for, and no end.
+    while running := [child.sentinel for child in every if child.exitcode is None]:
+        if any(child.exitcode for child in every):
+            return
+        connection.wait(running)
+
+
+def _wait(every: list[BaseProcess], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    for child in every:
+        child.join(max(0.0, end - time.monotonic()))
+
+
+def _end(every: list[BaseProcess]) -> None:
+    for child in every:
+        if child.is_alive():
+            child.terminate()
+    _wait(every, GRACE)
+    for child in every:
+        if child.is_alive():
+            child.kill()
+        child.join()
+
+
+def _work(rank: int, devices: list[str], port: int, function: Callable[..., None], args: Sequence[Any]) -> None:
+    """What each process runs. It ends, with a snapshot, when the one that started it is killed."""
+    os.setsid()  # the terminal's Ctrl-C goes to the one that started this
+    if rank == 0:
+        for number in _SIGNALS:
+            signal.signal(number, signal.default_int_handler)
+    world = len(devices)
+    store = dist.TCPStore(_HOST, port, is_master=False)
+    os.environ.update(environment(rank, world, store))
+    torch.set_num_threads(max(1, torch.get_num_threads() // world))
+    if rank == 0:
+        store.set("sdcaffe/listening", "")
+    try:
+        function(devices[rank], *args)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        line = one_line(error)
+        if line is None:
+            traceback.print_exc()
+        processes.notes_in(store).compare_set("why", "", line or f"process {rank} failed; see above")
+        sys.exit(1)

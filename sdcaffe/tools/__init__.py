@@ -1,0 +1,1 @@
+"""What Caffe's tools do: score, time, summarise, draw and describe nets."""

@@ -1,0 +1,132 @@
+"""What a net costs, layer by layer: shapes, parameters, multiply-adds, memory of activations. Runs nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from sdcaffe.graph import Step
+from sdcaffe.layers.base import Layer, Shape
+from sdcaffe.layers.batch_norm import BatchNorm
+from sdcaffe.layers.convolution import Convolution
+from sdcaffe.layers.deconvolution import Deconvolution
+from sdcaffe.layers.inner_product import InnerProduct
+from sdcaffe.layers.recurrent import Recurrent
+from sdcaffe.log.table import text_table
+from sdcaffe.net import Net
+
+FLOAT = 4  # bytes
+_SAME_MEMORY = ("Split", "Flatten", "Reshape")  # their tops are their bottoms' memory, in Caffe and here
+
+
+@dataclass
+class LayerCost:
+    """One layer. Parameters that an earlier layer owns count there only; statistics are BatchNorm's stored sums.
+
+    `multiply_adds` are those of one forward pass over the whole batch: of convolutions and of products with a
+    weight matrix, as papers count them; `memory` is bytes of tops that are no other blob's memory.
+    """
+
+    name: str
+    type: str
+    shapes: list[Shape]
+    parameters: int = 0
+    frozen: int = 0
+    statistics: int = 0
+    multiply_adds: int = 0
+    memory: int = 0
+
+
+@dataclass
+class Costs:
+    """Of a net; `batch` is the first axis of its data."""
+
+    name: str
+    batch: int
+    layers: list[LayerCost] = field(default_factory=list)
+
+    def total(self, what: str) -> int:
+        """The sum over all layers of one of the numbers of LayerCost."""
+        return sum(getattr(layer, what) for layer in self.layers)
+
+
+def costs(net: Net) -> Costs:
+    """The costs of every layer, in prototxt order; splits that were inserted by themselves are left out."""
+    shapes = net.blob_shapes
+    slots = [shapes.get(name, ()) for name in net.graph.slots]
+    found = {}
+    batch = 1
+    for step in reversed(net.graph.steps):
+        layer = net.layers[step.layer.name]
+        tops = [slots[slot] for slot in step.tops]
+        if not step.bottoms and tops and tops[0] and not layer.blobs:
+            batch = tops[0][0]
+        own = [shape for shape, same in zip(tops, step.in_place, strict=True) if not same]
+        memory = 0 if layer.type in _SAME_MEMORY else FLOAT * sum(map(math.prod, own))
+        products = multiply_adds(layer, [slots[slot] for slot in step.bottoms], tops)
+        found[layer.name] = LayerCost(layer.name, layer.type, tops, multiply_adds=products, memory=memory)
+    for item in net.learnable:
+        cost, count = found[item.layer], item.tensor.numel()
+        if isinstance(net.layers[item.layer], BatchNorm):
+            cost.statistics += count
+        else:
+            cost.parameters += count
+            cost.frozen += count if item.lr_mult == 0 else 0
+    listed = [found[step.layer.name] for step in net.graph.steps if not _is_automatic(step)]
+    return Costs(net.name, batch, listed)
+
+
+def multiply_adds(layer: Layer, bottoms: list[Shape], tops: list[Shape]) -> int:
+    """Multiply-adds of one forward pass of a layer whose blobs exist; 0 for types without weight products."""
+    if isinstance(layer, Deconvolution):
+        return sum(math.prod(bottom) for bottom in bottoms) * math.prod(layer.blobs[0].shape[1:])
+    if isinstance(layer, Convolution):
+        return sum(math.prod(top) for top in tops) * math.prod(layer.blobs[0].shape[1:])
+    if isinstance(layer, InnerProduct):
+        return math.prod(bottoms[0][: layer.axis]) * layer.blobs[0].numel()
+    if isinstance(layer, Recurrent):
+        steps, streams = bottoms[0][:2]
+        weights = [blob.numel() for blob in layer.blobs if blob.dim() == 2]
+        static = weights.pop(1) if layer.static else 0  # once a sequence, not once a step
+        return streams * (steps * sum(weights) + static)
+    return 0
+
+
+def lines(found: Costs) -> list[str]:
+    """A table of the layers, and the totals."""
+    rows = [["layer", "type", "output", "parameters", "multiply-adds", "memory"]]
+    for layer in found.layers:
+        shown = ", ".join(" x ".join(map(str, shape)) or "scalar" for shape in layer.shapes)
+        numbers = [_count(layer.parameters), _count(layer.multiply_adds), _bytes(layer.memory)]
+        rows.append([layer.name, layer.type, shown, *numbers])
+    parameters, frozen, statistics = (found.total(what) for what in ("parameters", "frozen", "statistics"))
+    products, memory = found.total("multiply_adds"), found.total("memory")
+    notes = [f"{parameters - frozen:,} learned" if frozen else "", f"{frozen:,} with lr_mult 0" if frozen else ""]
+    notes += [f"besides {statistics:,} stored statistics" if statistics else ""]
+    note = ", ".join(part for part in notes if part)
+    each = f" for {found.batch} images, {products // found.batch:,} for one" if found.batch > 1 else ""
+    return [
+        *text_table(rows, "lllrrr"),
+        "",
+        f"net            {found.name or '(no name)'}",
+        f"parameters     {parameters:,}{f' ({note})' if note else ''}, {_bytes(FLOAT * parameters)}",
+        f"multiply-adds  {products:,}{each}",
+        f"activations    {_bytes(memory)} forward, in float32",
+    ]
+
+
+def _is_automatic(step: Step) -> bool:
+    return step.layer.type == "Split" and step.layer.name.endswith("_split")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}" if number else "-"
+
+
+def _bytes(number: int) -> str:
+    if not number:
+        return "-"
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} B"

@@ -1,0 +1,192 @@
+"""Describes layer types from what they declare: class attributes, docstring, parameter message. Builds no layer."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.errors import SdcaffeError, nearest
+from sdcaffe.layers.base import Count, DataLayer, Layer, registered
+from sdcaffe.log.table import text_table
+
+_FIRST_ADDED = 1000  # fields numbered from here on are not BVLC Caffe's
+_TYPE_NAMES = {
+    1: "double",
+    2: "float",
+    3: "int64",
+    4: "uint64",
+    5: "int32",
+    8: "bool",
+    9: "string",
+    12: "bytes",
+    13: "uint32",
+}
+_STRING, _FLOATS = 9, (1, 2)
+_REPEATED = 3  # a field's label
+
+
+def overview() -> list[str]:
+    """Lines of a table of every known type."""
+    rows = [["type", "bottoms", "tops", "blobs", "parameters", "from"]]
+    for name, cls in registered().items():
+        blobs = "yes" if _makes_blobs(cls) else "-"
+        rows.append([name, _count(cls.bottoms), _tops(cls), blobs, cls.field or "-", origin(cls)])
+    return text_table(rows)
+
+
+def description(type_name: str) -> list[str]:
+    """Lines on one type, given in any case. Raises SdcaffeError, with the nearest type, for one that is unknown."""
+    types = registered()
+    name = {known.lower(): known for known in types}.get(type_name.lower())
+    if name is None:
+        near = nearest(type_name, types)
+        hint = f'Did you mean "{near}"?' if near else "`sdcaffe layers` lists all; --plugin brings others."
+        raise SdcaffeError(f'unknown layer type "{type_name}". {hint}')
+    cls = types[name]
+    lines = [f"{name}, from {origin(cls)}", ""]
+    for paragraph in _documentation(cls):
+        lines += [*paragraph.splitlines(), ""]
+    facts = [("bottoms", _count(cls.bottoms)), ("tops", _tops(cls)), ("blobs", blobs(cls))]
+    if cls.index_bottoms:
+        facts.append(("no gradient to", "bottom " + ", ".join(map(str, cls.index_bottoms))))
+    facts.append(("in place", "yes" if cls.in_place else "no"))
+    if cls.loss:
+        facts.append(("loss weight", "1 for the first top where the prototxt says nothing"))
+    lines += [f"{label + ':':<16}{value}" for label, value in facts]
+    for field in _fields(cls):
+        lines += ["", *_parameters(field)]
+    return lines
+
+
+def origin(cls: type[Layer]) -> str:
+    """Where a type comes from: "Caffe" for its own, else the plugin's module or file."""
+    module = cls.__module__
+    if module.startswith("sdcaffe.layers."):
+        return "Caffe"
+    if module.startswith("sdcaffe_plugin_"):
+        return f"plugin {getattr(sys.modules.get(module), '__file__', module)}"
+    return f"plugin {module}"
+
+
+def blobs(cls: type[Layer]) -> str:
+    """What the docstring of a type, or of the class it stands on, says of its parameter blobs; "none" without any."""
+    if not _makes_blobs(cls):
+        return "none"
+    for base in _own_classes(cls):
+        doc = " ".join(inspect.cleandoc(base.__doc__ or "").split())
+        sentences = re.split(r"(?<=\.)\s+(?=[A-Z]|[a-z] is |[a-z], )", doc)
+        said = [s for s in sentences if re.search(r"\bblobs?\b", s, re.IGNORECASE) and not s.startswith("Raises")]
+        if said:
+            return " ".join(said).removeprefix("Blobs: ")
+    return "yes; the type's documentation does not say which"
+
+
+def _documentation(cls: type[Layer]) -> Iterator[str]:
+    """The docstring of a type, and of a class it stands on where that docstring refers to it."""
+    own = inspect.cleandoc(cls.__doc__ or "")
+    if own:
+        yield own
+    for base in list(_own_classes(cls))[1:]:
+        if re.search(rf"\b{base.__name__}\b", own) and base.__doc__:
+            yield f"{base.__name__}: {inspect.cleandoc(base.__doc__)}"
+
+
+def _fields(cls: type[Layer]) -> list[str]:
+    """The fields of LayerParameter that a type reads: its own, then others that its code names."""
+    known = proto.LayerParameter.DESCRIPTOR.fields_by_name
+    named = [name for name in re.findall(r"\.(\w+_param)\b", _source(cls)) if name in known]
+    return list(dict.fromkeys([*([cls.field] if cls.field else []), *named]))
+
+
+def _own_classes(cls: type) -> Iterator[type[Layer]]:
+    for base in cls.__mro__:
+        if issubclass(base, Layer) and base not in (Layer, DataLayer):
+            yield base
+
+
+def _source(cls: type) -> str:
+    """The code of a type and the classes it stands on; what cannot be found is left out."""
+    found = []
+    for base in _own_classes(cls):
+        try:
+            found.append(inspect.getsource(base))
+        except (OSError, TypeError):
+            continue
+    return "\n".join(found)
+
+
+def _makes_blobs(cls: type) -> bool:
+    return "self.blob(" in _source(cls)
+
+
+def _count(count: Count) -> str:
+    if isinstance(count, int):
+        return str(count)
+    low, high = count
+    return f"{low} or more" if high is None else f"{low} to {high}" if low < high else str(low)
+
+
+def _tops(cls: type[Layer]) -> str:
+    return "as bottoms" if cls.same_tops else _count(cls.tops)
+
+
+def _parameters(field: str) -> list[str]:
+    """A table of the fields of one parameter message, then of the messages inside it."""
+    descriptor = proto.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
+    lines, waiting = [f"{field} (LayerParameter field {_number(field)}):"], [descriptor]
+    done: set[str] = set()
+    while waiting:
+        message = waiting.pop(0)
+        if message.name in done:
+            continue
+        if done:
+            lines += ["", f"{message.name}:"]
+        done.add(message.name)
+        facts = _facts(message)
+        rows = [["field", "type", "default"]]
+        for item in message.fields:
+            repeated = facts[item.name].label == _REPEATED
+            kind = _type(item) + ("[]" if repeated else "")
+            added = "not in BVLC Caffe" if item.number >= _FIRST_ADDED else ""
+            rows.append([item.name, kind, _default(item, facts[item.name]), added])
+            if item.message_type is not None:
+                waiting.append(item.message_type)
+        lines += [f"  {line}" for line in text_table(rows)] if len(rows) > 1 else ["  (no fields)"]
+    return lines
+
+
+def _number(field: str) -> int:
+    return int(proto.LayerParameter.DESCRIPTOR.fields_by_name[field].number)
+
+
+def _facts(message: Any) -> dict[str, Any]:
+    """Field name -> its FieldDescriptorProto, where every protobuf release has labels and defaults."""
+    from google.protobuf import descriptor_pb2
+
+    copy = descriptor_pb2.DescriptorProto()
+    message.CopyToProto(copy)
+    return {field.name: field for field in copy.field}
+
+
+def _type(field: Any) -> str:
+    if field.message_type is not None:
+        return str(field.message_type.name)
+    if field.enum_type is not None:
+        return " | ".join(value.name for value in field.enum_type.values)
+    return _TYPE_NAMES.get(field.type, "?")
+
+
+def _default(field: Any, facts: Any) -> str:
+    if facts.label == _REPEATED or field.message_type is not None:
+        return "-"
+    if facts.HasField("default_value"):
+        if field.type == _STRING:
+            return f'"{facts.default_value}"'
+        return f"{float(facts.default_value):g}" if field.type in _FLOATS else str(facts.default_value)
+    if field.enum_type is not None:
+        return str(field.enum_type.values[0].name)
+    return "-"

@@ -1,0 +1,36 @@
+"""Opens a net as Caffe's tools do, and brings it batches; what is then measured stands in other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from sdcaffe import proto
+from sdcaffe.net import Net
+from sdcaffe.net.net import Batch
+
+NO_STAGE = ("",)  # Caffe's flags always give a stage: an empty one where none is named
+
+
+def open_net(
+    model: str | Path,
+    phase: int,
+    *,
+    level: int = 0,
+    stages: Iterable[str] = NO_STAGE,
+    device: str = "cpu",
+    ignore_unknown: bool = False,
+) -> Net:
+    """The net of a prototxt in the state that the flags of Caffe's tools give it. Raises what Net raises."""
+    param, positions = proto.read_net_located(model, ignore_unknown=ignore_unknown)
+    param.state.level = level
+    param.state.stage.extend(stages)
+    return Net(param, phase, device=device, positions=positions)
+
+
+def next_batch(net: Net) -> Batch:
+    """The next batch of the data layers; input blobs hold zeros, as Caffe's do until somebody fills them."""
+    shapes = net.blob_shapes
+    return {**net.load(), **net.feed({name: torch.zeros(shapes[name]) for name in net.inputs})}

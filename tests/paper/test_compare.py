@@ -1,0 +1,398 @@
+"""Runs of days as logs written by hand (compare_logs), and what is to be said of them, computed here by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from compare_logs import BASELINE, DISTILLED, Log
+
+from sdcaffe import layers, proto
+from sdcaffe.cli import main
+from sdcaffe.errors import DataError
+from sdcaffe.graph.state import keep_layers, net_state
+from sdcaffe.log import parse_log
+from sdcaffe.paper import compare_text, published
+from sdcaffe.paper.compare import Comparison, Group, Row, compare, gains
+from sdcaffe.paper.recognise import TrainingRun, networks_in, recognise
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "tests" / "goldens" / "files"
+
+
+@pytest.fixture(autouse=True)
+def known_layers() -> None:
+    layers.discover()
+
+
+def compared(folder: Path, *logs: Log) -> Comparison:
+    for i, log in enumerate(logs):
+        (folder / f"{i}.txt").write_text(log.text())
+    return compare([folder])
+
+
+def row(found: Comparison, table: int, mechanism: str, mu: str = "") -> Row:
+    return next(
+        row
+        for row in found.rows
+        if (row.value.table, row.value.network, row.value.data_set) == (table, "ResNet-32", "CIFAR-100")
+        and row.value.mechanism == mechanism
+        and (not mu or row.value.mu_text == mu)
+    )
+
+
+def result(row: Row) -> Group:
+    assert row.result is not None
+    return row.result
+
+
+def test_a_finished_run_gives_its_last_and_its_best_error(tmp_path: Path) -> None:
+    found = compared(tmp_path, BASELINE)  # accuracies 0.2, 0.7, 0.69
+    for table in (1, 2, 3, 6):
+        baseline = row(found, table, "baseline")
+        group = result(baseline)
+        assert (str(group.last), str(group.best), group.seeds) == ("31.00", "30.00", [1])
+        assert baseline.difference(group) == pytest.approx(31.00 - 31.01)
+        assert group.note == "156,250 iterations"
+    assert sum(row.result is not None for row in found.rows) == 4
+
+
+def test_seeds_are_averaged(tmp_path: Path) -> None:
+    found = compared(tmp_path, BASELINE.with_seed(1, 0.7, 0.68), BASELINE.with_seed(2, 0.7, 0.69))
+    group = result(row(found, 1, "baseline"))
+    assert group.last is not None
+    assert group.last.mean == pytest.approx(31.5)
+    assert group.last.deviation == pytest.approx(0.5**0.5)  # of 32 and 31
+    assert group.seeds == [1, 2]
+
+
+def test_a_run_cut_short_is_no_result(tmp_path: Path) -> None:
+    found = compared(tmp_path, replace(BASELINE, until=110_000))
+    baseline = row(found, 1, "baseline")
+    assert baseline.result is None
+    (group,) = baseline.groups
+    assert group.last is None
+    assert group.note == "cut short at 110,000 of 156,250 (70%)"
+    assert baseline.difference(group) is None
+    assert found.summary.startswith("0 of 79 published values measured, by 0 finished runs; 1 cut short")
+
+
+def test_a_run_cut_short_does_not_touch_the_mean_of_the_others(tmp_path: Path) -> None:
+    found = compared(tmp_path, DISTILLED, replace(DISTILLED.with_seed(2, 0.1, 0.2, 0.3), until=110_000))
+    group = result(row(found, 1, "self-distilled"))
+    assert str(group.last) == "28.00"
+    assert group.note == "156,250 iterations; cut short at 110,000 of 156,250 (70%)"
+
+
+def test_a_run_that_was_resumed_in_the_same_file(tmp_path: Path) -> None:
+    first, second = replace(DISTILLED, until=104_166), replace(DISTILLED, resume=104_166, day="0424")
+    (tmp_path / "log").write_text(first.text() + second.text())
+    group = result(row(compare([tmp_path]), 5, "self-distilled", "0.0005"))
+    assert str(group.last) == "28.00"
+    assert [at for at, _ in group.runs[0].errors()] == [52_083, 104_166, 156_250]
+
+
+def test_a_run_that_was_resumed_with_a_log_of_its_own(tmp_path: Path) -> None:
+    first, second = replace(DISTILLED, until=104_166), replace(DISTILLED, resume=104_166, day="0424")
+    found = compared(tmp_path, second, first)
+    (run,) = found.runs
+    assert run.logs == [str(tmp_path / "1.txt"), str(tmp_path / "0.txt")]
+    assert [at for at, _ in run.errors()] == [52_083, 104_166, 156_250]
+    assert result(row(found, 1, "self-distilled")).note == "156,250 iterations"
+
+
+def test_a_resumed_run_whose_beginning_is_missing_says_so(tmp_path: Path) -> None:
+    found = compared(tmp_path, replace(DISTILLED, resume=104_166))
+    note = "156,250 iterations; the log of what came before iteration 104,166 is missing"
+    assert result(row(found, 1, "self-distilled")).note == note
+
+
+def test_logs_of_caffe_with_python_layers_and_a_database(tmp_path: Path) -> None:
+    log = replace(DISTILLED, of_caffe=True, source="examples/cifar100/cifar100_{}_lmdb", seed=None)
+    assert re.search(r"(?m)^I0423 \d\d:", log.text())
+    found = compared(tmp_path, log)
+    group = result(row(found, 1, "self-distilled"))
+    assert (str(group.last), group.seeds) == ("28.00", [None])
+    assert (group.runs[0].settings["temperature"], group.runs[0].mu) == ("3", pytest.approx(0.0005))
+
+
+@pytest.mark.parametrize("mu", [0.0001, 0.0005, 0.001, 0.005, 0.01])
+def test_table_5_goes_by_the_weight_of_the_mmd(tmp_path: Path, mu: float) -> None:
+    found = compared(tmp_path, replace(DISTILLED, mu=mu))
+    measured = [row.value.mu_text for row in found.rows if row.value.table == 5 and row.result]
+    assert measured == [f"{mu:g}"]
+
+
+def test_a_run_without_mmd_is_table_5_at_0_and_table_6s_kl(tmp_path: Path) -> None:
+    for log in (replace(DISTILLED, mu=None), replace(DISTILLED, mu=0)):
+        found = compared(tmp_path, log)
+        measured = {(row.value.table, row.value.mechanism, row.value.mu_text) for row in found.rows if row.result}
+        assert measured == {(5, "self-distilled", "0"), (6, "two branches + KL", "")}
+
+
+@pytest.mark.parametrize(
+    ("mmd", "kl", "mechanism"),
+    [(None, None, "two branches"), (0.0005, None, "two branches + MMD"), (None, 1, "two branches + KL")],
+)
+def test_the_rows_of_table_6(tmp_path: Path, mmd: float | None, kl: float | None, mechanism: str) -> None:
+    found = compared(tmp_path, replace(DISTILLED, mu=mmd, kl=kl))
+    assert [row.value.mechanism for row in found.rows if row.value.table == 6 and row.result] == [mechanism]
+
+
+@pytest.mark.parametrize(
+    ("change", "departure"),
+    [
+        ({"solver": {"weight_decay": 0.0005}}, "weight decay 0.0005, not 0.0001"),
+        ({"solver": {"stepvalue": [46875, 93750]}}, "drops at epochs 60, 120, not 60, 120, 180"),
+        ({"solver": {"gamma": 0.2}}, "drops to 0.2, not 0.1"),
+        ({"solver": {"type": '"SGD"'}}, "SGD, not Nesterov"),
+        ({"solver": {"iter_size": 2}}, "batch 128, not 64"),
+        ({"solver": {"test_iter": 10}}, "tested on 1,000 of 10,000 images"),
+        ({"max_iter": 7812}, "10 epochs, not 200"),
+        ({"temperature": 4}, "temperature 4, not 3"),
+        ({"kl": 2}, "lambda 2, not 1"),
+        ({"solver": {"weights": '"a.caffemodel"'}}, "started from trained weights"),
+    ],
+)
+def test_what_is_not_the_papers_setting_is_no_result(tmp_path: Path, change: dict[str, object], departure: str) -> None:
+    found = compared(tmp_path, replace(DISTILLED, **change))
+    distilled = row(found, 1, "self-distilled")
+    assert distilled.result is None
+    assert departure in distilled.groups[0].departures
+    assert distilled.difference(distilled.groups[0]) is None
+
+
+def test_runs_of_other_settings_are_not_averaged_with_the_papers(tmp_path: Path) -> None:
+    other = replace(BASELINE.with_seed(2, 0.9, 0.9), solver={"weight_decay": 0.0005})
+    baseline = row(compared(tmp_path, BASELINE, other), 1, "baseline")
+    assert [group.status for group in baseline.groups] == ["measured", "other settings"]
+    assert [str(group.last) for group in baseline.groups] == ["31.00", "10.00"]
+
+
+def test_of_two_settings_that_the_paper_leaves_open_the_better_repeated_comes_first(tmp_path: Path) -> None:
+    lower = replace(BASELINE, source="cifar100:{}:elsewhere", accuracies=(0.9, 0.9))
+    found = compared(tmp_path, lower, BASELINE, BASELINE.with_seed(2, 0.7, 0.69))
+    baseline = row(found, 1, "baseline")
+    assert [str(group.last) for group in baseline.groups] == ["31.00 ± 0.00", "10.00"]
+    assert baseline.groups[1].unlike(baseline.groups[0]) == ["data cifar100:train:elsewhere"]
+
+
+def test_top_5_errors_of_imagenet(tmp_path: Path) -> None:
+    log = replace(
+        BASELINE,
+        net="AlexNet",
+        source="/data/ilsvrc12_{}_lmdb",
+        max_iter=1_801_641,  # 90 epochs in batches of 64
+        accuracies=(0.5, 0.57),
+        top5=(0.7, 0.8),
+        solver={"test_iter": 500, "weight_decay": 0.0005, "base_lr": 0.01},
+    )
+    found = compared(tmp_path, log)
+    (alexnet,) = [row for row in found.rows if row.result]
+    assert alexnet.difference(result(alexnet)) == pytest.approx(43.0 - 42.80)
+    assert alexnet.difference_top5(result(alexnet)) == pytest.approx(20.0 - 19.98)
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (replace(BASELINE, net="LeNet"), 'the net\'s name, "LeNet", names no network'),
+        (replace(BASELINE, net="ResNet-56 CIFAR-100 baseline"), "the paper has no ResNet-56 on CIFAR-100"),
+        (replace(BASELINE, source="synthetic:{}"), "its data comes from synthetic:train"),
+        (replace(BASELINE, source="cifar100:{}/25"), "it trains on a part of a data set, cifar100:train/25"),
+        (replace(BASELINE, source="cifar10:{}"), 'called "ResNet-32 CIFAR-100 baseline", but its data comes from "cif'),
+        (replace(DISTILLED, mu=0.3), "the paper has no ResNet-32 on CIFAR-100 trained self-distilled at mu 0.3"),
+        (replace(BASELINE, net="ResNet-32", source="mnist_{}"), "its data comes from mnist_train, which names none of"),
+    ],
+)
+def test_what_is_not_recognised_is_listed_with_why(tmp_path: Path, log: Log, reason: str) -> None:
+    found = compared(tmp_path, log)
+    assert found.runs == []
+    assert reason in found.others[0].reason
+
+
+def test_every_first_image_is_every_image(tmp_path: Path) -> None:
+    found = compared(tmp_path, replace(BASELINE, source="cifar100:{}/1"))
+    assert result(row(found, 1, "baseline")).seeds == [1]
+
+
+def test_runs_that_the_paper_does_not_have_are_averaged_over_seeds(tmp_path: Path) -> None:
+    part = "cifar100:{}/25"
+    logs = [replace(log, source=part) for log in (DISTILLED, BASELINE, BASELINE.with_seed(2, 0.3, 0.4, 0.67))]
+    cut = replace(logs[1].with_seed(3, 0.5, 0.6, 0.7), until=110_000)
+    found = compared(tmp_path, *logs, cut)
+    baseline, distilled = found.other_groups  # accuracies 0.69 and 0.67; 0.72
+    assert (baseline.runs[0].mechanism, str(baseline.last), baseline.seeds) == ("baseline", "32.00 ± 1.41", [1, 2])
+    assert (distilled.runs[0].mechanism, str(distilled.last), distilled.seeds) == ("self-distilled", "28.00", [1])
+    assert "cut short at 110,000" in baseline.note
+    text = "\n".join(compare_text.lines(found))
+    assert re.search(r"ResNet-32 +cifar100:train/25 +baseline +32.00 ± 1.41 .* 1, 2 ", text)
+    assert "Not recognised" not in text
+    lines = [line for line in csv.DictReader(compare_text.to_csv(found).splitlines()) if not line["table"]]
+    assert [(line["status"], line["runs"], line["last_top1_error"]) for line in lines] == [
+        ("not in the paper", "2", "32.0"),
+        ("not in the paper", "1", "28.0"),
+    ]
+    content = json.loads(compare_text.to_json(found))["not_in_the_paper"]
+    assert [group["last_top1_error"] for group in content] == [32, 28]
+    assert (len(content[0]["finished"]), len(content[0]["cut_short"])) == (2, 1)
+
+
+def test_an_end_that_was_trained_twice_counts_once() -> None:
+    """Caffe wrote a snapshot at iteration 15, trained on to 30, and later from the snapshot to 30 again."""
+    found = compare([FILES / "caffe_train.log", FILES / "caffe_resume.log"])
+    (group,) = found.other_groups
+    assert group.runs[0].logs == [str(FILES / "caffe_train.log")]
+    assert len(group.runs) == 1
+    (again,) = [run for run in found.others if run.copy]
+    assert "which was finished" in again.reason
+
+
+def test_a_copy_of_a_log_counts_once(tmp_path: Path) -> None:
+    found = compared(tmp_path, BASELINE, BASELINE)
+    assert result(row(found, 1, "baseline")).seeds == [1]
+    assert [run.reason for run in found.others] == [f"a copy of {tmp_path / '0.txt'}"]
+
+
+def test_folders_are_searched_by_content_and_names_do_not_matter(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "resnet110"
+    deep.mkdir(parents=True)
+    (deep / "wrn.caffemodel").write_text(BASELINE.text())
+    (deep / "notes.log").write_text("lr was fine\n")
+    (deep / "x.bin").write_bytes(bytes(range(256)) * 100)
+    shutil.copy(FILES / "caffe_test.log", deep)
+    found = compare([tmp_path, deep / "wrn.caffemodel"])
+    assert [run.network for run in found.runs] == ["ResNet-32"]
+    assert [run.reason.partition(":")[0] for run in found.others] == ["it shows no solver settings"]
+
+
+def test_the_recorded_run_of_caffe_is_not_the_papers() -> None:
+    (run,) = compare([FILES / "caffe_train.log"]).others
+    assert run.reason == 'the net\'s name, "tiny", names no network'
+    assert (run.finished, run.iterations, run.max_iter, run.seed) == (True, 30, 30, 3)
+    assert (run.last(), run.best(), run.mechanism) == (0, 0, "baseline")
+
+
+def test_the_gain_of_self_distillation(tmp_path: Path) -> None:
+    found = compared(tmp_path, BASELINE, DISTILLED)  # 31.00 and 28.00
+    measured = {(g.network, g.data_set): (g.published, g.measured) for g in gains(found.rows) if g.measured}
+    assert measured == {("ResNet-32", "CIFAR-100"): (pytest.approx(2.79), pytest.approx(3.0))}
+    assert len(gains(found.rows)) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "networks"),
+    [
+        ("ResNet-32 CIFAR-100 taught by WRN-28-10", ["ResNet-32", "WRN-28-10"]),
+        ("resnet_110_cifar10", ["ResNet-110"]),
+        ("pre-activation ResNet-18", ["pre-act ResNet-18"]),
+        ("PreActResNet34", ["pre-act ResNet-34"]),
+        ("Wide-ResNet-28-10", ["WRN-28-10"]),
+        ("DenseNet_100", ["DenseNet-100"]),
+        ("CaffeNet", []),
+    ],
+)
+def test_networks_are_known_by_the_names_people_give_them(name: str, networks: list[str]) -> None:
+    assert list(networks_in(name)) == networks
+
+
+# What a recipe trains with that the paper does not, as compare says it.
+BEYOND = {
+    "affine": "self-distilled + affine",
+    "perspective": "self-distilled + perspective",
+    "thin_plate_spline": "self-distilled + thin plate spline",
+    "random_erasing": "self-distilled + erasing",
+    "adversarial": "self-distilled + adversarial branch",
+    "gaussian_mmd": "two branches + KL + Gaussian MMD",
+    "mixup": "self-distilled + mixup",
+}
+FURTHER = [ROOT / f"prototxt/cifar100/resnet32/solver_{name}.prototxt" for name in BEYOND]
+SOLVERS = sorted(path for path in ROOT.glob("prototxt/*/*/solver*.prototxt") if path not in FURTHER)
+
+
+@pytest.mark.parametrize("path", SOLVERS, ids=lambda path: str(path.relative_to(ROOT / "prototxt")))
+def test_every_other_solver_of_the_project_is_one_of_the_papers_runs(path: Path) -> None:
+    run = begun(path)
+    assert run.reason == ""
+    assert run.departures == []
+    assert run.finished is False
+
+
+@pytest.mark.parametrize("path", FURTHER, ids=list(BEYOND))
+def test_recipes_beyond_the_paper_stand_for_none_of_its_values(path: Path) -> None:
+    mechanism = BEYOND[path.stem.removeprefix("solver_")]
+    run = begun(path)
+    assert run.mechanism == mechanism
+    assert run.reason.startswith(f"the paper has no ResNet-32 on CIFAR-100 trained {mechanism}")
+
+
+def begun(path: Path) -> TrainingRun:
+    """The run that a log shows whose head is that of a run of the solver."""
+    solver = proto.read_solver(path)
+    lines = "I20260423 01:02:03.000000 1 {}:1] {}\n{}"
+    text = lines.format("solver.cpp", "Initializing solver from parameters: ", proto.text.format(solver))
+    name = ""
+    for phase in (proto.TRAIN, proto.TEST):
+        net = proto.read_net(ROOT / solver.net)
+        name = net.name
+        stages = solver.train_state.stage if phase == proto.TRAIN else ()
+        net.state.CopyFrom(net_state(phase, stages=stages))
+        text += lines.format("net.cpp", "Initializing net from parameters: ", proto.text.format(keep_layers(net)))
+    return recognise("log", parse_log(text + lines.format("solver.cpp", f"Solving {name}", "")), published.load())
+
+
+def test_the_command_writes_csv_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i, log in enumerate((BASELINE, DISTILLED, replace(DISTILLED.with_seed(2, 0.1, 0.2, 0.3), until=110_000))):
+        (tmp_path / f"{i}.log").write_text(log.text())
+    tables, content = tmp_path / "out.csv", tmp_path / "out.json"
+    assert main(["compare", str(tmp_path), "--csv", str(tables), "--json", str(content)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"ResNet-32 +CIFAR-100 +baseline +31\.01 +31\.00 +30\.00 +1 +-0\.01 +156,250 iterations\n", printed
+    )
+    assert "Cut short, so no results:" in printed
+    with open(tables, newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 79
+    distilled = next(line for line in lines if (line["table"], line["mechanism"]) == ("1", "self-distilled"))
+    assert (distilled["status"], distilled["last_top1_error"], distilled["top1_difference"]) == (
+        "measured",
+        "28.0",
+        "-0.22",
+    )
+    assert distilled["iterations"] == "156250 110000"
+    whole = json.loads(content.read_text())
+    assert len(whole["published"]) == 79
+    assert [run["finished"] for run in whole["runs"]] == [True, True, False]
+    assert whole["runs"][2]["error_so_far"] == pytest.approx(80)
+    assert "last_error" not in whole["runs"][2]
+    assert whole["runs"][1]["settings"]["KL gradient"] == "printed"
+
+
+def test_without_arguments_the_projects_own_runs_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = tmp_path / "reference_logs" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "a").write_text(BASELINE.text())
+    assert main(["compare", "--json", "out.json"]) == 0
+    assert len(json.loads(Path("out.json").read_text())["runs"]) == 1
+
+
+def test_a_missing_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DataError, match="there is no such log or folder"):
+        compare(["nowhere.log"])
+    assert main(["compare", "nowhere.log"]) == 1
+    assert "nowhere.log: there is no such log or folder" in capsys.readouterr().err
+
+
+def test_no_output_takes_the_place_of_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "a.log"
+    log.write_text(BASELINE.text())
+    assert main(["compare", str(tmp_path), "--html", str(log)]) == 2
+    assert "a.log would be overwritten, but it is read" in capsys.readouterr().err
+    assert log.read_text() == BASELINE.text()

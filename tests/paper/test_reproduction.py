@@ -1,0 +1,112 @@
+"""Which run stands for a published value, and which runs are left: the files of prototxt/, and small ones."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import small_study
+
+from sdcaffe import Solver, proto
+from sdcaffe.errors import DataError
+from sdcaffe.layers import discover
+from sdcaffe.log import setup
+from sdcaffe.paper import published
+from sdcaffe.paper.compare import read_runs
+from sdcaffe.paper.recognise import matches
+from sdcaffe.paper.reproduction import jobs, mark_done, planned, solver_file
+
+ROOT = Path(__file__).parents[2]
+KNOWN = published.load()
+
+discover()
+
+
+@pytest.fixture
+def at_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.mark.parametrize("file", sorted({solver_file(value) for value in KNOWN.values}), ids=str)
+def test_the_solver_of_a_published_value_is_recognised_as_it(file, at_root):
+    """By the same reading that recognises a log, which knows nothing of file names."""
+    run = planned(str(file), proto.read_solver(file), KNOWN)
+    assert (run.reason, run.departures) == ("", [])
+    for value in KNOWN.values:
+        if solver_file(value) == file:
+            assert matches(value, run)
+
+
+def test_a_log_has_the_settings_that_were_planned(tmp_path, monkeypatch):
+    """So that a finished log is found again: the solver's text and the nets' are those that training logs."""
+    monkeypatch.chdir(tmp_path)
+    small_study.write(tmp_path, "study", "baseline")
+    param = proto.read_solver("prototxt/study/solver_baseline.prototxt")
+    with setup("a.log", live=False):
+        solver = Solver(param)
+        solver.solve()
+        solver.close()
+    (logged,) = read_runs(["a.log"], KNOWN)
+    run = planned("", param, KNOWN)
+    assert logged.settings == run.settings
+    assert len(run.settings) > 10
+    assert logged.seed == run.seed == 1
+
+
+def test_a_table_is_its_rows_for_every_seed(at_root):
+    found = jobs(["6"], [], 3, KNOWN)
+    files = [f"prototxt/cifar100/{net}/solver_{name}.prototxt" for net in ("resnet32", "wrn16_8")
+             for name in small_study.STUDY]  # fmt: skip
+    assert sorted((str(job.file), job.seed) for job in found) == sorted(itertools.product(files, (1, 2, 3)))
+    assert {job.param.random_seed for job in found} == {1, 2, 3}
+    assert len({job.log for job in found}) == len(found)
+    assert found[0].log == Path("reference_logs/runs/cifar100/resnet32/baseline_seed1.log")
+
+
+def test_a_run_that_is_in_several_tables_is_one(at_root):
+    (job,) = [job for job in jobs([], ["ResNet-32"], 1, KNOWN) if "cifar100/resnet32/solver_self" in str(job.file)]
+    assert job.tables == ["1", "2", "3", "5", "6"]
+
+
+@pytest.mark.parametrize("net", ["wrn16_8", "WRN-16-8", "wrn-16-8"])
+def test_a_network_is_named_as_its_folder_or_as_the_paper_does(net, at_root):
+    assert {job.file.parent.name for job in jobs(["6"], [net], 1, KNOWN)} == {"wrn16_8"}
+
+
+def test_a_network_that_is_not_there(at_root):
+    with pytest.raises(DataError, match='a network "resnet23"; did you mean "resnet32"'):
+        jobs(["6"], ["resnet23"], 1, KNOWN)
+    with pytest.raises(DataError, match='a network "alexnet"; there are resnet32, wrn16_8'):
+        jobs(["6"], ["alexnet"], 1, KNOWN)
+
+
+def test_elsewhere_than_in_a_clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="it is not here: run this at the top of a clone"):
+        jobs(["6"], [], 1, KNOWN)
+
+
+def test_a_teacher_comes_with_its_pupil_once_for_all_seeds(at_root):
+    found = jobs(["1"], ["resnet32"], 2, KNOWN)
+    (teacher,) = [job for job in found if "wrn28_10/solver_baseline" in str(job.file)]
+    pupils = [job for job in found if "teacher" in job.file.name]
+    assert [job.seed for job in pupils] == [1, 2]
+    for job in pupils:
+        assert job.teacher is teacher
+        assert list(job.param.weights) == ["runs/cifar100/wrn28_10/baseline_seed1_iter_78125.caffemodel"]
+        assert Path(job.param.weights[0]) == teacher.weights
+        assert not job.ready
+    mark_done(found, [])
+    assert teacher.taught
+    assert not teacher.done
+
+
+def test_a_teacher_that_nobody_needs_is_not_trained(at_root, tmp_path, monkeypatch):
+    found = jobs(["1"], ["resnet32"], 1, KNOWN)
+    (pupil,) = [job for job in found if job.teacher]
+    monkeypatch.chdir(tmp_path)
+    pupil.teacher.weights.parent.mkdir(parents=True)
+    pupil.teacher.weights.touch()
+    mark_done(found, [])
+    assert (pupil.ready, pupil.done, pupil.teacher.done) == (True, False, True)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sdcaffe.cli import main
+from sdcaffe.layers.base import registered
+
+FOCAL_LOSS = Path(__file__).parents[1] / "layers" / "focal_loss.py"
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["layers", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def row(table: str, first: str) -> list[str]:
+    """The cells of the line that starts with `first`."""
+    (line,) = re.findall(rf"(?m)^ *({first}  .*)$", table)
+    return re.split(r"  +", line.strip())
+
+
+def test_every_type_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys).splitlines()
+    names = [line.split()[0] for line in lines[2:]]
+    assert set(names) == set(registered())
+    assert names == sorted(names)
+    assert row("\n".join(lines), "LSTM") == ["LSTM", "2 to 5", "1 to 3", "yes", "recurrent_param", "Caffe"]
+    assert row("\n".join(lines), "Convolution")[1:3] == ["1 or more", "as bottoms"]
+    assert row("\n".join(lines), "BNLL") == ["BNLL", "1", "1", "-", "-", "Caffe"]
+    assert row("\n".join(lines), "Distort")[-1] == "plugin sdcaffe.paper.layers.distort"
+
+
+def test_types_with_blobs_are_those_of_caffe(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys).splitlines()[2:]
+    caffes = {line.split()[0] for line in lines if line.endswith("  Caffe") and "  yes  " in line}
+    assert caffes - {"Python"} == {
+        *("BatchNorm", "Bias", "Convolution", "Deconvolution", "Embed", "InnerProduct", "LSTM", "Parameter"),
+        *("PReLU", "RNN", "Scale"),
+    }
+
+
+def test_fields_have_caffes_types_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "Convolution")
+    assert "convolution_param (LayerParameter field 106):" in text
+    assert row(text, "kernel_size") == ["kernel_size", "uint32[]", "-"]
+    assert row(text, "bias_term") == ["bias_term", "bool", "true"]
+    assert row(text, "engine") == ["engine", "DEFAULT | CAFFE | CUDNN", "DEFAULT"]
+    assert row(text, "weight_filler") == ["weight_filler", "FillerParameter", "-"]
+    assert row(text, "variance_norm") == ["variance_norm", "FAN_IN | FAN_OUT | AVERAGE", "FAN_IN"]
+    assert row(text, "type") == ["type", "string", '"constant"']
+    assert row(shown(capsys, "BatchNorm"), "moving_average_fraction")[1:] == ["float", "0.999"]
+    assert row(shown(capsys, "LRN"), "alpha")[1:] == ["float", "1"]
+
+
+def test_blobs_gradients_places_and_losses(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "InnerProduct")
+    assert "blobs:          Blob 0 is the weight (N, K), or (K, N) with `transpose`; blob 1 the bias (N,).\n" in text
+    assert "in place:       no\n" in text
+    text = shown(capsys, "SoftmaxWithLoss")
+    assert "blobs:          none\n" in text
+    assert "no gradient to: bottom 1\n" in text
+    assert "loss weight:    1 for the first top" in text
+    assert "\nloss_param (" in text
+    assert "\nsoftmax_param (" in text
+    assert "in place:       yes\n" in shown(capsys, "ReLU")
+
+
+def test_what_bvlc_caffe_does_not_have_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "Data")
+    assert row(text, "shuffle")[-1] == "not in BVLC Caffe"
+    assert row(text, "batch_size") == ["batch_size", "uint32", "-"]
+    assert "\ntransform_param (" in text
+
+
+def test_a_docstring_that_refers_to_another_brings_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "RNN")
+    assert "see Recurrent for bottoms and tops" in text
+    assert "\nRecurrent: " in text
+
+
+def test_a_plugin_says_where_it_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "focalloss", "--plugin", str(FOCAL_LOSS))
+    assert text.startswith(f"FocalLoss, from plugin {FOCAL_LOSS}\n")
+    assert "focal_loss_param (LayerParameter field 2000):" in text
+    assert row(text, "gamma") == ["gamma", "float", "2"]
+    assert row(shown(capsys), "FocalLoss")[-1] == f"plugin {FOCAL_LOSS}"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("Convolutoin", 'Did you mean "Convolution"?'), ("Qqqqq", "`sdcaffe layers` lists all")],
+)
+def test_an_unknown_type(name: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", name]) == 1
+    assert capsys.readouterr().err == f'sdcaffe: error: unknown layer type "{name}". {message}' + (
+        "\n" if "Did" in message else "; --plugin brings others.\n"
+    )
