@@ -31,25 +31,30 @@ def _gaussian(tensor: Tensor, filler: Any) -> None:
         raise LayerError(f"a gaussian filler needs a std of at least 0, not {filler.std:g}")
     tensor.normal_(filler.mean, filler.std)
     if filler.sparse >= 0:
-        if tensor.dim() < 1:
-            raise LayerError("a sparse gaussian filler needs a blob of at least one axis")
-        keep = min(1.0, filler.sparse / tensor.shape[0])
+        keep = min(1.0, filler.sparse / _outputs(tensor, filler))
         tensor.mul_(torch.empty_like(tensor).bernoulli_(keep))
 
 
 def _positive_unitball(tensor: Tensor, filler: Any) -> None:
     """Uniform on (0, 1), then each row (all but axis 0) scaled to sum 1."""
-    tensor.uniform_(0, 1)
-    rows = tensor.view(tensor.shape[0], -1)
+    rows = tensor.uniform_(0, 1).view(_outputs(tensor, filler), -1)
     rows.div_(rows.sum(1, keepdim=True))
 
 
+def _outputs(tensor: Tensor, filler: Any) -> int:
+    """The size of axis 0. Raises LayerError for a blob without axes."""
+    if not tensor.dim():
+        raise LayerError(f'filler "{filler.type}" needs a blob of at least one axis', field="type")
+    return tensor.shape[0]
+
+
 def _fan(tensor: Tensor, filler: Any) -> float:
-    """Caffe's n: count / shape[0] (FAN_IN), count / shape[1] (FAN_OUT), or their mean (AVERAGE)."""
-    if tensor.dim() < 2:
-        raise LayerError(f'filler "{filler.type}" needs a blob of at least two axes, not {tuple(tensor.shape)}')
-    fan_in = tensor.numel() / tensor.shape[0]
-    fan_out = tensor.numel() / tensor.shape[1]
+    """Caffe's n: count / shape[0] (FAN_IN), count / shape[1] (FAN_OUT), or their mean (AVERAGE).
+
+    On one axis, a bias say, FAN_IN is 1 and FAN_OUT the count.
+    """
+    fan_in = tensor.numel() / _outputs(tensor, filler)
+    fan_out = tensor.numel() / (tensor.shape[1] if tensor.dim() > 1 else 1)
     norms = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}
     for name, n in norms.items():
         if filler.variance_norm == proto.schema.enum_value("FillerParameter.VarianceNorm", name):
