@@ -90,6 +90,7 @@ def run(args: Namespace) -> None:
 
 def train(device: str | None, args: Namespace, devices: list[str]) -> None:
     """What one process of a run does: `device` is its own, `devices` are those of all processes of this machine."""
+    from sdcaffe.collectives import is_root
     from sdcaffe.run import processes
 
     with processes.launched(device):
@@ -102,7 +103,7 @@ def train(device: str | None, args: Namespace, devices: list[str]) -> None:
                     next(turns)
             except StopIteration as end:
                 progress, iteration = end.value
-        if processes.is_root():
+        if is_root():
             print("\n".join(_report(job, args, progress, iteration)))
 
 
@@ -205,9 +206,9 @@ def _seeds(text: str) -> list[int]:
 
 def _log(file: Path, append: bool, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:
     """The log of this run; of several processes, the root's: the others' go nowhere."""
-    from sdcaffe.run import processes
+    from sdcaffe.collectives import is_root
 
-    return setup(file, append=append, run=name, screen=screen) if processes.is_root() else silent()
+    return setup(file, append=append, run=name, screen=screen) if is_root() else silent()
 
 
 def _resumes(snapshot: str | None, prefix: str) -> bool:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdcaffe import proto
-from sdcaffe.run.processes import rank_and_world
+from sdcaffe.collectives import rank_and_world
 
 Indices = NDArray[np.int64]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.collectives import sharing_statistics
 from sdcaffe.forks.running_norm import RunningNorm
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 from sdcaffe.layers.batch_norm import normalize_batch
 from sdcaffe.proto.schema import Message
-from sdcaffe.run.processes import sharing_statistics
 
 SEGNET_EPS = 1e-9
 _SEGNET = ("bn_mode",)

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
+from sdcaffe.collectives import sharing_statistics
 from sdcaffe.layers.base import Layer, Shape
 from sdcaffe.layers.batch_norm import normalize_batch
-from sdcaffe.run.processes import sharing_statistics
 
 
 class RunningNorm(Layer):

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe import proto
+from sdcaffe import collectives, proto
 from sdcaffe.layers.base import Layer, Shape, register
 from sdcaffe.layers.shared_statistics import SharedStatistics
-from sdcaffe.run import processes
 
 
 @register("BatchNorm", field="batch_norm_param")
@@ -102,7 +101,7 @@ def normalize_batch(
     layer alone reads, which makes a gradient of its own.
     """
     exact = bottom.dtype not in (torch.bfloat16, torch.float16)  # what these round away, sums need not keep
-    shared = processes.sharing_statistics() > 1
+    shared = collectives.sharing_statistics() > 1
     channels = bottom.shape[1]
     values = bottom.numel() // max(1, channels)
     if values > _LENGTH and not shared and exact and bottom.is_cpu and _is_channels_last(bottom):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.run.processes import summed
+from sdcaffe.collectives import summed
 
 
 class SharedStatistics(torch.autograd.Function):

@@ -18,7 +18,7 @@ from sdcaffe.log import glog
 from sdcaffe.net.assembly import Assembly, Learnable, complete_tops
 from sdcaffe.net.initial_weights import Files, InitialWeights
 from sdcaffe.net.plan import Op, gradient_slots, make_plan
-from sdcaffe.run.precision import FP32, computing, exactly
+from sdcaffe.net.precision import FP32, computing, exactly
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 

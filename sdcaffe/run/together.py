@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from sdcaffe import log
-from sdcaffe.run import precision
+from sdcaffe.net import precision
 
 AHEAD = 8  # turns that a run may be ahead of its GPU: enough to keep it busy while another run looks at its loss
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from sdcaffe import collectives
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch
-from sdcaffe.run import processes
 from sdcaffe.solver.step import Result, Step
 
 WARM_UP = 3  # iterations that run as they are: libraries choose their kernels and workspaces in them
@@ -28,7 +28,7 @@ def refusal(net: Net, device: torch.device) -> str | None:
     """Why the steps of `net` cannot be recorded; None where they can."""
     if device.type != "cuda":
         return "there is no GPU to record for"
-    if processes.rank_and_world()[1] > 1:
+    if collectives.rank_and_world()[1] > 1:
         return "several processes train together"
     for layer in net.layers.values():
         if layer.dynamic:

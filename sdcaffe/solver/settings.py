@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sdcaffe.errors import SolverError, unknown
-from sdcaffe.run.precision import PRECISIONS
+from sdcaffe.net.precision import PRECISIONS
 from sdcaffe.solver import rates
 from sdcaffe.solver.nets import test_sources, train_source
 from sdcaffe.solver.updates import UPDATES

@@ -20,13 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from sdcaffe import proto
+from sdcaffe import collectives, proto
 from sdcaffe.errors import SdcaffeError, SnapshotError
 from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.initial_weights import InitialWeights
-from sdcaffe.run import processes
 from sdcaffe.solver import rates
 from sdcaffe.solver.updates import Update
 
@@ -67,7 +66,7 @@ def save(solver: Run) -> str:
     model, state = f"{stem}.caffemodel{suffix}", f"{stem}.solverstate{suffix}"
     kind = "HDF5" if hdf5 else "binary proto"
     extra = _extra(solver)
-    if processes.is_root():
+    if collectives.is_root():
         try:
             Path(model).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,7 +85,7 @@ def save(solver: Run) -> str:
                 sdcaffe_state=json.dumps(extra).encode(),
             ),
         )
-    return str(processes.from_root(state))  # which also makes the others wait until it is written
+    return str(collectives.from_root(state))  # which also makes the others wait until it is written
 
 
 @dataclass
@@ -188,7 +187,7 @@ def _extra(solver: Run) -> dict[str, Any]:
         generators["cuda"] = _text(torch.cuda.get_rng_state(solver.device))
     return {
         "type": solver.param.type,
-        "generators": processes.at_root(generators),
+        "generators": collectives.at_root(generators),
         "nets": [_net_state(net) for net in (solver.net, *solver.test_nets)],
         "losses": [float(loss) for loss in solver.losses],
     }
@@ -213,7 +212,7 @@ def _carried(net: Net) -> dict[str, torch.Tensor]:
 
 
 def _apply_extra(solver: Run, extra: dict[str, Any]) -> None:
-    rank, world = processes.rank_and_world()
+    rank, world = collectives.rank_and_world()
     saved = len(extra["generators"])
     same = world == saved
     _set_generators(solver, extra["generators"][rank if same else 0], None if same else rank)

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe import proto
+from sdcaffe import collectives, proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
+from sdcaffe.net.precision import allow_tf32
 from sdcaffe.run import processes
-from sdcaffe.run.precision import allow_tf32
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
@@ -69,10 +69,10 @@ class Solver:
         glog("solver.cpp:45", f"Initializing solver from parameters: \n{proto.text.format(param)}")
         settings.check(param, positions)
         self.device = choose_device(param, device)
-        rank, world = processes.rank_and_world()
+        rank, world = collectives.rank_and_world()
         seed = param.random_seed if param.random_seed >= 0 else None
         if world > 1:  # one seed for weights and the order of data, another a process for what is drawn on it
-            seed = processes.from_root(torch.initial_seed() if seed is None else seed)
+            seed = collectives.from_root(torch.initial_seed() if seed is None else seed)
         if seed is not None:
             torch.manual_seed(seed)
         self.iter = 0
@@ -129,7 +129,7 @@ class Solver:
 
     def _global_loss(self) -> float:
         """The same over all processes; each has to ask."""
-        return float(processes.averaged(torch.stack(list(self.losses)).mean()))
+        return float(collectives.averaged(torch.stack(list(self.losses)).mean()))
 
     def solve(self) -> None:
         """Train to max_iter, with Caffe's last display, test and snapshot."""
@@ -221,7 +221,7 @@ class Solver:
         glog("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {number(self._global_loss())}")
         if outputs:
             names, values = _flat(outputs)
-            values = processes.averaged(values)
+            values = collectives.averaged(values)
             self._log_outputs("solver.cpp:258", "Train", list(zip(names, values.tolist(), strict=True)), self.net)
 
     # ---------------------------------------------------------------- testing
@@ -240,8 +240,8 @@ class Solver:
     def _test(self, index: int) -> Iterator[None]:
         net, batches = self.test_nets[index], self.param.test_iter[index]
         glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
-        rank, world = processes.rank_and_world()
-        processes.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
+        rank, world = collectives.rank_and_world()
+        collectives.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
         start = {layer: layer.cursor for layer in net.data_layers}
         names: list[str] = []
         total, loss = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
@@ -252,7 +252,7 @@ class Solver:
                 return
             for layer, cursor in start.items():
                 layer.cursor = cursor + i
-            with processes.apart():
+            with collectives.apart():
                 result = net.compute(net.load())
             names, scores = _flat(result.blobs)
             total, loss = total + scores, loss + result.loss
@@ -260,9 +260,9 @@ class Solver:
         for layer, cursor in start.items():
             layer.cursor = cursor + batches
         if world > 1:
-            names = processes.from_root(names)
-            total = processes.summed(total if total.dim() else total.new_zeros(len(names), dtype=torch.float64))
-            loss = processes.summed(loss)
+            names = collectives.from_root(names)
+            total = collectives.summed(total if total.dim() else total.new_zeros(len(names), dtype=torch.float64))
+            loss = collectives.summed(loss)
         if self.param.test_compute_loss:
             glog("solver.cpp:394", f"Test loss: {number(float(loss) / batches)}")
         means = (total / batches).tolist() if names else []
@@ -281,11 +281,11 @@ class Solver:
 
     def _request(self) -> str | None:
         """What the action asks for; of several processes, what any of them asks for."""
-        if processes.rank_and_world()[1] == 1:
+        if collectives.rank_and_world()[1] == 1:
             return self.action()
         if self.device.type != "cpu" and self.iter % FINITE_CHECK:
             return None  # of thousands of processes, a question takes longer than an iteration
-        asked = processes.largest(REQUESTS.index(self.action()))
+        asked = collectives.largest(REQUESTS.index(self.action()))
         return REQUESTS[asked]
 
     def _log_outputs(self, tag: str, kind: str, values: Sequence[tuple[str, float]], net: Net) -> None:
@@ -321,8 +321,8 @@ class Solver:
         Broken ones are passed over with a warning; one of another net or solver type is an error, lest a run
         begin anew over it.
         """
-        loaded = snapshot.load_newest(self.param.snapshot_prefix) if processes.is_root() else None
-        path: Path | None = processes.from_root(loaded and loaded.path)
+        loaded = snapshot.load_newest(self.param.snapshot_prefix) if collectives.is_root() else None
+        path: Path | None = collectives.from_root(loaded and loaded.path)
         if path is None:
             return None
         self._go_on(loaded or snapshot.load(path))

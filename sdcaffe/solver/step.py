@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sdcaffe.collectives import apart
 from sdcaffe.errors import SolverError
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch
-from sdcaffe.run.processes import Trainee, apart
+from sdcaffe.run.processes import Trainee
 from sdcaffe.solver.updates import Rate, Update, clip_scale
 
 

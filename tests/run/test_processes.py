@@ -11,8 +11,7 @@ from process_groups import together
 from process_nets import NORMALISED, PLAIN, SELF_DISTILLED, write
 
 import sdcaffe
-from sdcaffe import proto
-from sdcaffe.run import processes
+from sdcaffe import collectives, proto
 
 WORLDS = (2, 4)
 
@@ -20,13 +19,13 @@ WORLDS = (2, 4)
 def train(folder, iterations, blob=None, resume=None):
     """What each process has of a run: mean loss, and mean of `blob`, of every iteration; test scores; iteration."""
     os.chdir(folder)
-    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    solver = sdcaffe.Solver(f"solver_{collectives.rank_and_world()[1]}.prototxt")
     blobs, compute = [], solver.net.compute
 
     def watched(batch):
         result = compute(batch)
         if blob is not None:
-            blobs.append(float(processes.averaged(result.blobs[blob].detach())))
+            blobs.append(float(collectives.averaged(result.blobs[blob].detach())))
         return result
 
     solver.net.compute = watched
@@ -35,7 +34,7 @@ def train(folder, iterations, blob=None, resume=None):
     losses = []
     for _ in range(iterations):
         solver.step(1)
-        losses.append(float(processes.averaged(solver.losses[-1])))
+        losses.append(float(collectives.averaged(solver.losses[-1])))
     solver.test_all()
     solver.snapshot()
     solver.close()
@@ -79,7 +78,7 @@ def test_with_synchronised_batch_norm_too(tmp_path):
 
 def first_losses(folder):
     os.chdir(folder)
-    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    solver = sdcaffe.Solver(f"solver_{collectives.rank_and_world()[1]}.prototxt")
     solver.step(3)
     own = [blob.clone().numpy() for blob in solver.net.params["bn"]]
     solver.test_all()
@@ -106,7 +105,7 @@ def test_the_self_distilled_net_has_the_mmd_of_the_global_batch(tmp_path):
 def mmd_of(a, b):
     from sdcaffe.paper.layers.mmd_loss import MeanDiscrepancy
 
-    rank, world = processes.rank_and_world()
+    rank, world = collectives.rank_and_world()
     a, b = (part.chunk(world)[rank].clone().requires_grad_() for part in (a, b))
     loss = MeanDiscrepancy.apply(a, b)
     loss.backward()
@@ -128,7 +127,7 @@ def test_mmd_and_its_gradient_are_those_of_the_formula(world):
 
 def images(folder, batches):
     os.chdir(folder)
-    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    solver = sdcaffe.Solver(f"solver_{collectives.rank_and_world()[1]}.prototxt")
     (layer,) = solver.net.data_layers
     seen = []
     for _ in range(batches):
@@ -169,7 +168,7 @@ def test_a_snapshot_goes_on_with_another_number_of_processes(tmp_path):
 
 def draws(folder, resume=None):
     os.chdir(folder)
-    solver = sdcaffe.Solver(f"solver_{processes.rank_and_world()[1]}.prototxt")
+    solver = sdcaffe.Solver(f"solver_{collectives.rank_and_world()[1]}.prototxt")
     if resume is not None:
         solver.restore(resume)
     solver.step(1)
@@ -209,7 +208,7 @@ def nothing_to_learn(folder):
     solver = sdcaffe.Solver("solver_2.prototxt")
     solver.step(2)
     solver.close()
-    return float(processes.averaged(solver.losses[-1]))
+    return float(collectives.averaged(solver.losses[-1]))
 
 
 def test_a_net_with_nothing_to_learn(tmp_path):

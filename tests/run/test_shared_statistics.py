@@ -10,8 +10,8 @@ import torch
 from process_groups import together
 from torch.nn import functional as F
 
+from sdcaffe import collectives
 from sdcaffe.layers.batch_norm import normalize_batch
-from sdcaffe.run import processes
 
 CASES = list(itertools.product((True, False), (True, False)))  # with weight and bias; channels_last
 
@@ -25,13 +25,13 @@ def numbers():
 
 
 def shared(bottom, *parameters):
-    with processes.sharing_statistics_of_all():
+    with collectives.sharing_statistics_of_all():
         return normalize_batch(bottom, *(parameters or (None, None)), 1e-5)
 
 
 def normalised(affine, channels_last):
     """This process's part: top, mean, variance, and the gradients of bottom, weight and bias."""
-    rank, world = processes.rank_and_world()
+    rank, world = collectives.rank_and_world()
     bottom, grad, *parameters = numbers()
     bottom, grad = (t.chunk(world)[rank] for t in (bottom, grad))
     if channels_last:
@@ -73,7 +73,7 @@ def far_from_zero():
 
 def of_corners():
     """The statistics of values far from zero; then top, mean and variance of one value a process."""
-    rank, world = processes.rank_and_world()
+    rank, world = collectives.rank_and_world()
     _, mean, variance = shared(far_from_zero().chunk(world)[rank])
     return [mean.numpy(), variance.numpy(), *(t.item() for t in shared(torch.tensor([[3.0 + 200 * rank]])))]
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
+from sdcaffe.collectives import sharing_statistics
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 from sdcaffe.layers.batch_norm import batch_statistics, per_weight
 from sdcaffe.proto.schema import Message
-from sdcaffe.run.processes import sharing_statistics
 
 BLOBS = 6  # of an inner layer: the BatchNorm's mean, variance and weight; the Scale's two; the convolution's weight
 

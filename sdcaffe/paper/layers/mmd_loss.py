@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe.collectives import averaged
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
-from sdcaffe.run.processes import averaged
 
 
 class MeanDiscrepancy(torch.autograd.Function):
