@@ -20,9 +20,9 @@ class Axpy(Layer):
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scale, x, y = bottom_shapes
         if len(x) < 2 or scale[:2] != x[:2] or math.prod(scale[2:]) != 1:
-            raise self.error(f"the first bottom has a number for each channel: {show_shape(scale)}for {show_shape(x)}")
+            raise self.error(f"the first bottom has a number for each channel: {show_shape(scale)} for {show_shape(x)}")
         if x != y:
-            raise self.error(f"the last bottoms must have one shape, not {show_shape(x)}and {show_shape(y)}")
+            raise self.error(f"the last bottoms must have one shape, not {show_shape(x)} and {show_shape(y)}")
         self.view = (*x[:2], *[1] * (len(x) - 2))
         return [x]
 

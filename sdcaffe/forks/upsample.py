@@ -63,7 +63,7 @@ class Upsample(Layer):
         if len(bottom_shapes) == 1:
             self.size = self._repeated(bottom)
         elif bottom_shapes[1] != bottom:
-            shapes = f"{show_shape(bottom)}and {show_shape(bottom_shapes[1])}"
+            shapes = f"{show_shape(bottom)} and {show_shape(bottom_shapes[1])}"
             raise self.error(f"the mask must have the shape of the values, not {shapes}", "bottom")
         else:
             self.size = self._unpooled(bottom)

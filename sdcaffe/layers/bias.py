@@ -29,7 +29,7 @@ def aligned(layer: Layer, bottom: Shape, axis: int, operand: Shape) -> Shape:
     start = canonical_axis(layer, axis, len(bottom))
     if bottom[start : start + len(operand)] != operand:
         raise layer.error(
-            f"a blob of shape {show_shape(operand)}does not match bottom {show_shape(bottom)}from axis {start} on",
+            f"a blob of shape {show_shape(operand)} does not match bottom {show_shape(bottom)} from axis {start} on",
             "axis",
         )
     return operand + (1,) * (len(bottom) - start - len(operand))

@@ -68,7 +68,7 @@ def place_windows(layer: Layer, bottom: Shape, kernel: Pair, stride: Pair, pad: 
             count -= 1
         if count < 1:
             raise layer.error(
-                f"kernel_{name} (={k}) does not fit bottom {show_shape(bottom)}with pad {p}", "kernel_size"
+                f"kernel_{name} (={k}) does not fit bottom {show_shape(bottom)} with pad {p}", "kernel_size"
             )
         pooled.append(count)
     return Windows(kernel, stride, pad, (pooled[0], pooled[1]), ceil)

@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 from sdcaffe import layers, proto
 from sdcaffe.layers.base import class_of
 
-layers.load_builtin()
+layers.discover()
 
 
 def values(*shape, seed=0):

@@ -144,7 +144,7 @@ WRONG = [
     ("kernel_size: 0", 1, "kernel_h (=0)"),
     ("kernel_size: 2 stride: 0", 1, "stride_h (=0)"),
     ("kernel_size: 2 pad: 2", 1, "pad_h (=2) must be less than kernel_h (=2)"),
-    ("kernel_size: 6", 1, "kernel_h (=6) does not fit bottom 1 1 4 4 (16)"),
+    ("kernel_size: 6", 1, "kernel_h (=6) does not fit bottom 1 1 4 4 (16) with pad 0"),
     ("global_pooling: true kernel_size: 2", 1, "global_pooling takes no kernel_size"),
     ("global_pooling: true stride: 2", 1, "global_pooling needs pad 0"),
     ("pool: STOCHASTIC kernel_size: 3 pad: 1", 1, "only MAX and AVE pooling take a pad"),

@@ -90,5 +90,6 @@ def test_a_wrong_span_is_refused(kind: str, body: str, message: str) -> None:
 @pytest.mark.parametrize("kind", ["Scale", "Bias"])
 @pytest.mark.parametrize("operand", [(4,), (3, 5), (3, 4, 5, 6)])
 def test_a_second_bottom_that_does_not_match_is_refused(kind: str, operand: tuple[int, ...]) -> None:
-    with pytest.raises(LayerError, match="does not match bottom 2 3 4 5"):
+    says = r"of shape [\d ]+\(\d+\) does not match bottom 2 3 4 5 \(120\) from axis 1 on"
+    with pytest.raises(LayerError, match=says):
         build(one_layer(kind, bottoms=2), [(2, 3, 4, 5), operand])

@@ -105,7 +105,9 @@ class DetectionOutput(Layer):
         if len(prior) != 3 or prior[1] != 2 or prior[2] % 4:
             raise self.error(f"the third bottom must be PriorBox's (1, 2, boxes * 4), not {show_shape(prior)}")
         if location[:1] != confidence[:1]:
-            raise self.error(f"{show_shape(location)}of offsets and {show_shape(confidence)}of confidences differ in n")
+            raise self.error(
+                f"{show_shape(location)} of offsets and {show_shape(confidence)} of confidences differ in n"
+            )
         self.priors = prior[2] // 4
         self.location_classes = 1 if param.share_location else param.num_classes
         for what, shape, each in (
