@@ -250,7 +250,7 @@ def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
     except KeyError:
         pass
     message = f'unknown layer type "{type_name}" in layer "{layer_name}"'
-    fork, near = proto.forks.of_type(type_name), nearest(type_name, _registry)
+    fork, near = proto.elsewhere.of_type(type_name), nearest(type_name, _registry)
     if fork is not None:
         message += f". It is not one of BVLC Caffe's, but {fork} has it: "
     elif near is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from sdcaffe.proto import elsewhere as elsewhere
 from sdcaffe.proto import schema
 
 TRAIN = 0
@@ -28,7 +29,6 @@ _MODULES = {
         "write_binary",
         "write_text",
     ),
-    "forks": (),
     "upgrade": ("net_needs_upgrade", "solver_needs_upgrade", "upgrade_net", "upgrade_solver"),
     "weights": (
         "LayerBlobs",

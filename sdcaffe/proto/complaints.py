@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from sdcaffe.errors import nearest
-from sdcaffe.proto import forks, tokens
+from sdcaffe.proto import elsewhere, tokens
 from sdcaffe.proto.tables import BOOL, ENUM, FLOAT, INTEGER, MESSAGE, STRING, Field, Table, table
 
 
@@ -26,7 +26,7 @@ def _typo(word: str, near: str) -> bool:
 def unknown_field(fields: Table, name: str) -> str:
     start = f'message "{fields.message}" has no field "{name}".'
     plugin = ", and a plugin can declare it" if fields.message == "LayerParameter" else ""
-    fork, instead = forks.of_field(fields.message, name), forks.instead_of(fields.message, name)
+    fork, instead = elsewhere.of_field(fields.message, name), elsewhere.instead_of(fields.message, name)
     if fork is not None or instead is not None:
         whose = f", but {fork} has it" if fork is not None else ""
         hint = f" {instead[0].upper()}{instead[1:]}." if instead is not None else ""
@@ -76,7 +76,7 @@ def mismatch(field: Field, kinds: list[int], words: list[str]) -> str:
         return f'field "{field.name}" does not repeat: give one value, not a list'
     if field.kind == ENUM and kinds[0] in (tokens.NAME, tokens.STRING):
         word = words[0].strip("\"'")
-        near, fork = nearest(word, field.values), forks.of_value(word)
+        near, fork = nearest(word, field.values), elsewhere.of_value(word)
         if word in field.values:
             return f"{result}. Write {word} without quotes"
         if fork is not None:

@@ -1,9 +1,11 @@
-"""Which fork of Caffe has a layer type, a field or an enum value that BVLC Caffe lacks: for error messages only.
+"""Which fork of Caffe has a layer type, a field or an enum value that BVLC Caffe lacks: told to the error messages.
 
-What is here is not implemented; a layer of a fork that is stands in `sdcaffe.forks`.
+What is named here is not implemented; a layer of a fork that is stands in a module of its own beside this one.
 """
 
 from __future__ import annotations
+
+from sdcaffe.proto import elsewhere
 
 SSD = "SSD (weiliu89/caffe)"
 NVIDIA = "NVIDIA Caffe"
@@ -119,21 +121,12 @@ _INSTEAD = {
 }
 
 
-def of_type(type_name: str) -> str | None:
-    """The fork that has a layer type; None where none is known to."""
-    return next((fork for fork, names in _TYPES.items() if type_name in names.split()), None)
-
-
-def of_field(message: str, field: str) -> str | None:
-    """The fork whose `message` has a field; None where none is known to."""
-    return next((fork for fork, table in _FIELDS.items() if field in table.get(message, "").split()), None)
-
-
-def of_value(value: str) -> str | None:
-    """The fork that has an enum's value; None where none is known to."""
-    return next((fork for fork, names in _VALUES.items() if value in names.split()), None)
-
-
-def instead_of(message: str, field: str) -> str | None:
-    """How BVLC Caffe says what a fork's field says; None where it cannot, or nothing is known."""
-    return _INSTEAD.get((message, field))
+for _fork, _fields in _FIELDS.items():
+    elsewhere.tell(
+        _fork,
+        types=_TYPES.get(_fork, "").split(),
+        fields={message: names.split() for message, names in _fields.items()},
+        values=_VALUES.get(_fork, "").split(),
+    )
+for (_message, _field), _words in _INSTEAD.items():
+    elsewhere.tell_instead(_message, _field, _words)
