@@ -24,19 +24,18 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
-    from sdcaffe.paper import compare_html, compare_text
-    from sdcaffe.paper.compare import compare, default_place
+    from sdcaffe.paper.compare import compare, default_place, html, text
 
     layers.discover()  # the fields of the self-distillation layers
     found = compare(args.logs or [default_place()])
     read = [log for run in (*found.runs, *found.others) for log in run.logs]
     flags.check_outputs((args.csv, args.json, args.html), read)
     for path, form in (
-        (args.csv, compare_text.to_csv),
-        (args.json, compare_text.to_json),
-        (args.html, compare_html.page),
+        (args.csv, text.to_csv),
+        (args.json, text.to_json),
+        (args.html, html.page),
     ):
         if path:
             with proto.atomic_write(path) as file:
                 file.write(form(found).encode())
-    print("\n".join(compare_text.lines(found)))
+    print("\n".join(text.lines(found)))

@@ -56,9 +56,9 @@ def run(args: Namespace) -> None:
     import torch
 
     from sdcaffe import layers
-    from sdcaffe.paper import published, reproduction
+    from sdcaffe.paper import published
     from sdcaffe.paper.compare import read_runs
-    from sdcaffe.paper.reproduce import Limit, plan_lines, run_all
+    from sdcaffe.paper.reproduce import Limit, jobs, mark_done, plan_lines, run_all
     from sdcaffe.run.progress import bar
     from sdcaffe.run.signals import SignalHandler
     from sdcaffe.tools.step_times import step_times
@@ -69,16 +69,16 @@ def run(args: Namespace) -> None:
     layers.discover()
     known = published.load()
     logs = Path(args.logs)
-    jobs = reproduction.jobs(args.table, args.net, args.seeds, known, logs)
-    reproduction.mark_done(jobs, read_runs([logs], known) if logs.is_dir() else [])
-    left = [job.param for job in jobs if not job.done]
+    wanted = jobs(args.table, args.net, args.seeds, known, logs)
+    mark_done(wanted, read_runs([logs], known) if logs.is_dir() else [])
+    left = [job.param for job in wanted if not job.done]
     with bar("nets timed") as tick:
         times = step_times(left, min(MEASURING, args.time_limit / 10), device, tick=tick)
-    print("\n".join(plan_lines(jobs, times)), flush=True)
+    print("\n".join(plan_lines(wanted, times)), flush=True)
     if args.dry_run:
         return
     with SignalHandler() as signals:
-        run_all(jobs, times, Limit(end, signals.listener()), device, lambda text: print(text, flush=True))
+        run_all(wanted, times, Limit(end, signals.listener()), device, lambda text: print(text, flush=True))
 
 
 def _seconds(text: str) -> float:

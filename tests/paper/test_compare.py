@@ -17,9 +17,10 @@ from sdcaffe.cli import main
 from sdcaffe.errors import DataError
 from sdcaffe.graph.state import keep_layers, net_state
 from sdcaffe.log import parse_log
-from sdcaffe.paper import compare_text, published
+from sdcaffe.paper import published
 from sdcaffe.paper.compare import Comparison, Group, Row, compare, gains
-from sdcaffe.paper.recognise import TrainingRun, networks_in, recognise
+from sdcaffe.paper.compare import text as compare_text
+from sdcaffe.paper.compare.recognise import TrainingRun, networks_in, recognise
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "tests" / "goldens" / "files"

@@ -9,7 +9,7 @@ import pytest
 from compare_logs import BASELINE, DISTILLED
 
 from sdcaffe.cli import main
-from sdcaffe.paper import compare_svg as svg
+from sdcaffe.paper.compare import svg
 
 VOID = {"meta"}
 

@@ -21,8 +21,8 @@ from sdcaffe.data.synthetic import synthetic
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import compare, read_runs
-from sdcaffe.paper.reproduce import Limit, duration, plan_lines, run_all, seconds_left
-from sdcaffe.paper.reproduction import STUDY, jobs, mark_done
+from sdcaffe.paper.reproduce.jobs import STUDY, jobs, mark_done
+from sdcaffe.paper.reproduce.training import Limit, duration, plan_lines, run_all, seconds_left
 from sdcaffe.tools.step_times import StepTime, step_times
 
 KNOWN = published.load()

@@ -14,8 +14,8 @@ from sdcaffe.layers import discover
 from sdcaffe.log import setup
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
-from sdcaffe.paper.recognise import matches
-from sdcaffe.paper.reproduction import jobs, mark_done, planned, solver_file
+from sdcaffe.paper.compare.recognise import matches
+from sdcaffe.paper.reproduce.jobs import jobs, mark_done, planned, solver_file
 
 ROOT = Path(__file__).parents[2]
 KNOWN = published.load()

@@ -11,8 +11,8 @@ from typing import Any
 from sdcaffe.errors import PrototxtError
 from sdcaffe.log import Run, TestRow, accuracy
 from sdcaffe.paper import published as paper
+from sdcaffe.paper.compare.wiring import Wiring, gradient, loss_weight, temperature
 from sdcaffe.paper.published import DataSet, Published, Recipe
-from sdcaffe.paper.wiring import Wiring, gradient, loss_weight, temperature
 
 _DASH = r"[-_ .]*"
 _NETWORKS = (

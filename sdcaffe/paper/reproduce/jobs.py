@@ -13,8 +13,8 @@ from sdcaffe.errors import DataError, nearest
 from sdcaffe.graph import keep_layers
 from sdcaffe.log import Run
 from sdcaffe.paper import published as paper
+from sdcaffe.paper.compare.recognise import TrainingRun, recognise
 from sdcaffe.paper.published import Published, Value
-from sdcaffe.paper.recognise import TrainingRun, recognise
 from sdcaffe.solver.snapshot import newest
 
 STUDY = "study"

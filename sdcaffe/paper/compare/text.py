@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 from sdcaffe.log.table import text_table
-from sdcaffe.paper.compare import MEASURED, Comparison, Group, Row, Spread, gains
+from sdcaffe.paper.compare.comparison import MEASURED, Comparison, Group, Row, Spread, gains
+from sdcaffe.paper.compare.recognise import TrainingRun
 from sdcaffe.paper.published import TITLES
-from sdcaffe.paper.recognise import TrainingRun
 
 _HEADING = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "seeds", "difference", "iterations")
 _COLUMNS = (

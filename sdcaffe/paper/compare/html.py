@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from sdcaffe.paper import compare_svg as svg
-from sdcaffe.paper.compare import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
-from sdcaffe.paper.compare_text import OTHER_HEADING, measured_cells, mechanism, other_cells
+from sdcaffe.paper.compare import svg
+from sdcaffe.paper.compare.comparison import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
+from sdcaffe.paper.compare.recognise import TrainingRun
+from sdcaffe.paper.compare.text import OTHER_HEADING, measured_cells, mechanism, other_cells
 from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, TITLES
-from sdcaffe.paper.recognise import TrainingRun
 
-_STYLE = (Path(__file__).parent / "compare.css").read_text(encoding="utf-8")
+_STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _KINDS = {BASELINE: "base", SELF_DISTILLED: "self"}
 _LEGEND = (
     '<p class="small">Last: after the last iteration; ± is the deviation over seeds. Best: the lowest of all tests, '

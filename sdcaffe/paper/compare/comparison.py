@@ -11,8 +11,8 @@ from pathlib import Path
 from sdcaffe.errors import DataError
 from sdcaffe.log import Run, parse_log
 from sdcaffe.paper import published as paper
+from sdcaffe.paper.compare.recognise import TrainingRun, matches, recognise
 from sdcaffe.paper.published import Published, Value
-from sdcaffe.paper.recognise import TrainingRun, matches, recognise
 
 MEASURED, OTHER_SETTINGS, CUT_SHORT = "measured", "other settings", "cut short"
 

@@ -1,6 +1,6 @@
 """Trains the runs of the published tables that no log shows finished, cheapest first, within a time limit.
 
-Which runs these are is `reproduction`'s business; what the finished logs mean is `compare`'s.
+Which runs these are is said in jobs.py; what the finished logs mean is `compare`'s business.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdcaffe.log import accuracy, glog, setup
 from sdcaffe.log.table import text_table
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
-from sdcaffe.paper.reproduction import Job, iteration_of, mark_done
+from sdcaffe.paper.reproduce.jobs import Job, iteration_of, mark_done
 from sdcaffe.solver import Solver
 from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools.step_times import StepTime

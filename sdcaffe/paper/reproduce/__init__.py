@@ -1,0 +1,8 @@
+"""The runs of the published tables: which they are, what each costs, and their training."""
+
+from __future__ import annotations
+
+from sdcaffe.paper.reproduce.jobs import Job, jobs, mark_done
+from sdcaffe.paper.reproduce.training import Limit, plan_lines, run_all
+
+__all__ = ["Job", "Limit", "jobs", "mark_done", "plan_lines", "run_all"]
