@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
-
-Box = Sequence[float]
 
 
 def depthwise(x, weight, bias, stride=1, pad=0, dilation=1):
@@ -22,104 +19,6 @@ def depthwise(x, weight, bias, stride=1, pad=0, dilation=1):
             if 0 <= row < h and 0 <= column < w:
                 top[i, o, y, z] += weight[o, 0, a, b] * x[i, o // (outputs // c), row, column]
     return top + bias.reshape(1, -1, 1, 1)
-
-
-def normalize(x, scale, across_spatial=True, eps=1e-10):
-    axes = tuple(range(1, x.ndim)) if across_spatial else 1
-    norm = np.sqrt((x**2).sum(axes, keepdims=True) + eps)
-    return x / norm * np.reshape(scale, (1, -1, *[1] * (x.ndim - 2)))
-
-
-def prior_boxes(h, w, image_h, image_w, *, min_size, max_size=(), ratios=(), flip=True, clip=False, variance=(0.1,),
-                step_h=None, step_w=None, offset=0.5):  # fmt: skip
-    """(1, 2, boxes * 4) in SSD's order."""
-    wanted = [1.0]
-    for ratio in ratios:
-        if not any(abs(ratio - other) < 1e-6 for other in wanted):
-            wanted.append(ratio)
-            if flip:
-                wanted.append(1 / ratio)
-    step_h, step_w = step_h or image_h / h, step_w or image_w / w
-    boxes = []
-    for row in range(h):
-        for column in range(w):
-            x, y = (column + offset) * step_w, (row + offset) * step_h
-            for s, small in enumerate(min_size):
-                small = int(small)
-                sides = [(small, small)]
-                base = small
-                if max_size:
-                    base = math.sqrt(small * int(max_size[s]))
-                    sides.append((base, base))
-                sides += [(base * math.sqrt(r), base / math.sqrt(r)) for r in wanted if abs(r - 1) >= 1e-6]
-                for width, height in sides:
-                    boxes += [(x - width / 2) / image_w, (y - height / 2) / image_h]
-                    boxes += [(x + width / 2) / image_w, (y + height / 2) / image_h]
-    if clip:
-        boxes = [min(max(value, 0.0), 1.0) for value in boxes]
-    variances = list(variance) * (len(boxes) // len(variance))
-    return np.array([[boxes, variances]])
-
-
-def decoded(offset: Box, prior: Box, variance: Box, code: str, encoded: bool) -> list[float]:
-    v = [1.0] * 4 if encoded else variance
-    width, height = prior[2] - prior[0], prior[3] - prior[1]
-    if code == "CORNER":
-        return [prior[i] + v[i] * offset[i] for i in range(4)]
-    if code == "CORNER_SIZE":
-        return [prior[i] + v[i] * offset[i] * (width, height)[i % 2] for i in range(4)]
-    x = v[0] * offset[0] * width + (prior[0] + prior[2]) / 2
-    y = v[1] * offset[1] * height + (prior[1] + prior[3]) / 2
-    wide, high = math.exp(v[2] * offset[2]) * width, math.exp(v[3] * offset[3]) * height
-    return [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2]
-
-
-def jaccard(a: Box, b: Box) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    size_a, size_b = ((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b))
-    return width * height / (size_a + size_b - width * height)
-
-
-def kept_boxes(boxes, scores, confidence, overlap, top_k, eta) -> list[int]:
-    """Indices that SSD's non-maximum suppression keeps, in its order."""
-    tried = sorted((i for i in range(len(scores)) if scores[i] > confidence), key=lambda i: -scores[i])
-    if top_k > -1:
-        tried = tried[:top_k]
-    kept: list[int] = []
-    for i in tried:
-        if all(jaccard(boxes[i], boxes[k]) <= overlap for k in kept):
-            kept.append(i)
-            if eta < 1 and overlap > 0.5:
-                overlap *= eta
-    return kept
-
-
-def detections(location, confidence, prior, *, classes, share=True, background=0, overlap=0.3, top_k=-1, eta=1.0,
-               code="CORNER", encoded=False, keep=-1, threshold=-math.inf):  # fmt: skip
-    """SSD's rows (image, label, confidence, box) of (n, boxes * 4) offsets and (n, boxes * classes) confidences."""
-    n = location.shape[0]
-    priors, variances = prior.reshape(2, -1, 4)
-    offsets = location.reshape(n, len(priors), -1, 4)
-    scores = confidence.reshape(n, len(priors), classes)
-    rows = []
-    for i in range(n):
-        found = []
-        for label in range(classes):
-            if label == background:
-                continue
-            own = 0 if share else label
-            boxes = [decoded(offsets[i, p, own], priors[p], variances[p], code, encoded) for p in range(len(priors))]
-            for p in kept_boxes(boxes, scores[i, :, label], threshold, overlap, top_k, eta):
-                found.append([i, label, scores[i, p, label], *boxes[p]])
-        if -1 < keep < len(found):
-            found = sorted(sorted(found, key=lambda row: -row[2])[:keep], key=lambda row: row[1])
-        rows += found
-    if not rows:
-        rows = [[i, *[-1] * 6] for i in range(n)]
-    return np.array(rows, dtype=np.float64).reshape(1, 1, -1, 7)
 
 
 def interpolated(x, height, width, beg=0, end=0, nearest=False):

@@ -25,7 +25,7 @@ WRONG = [
     ("Permute", "permute_param { order: 4 }", [IMAGE], "order has axis 4, but the bottom has axes 0 to 3"),
     ("Permute", "permute_param { order: 1 order: 1 }", [IMAGE], "axis 1 twice"),
     ("PriorBox", "", [IMAGE] * 2, "needs min_size"),
-    ("PriorBox", "prior_box_param { min_size: 0 }", [IMAGE] * 2, "needs min_size of 1 pixel or more"),
+    ("PriorBox", "prior_box_param { min_size: 0 }", [IMAGE] * 2, "needs min_size above 0"),
     ("PriorBox", "prior_box_param { min_size: 4 max_size: 5 max_size: 6 }", [IMAGE] * 2, "2 max_size for 1 min_size"),
     ("PriorBox", "prior_box_param { min_size: 4 max_size: 4 }", [IMAGE] * 2, "must be above min_size"),
     ("PriorBox", "prior_box_param { min_size: 4 aspect_ratio: 0 }", [IMAGE] * 2, "aspect_ratio must be above 0"),

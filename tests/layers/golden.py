@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from sdcaffe import layers, proto
-from sdcaffe.layers.base import Layer, layer_class
+from sdcaffe.layers.base import Layer, class_of
 
 FOLDER = Path(__file__).parents[1] / "goldens"
+LAYERS = FOLDER / "layers"
 TOLERANCE = 1e-5  # of the largest absolute value of what is compared
 DATA_SHAPED = {"Filter"}  # types whose top shape depends on the bottoms' values
 SHARED_DIFF = {"Parameter"}  # top and blob have one diff in Caffe: clearing the blob's cleared the top's
@@ -53,16 +54,16 @@ def _cases() -> ModuleType:
     return module
 
 
-def names() -> list[str]:
+def names(folder: Path = LAYERS) -> list[str]:
     """Every recording there is."""
-    return sorted(path.stem for path in (FOLDER / "layers").glob("*.npz"))
+    return sorted(path.stem for path in folder.glob("*.npz"))
 
 
-def read(name: str) -> Recording:
-    with np.load(FOLDER / "layers" / f"{name}.npz") as file:
+def read(name: str, folder: Path = LAYERS) -> Recording:
+    with np.load(folder / f"{name}.npz") as file:
         arrays = {key: file[key] for key in file.files}
-    passes = [case.get("passes", 1) for case in _cases().CASES if case["name"] == name]
-    return Recording(name, arrays, passes[0])
+    passes = [case.get("passes", 1) for case in _cases().CASES if case["name"] == name and folder == LAYERS]
+    return Recording(name, arrays, passes[0] if passes else 1)
 
 
 def layer_param(text: str, name: str = "x") -> Any:
@@ -75,9 +76,9 @@ def layer_param(text: str, name: str = "x") -> Any:
 
 def build(text: str, bottom_shapes: Iterable[tuple[int, ...]], phase: str = "TRAIN") -> Layer:
     """Layer "x" of a net given as prototxt, set up for bottoms of these shapes; its shapes are in `top_shapes`."""
-    layers.load_builtin()
+    layers.discover()
     param = layer_param(text)
-    layer = layer_class(param.type)(param, getattr(proto, phase))
+    layer = class_of(param)(param, getattr(proto, phase))
     layer.top_shapes = layer.setup([tuple(shape) for shape in bottom_shapes])
     return layer
 
@@ -93,9 +94,9 @@ def run(layer: Layer, bottoms: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ..
     return (tops,) if isinstance(tops, torch.Tensor) else tuple(tops)
 
 
-def check(name: str, *, channels_last: bool) -> None:
+def check(name: str, folder: Path = LAYERS, *, channels_last: bool) -> None:
     """Forward, state, backward: each recorded array against ours. 4-D bottoms in either memory order."""
-    recording = read(name)
+    recording = read(name, folder)
     recorded = recording.all("bottom")
     layer = build(recording.text("prototxt"), [recorded[i].shape for i in sorted(recorded)], recording.text("phase"))
     with torch.no_grad():
@@ -124,7 +125,7 @@ def _bottom(values: np.ndarray, with_diff: bool, channels_last: bool) -> torch.T
 def _compare_tops(recording: Recording, layer: Layer, tops: tuple[torch.Tensor, ...]) -> None:
     expected = recording.all("top")
     assert len(tops) == len(expected)
-    if layer.type not in DATA_SHAPED:
+    if layer.type not in DATA_SHAPED and not layer.dynamic:
         assert [tuple(shape) for shape in layer.top_shapes] == [expected[i].shape for i in sorted(expected)]
     _compare(tops, expected, "top")
 

@@ -6,7 +6,7 @@ import enum
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -74,11 +74,15 @@ class DetectionOutputParameter:
     visualize: bool = False
     visualize_threshold: float
     save_file: str
+    clip: Annotated[bool, 1000] = False  # of OpenCV's copy of the message (opencv/opencv, modules/dnn)
 
 
 @register("DetectionOutput", field="detection_output_param", number=204)
 class DetectionOutput(Layer):
-    """Boxes decoded, those that overlap better ones of their class dropped, the best kept, as in SSD.
+    """Boxes decoded, those that overlap better ones of their class dropped, the best kept.
+
+    As in SSD (weiliu89/caffe@4817bf8). With `clip`, which OpenCV's detectors have, boxes are cut to the image
+    before they are compared.
 
     Bottoms: offsets (n, boxes * 4), of each class apart where share_location is false; confidences
     (n, boxes * num_classes); PriorBox's (1, 2, boxes * 4); and perhaps the images, which are not looked at.
@@ -107,6 +111,10 @@ class DetectionOutput(Layer):
         if location[:1] != confidence[:1]:
             raise self.error(
                 f"{show_shape(location)} of offsets and {show_shape(confidence)} of confidences differ in n"
+            )
+        if param.share_location and param.background_label_id == -1:
+            raise self.error(
+                "background_label_id: -1 (no background) needs share_location: false, as in SSD", "background_label_id"
             )
         self.priors = prior[2] // 4
         self.location_classes = 1 if param.share_location else param.num_classes
@@ -144,6 +152,8 @@ class DetectionOutput(Layer):
         offsets = location.reshape(n, self.priors, self.location_classes, 4)
         encoded = self.param.variance_encoded_in_target
         boxes = decode(offsets, priors, None if encoded else variances, self.param.code_type)
+        if self.param.clip:
+            boxes = boxes.clamp(0, 1)
         scores = confidence.reshape(n, self.priors, -1)
         arrays = [values.detach().cpu().numpy() for values in (boxes, scores)]
         rows = [row for image in range(n) for row in self._detections(image, *(array[image] for array in arrays))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sdcaffe import proto
@@ -18,13 +19,35 @@ class NormalizeParameter:
     eps: float = 1e-10
 
 
+class _ScaledLast(torch.autograd.Function):
+    """scale * x / norm, whose gradient to x is scale * (g - x * sum(x * g) / norm^2) / norm.
+
+    SSD leaves the scale out of that sum. It is the true gradient only where all scales are one number.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, norm: Tensor, scale: Tensor, axes: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(x, norm, scale)
+        ctx.axes = axes
+        return x / norm * scale
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None, None]:
+        x, norm, scale = ctx.saved_tensors
+        product = x * gradient
+        to_x = (gradient - x * (product.sum(ctx.axes, keepdim=True) / norm.square())) / norm * scale
+        to_scale = (product / norm).sum_to_size(scale.shape) if ctx.needs_input_grad[2] else None
+        return to_x, None, to_scale, None
+
+
 @register("Normalize", field="norm_param", number=206)
 class Normalize(Layer):
-    """y = scale * x / sqrt(sum x^2 + eps) of a bottom (n, c, ...), as in SSD.
+    """y = scale * x / sqrt(sum x^2 + eps) of a bottom (n, c, ...), as in SSD (weiliu89/caffe@4817bf8).
 
     The sum goes over a whole item, or, where across_spatial is false, over the channels of each position.
     Blob 0 is the scale, 1 without a filler: one number, shape (), or one a channel, (c,), where
-    channel_shared is false.
+    channel_shared is false. The gradient is the fork's, which differs from the true one where channels have
+    different scales: see `_ScaledLast`.
     """
 
     Param = NormalizeParameter
@@ -46,5 +69,11 @@ class Normalize(Layer):
         return [bottom]
 
     def forward(self, bottom: Tensor) -> Tensor:
-        norm = (bottom.square().sum(self.axes, keepdim=True) + self.eps).sqrt()
-        return bottom / norm * self.blobs[0].reshape(self.view)
+        scale = self.blobs[0].reshape(self.view)
+        if self.param.channel_shared or not (torch.is_grad_enabled() and bottom.requires_grad):
+            return bottom / self._norm(bottom) * scale
+        top: Tensor = _ScaledLast.apply(bottom, self._norm(bottom.detach()), scale, self.axes)
+        return top
+
+    def _norm(self, bottom: Tensor) -> Tensor:
+        return (bottom.square().sum(self.axes, keepdim=True) + self.eps).sqrt()

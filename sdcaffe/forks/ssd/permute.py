@@ -13,9 +13,9 @@ class PermuteParameter:
 
 @register("Permute", field="permute_param", number=202)
 class Permute(Layer):
-    """Axis i of the top is axis order[i] of the bottom; axes that `order` leaves out follow in their own order (SSD).
+    """Axis i of the top is axis order[i] of the bottom; axes that `order` leaves out follow in their own order.
 
-    Raises LayerError for an axis that the bottom lacks, or one given twice.
+    As in SSD (weiliu89/caffe@4817bf8). Raises LayerError for an axis that the bottom lacks, or one given twice.
     """
 
     Param = PermuteParameter

@@ -30,12 +30,12 @@ class PriorBoxParameter:
 
 @register("PriorBox", field="prior_box_param", number=203)
 class PriorBox(Layer):
-    """Boxes around the middle of each cell of bottom 0 (n, c, h, w), as fractions of the image, bottom 1 (SSD).
+    """Boxes around the middle of each cell of bottom 0 (n, c, h, w), as fractions of the image, bottom 1.
 
-    The top is (1, 2, 4 * boxes): row 0 has xmin, ymin, xmax, ymax of every box, row 1 its four variances
-    (0.1 where none is given). A cell has, for each min_size: a square of that size; with max_size, a square
-    of sqrt(min_size * max_size); and a box for each aspect_ratio other than 1 (and its inverse, with
-    `flip`) of the size of the last square. Sizes are in pixels and, as in SSD, cut to whole numbers. The
+    As in SSD (weiliu89/caffe@4817bf8). The top is (1, 2, 4 * boxes): row 0 has xmin, ymin, xmax, ymax of
+    every box, row 1 its four variances (0.1 where none is given). A cell has, for each min_size: a square of
+    that size; with max_size, a square of sqrt(min_size * max_size); and a box of min_size's area for each
+    aspect_ratio other than 1 (and its inverse, with `flip`). Sizes are in pixels, cut to whole numbers. The
     image's size and the cells' (step) are the bottoms' unless they are given. No gradient goes to a bottom.
     """
 
@@ -87,8 +87,8 @@ class PriorBox(Layer):
         """Width and height in pixels of each box of a cell: (boxes, 2)."""
         param = self.param
         smallest, largest = list(param.min_size), list(param.max_size)
-        if not smallest or min(smallest) < 1:
-            raise self.error(f"needs min_size of 1 pixel or more, not {smallest}", "min_size")
+        if not smallest or not min(smallest) > 0:
+            raise self.error(f"needs min_size above 0, not {smallest}", "min_size")
         if largest and len(largest) != len(smallest):
             raise self.error(f"has {len(largest)} max_size for {len(smallest)} min_size", "max_size")
         if any(high <= low for low, high in zip(smallest, largest, strict=False)):
@@ -99,8 +99,8 @@ class PriorBox(Layer):
             side = float(int(size))
             found.append((side, side))
             if largest:
-                side = math.sqrt(int(size) * int(largest[i]))
-                found.append((side, side))
+                larger = math.sqrt(int(size) * int(largest[i]))
+                found.append((larger, larger))
             found += [(side * math.sqrt(ratio), side / math.sqrt(ratio)) for ratio in ratios]
         return np.array(found)
 
