@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sdcaffe.proto.weights import read_weights, write_weights
     from sdcaffe.solver import Solver
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "TEST",

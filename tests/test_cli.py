@@ -6,8 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,17 +83,12 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> str:
 # ---------------------------------------------------------------- starting
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"]])
-def test_help_and_import_are_fast_and_leave_torch_alone(arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"], ["train", "--help"]])
+def test_help_and_import_leave_heavy_libraries_alone(arguments: list[str]) -> None:
     run = f"import sys, sdcaffe.cli; sdcaffe.cli.main({arguments})"
-    code = run + "; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        times.append(time.perf_counter() - start)
+    code = run + "; print(sorted({'torch', 'numpy', 'google.protobuf', 'rich', 'PIL'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.endswith("[]\n")
-    assert min(times) < 0.5
 
 
 def test_the_package_runs_as_a_module() -> None:
@@ -132,8 +125,7 @@ def test_help_names_every_command_and_each_has_an_example(capsys: pytest.Capture
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    assert capsys.readouterr().out == f"sdcaffe {project['version']}\n"
+    assert capsys.readouterr().out == f"sdcaffe {sdcaffe.__version__}\n"
 
 
 # ---------------------------------------------------------------- flags

@@ -6,16 +6,22 @@ A run counts by what its log says of the net, the data and the solver, whatever 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from sdcaffe import flags
 from sdcaffe.flags import Parser
 
-EXAMPLE = "sdcaffe compare tests/goldens/files/caffe_train.log --html compare.html"
+_OWN_RUNS = Path("reference_logs/runs")  # where `reproduce` puts the logs of its runs
+EXAMPLE = "sdcaffe compare --html compare.html"
 
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument(
-        "logs", nargs="*", metavar="LOG|DIR", help="logs of sdcaffe or Caffe, or folders of them (reference_logs/runs)"
+        "logs",
+        nargs="*",
+        metavar="LOG|DIR",
+        help="logs of sdcaffe or Caffe, or folders of them; without one, those in reference_logs/runs where there is "
+        "such a folder, else the published values alone",
     )
     parser.add_argument("--csv", metavar="FILE", help="write a line for each published value and measurement")
     parser.add_argument("--json", metavar="FILE", help="write all of it, with the settings of each run")
@@ -24,10 +30,10 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
-    from sdcaffe.paper.compare import compare, default_place, html, text
+    from sdcaffe.paper.compare import compare, html, text
 
     layers.discover()  # the fields of the self-distillation layers
-    found = compare(args.logs or [default_place()])
+    found = compare(args.logs or ([_OWN_RUNS] if _OWN_RUNS.is_dir() else []))
     read = [log for run in (*found.runs, *found.others) for log in run.logs]
     flags.check_outputs((args.csv, args.json, args.html), read)
     for path, form in (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import sysconfig
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdcaffe import packaged
 from sdcaffe.errors import DataError
 
 BASELINE = "baseline"
@@ -81,27 +81,9 @@ class Published:
     kl_weight: float
 
 
-def folder() -> Path:
-    """Where the data is: in the repository this package lies in, else where installing the package put it.
-
-    Raises DataError where it is in neither place.
-    """
-    places = [
-        Path(__file__).resolve().parents[2] / "reference_logs" / "paper",
-        Path(sysconfig.get_path("data")) / "share" / "sdcaffe" / "paper",
-    ]
-    for place in places:
-        if (place / "published.csv").is_file():
-            return place
-    raise DataError(
-        f"the paper's values are not installed: neither {places[0]} nor {places[1]} has published.csv; "
-        "install sdcaffe again, or run it from a clone"
-    )
-
-
 def load(place: Path | None = None) -> Published:
-    """Every published value and recipe, from `place` or the project's own `folder()`. Raises DataError."""
-    place = place or folder()
+    """Every published value and recipe, from `place` or the folder that comes with sdcaffe. Raises DataError."""
+    place = place or packaged.folder("reference_logs/paper")
     return _read_recipes(place / "recipes.toml", _read_values(place / "published.csv"))
 
 

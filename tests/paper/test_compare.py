@@ -384,6 +384,16 @@ def test_without_arguments_the_projects_own_runs_are_compared(tmp_path: Path, mo
     assert len(json.loads(Path("out.json").read_text())["runs"]) == 1
 
 
+def test_in_a_folder_without_runs_the_published_values_stand_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("Table ")] == [f"Table {n}" for n in range(1, 7)]
+    assert ["ResNet-32", "CIFAR-100", "baseline", "31.01"] in [line.split() for line in lines]
+
+
 def test_a_missing_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match="there is no such log or folder"):
         compare(["nowhere.log"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sdcaffe import packaged
 from sdcaffe.errors import DataError
 from sdcaffe.paper import published
 
@@ -129,7 +130,7 @@ def test_the_recipes() -> None:
 
 
 def test_a_broken_line_is_named(tmp_path) -> None:
-    head, first, *_ = (published.folder() / "published.csv").read_text().splitlines()
+    head, first, *_ = (packaged.folder("reference_logs/paper") / "published.csv").read_text().splitlines()
     (tmp_path / "published.csv").write_text(f"{head}\n{first}\n{first.replace('31.01', 'many')}\n")
     with pytest.raises(DataError, match=r"published\.csv:3: not a line of published values"):
         published.load(tmp_path)

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from weight_files import FILES, refusal, small_blobs, small_net, small_state, written
 
@@ -268,7 +268,7 @@ def test_hdf5_numbers_of_other_types(hdf5):
 
 
 @given(st.sampled_from(["caffemodel", "solverstate", "caffemodel.h5", "solverstate.h5"]), st.data())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # files, on a busy machine
+@settings(max_examples=100)
 def test_damaged_files_of_caffe_are_read_or_refused(tmp_path_factory, kind, data):
     """No seal guards these: some damage shows only in the numbers. None may end in anything but a refusal."""
     prefix = "tiny_h5" if kind.endswith("h5") else "tiny"

@@ -9,9 +9,8 @@ from sdcaffe.paper.compare.comparison import (
     Row,
     Spread,
     compare,
-    default_place,
     gains,
     read_runs,
 )
 
-__all__ = ["Comparison", "Gain", "Group", "Row", "Spread", "compare", "default_place", "gains", "read_runs"]
+__all__ = ["Comparison", "Gain", "Group", "Row", "Spread", "compare", "gains", "read_runs"]

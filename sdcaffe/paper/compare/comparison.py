@@ -208,14 +208,6 @@ def gains(rows: Iterable[Row]) -> list[Gain]:
     return found
 
 
-def default_place() -> Path:
-    """reference_logs/runs, here or in the repository this package lies in. Raises DataError where there is none."""
-    for place in (Path("reference_logs/runs"), Path(__file__).resolve().parents[2] / "reference_logs" / "runs"):
-        if place.is_dir():
-            return place
-    raise DataError("there is no folder reference_logs/runs here: name the logs or folders to compare")
-
-
 def read_runs(paths: Sequence[str | Path], known: Published) -> list[TrainingRun]:
     """The runs of all logs: sessions in files of their own joined, copies of a run left out."""
     runs: list[TrainingRun] = []
