@@ -46,7 +46,7 @@ _HOMES = {
     "Net": "net",
     "SdcaffeError": "errors",
     "Solver": "solver",
-    "averaged": "run.processes",
+    "averaged": "collectives",
     "discover": "layers",
     "read_net": "proto",
     "read_solver": "proto",
