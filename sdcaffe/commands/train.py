@@ -184,7 +184,8 @@ def _read_one(args: Namespace, file: str, seed: int | None) -> _Job:
     param, positions = proto.read_solver_located(file, ignore_unknown=args.ignore_unknown)
     if args.precision:
         param.precision = args.precision
-    settings.check(param, positions)
+    check = settings.check_training if param.max_iter > 0 else settings.check
+    check(param, positions)
     param.train_state.level = args.level
     param.train_state.stage.extend(args.stage.split(","))  # as Caffe: an empty one where there is none
     settled = settle_prefix(param, Path(file))

@@ -30,8 +30,8 @@ class StepwiseLoop(Loop):
     net: StepwiseNet
     net_class = StepwiseNet
 
-    def __init__(self, param: Any) -> None:
-        super().__init__(param, device="cpu")
+    def __init__(self, param: Any, positions: Any = None) -> None:
+        super().__init__(param, device="cpu", positions=positions)
         self.on_start: list[Callback] = []
         self.on_gradients_ready: list[Callback] = []
 
@@ -63,8 +63,7 @@ class StepwiseLoop(Loop):
 
     def apply_update(self) -> None:
         """Update from the diffs that stand in the net, and count an iteration."""
-        self._log_update(self.update_from_diffs())
-        self.iter += 1
+        self._count_update(self.update_from_diffs())
 
 
 class Solver:
@@ -73,11 +72,11 @@ class Solver:
     type: ClassVar[str] = ""
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
-        param = proto.read_solver(file)
+        param, positions = proto.read_solver_located(file)
         settle_prefix(param, Path(file))
         if self.type:
             param.type = self.type
-        self._loop = StepwiseLoop(param)
+        self._loop = StepwiseLoop(param, positions)
         self._net = Net.around(self._loop.net)
         self._test_nets = [Net.around(net) for net in self._loop.test_nets if isinstance(net, StepwiseNet)]
 

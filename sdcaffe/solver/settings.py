@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.precision import PRECISIONS
 from sdcaffe.solver import rates
 from sdcaffe.solver.nets import test_sources, train_source
-from sdcaffe.solver.updates import UPDATES
-
-_REGULARIZATIONS = ("L1", "L2")
+from sdcaffe.solver.updates import UPDATES, check_regularization
 
 
-def check(param: Any, positions: Any = None) -> None:
-    """Raise SolverError, with the line of the file that `positions` knows, for what has no meaning."""
+@contextmanager
+def located(positions: Any) -> Iterator[None]:
+    """Errors inside get the line of the solver file that `positions` knows (None: none)."""
     try:
-        _check(param)
+        yield
     except SolverError as error:
         if positions is not None and error.where is None:
             error.where = (error.field and positions.field(error.field)) or positions.filename
         raise
+
+
+def check(param: Any, positions: Any = None) -> None:
+    """Raise SolverError, with the line of the file that `positions` knows, for what a solver cannot be made of."""
+    with located(positions):
+        _check(param)
+
+
+def check_training(param: Any, positions: Any = None) -> None:
+    """`check`, and what the first iteration would fail on: as in Caffe, a solver that makes none needs no rate."""
+    check(param, positions)
+    with located(positions):
+        rates.check(param)
+        check_regularization(param)
 
 
 def _check(param: Any) -> None:
@@ -29,12 +44,8 @@ def _check(param: Any) -> None:
             raise SolverError(f"{field} must be at least 1, not {getattr(param, field)}", field=field)
     if param.type not in UPDATES:
         raise SolverError(unknown("solver type", param.type, UPDATES), field="type")
-    if param.regularization_type not in _REGULARIZATIONS:
-        what = unknown("regularization_type", param.regularization_type, _REGULARIZATIONS)
-        raise SolverError(what, field="regularization_type")
     if param.precision not in PRECISIONS:
         raise SolverError(unknown("precision", param.precision, PRECISIONS), field="precision")
-    rates.check(param)
     UPDATES[param.type].check(param)
     train_source(param)
     test_sources(param)

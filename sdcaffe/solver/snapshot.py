@@ -26,7 +26,6 @@ from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.initial_weights import InitialWeights
-from sdcaffe.solver import rates
 from sdcaffe.solver.updates import Update
 
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
@@ -37,6 +36,7 @@ class Run(Protocol):
 
     param: Any
     iter: int
+    current_step: int
     device: torch.device
     net: Net
     test_nets: list[Net]
@@ -80,7 +80,7 @@ def save(solver: Run) -> str:
             proto.State(
                 iter=solver.iter,
                 learned_net=model,
-                current_step=rates.steps_done(solver.param, max(solver.iter - 1, 0)),
+                current_step=solver.current_step,
                 history=[h.detach().cpu().contiguous().numpy() for h in solver.update.history],
                 sdcaffe_state=json.dumps(extra).encode(),
             ),
@@ -106,6 +106,8 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     model = _beside(path, state.learned_net) if state.learned_net else None
     if model is not None and extra.get("model", _digest(model)) != _digest(model):
         raise SnapshotError(f"{model} is not the weights file that was written with it", where=str(path))
+    if state.iter < 0 or state.current_step < 0:
+        raise SnapshotError(f"iter {state.iter} and current_step {state.current_step} cannot be negative", str(path))
     weights = InitialWeights([str(model)] if model is not None else None)
     arrays = [a for entry in weights.layers.values() for a in entry.blobs if a is not None]
     if not all(np.isfinite(array).all() for array in (*arrays, *state.history)):
@@ -140,7 +142,7 @@ def apply(solver: Run, loaded: Loaded) -> None:
     with torch.no_grad():
         for values, target in zip(state.history, history, strict=True):
             target.copy_(torch.from_numpy(np.array(values, dtype=np.float32)).reshape(target.shape))
-    solver.iter = state.iter
+    solver.iter, solver.current_step = state.iter, state.current_step
     if extra:
         _apply_extra(solver, extra)
     glog("sgd_solver.cpp:336", "SGDSolver: restoring history")

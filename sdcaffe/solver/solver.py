@@ -43,6 +43,7 @@ class Solver:
 
     - `net`, `test_nets`: share their parameters
     - `iter`: updates done; `lr`: rate of the next one; `loss`: smoothed over average_loss iterations
+    - `current_step`: how often `step` or `multistep` had dropped the rate at the last update; states keep it
     """
 
     net_class: type[Net] = Net
@@ -65,6 +66,7 @@ class Solver:
         self.param = param = proto.schema.current(source)
         self.action = action
         self._ignore_unknown = ignore_unknown
+        self._positions = positions
         self.progress = progress or Progress()
         glog("solver.cpp:45", f"Initializing solver from parameters: \n{proto.text.format(param)}")
         settings.check(param, positions)
@@ -76,6 +78,7 @@ class Solver:
         if seed is not None:
             torch.manual_seed(seed)
         self.iter = 0
+        self.current_step = 0
         self.net = self._train_net(train_source(param), weights if weights is not None else list(param.weights))
         tests = test_sources(param)
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
@@ -120,7 +123,9 @@ class Solver:
 
     @property
     def lr(self) -> float:
-        return rates.learning_rate(self.param, self.iter)
+        """The rate of the next update. Raises SolverError where lr_policy gives none."""
+        with settings.located(self._positions):
+            return rates.learning_rate(self.param, self.iter, self.current_step)
 
     @property
     def loss(self) -> float:
@@ -174,8 +179,7 @@ class Solver:
                 seconds = time.perf_counter() - since
                 self._display(result.outputs, self.iter - shown, seconds)
                 shown, since = self.iter, time.perf_counter()
-            self._log_update(result.clipped)
-            self.iter += 1
+            self._count_update(result.clipped)
             self._report()
             request = self._request()
             if request == "snapshot" or (param.snapshot and self.iter % param.snapshot == 0):
@@ -195,12 +199,12 @@ class Solver:
         self.losses.append(result.loss)
         return result
 
-    def _log_update(self, clipped: tuple[Tensor, Tensor] | None) -> None:
+    def _count_update(self, clipped: tuple[Tensor, Tensor] | None) -> None:
+        """Log the update that was made, and count it."""
         param, display = self.param, self.param.display and self.iter % self.param.display == 0
-        if param.lr_policy == "multistep" and self.iter:
-            step = rates.steps_done(param, self.iter)
-            if step != rates.steps_done(param, self.iter - 1):
-                glog("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
+        steps = rates.steps_taken(param, self.iter, self.current_step)
+        if param.lr_policy == "multistep" and steps != self.current_step:
+            glog("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {steps}")
         if display:
             glog("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {number(self.lr)}")
         if clipped is not None and (display or self.device.type == "cpu") and (scale := float(clipped[1])) != 1:
@@ -209,6 +213,7 @@ class Solver:
                 f"Gradient clipping: scaling down gradients (L2 norm {number(float(clipped[0]))} > "
                 f"{number(param.clip_gradients)}) by scale factor {number(scale)}",
             )
+        self.iter, self.current_step = self.iter + 1, steps
 
     def _report(self) -> None:
         if self.progress.due():

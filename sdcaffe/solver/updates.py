@@ -12,11 +12,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sdcaffe.errors import SolverError
+from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.net import Learnable
 
 Tensors = list[Tensor]
 Rate = float | Tensor
+
+REGULARIZATIONS = ("L1", "L2")
 
 
 class Update:
@@ -65,10 +67,10 @@ class Update:
             if isinstance(grad_scale, Tensor) or grad_scale != 1:
                 torch._foreach_mul_(grads, grad_scale)
             decay = self.param.weight_decay * decay_mult
-            if decay and self.param.regularization_type == "L2":
-                torch._foreach_add_(grads, params, alpha=decay)
-            elif decay:
-                torch._foreach_add_(grads, [p.sign() for p in params], alpha=decay)
+            if decay:
+                check_regularization(self.param)
+                l2 = self.param.regularization_type == "L2"
+                torch._foreach_add_(grads, params if l2 else [p.sign() for p in params], alpha=decay)
             history = [[self.history[i + k * count] for i in indices] for k in range(self.histories)]
             self.step(params, grads, history, _scalar(rate * lr_mult, params[0]))
 
@@ -195,6 +197,13 @@ UPDATES: dict[str, type[Update]] = {u.type: u for u in (SGD, Nesterov, AdaGrad, 
 def make_update(param: Any, learnable: Sequence[Learnable]) -> Update:
     """The rule that a checked SolverParameter names."""
     return UPDATES[param.type](param, learnable)
+
+
+def check_regularization(param: Any) -> None:
+    """Raise SolverError for a regularization_type that is unknown and, with a weight_decay, needed."""
+    if param.weight_decay and param.regularization_type not in REGULARIZATIONS:
+        what = unknown("regularization_type", param.regularization_type, REGULARIZATIONS)
+        raise SolverError(what, field="regularization_type")
 
 
 def clip_scale(learnable: Sequence[Learnable], limit: float) -> tuple[Tensor, Tensor] | None:

@@ -228,3 +228,68 @@ def test_a_stop_in_the_middle_of_a_test_leaves_the_test_where_it_began(run):
     run.action = iter(["snapshot", "stop"]).__next__
     run.test_all()
     assert run.test_nets[0].data_layers[0].cursor == cursor
+
+
+# ---- The steps that a state has taken: every rate below is one that BVLC Caffe 1.0 logged ----
+
+MULTISTEP = 'lr_policy: "multistep" stepvalue: '
+STATES = {  # how the run went that wrote the state at iteration 6, and the current_step it wrote
+    "multistep": (MULTISTEP + "2 stepvalue: 4", 2),
+    "fixed": ('lr_policy: "fixed"', 0),
+}
+RESUMED = {
+    "moved ahead": ("multistep", MULTISTEP + "8 stepvalue: 10", [0.125] * 6),
+    "dropped": ("multistep", MULTISTEP + "2", [0.125, 0.125]),
+    "added": ("multistep", MULTISTEP + "2 stepvalue: 4 stepvalue: 5 stepvalue: 7", [0.0625, 0.03125, 0.03125]),
+    "from fixed": ("fixed", MULTISTEP + "2 stepvalue: 4 stepvalue: 7", [0.25, 0.125, 0.0625, 0.0625]),
+    "step looks away": ("multistep", 'lr_policy: "step" stepsize: 4', [0.25, 0.25, 0.125]),
+}
+LINE = """
+layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param {
+  shape { dim: 2 dim: 3 } shape { dim: 2 dim: 1 } data_filler { type: "constant" value: 1 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 1 } }
+layer { name: "l" type: "EuclideanLoss" bottom: "ip" bottom: "y" top: "l" }
+"""
+
+
+def stepper(text, **more):
+    param = proto.SolverParameter()
+    proto.text.parse(f"base_lr: 0.5 gamma: 0.5 solver_mode: CPU {text}", param, "solver.prototxt")
+    param.MergeFrom(proto.SolverParameter(**more))
+    proto.text.parse(LINE, param.net_param, "net.prototxt")
+    return sdcaffe.Solver(param)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize("hdf5", [False, True])
+@pytest.mark.parametrize("case", RESUMED)
+def test_resume_goes_on_from_the_steps_that_the_state_has_taken(tmp_path, kind, hdf5, case):
+    written, policy, want = RESUMED[case]
+    first = stepper(STATES[written][0], type=kind, snapshot_prefix=str(tmp_path / "a"), snapshot_format=int(not hdf5))
+    first.step(6)
+    path = first.snapshot()
+    assert proto.read_state(path).current_step == STATES[written][1]
+    second = stepper(policy, type=kind)
+    second.restore(path)
+    rates = []
+    for _ in want:
+        rates.append(second.lr)
+        second.step(1)
+    assert rates == want
+
+
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_a_state_of_caffes_own_has_its_steps_too(tmp_path, hdf5):
+    """No sdcaffe_state, no learned_net: a state that was written elsewhere, or by hand."""
+    path = tmp_path / f"hand.solverstate{'.h5' if hdf5 else ''}"
+    history = [np.zeros((1, 3), np.float32), np.zeros(1, np.float32)]
+    proto.write_state(path, proto.State(6, "", 3, history, b""))
+    solver = stepper(MULTISTEP + "100")
+    solver.restore(path)
+    assert (solver.iter, solver.current_step, solver.lr) == (6, 3, 0.5 * 0.5**3)
+    solver.step(1)
+    solver.param.snapshot_prefix = str(tmp_path / "next")
+    assert proto.read_state(solver.snapshot()).current_step == 3
+    proto.write_state(path, proto.State(6, "", -1, history, b""))
+    with pytest.raises(SnapshotError, match="current_step -1"):
+        solver.restore(path)

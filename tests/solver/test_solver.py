@@ -10,7 +10,7 @@ import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SolverError
 from sdcaffe.log import parse_log
-from sdcaffe.solver.rates import learning_rate
+from sdcaffe.solver.rates import learning_rate, steps_taken
 
 NET = """
 name: "line"
@@ -50,21 +50,18 @@ def policy(text):
     ],
 )
 def test_learning_rate_policies(text, formula):
-    param = policy(text)
+    param, steps = policy(text), 0
     for i in range(10):
-        assert learning_rate(param, i) == pytest.approx(formula(i), rel=1e-12, abs=1e-15)
+        assert learning_rate(param, i, steps) == pytest.approx(formula(i), rel=1e-12, abs=1e-15)
+        steps = steps_taken(param, i, steps)
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("lr_policy: 'setp'", "unknown lr_policy"),
-        ("lr_policy: 'step'", "stepsize above 0"),
-        ("lr_policy: 'poly' max_iter: 0", "max_iter above 0"),
         ("type: 'Sgd'", "unknown solver type"),
         ("type: 'AdaGrad' momentum: 0.9", "takes no momentum"),
         ("type: 'RMSProp' rms_decay: 1.5", "rms_decay"),
-        ("regularization_type: 'L3'", "regularization_type"),
         ("average_loss: 0", "average_loss"),
         ("iter_size: 0", "iter_size"),
         ("net: 'x.prototxt'", "net and net_param"),
@@ -73,12 +70,46 @@ def test_learning_rate_policies(text, formula):
     ],
 )
 def test_settings_without_meaning_are_refused(text, says):
-    param = solver_param("")
-    extra = proto.SolverParameter()
+    with pytest.raises(SolverError, match=says):
+        sdcaffe.Solver(merged(text))
+
+
+def merged(text):
+    param, extra = solver_param(""), proto.SolverParameter()
     proto.text.parse(text, extra, "solver.prototxt")
     param.MergeFrom(extra)
+    return param
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("lr_policy: ''", 'unknown lr_policy ""'),
+        ("lr_policy: 'setp'", "unknown lr_policy"),
+        ("lr_policy: 'step'", "stepsize above 0"),
+        ("lr_policy: 'sigmoid'", "stepsize above 0"),
+        ("lr_policy: 'exp' gamma: -1", "gamma of at least 0"),
+        ("lr_policy: 'poly'", "max_iter above 0"),
+        ("regularization_type: 'L3' weight_decay: 0.1", "regularization_type"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
+def test_what_only_an_update_needs_is_missed_by_the_first_one(kind, text, says, tmp_path):
+    """In BVLC Caffe such a solver is made, computes, saves and solves no iterations; the first update fails."""
+    solver = sdcaffe.Solver(merged(f"type: '{kind}' snapshot_prefix: '{tmp_path}/s' {text}"))
+    solver.step(0)
+    solver.solve()
+    solver.restore(solver.snapshot())
+    assert solver.net.forward(keep=["loss"])["loss"].item() == 4.5  # (0 - 3)^2 / 2
     with pytest.raises(SolverError, match=says):
-        sdcaffe.Solver(param)
+        solver.step(1)
+    assert solver.iter == 0
+
+
+def test_without_weight_decay_nobody_asks_how(tmp_path):
+    solver = sdcaffe.Solver(merged("regularization_type: 'none'"))
+    solver.step(1)
+    assert solver.net.params["fc"][0].item() == 3.0  # 0 + 0.5 * 2 * 3, as without the field
 
 
 def test_a_solver_without_a_net_says_how_to_name_one():
