@@ -377,7 +377,7 @@ def test_the_lines_of_a_run_are_caffes(folder: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_plugin_from_the_command_line(folder: Path) -> None:
-    focal_loss = Path(__file__).parent / "layers" / "focal_loss.py"
+    focal_loss = Path(__file__).parents[1] / "examples" / "focal_loss.py"
     text = NET.replace('type: "SoftmaxWithLoss"', 'type: "FocalLoss" focal_loss_param { gamma: 3 }')
     (folder / "net.prototxt").write_text(text)
     command = [sys.executable, "-m", "sdcaffe", "train", "solver.prototxt", "--plugin", str(focal_loss)]

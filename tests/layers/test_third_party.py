@@ -15,7 +15,7 @@ from sdcaffe import proto
 from sdcaffe.errors import PrototxtError
 from sdcaffe.layers import load_plugin
 
-PLUGIN = Path(__file__).with_name("focal_loss.py")
+PLUGIN = Path(__file__).parents[2] / "examples" / "focal_loss.py"
 NET = """
 name: "focal"
 layer { name: "in" type: "Input" top: "x" top: "label" input_param { shape { dim: 8 dim: 4 } shape { dim: 8 } } }

@@ -8,7 +8,7 @@ import pytest
 from sdcaffe.cli import main
 from sdcaffe.layers.base import registered
 
-FOCAL_LOSS = Path(__file__).parents[1] / "layers" / "focal_loss.py"
+FOCAL_LOSS = Path(__file__).parents[2] / "examples" / "focal_loss.py"
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -1,0 +1,65 @@
+"""What stands in the code blocks of a page, and runs it. Which pages there are is not its business."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+ITERATIONS = 4  # of each training: the page's own takes minutes
+_BLOCK = re.compile(
+    r"(?:^<!-- not run: (?P<why>[^>]+) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```", re.DOTALL | re.MULTILINE
+)
+_SNIPPET = re.compile(r'^--8<-- "(.+)"\n', re.MULTILINE)
+
+
+class Block(NamedTuple):
+    kind: str
+    code: str
+    why_not: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    """The code blocks of a page, in order, without those that show a file: an example is run as a file."""
+    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [Block(m["kind"], m["code"], m["why"]) for m in found if not m["code"].startswith("--8<--")]
+
+
+def prepare(folder: Path) -> None:
+    """A folder as a reader has it: the clone's files, with trainings cut short, and weights as they end."""
+    for name in ("examples", "tests", "reference_logs"):
+        (folder / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "prototxt" / "quickstart", folder / "prototxt" / "quickstart")
+    for name in ("cifar100", "study"):
+        (folder / "prototxt" / name).symlink_to(ROOT / "prototxt" / name)
+    for solver in (folder / "prototxt" / "quickstart").glob("solver_*.prototxt"):
+        text = solver.read_text()
+        text = re.sub(r"(?m)^max_iter: \d+", f"max_iter: {ITERATIONS}", text)
+        solver.write_text(re.sub(r"(?m)^test_iter: \d+", "test_iter: 1", text))
+
+
+def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
+    """Run a block in `folder`, a shell's line by line; what fails is an AssertionError with its output."""
+    if block.kind == "python":
+        _run([sys.executable, "-c", block.code], folder, environment)
+        return
+    for line in block.code.splitlines():
+        _run(["bash", "-eu", "-c", line], folder, environment)
+        for snapshot in folder.glob(f"runs/*/*_iter_{ITERATIONS}.*"):  # under the name that the pages know
+            shutil.copyfile(snapshot, str(snapshot).replace(f"_iter_{ITERATIONS}.", "_iter_400."))
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def environment() -> dict[str, str]:
+    """The test's own, with this Python's `sdcaffe` first on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return os.environ | {"PATH": path, "OMP_NUM_THREADS": "1", "GLOG_minloglevel": "2"}

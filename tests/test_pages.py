@@ -1,0 +1,68 @@
+"""The pages say what is there: commands and Python run, files exist, what is written from code is current."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from pages import ROOT, Block, blocks, environment, prepare, run
+from PIL import Image
+
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "commands.md"]
+LAYERS = ("focal_loss.py", "center_loss.py")
+RUN = ("sh", "python")
+
+
+def test_every_page_has_its_place_in_the_site():
+    listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2])
+    assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_page_of_commands_is_what_the_parsers_say():
+    path = ROOT / "docs" / "write_commands.py"
+    spec = importlib.util.spec_from_file_location("write_commands", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.page(), "run `python docs/write_commands.py`"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(b.kind in RUN and not b.why_not for b in blocks(p))], ids=str)
+def test_what_a_page_shows_runs(page: Path, tmp_path: Path):
+    prepare(tmp_path)
+    Image.new("RGB", (32, 32), (200, 10, 60)).save(tmp_path / "picture.png")
+    for block in blocks(page):
+        if block.kind in RUN and not block.why_not:
+            run(block, tmp_path, environment())
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page: Path):
+    text = page.read_text(encoding="utf-8")
+    for name in set(
+        re.findall(r"(?<![\w./-])(?:prototxt|tests|docs|sdcaffe|converters|examples)/[\w/.-]+\w(?![\w<*])", text)
+    ):
+        assert (ROOT / name).exists() or list(ROOT.glob(name + ".*")), name
+    for target in re.findall(r"\]\(([\w/.-]+\.md)", text):
+        assert (page.parent / target).is_file(), target
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path):
+    if example.name in LAYERS:
+        pytest.skip("trained in tests/layers/test_third_party.py")
+    prepare(tmp_path)
+    text = example.read_text()
+    command = re.search(r"`((?:python|sdcaffe) [^`]*examples/[^`]*)`", text)
+    assert command, "the example says how it is run"
+    line = re.sub(r" \[\w+\]", "", command[1]) + (" 4" if "[ITERATIONS]" in command[1] else "")
+    run(Block("sh", line, None), tmp_path, environment())
+    assert len(text.splitlines()) <= 80
+
+
+def test_examples_are_on_their_page():
+    page = (ROOT / "docs" / "examples.md").read_text()
+    assert all(f"examples/{path.name}" in page for path in (ROOT / "examples").glob("*.py"))
