@@ -1,6 +1,6 @@
 # The commands of README.md by shorter names.
 
-.PHONY: demo test check prototxt clean
+.PHONY: demo test check prototxt docs clean
 
 demo:
 	@sh -c "$$(grep -m1 'bin/sdcaffe train' README.md)"
@@ -14,5 +14,8 @@ check:
 prototxt:
 	@.venv/bin/python -m sdcaffe.paper
 
+docs:
+	@.venv/bin/python docs/write_commands.py && .venv/bin/mkdocs build --strict -q
+
 clean:
-	rm -rf .venv build dist *.egg-info runs
+	rm -rf .venv build dist site *.egg-info runs
