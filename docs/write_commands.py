@@ -38,20 +38,18 @@ def _command(module: ModuleType, program: str) -> str:
     shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
     lines = [f"## {program}", "", commands.first_line(module), "", "```sh", module.EXAMPLE, "```", ""]
     if shown:
-        lines += ["| | |", "|---|---|", *(f"| {_names(action)} | {_text(action.help)} |" for action in shown), ""]
+        lines += ["| flag | what it says |", "|---|---|", *(f"| {_names(action)} | {_text(action.help)} |" for action in shown), ""]
     return "\n".join(lines)
 
 
 def _names(action: argparse.Action) -> str:
     value = action.metavar or ("" if action.nargs == 0 else "|".join(map(str, action.choices or [action.dest.upper()])))
-    value = str(value).replace("|", "\\|")
-    if not action.option_strings:
-        return f"`{value}`"
-    return ", ".join(f"`{name} {value}`".replace(" `", "`") for name in action.option_strings)
+    names = [f"{name} {value}".strip() for name in action.option_strings] or [str(value)]
+    return ", ".join(f"<code>{_text(name)}</code>" for name in names)
 
 
 def _text(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join((text or "").split()).replace("|", "&#124;").replace("<", "&lt;")
 
 
 if __name__ == "__main__":
