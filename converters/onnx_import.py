@@ -20,7 +20,7 @@ from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Shape
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
-from sdcaffe.paper.printing import net_text
+from sdcaffe.proto.printing import net_text
 
 _MOST_BYTES = (1 << 31) - 1  # of a .caffemodel
 _IN_PLACE = {"BatchNorm", "Scale", "Bias", "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Power", "Clip", "Dropout"}

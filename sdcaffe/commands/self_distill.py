@@ -39,8 +39,8 @@ def run(args: Namespace) -> None:
     flags.check_outputs([args.output], [args.input])
     from sdcaffe import layers, proto
     from sdcaffe.errors import NetError
-    from sdcaffe.paper.printing import net_text
     from sdcaffe.paper.rewrite import Settings, self_distilled
+    from sdcaffe.proto.printing import net_text
 
     layers.discover(args.plugin)
     baseline, positions = proto.read_net_located(args.input, ignore_unknown=args.ignore_unknown)

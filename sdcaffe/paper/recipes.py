@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sdcaffe.paper.datasets import CIFAR100, CIFAR100_25TH, SYNTHETIC, ImageSet
 from sdcaffe.paper.mechanisms import WRITTEN_BY
-from sdcaffe.paper.text import Word, comment, fields
+from sdcaffe.proto.printing import Word, comment, fields
 
 
 @dataclass(frozen=True)

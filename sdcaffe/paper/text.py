@@ -1,15 +1,16 @@
-"""Lays out a net as prototxt text for a human reader. It knows the notation, not the layer types."""
+"""A net of the paper's while it is written: its layers, the comments over them, and how much it learns.
+
+How a layer is laid out is the business of proto/printing.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-WIDTH = 120  # columns; a message that does not fit is broken into lines
-
-
-class Word(str):
-    """A prototxt word as it stands, without quotes: the name of an enum value."""
+from sdcaffe import proto
+from sdcaffe.proto.printing import LayerText, Message, comment, fields, layer_text
+from sdcaffe.proto.printing import Word as Word
 
 
 class Blob(NamedTuple):
@@ -19,67 +20,18 @@ class Blob(NamedTuple):
     channels: int
 
 
-Message = Mapping[str, object]  # field name -> scalar, message, or a list of either: a repeated field
-
-
-def fields(message: Message) -> Iterator[str]:
-    """Each field of a message on one line: `name: value`, `name { ... }`; a list repeats its name."""
-    for name, value in message.items():
-        for item in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(item, Mapping):
-                yield f"{name} {{ {' '.join(fields(item))} }}"
-            else:
-                yield f"{name}: {_scalar(item)}"
-
-
-def comment(lines: Iterable[str]) -> str:
-    return "".join(f"# {line}\n" for line in lines)
-
-
-def _scalar(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value if isinstance(value, Word) else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return format(value, ".10g") if isinstance(value, float) else str(value)
-
-
-def _lines(message: Message) -> Iterator[str]:
-    """A message over several lines: single scalars share one, every other field has its own."""
-    shared: list[str] = []
-    for name, value in message.items():
-        text = " ".join(fields({name: value}))
-        if not isinstance(value, (list, tuple, Mapping)):
-            shared.append(text)
-            continue
-        if shared:
-            yield " ".join(shared)
-            shared = []
-        if isinstance(value, Mapping) and len(text) + 2 > WIDTH:
-            yield from (f"{name} {{", *(f"  {line}" for line in _lines(value)), "}")
-        elif len(text) + 2 > WIDTH:
-            yield from fields({name: value})
-        else:
-            yield text
-    if shared:
-        yield " ".join(shared)
-
-
 class NetText:
     """A net under construction: layers in order, and how many parameters training will learn."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.parameters = 0
-        self._lines = list(fields({"name": name}))
+        self._layers: list[LayerText] = []
+        self._sections: dict[int, str] = {}  # index of the layer below -> comment
 
     def section(self, title: str) -> None:
         """An empty line and a comment over the layers that follow."""
-        self._lines += ["", f"# {title}"]
-
-    def settings(self, message: Message) -> None:
-        """Fields of the net itself."""
-        self._lines += _lines(message)
+        self._sections[len(self._layers)] = title
 
     def layer(
         self,
@@ -91,23 +43,52 @@ class NetText:
         *,
         phase: str | None = None,
     ) -> None:
-        """Append one layer: on one line where it fits, otherwise its wiring first and each field below."""
-        head: dict[str, object] = {
-            "name": name,
-            "type": type_name,
-            "bottom": list(bottoms),
-            "top": list(tops),
-        }
-        if phase is not None:
-            head["include"] = {"phase": Word(phase)}
-        wiring = " ".join(fields(head))
-        line = f"layer {{ {' '.join([wiring, *fields(message or {})])} }}"
-        if len(line) <= WIDTH:
-            self._lines.append(line)
-            return
-        first = [wiring] if len(wiring) + 2 <= WIDTH else _lines(head)
-        self._lines += ["layer {", *(f"  {part}" for part in (*first, *_lines(message or {}))), "}"]
+        """Append one layer."""
+        self._layers.append(LayerText(name, type_name, bottoms, tops, message or {}, phase))
+
+    def extend(self, other: NetText, title: str) -> None:
+        """Append another net's layers, the comments over them begun with `title`. What it learns is not counted."""
+        self._sections |= {len(self._layers) + i: f"{title}, {text}" for i, text in other._sections.items()}
+        self._layers += other._layers
+
+    def net(self) -> Any:
+        """The NetParameter."""
+        net = proto.NetParameter()
+        proto.text.parse(self.text([]), net, self.name)
+        return net
+
+    def replaced(self, name: str, layers: Iterable[tuple[int, Any]]) -> NetText:
+        """This net with other layers: each a LayerParameter, and the index of the layer here that it comes from.
+
+        A comment stays over the first that comes from the layer below it. Fields keep their order.
+        """
+        result = NetText(name)
+        result.parameters = self.parameters
+        known = self.net().layer
+        sections = dict(self._sections)
+        for origin, layer in layers:
+            if origin in sections:
+                result.section(sections.pop(origin))
+            here = self._layers[origin]
+            result._layers.append(here if layer == known[origin] else _ordered_as(here, layer_text(layer)))
+        return result
 
     def text(self, head: Iterable[str]) -> str:
         """The whole file, under a comment of the lines `head`."""
-        return comment(head) + "\n".join(self._lines) + "\n"
+        lines = list(fields({"name": self.name}))
+        for i, layer in enumerate(self._layers):
+            if i in self._sections:
+                lines += ["", f"# {self._sections[i]}"]
+            lines += layer.lines()
+        return comment(head) + "\n".join(lines) + "\n"
+
+
+def _ordered_as(before: LayerText, layer: LayerText) -> LayerText:
+    """A layer whose messages have their fields in the order in which another has them."""
+    message: dict[str, object] = {}
+    for name, value in layer.message.items():
+        old = before.message.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            value = {key: value[key] for key in (*old, *(key for key in value if key not in old)) if key in value}
+        message[name] = value
+    return layer._replace(message=message)

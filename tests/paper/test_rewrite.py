@@ -25,9 +25,9 @@ from zoo_nets import parsed, without_data
 
 from sdcaffe import Net, proto
 from sdcaffe.errors import GraphError
-from sdcaffe.paper.printing import net_text
 from sdcaffe.paper.rewrite import Settings, self_distilled
 from sdcaffe.paper.zoo import files
+from sdcaffe.proto.printing import net_text
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "goldens" / "files"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sdcaffe.paper.networks.network import Heads
-from sdcaffe.paper.text import Blob, Message, NetText
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.proto.printing import Message
 
 # The parameter blobs of each layer type, in Caffe's order.
 _BLOBS = {
