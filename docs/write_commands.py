@@ -38,7 +38,8 @@ def _command(module: ModuleType, program: str) -> str:
     shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
     lines = [f"## {program}", "", commands.first_line(module), "", "```sh", module.EXAMPLE, "```", ""]
     if shown:
-        lines += ["| flag | what it says |", "|---|---|", *(f"| {_names(action)} | {_text(action.help)} |" for action in shown), ""]
+        rows = [f"| {_names(action)} | {_text(action.help)} |" for action in shown]
+        lines += ["| flag | what it says |", "|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
