@@ -5,15 +5,15 @@ The bytes are the same either way. Here so that `decode` is usable without torch
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import torch
-import torchvision.io  # noqa: F401  registers the operator
 from numpy.typing import NDArray
 
 from sdcaffe.data import decode
 
-# The operator beneath torchvision.io.decode_jpeg, which is announced to go: where it is gone, Pillow decodes.
-_decode = getattr(torch.ops.image, "decode_jpeg", None)
 _MODES = {"native": 0, "gray": 1, "color": 3}  # torchvision.io.ImageReadMode
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential and progressive: how nearly all JPEGs are coded
 _EXIF, _ADOBE = 0xE1, 0xEE  # segments that may turn the picture or change the meaning of its channels
@@ -21,14 +21,22 @@ _EXIF, _ADOBE = 0xE1, 0xEE  # segments that may turn the picture or change the m
 
 def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
     """As `decode.decode_image`, except that the array may be a view of pixels stored row by row, channels last."""
-    if _decode is not None and _is_plain(data):
+    if _is_plain(data) and (operator := _operator()) is not None:
         try:
-            image = _decode(torch.frombuffer(bytearray(data), dtype=torch.uint8), _MODES[color], False).numpy()
+            image = operator(torch.frombuffer(bytearray(data), dtype=torch.uint8), _MODES[color], False).numpy()
         except RuntimeError:  # damaged: Pillow says what of it
             return decode.decode_image(data, color, where)
         blue_green_red: NDArray[np.uint8] = image[::-1]
         return blue_green_red
     return decode.decode_image(data, color, where)
+
+
+@functools.cache
+def _operator() -> Any:
+    """The operator beneath torchvision.io.decode_jpeg, which is announced to go: where it is gone, Pillow decodes."""
+    import torchvision.io  # noqa: F401  registers the operator; here, as it takes as long to import as torch
+
+    return getattr(torch.ops.image, "decode_jpeg", None)
 
 
 def _is_plain(data: bytes) -> bool:

@@ -41,13 +41,17 @@ class Message:
         return f'Message("{self.name}")'
 
 
-def whereabouts(params: type) -> tuple[str, str]:
-    """Where a class is written (`file:line`, or its module) and its full name."""
-    owner = f"{params.__module__}.{params.__qualname__}"
+def owner(params: type) -> str:
+    """A class's full name."""
+    return f"{params.__module__}.{params.__qualname__}"
+
+
+def place(params: type) -> str:
+    """Where a class is written: `file:line`, or its module. For errors: it reads the whole file."""
     try:
-        return f"{inspect.getsourcefile(params)}:{inspect.getsourcelines(params)[1]}", owner
+        return f"{inspect.getsourcefile(params)}:{inspect.getsourcelines(params)[1]}"
     except (OSError, TypeError):
-        return params.__module__, owner
+        return params.__module__
 
 
 def describe(params: type, name: str) -> list[Descriptor]:
@@ -61,31 +65,28 @@ def describe(params: type, name: str) -> list[Descriptor]:
 
 
 def _describe(params: type, name: str, found: dict[type, Descriptor]) -> None:
-    where, _ = whereabouts(params)
     try:
         annotations = typing.get_type_hints(params, localns=dict(vars(params)), include_extras=True)
     except NameError as error:
         raise PrototxtError(
             f"an annotation of {params.__qualname__} cannot be read ({error}); write the types it names "
             "at the top level of the module or inside the class",
-            where,
+            place(params),
         ) from None
     message = found[params] = Descriptor(name=name)
     for field_name, annotation in annotations.items():
         if not field_name.startswith("_"):
-            _add_field(message, params, field_name, annotation, where, found)
+            _add_field(message, params, field_name, annotation, found)
 
 
-def _add_field(
-    message: Descriptor, params: type, name: str, annotation: Any, where: str, found: dict[type, Descriptor]
-) -> None:
+def _add_field(message: Descriptor, params: type, name: str, annotation: Any, found: dict[type, Descriptor]) -> None:
     default = getattr(params, name, None)
     number = message.field[-1].number + 1 if message.field else 1
     if typing.get_origin(annotation) is typing.Annotated:
         annotation, *notes = typing.get_args(annotation)
         number = next((note for note in notes if type(note) is int), number)
     if number in [field.number for field in message.field]:
-        raise PrototxtError(f"{params.__qualname__}.{name} has the number {number} of another field", where)
+        raise PrototxtError(f"{params.__qualname__}.{name} has the number {number} of another field", place(params))
     repeated = typing.get_origin(annotation) is list
     item = typing.get_args(annotation)[0] if repeated else annotation
     if isinstance(default, Message):
@@ -114,17 +115,17 @@ def _add_field(
         raise PrototxtError(
             f"{params.__qualname__}.{name} is annotated {item!r}; a field can be bool, int, float, str, an "
             'enum.Enum of whole numbers, a class with annotated attributes, Message("...") or a list of one of these',
-            where,
+            place(params),
         )
     if default is not None and not (repeated and not default):
-        field.default_value = _default(params, name, field, item, default, where)
+        field.default_value = _default(params, name, field, item, default)
 
 
 def _are_int32(values: type[enum.Enum]) -> bool:
     return all(type(member.value) is int and -(2**31) <= member.value < 2**31 for member in values)
 
 
-def _default(params: type, name: str, field: Any, item: Any, default: Any, where: str) -> str:
+def _default(params: type, name: str, field: Any, item: Any, default: Any) -> str:
     write: dict[Any, Callable[[Any], str]] = {bool: lambda value: str(value).lower(), int: str, float: repr, str: str}
     if field.label != Field.LABEL_REPEATED:
         if field.type == Field.TYPE_ENUM and isinstance(default, item):
@@ -133,4 +134,4 @@ def _default(params: type, name: str, field: Any, item: Any, default: Any, where
             default = float(default)
         if item in write and type(default) is item:
             return write[item](default)
-    raise PrototxtError(f"{params.__qualname__}.{name} cannot have the default {default!r}", where)
+    raise PrototxtError(f"{params.__qualname__}.{name} cannot have the default {default!r}", place(params))

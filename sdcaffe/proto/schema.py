@@ -130,12 +130,12 @@ def retract(field: str) -> None:
 
 
 def _declare(params: type, parent: str, additions: list[_Declaration]) -> None:
-    where, owner = described.whereabouts(params)
+    owner = described.owner(params)
     new = [a._replace(owner=owner) for a in additions if not _known(a)]
     if not new:
         return
     for addition in new:
-        _check(addition, where)
+        _check(addition, params)
     flaw = _flaw(parent, new)
     before = dict(_declared)
     _declared.update({(parent, a.field.name): a for a in new})
@@ -147,7 +147,7 @@ def _declare(params: type, parent: str, additions: list[_Declaration]) -> None:
     if flaw is not None:
         _declared.clear()
         _declared.update(before)
-        raise PrototxtError(f'{owner} cannot be the message of "{new[0].field.name}": {flaw}', where)
+        raise PrototxtError(f'{owner} cannot be the message of "{new[0].field.name}": {flaw}', described.place(params))
     _pools.pop(False, None)
 
 
@@ -156,23 +156,25 @@ def _known(addition: _Declaration) -> bool:
     return known is not None and known._replace(owner="") == addition
 
 
-def _check(addition: _Declaration, where: str) -> None:
+def _check(addition: _Declaration, params: type) -> None:
     """Raise PrototxtError where a name or a number is taken, or no field can have the number."""
     owner, field, number = addition.owner, addition.field.name, addition.field.number
     for name, taken, by in _taken(addition.parent):
         if name == field:
-            raise PrototxtError(f'{owner} declares the field "{field}", which {by} has already', where)
+            raise PrototxtError(
+                f'{owner} declares the field "{field}", which {by} has already', described.place(params)
+            )
         if taken == number:
             raise PrototxtError(
                 f'{owner} declares the field "{field}" with number {number}, which {by} uses for "{name}"; '
                 "give one of them another number",
-                where,
+                described.place(params),
             )
     if not 1 <= number < 2**29 or 19000 <= number < 20000:
         raise PrototxtError(
             f'{owner} declares the field "{field}" with number {number}; numbers go from 1 to 536870911, '
             "without 19000 to 19999, and those of a plugin of one's own begin at 1000",
-            where,
+            described.place(params),
         )
 
 
