@@ -26,7 +26,7 @@ ENET = "ENet (TimoSaemann)"
 RISTRETTO = "Ristretto"
 
 _TYPES = {
-    SSD: "AnnotatedData MultiBoxLoss DetectionEvaluate VideoData",
+    SSD: "AnnotatedData VideoData",
     NVIDIA: "DetectNetTransformation",
     FAST_RCNN: "SmoothL1Loss",
     RFCN: "Proposal PSROIPooling BoxAnnotatorOHEM SoftmaxWithLossOHEM SmoothL1LossOHEM DeformableConvolution "
@@ -49,7 +49,7 @@ _TYPES = {
 
 _FIELDS = {
     SSD: {
-        "LayerParameter": "annotated_data_param multibox_loss_param detection_evaluate_param video_data_param",
+        "LayerParameter": "annotated_data_param video_data_param",
         "TransformationParameter": "resize_param noise_param distort_param expand_param emit_constraint crop_h crop_w",
         "SolverParameter": "eval_type ap_version show_per_class_result plateau_winsize",
     },

@@ -138,7 +138,7 @@ def net_error(tmp_path, body, **options):
 @pytest.mark.parametrize(
     ("type_name", "fork"),
     [
-        ("MultiBoxLoss", "SSD"),
+        ("DenseCRF", "DeepLab"),
         ("AnnotatedData", "SSD"),
         ("Proposal", "R-FCN"),
         ("SmoothL1Loss", "Fast R-CNN"),
@@ -164,10 +164,9 @@ def test_a_type_that_nobody_has(tmp_path):
 @pytest.mark.parametrize(
     ("body", "place", "fork"),
     [
-        ("multibox_loss_param { num_classes: 21 }", "2:23", "SSD"),
+        ("densecrf_param { max_iter: 5 }", "2:23", "DeepLab"),
         ("psroi_pooling_param { output_dim: 2 }", "2:23", "R-FCN"),
         ("forward_type: FLOAT16", "2:23", "NVIDIA Caffe"),
-        ("transform_param { resize_param { prob: 1 } }", "2:41", "SSD"),
         ("transform_param { use_gpu_transform: true }", "2:41", "NVIDIA Caffe"),
         ("data_param { parser_threads: 2 }", "2:36", "NVIDIA Caffe"),
         ("batch_norm_param { use_weight_bias: false }", "2:42", "Intel Caffe"),
@@ -194,7 +193,7 @@ def test_a_value_that_only_a_fork_has(tmp_path):
 
 
 def test_fields_of_a_fork_are_read_past_on_request(tmp_path, caplog):
-    body = 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" forward_type: FLOAT16 multibox_loss_param { a: 1 } }'
+    body = 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" forward_type: FLOAT16 densecrf_param { a: 1 } }'
     file = tmp_path / "fork.prototxt"
     file.write_text('input: "x" input_shape { dim: 1 dim: 3 }\n' + body + "\ndefault_forward_type: FLOAT16")
     with caplog.at_level(logging.WARNING, "sdcaffe"):
@@ -209,12 +208,12 @@ def test_fields_of_a_fork_are_read_past_on_request(tmp_path, caplog):
 
 def test_the_command_line_prints_the_line(tmp_path, capsys):
     solver = tmp_path / "solver.prototxt"
-    (tmp_path / "net.prototxt").write_text('layer { name: "l" type: "MultiBoxLoss" top: "y" }')
+    (tmp_path / "net.prototxt").write_text('layer { name: "l" type: "DenseCRF" top: "y" }')
     solver.write_text(f'net: "{tmp_path}/net.prototxt" base_lr: 1 lr_policy: "fixed" snapshot_prefix: "{tmp_path}/s"')
     assert main(["train", str(solver), "--device", "cpu"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("sdcaffe: error: ")
-    assert 'net.prototxt:1:19: unknown layer type "MultiBoxLoss"' in error
+    assert 'net.prototxt:1:19: unknown layer type "DenseCRF"' in error
 
 
 # ---- Names that forks give to different layers ----

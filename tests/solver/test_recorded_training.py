@@ -1,4 +1,4 @@
-"""Thirteen training runs of BVLC Caffe, run again from the same initial weights.
+"""Thirteen training runs of BVLC Caffe and some of its forks, run again from the same initial weights.
 
 A recording holds every loss, the final parameters and the solver state. Its perturbed twin (same Caffe, initial
 weights changed by a relative 1e-6) says how far rounding carries in that run: the yardstick of what can be asked.
@@ -14,7 +14,9 @@ import pytest
 import sdcaffe
 from sdcaffe import proto
 
-RUNS = sorted(path.parent for path in (Path(__file__).parents[1] / "goldens" / "training").glob("*/trace.npz"))
+TESTS = Path(__file__).parents[1]
+FOLDERS = [TESTS / "goldens" / "training", *sorted(TESTS.glob("forks/recordings/*/training"))]
+RUNS = [trace.parent for folder in FOLDERS for trace in sorted(folder.glob("*/trace.npz"))]
 
 PLUGIN_FOR_PYTHON_LAYER = {"KLLoss": 'type: "KLLoss" kl_loss_param { temperature: 3 }', "MMDLoss": 'type: "MMDLoss"'}
 
@@ -82,7 +84,9 @@ def test_the_recorded_state_resumes(run, monkeypatch, tmp_path):
     solver = solver_of(run, monkeypatch)
     (tmp_path / Path(caffe.learned_net).name).write_bytes((run / "final.caffemodel").read_bytes())
     solver.restore(tmp_path / "final.solverstate")
-    assert solver.iter == caffe.iter == len(np.load(run / "trace.npz")["loss" if "sd_" not in run.name else "kl"])
+    trace = np.load(run / "trace.npz")
+    loss = next(name for name in trace.files if name in solver.net.outputs)
+    assert solver.iter == caffe.iter == len(trace[loss])
     solver.param.snapshot_prefix = str(tmp_path / "ours")
     ours = proto.read_state(Path(solver.snapshot()))
     assert ours.iter == caffe.iter

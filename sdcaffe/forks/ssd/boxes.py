@@ -1,4 +1,4 @@
-"""Boxes of a detector: offsets from prior boxes made boxes, and those that overlap better ones left out.
+"""Boxes of a detector: made of offsets from prior boxes and back, how they overlap, and which overlap better ones.
 
 A box is xmin, ymin, xmax, ymax. Holds no layer type.
 """
@@ -40,6 +40,37 @@ def decode(offsets: Tensor, priors: Tensor, variances: Tensor | None, code: int)
     centre = offsets[..., :2] * size + (first + last) / 2
     half = offsets[..., 2:].exp() * size / 2
     return torch.cat([centre - half, centre + half], -1)
+
+
+def encode(boxes: Tensor, priors: Tensor, variances: Tensor | None, code: int) -> Tensor:
+    """The offsets (..., 4) from which `decode` makes `boxes`."""
+    first, last = priors[..., :2], priors[..., 2:]
+    size = last - first
+    if code == CodeType.CENTER_SIZE:
+        moved = (boxes[..., :2] + boxes[..., 2:]) / 2 - (first + last) / 2
+        grown = (boxes[..., 2:] - boxes[..., :2]) / size
+        offsets = torch.cat([moved / size, grown.log()], -1)
+    else:
+        offsets = boxes - priors
+        if code == CodeType.CORNER_SIZE:
+            offsets = offsets / torch.cat([size, size], -1)
+    return offsets if variances is None else offsets / variances
+
+
+def areas(boxes: Tensor) -> Tensor:
+    """The areas (...) of boxes (..., 4); 0 where one ends before it begins."""
+    sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def overlaps(some: Tensor, others: Tensor) -> Tensor:
+    """Intersection over union of each of `some` (m, 4) and each of `others` (p, 4): (m, p), 0 where they are apart."""
+    left, top, right, bottom = others.t().contiguous()
+    width = torch.minimum(right, some[:, 2:3]).sub_(torch.maximum(left, some[:, 0:1])).clamp_(min=0)
+    height = torch.minimum(bottom, some[:, 3:4]).sub_(torch.maximum(top, some[:, 1:2])).clamp_(min=0)
+    common = width.mul_(height)
+    union = (areas(some)[:, None] + areas(others)).sub_(common)
+    return torch.where(common > 0, common / union, 0)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # boxes of infinite size meet none
