@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sdcaffe.proto import TEST, TRAIN, read_net, read_solver
     from sdcaffe.proto.weights import read_weights, write_weights
     from sdcaffe.solver import Solver
+    from sdcaffe.solver.measures import Measure, register_measure
 
 __version__ = "0.2.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "TEST",
     "TRAIN",
     "Layer",
+    "Measure",
     "Message",
     "Net",
     "SdcaffeError",
@@ -35,6 +37,7 @@ __all__ = [
     "read_solver",
     "read_weights",
     "register",
+    "register_measure",
     "write_weights",
 ]
 
@@ -42,6 +45,7 @@ _HOMES = {
     "TEST": "proto",
     "TRAIN": "proto",
     "Layer": "layers.base",
+    "Measure": "solver.measures",
     "Message": "proto.schema",
     "Net": "net",
     "SdcaffeError": "errors",
@@ -52,6 +56,7 @@ _HOMES = {
     "read_solver": "proto",
     "read_weights": "proto.weights",
     "register": "layers.base",
+    "register_measure": "solver.measures",
     "write_weights": "proto.weights",
 }
 _NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver"}

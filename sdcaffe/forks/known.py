@@ -51,7 +51,7 @@ _FIELDS = {
     SSD: {
         "LayerParameter": "annotated_data_param video_data_param",
         "TransformationParameter": "resize_param noise_param distort_param expand_param emit_constraint crop_h crop_w",
-        "SolverParameter": "eval_type ap_version show_per_class_result plateau_winsize",
+        "SolverParameter": "ap_version show_per_class_result plateau_winsize",
     },
     NVIDIA: {
         "NetParameter": "default_forward_type default_backward_type default_forward_math default_backward_math "

@@ -1,5 +1,20 @@
-"""Training: learning-rate policies, update rules, the loop, snapshots."""
+"""Training: learning-rate policies, update rules, the loop, tests, snapshots.
 
-from sdcaffe.solver.solver import Solver
+`Solver` is resolved when first used, so that a plugin of rates or measures brings no more than it needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdcaffe.solver.solver import Solver
 
 __all__ = ["Solver"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Solver":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("sdcaffe.solver.solver").Solver

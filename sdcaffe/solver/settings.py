@@ -9,6 +9,7 @@ from typing import Any
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.precision import PRECISIONS
 from sdcaffe.solver import rates
+from sdcaffe.solver.measures import measure_class
 from sdcaffe.solver.nets import test_sources, train_source
 from sdcaffe.solver.updates import UPDATES, check_regularization
 
@@ -49,3 +50,4 @@ def _check(param: Any) -> None:
     UPDATES[param.type].check(param)
     train_source(param)
     test_sources(param)
+    measure_class(param).check(param)

@@ -22,9 +22,12 @@ from sdcaffe.net.precision import allow_tf32
 from sdcaffe.run import processes
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
+from sdcaffe.solver.measures import measure_class
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
+from sdcaffe.solver.outputs import Scores, flat, log_outputs
 from sdcaffe.solver.snapshot import Loaded
 from sdcaffe.solver.step import Result, Step
+from sdcaffe.solver.testing import test
 from sdcaffe.solver.updates import make_update
 
 REQUESTS = (None, "snapshot", "stop")  # the later one wins where processes differ
@@ -88,7 +91,7 @@ class Solver:
         self.update = make_update(param, self.net.learnable)
         self.work = Step(self.net, self.trainee, self.update, param)
         self.step_once = make_step(self.work, self.device)
-        self.test_scores: list[list[tuple[str, float]]] = [[] for _ in tests]
+        self.test_scores: list[Scores] = [[] for _ in tests]
         self.losses: deque[Tensor] = deque(maxlen=param.average_loss)
         self._stop = False
         self._last_snapshot: int | None = None
@@ -225,9 +228,9 @@ class Solver:
         speed = f"{number(iterations / seconds)} iter/s, {number(seconds)}s/{self.param.display} iters"
         glog("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {number(self._global_loss())}")
         if outputs:
-            names, values = _flat(outputs)
-            values = collectives.averaged(values)
-            self._log_outputs("solver.cpp:258", "Train", list(zip(names, values.tolist(), strict=True)), self.net)
+            names, values = flat(outputs)
+            scores = list(zip(names, collectives.averaged(values).tolist(), strict=True))
+            log_outputs("solver.cpp:258", "Train", scores, self.net.loss_weights)
 
     # ---------------------------------------------------------------- testing
 
@@ -241,39 +244,15 @@ class Solver:
                 return
             yield from self._test(index)
 
-    @torch.no_grad()
     def _test(self, index: int) -> Iterator[None]:
-        net, batches = self.test_nets[index], self.param.test_iter[index]
+        net = self.test_nets[index]
         glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
-        rank, world = collectives.rank_and_world()
         collectives.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
-        start = {layer: layer.cursor for layer in net.data_layers}
-        names: list[str] = []
-        total, loss = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
-        for i in range(rank, batches, world):
-            for layer, cursor in start.items():
-                layer.cursor = cursor  # a snapshot or a stop in the middle of a test is one before it
-            if world == 1 and self._stopped_while_testing():
-                return
-            for layer, cursor in start.items():
-                layer.cursor = cursor + i
-            with collectives.apart():
-                result = net.compute(net.load())
-            names, scores = _flat(result.blobs)
-            total, loss = total + scores, loss + result.loss
-            yield
-        for layer, cursor in start.items():
-            layer.cursor = cursor + batches
-        if world > 1:
-            names = collectives.from_root(names)
-            total = collectives.summed(total if total.dim() else total.new_zeros(len(names), dtype=torch.float64))
-            loss = collectives.summed(loss)
-        if self.param.test_compute_loss:
-            glog("solver.cpp:394", f"Test loss: {number(float(loss) / batches)}")
-        means = (total / batches).tolist() if names else []
-        self.test_scores[index] = list(zip(names, means, strict=True))
-        self._log_outputs("solver.cpp:414", "Test", self.test_scores[index], net)
-        self.progress.tested(index, dict(self.test_scores[index]))
+        measure = measure_class(self.param)(self.param, net)
+        scores = yield from test(net, measure, self.param.test_iter[index], self._stopped_while_testing)
+        if scores is not None:
+            self.test_scores[index] = scores
+            self.progress.tested(index, dict(scores))
 
     def _stopped_while_testing(self) -> bool:
         request = self.action()
@@ -292,14 +271,6 @@ class Solver:
             return None  # of thousands of processes, a question takes longer than an iteration
         asked = collectives.largest(REQUESTS.index(self.action()))
         return REQUESTS[asked]
-
-    def _log_outputs(self, tag: str, kind: str, values: Sequence[tuple[str, float]], net: Net) -> None:
-        weights = net.loss_weights
-        for j, (name, value) in enumerate(values):
-            line = f"    {kind} net output #{j}: {name} = {number(value)}"
-            if name in weights:
-                line += f" (* {number(weights[name])} = {number(weights[name] * value)} loss)"
-            glog(tag, line)
 
     # ---------------------------------------------------------------- snapshots
 
@@ -354,13 +325,6 @@ class Solver:
 def _exhaust(turns: Iterator[None]) -> None:
     for _ in turns:
         pass
-
-
-def _flat(blobs: dict[str, Tensor]) -> tuple[list[str], Tensor]:
-    """The values of some blobs in one float64 vector, and the name of the blob of each."""
-    names = [name for name, blob in blobs.items() for _ in range(blob.numel())]
-    values = [blob.detach().flatten().double() for blob in blobs.values()]
-    return names, torch.cat(values) if values else torch.zeros(0, dtype=torch.float64)
 
 
 def choose_device(param: Any, device: str | torch.device | None) -> torch.device:

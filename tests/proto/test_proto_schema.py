@@ -22,6 +22,7 @@ OURS = {
     "SolverState.sdcaffe_seal",
     "SolverParameter.precision",
     "SolverParameter.sync_batch_norm",
+    "SolverParameter.eval_type",
     "DataParameter.shuffle",
     "DataParameter.seed",
 }
