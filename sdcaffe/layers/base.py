@@ -6,7 +6,7 @@ import math
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,28 @@ class Blobs(nn.ParameterList):
         return map(self.__getitem__, range(len(self)))
 
 
+class Affine(NamedTuple):
+    """y = (x - mean) * factor + bias for each channel, axis 1. Each is (c,); None where there is none."""
+
+    factor: Tensor
+    mean: Tensor | None = None
+    bias: Tensor | None = None
+
+    def then(self, other: Affine) -> Affine:
+        """This, and `other` of what comes out."""
+        return Affine(other.factor * self.factor, self.mean, other.moved(self.bias))
+
+    def moved(self, bias: Tensor | None) -> Tensor | None:
+        """What becomes of a bias (c,) of x; None stands for zeros."""
+        if self.mean is not None:
+            bias = -self.mean if bias is None else bias - self.mean
+        bias = None if bias is None else bias * self.factor
+        return bias if self.bias is None else self.bias if bias is None else bias + self.bias
+
+
+_COMPUTES = ("forward", "compute", "normalize")
+
+
 class Layer(nn.Module):
     """One layer of a net: `setup` once the bottom shapes are known, then `forward`.
 
@@ -46,7 +68,12 @@ class Layer(nn.Module):
     - `gradient_bottoms`: bottoms by which `forward` itself differentiates, with `torch.autograd.grad`: the net then
       records what that takes from them on, whether or not gradients are asked of it.
     - `dynamic`: its tops may take other shapes than `setup` said; what follows is then set up again.
+    - `given`: its tops are given by whoever runs the net; nothing is computed.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
+
+    Promises let a net run several layers as one, or in less memory: `lends_top`, `fresh_gradient`, `rectifies`,
+    `sums`, `linear`, `normalizes` and `affine`. A class makes one by an attribute (`lends_top = True`) or a property.
+    They are about what `forward`, `compute` and `normalize` do: a class that defines one of these anew inherits none.
 
     Attributes of an instance: `name`, `phase` (proto.TRAIN or proto.TEST), `layer_param` (the whole
     LayerParameter), `param` (this type's own message, such as `convolution_param`), `blobs`, and
@@ -63,7 +90,15 @@ class Layer(nn.Module):
     index_bottoms: ClassVar[tuple[int, ...]] = ()
     gradient_bottoms: ClassVar[tuple[int, ...]] = ()
     dynamic: ClassVar[bool] = False
+    given: ClassVar[bool] = False
     yields: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if any(name in vars(cls) for name in _COMPUTES):
+            for name in _PROMISES:
+                if name not in vars(cls):
+                    setattr(cls, name, vars(Layer)[name])
 
     def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
         """`given` maps blob indices to tensors to adopt, not fill: shared, loaded or a train net's."""
@@ -88,6 +123,64 @@ class Layer(nn.Module):
         Called again when the bottoms change shape; blobs that exist are then kept.
         """
         raise LayerError(f'layer type "{self.type}" does not define setup', layer=self.name)
+
+    @property
+    def lends_top(self) -> bool:
+        """Its backward does not look at its top, so the layer behind it may write over that."""
+        return False
+
+    @property
+    def fresh_gradient(self) -> bool:
+        """The gradient that it sends to its bottom is a tensor that nobody else has."""
+        return False
+
+    @property
+    def rectifies(self) -> bool:
+        """Its top is max(x, 0) of its one bottom."""
+        return False
+
+    @property
+    def sums(self) -> bool:
+        """Its top is the plain sum of its bottoms."""
+        return False
+
+    @property
+    def linear(self) -> bool:
+        """It has `compute`."""
+        return False
+
+    @property
+    def normalizes(self) -> bool:
+        """It has `normalize`."""
+        return False
+
+    def affine(self, blobs: Sequence[Tensor]) -> Affine | None:
+        """What the layer does to each channel, where that is an affine map of stored numbers; None where it is more.
+
+        `blobs` are the layer's own, each (c,) or (1,), perhaps in float64, or those of several such layers with the
+        same settings one after the other. A net in the test phase makes the map part of the weights of a layer that
+        is `linear`, and so does an exporter.
+        """
+        return None
+
+    def compute(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The top by another weight and bias than blobs 0 and 1. A layer that is `linear` has it.
+
+        The top is linear in both, its channels are axis 1, and the bias is (c,), there or not.
+        """
+        raise self.error("is not linear")
+
+    def times(self, weight: Tensor, factor: Tensor) -> Tensor:
+        """The weight by which `compute` gives `factor` (c,) times what it gives by `weight`."""
+        return weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
+
+    def normalize(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, rectify: bool = False) -> Tensor:
+        """The layer's top times `weight` plus `bias`, both (c,). A layer that `normalizes` has it.
+
+        A Scale behind the layer is then run by this one call. With `rectify` ReLU follows, and may write its gradient
+        over the one that comes back to it. Its backward does not look at the top.
+        """
+        raise self.error("does not normalize")
 
     def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
         """The blobs of a weight file, tensors or arrays by index, in the order and the shapes this layer has.
@@ -147,6 +240,9 @@ class Layer(nn.Module):
         return f'"{self.name}"'
 
 
+_PROMISES = ("lends_top", "fresh_gradient", "rectifies", "sums", "linear", "normalizes", "affine")
+
+
 class DataLayer(Layer):
     """A layer without bottoms that brings batches from outside; runs apart from the computation.
 
@@ -176,16 +272,16 @@ def blamed_on(layer: Layer) -> Iterator[None]:
 
 
 def blamed(layer: Layer, error: Exception) -> Exception:
-    """What to raise for an error within a layer: a NetError that names it for its own errors, want of memory and
-    what a plugin raises, else the error itself."""
+    """What to raise for an error within a layer: one of sdcaffe's own as it is, a LayerError with the place for others.
+
+    It names the layer; of want of memory it says what helps.
+    """
     if isinstance(error, NetError):
         error.layer = error.layer or layer.name
     if isinstance(error, SdcaffeError):
         return error
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
         return layer.error("there is not enough memory for it; make batch_size or the layer smaller")
-    if type(layer).__module__.startswith("sdcaffe."):
-        return error  # a fault of ours: show where
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return layer.error(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import collectives, proto
-from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.base import Affine, Layer, Shape, register
 from sdcaffe.layers.shared_statistics import SharedStatistics
 
 
@@ -29,6 +30,7 @@ class BatchNorm(Layer):
     """
 
     in_place = True
+    normalizes = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
@@ -66,22 +68,29 @@ class BatchNorm(Layer):
             return self._normalize_channels(bottom.unsqueeze(1), weight, bias, rectify).squeeze(1)
         return self._normalize_channels(bottom, weight, bias, rectify)
 
-    def _stored(self) -> tuple[Tensor, Tensor]:
-        """The mean and variance that the blobs hold."""
-        mean, variance, weight = self.blobs
-        factor = per_weight(weight)
-        return mean * factor, variance * factor
+    def affine(self, blobs: Sequence[Tensor]) -> Affine | None:
+        if not self.use_global_stats or self.one_channel:
+            return None
+        mean, variance = stored_statistics(blobs)
+        return Affine((variance + self.eps).rsqrt_(), mean)
 
     def _normalize_channels(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, rectify: bool) -> Tensor:
         """`normalize` for a bottom (n, c, ...)."""
         if self.use_global_stats:
-            top = F.batch_norm(bottom, *self._stored(), weight, bias, eps=self.eps)
+            top = F.batch_norm(bottom, *stored_statistics(self.blobs), weight, bias, eps=self.eps)
             return F.relu_(top) if rectify else top
         top, mean, variance = normalize_batch(bottom, weight, bias, self.eps, rectify)
         one = _constant(1.0, mean)
         for blob, value in zip(self.blobs, (mean, variance, one), strict=True):
             torch.add(value, blob, alpha=self.fraction, out=blob)
         return top
+
+
+def stored_statistics(blobs: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean and variance that the three blobs of a BatchNorm hold."""
+    mean, variance, weight = blobs
+    factor = per_weight(weight)
+    return mean * factor, variance * factor
 
 
 def per_weight(weight: Tensor) -> Tensor:

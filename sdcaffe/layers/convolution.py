@@ -19,6 +19,8 @@ class Convolution(Layer):
     bottoms = (1, None)
     tops = (1, None)
     same_tops = True
+    lends_top = True
+    fresh_gradient = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, param = bottom_shapes[0], self.param
@@ -43,6 +45,10 @@ class Convolution(Layer):
         if param.bias_term:
             self.blob(1, (outputs,), param.bias_filler)
         return [(*bottom[: self.axis], outputs, *sizes)] * len(bottom_shapes)
+
+    @property
+    def linear(self) -> bool:
+        return self.axis == 1
 
     def counts(self, channels: int) -> tuple[int, int]:
         """How many channels the top has, and how many groups there are, for those of the bottom."""

@@ -17,6 +17,17 @@ class Deconvolution(Convolution):
     The top's sizes are stride * (n - 1) + dilation * (kernel - 1) + 1 - 2 * pad.
     """
 
+    lends_top = True
+
+    @property
+    def linear(self) -> bool:
+        return self.axis == 1
+
+    def times(self, weight: Tensor, factor: Tensor) -> Tensor:
+        inputs, outputs = weight.shape[:2]  # a group's outputs go with its own inputs
+        grouped = weight.reshape(self.group, inputs // self.group, outputs, -1)
+        return (grouped * factor.reshape(self.group, 1, outputs, 1)).reshape(weight.shape)
+
     def top_sizes(self, sizes: Shape) -> Shape:
         return self.geometry.transposed(sizes)
 

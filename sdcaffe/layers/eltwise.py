@@ -33,6 +33,14 @@ class Eltwise(Layer):
         self.operation = self.param.operation
         return [first]
 
+    @property
+    def lends_top(self) -> bool:
+        return bool(self.operation == self.param.SUM)
+
+    @property
+    def sums(self) -> bool:
+        return self.lends_top and set(self.coefficients) == {1.0}
+
     def forward(self, *bottoms: Tensor) -> Tensor:
         top = bottoms[0]
         if self.operation == self.param.PROD:

@@ -19,6 +19,7 @@ class Filter(Layer):
 
     bottoms = (2, None)
     tops = (1, None)
+    dynamic = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         *shapes, selector = bottom_shapes

@@ -17,6 +17,12 @@ class InnerProduct(Layer):
     Blob 0 is the weight (N, K), or (K, N) with `transpose`; blob 1 the bias (N,).
     """
 
+    lends_top = True
+
+    @property
+    def linear(self) -> bool:
+        return self.axis == 1
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         param = self.param
@@ -31,6 +37,10 @@ class InnerProduct(Layer):
         return [(*bottom[: self.axis], param.num_output)]
 
     def forward(self, bottom: Tensor) -> Tensor:
-        weight = self.blobs[0].t() if self.transpose else self.blobs[0]
-        bias = self.blobs[1] if len(self.blobs) > 1 else None
-        return F.linear(bottom.flatten(self.axis), weight, bias)
+        return self.compute(bottom, self.blobs[0], self.blobs[1] if len(self.blobs) > 1 else None)
+
+    def compute(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(bottom.flatten(self.axis), weight.t() if self.transpose else weight, bias)
+
+    def times(self, weight: Tensor, factor: Tensor) -> Tensor:
+        return weight * (factor if self.transpose else factor.unsqueeze(1))

@@ -13,6 +13,7 @@ class Input(Layer):
 
     bottoms = 0
     tops = (1, None)
+    given = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         tops = len(self.layer_param.top)

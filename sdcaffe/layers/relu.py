@@ -17,6 +17,10 @@ class ReLU(NeuronLayer):
         self.negative_slope: float = self.param.negative_slope
         return super().setup(bottom_shapes)
 
+    @property
+    def rectifies(self) -> bool:
+        return self.negative_slope == 0
+
     def forward(self, bottom: Tensor) -> Tensor:
         if self.negative_slope == 0:
             return F.relu(bottom)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.base import Affine, Layer, Shape, register
 from sdcaffe.layers.bias import aligned, spanned
 
 
@@ -21,6 +23,7 @@ class Scale(Layer):
 
     bottoms = (1, 2)
     in_place = True
+    lends_top = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, param = bottom_shapes[0], self.param
@@ -31,10 +34,16 @@ class Scale(Layer):
             one = proto.FillerParameter(type="constant", value=1)
             self.blob(0, operand, param.filler if param.HasField("filler") else one)
         self.view = aligned(self, bottom, param.axis, operand)
+        self.by_channel = len(bottom_shapes) == 1 and param.axis == 1 and len(operand) == 1
         self.bias_term: bool = param.bias_term
         if self.bias_term:
             self.blob(2 - len(bottom_shapes), operand, param.bias_filler)
         return [bottom]
+
+    def affine(self, blobs: Sequence[Tensor]) -> Affine | None:
+        if not self.by_channel:
+            return None
+        return Affine(blobs[0], bias=blobs[1] if self.bias_term else None)
 
     def forward(self, bottom: Tensor, scale: Tensor | None = None) -> Tensor:
         scale = (self.blobs[0] if scale is None else scale).reshape(self.view)

@@ -1,8 +1,8 @@
-"""Convolution, BatchNorm and Scale of the test phase as one convolution, by the statistics that are stored."""
+"""A linear layer, a norm and a Scale of the test phase as one linear layer, by the statistics that are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,34 +10,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer
-from sdcaffe.layers.batch_norm import BatchNorm, per_weight
+from sdcaffe.layers.base import Affine, Layer
 
 
-def foldable(convolution: Any, batch_norm: Layer) -> bool:
-    """Whether stored statistics can go into the weights: in the test phase, but for a dialect's own BatchNorm."""
-    stored = type(batch_norm) is BatchNorm and batch_norm.use_global_stats
-    return stored and convolution.phase == proto.TEST and convolution.axis == 1
+def foldable(linear: Layer, norm: Layer) -> bool:
+    """Whether stored statistics can go into the weights, in the test phase."""
+    return linear.phase == proto.TEST and linear.linear and norm.affine(list(norm.blobs)) is not None
 
 
 class Folding:
-    """What the weights of several convolutions are to be multiplied by, and their biases then: (c, 1, ...) and (c,).
+    """What the weights of several linear layers are to be multiplied by, and their biases then: both (c,).
 
-    Worked out in each pass, as parameters may be written to in ways that nothing notices; and for all convolutions at
+    Worked out in each pass, as parameters may be written to in ways that nothing notices; and for all chains at
     once, as an operation on few numbers takes as long as one on many. These have the same `kind`.
     """
 
     def __init__(self) -> None:
-        self._chains: list[tuple[Layer, Any, Layer]] = []
+        self._chains: list[tuple[Layer, Layer, Layer]] = []
         self._slots: list[tuple[int, int]] = []
 
     @staticmethod
-    def kind(convolution: Layer, batch_norm: Any, scale: Layer) -> tuple[Any, ...]:
-        return batch_norm.eps, len(scale.blobs), len(convolution.blobs), convolution.blobs[0].dim()
+    def kind(linear: Layer, norm: Layer, scale: Layer) -> tuple[Any, ...]:
+        return len(linear.blobs), *(part for layer in (norm, scale) for part in _settings(layer))
 
-    def add(self, convolution: Layer, batch_norm: Layer, scale: Layer, slots: tuple[int, int]) -> None:
+    def add(self, linear: Layer, norm: Layer, scale: Layer, slots: tuple[int, int]) -> None:
         """One more chain; `slots` are to hold its factor and its bias."""
-        self._chains.append((convolution, batch_norm, scale))
+        self._chains.append((linear, norm, scale))
         self._slots.append(slots)
 
     @property
@@ -51,30 +49,36 @@ class Folding:
         return [*factors, *biases]
 
     def __call__(self) -> tuple[Tensor, ...]:
-        """The factors of all convolutions, then the biases of all."""
-        convolutions, batch_norms, scales = zip(
-            *([list(layer.blobs) for layer in chain] for chain in self._chains), strict=True
-        )
-        mean_sum, variance_sum = (torch.cat([blobs[i] for blobs in batch_norms]) for i in (0, 1))
-        average = per_weight(torch.cat([blobs[2].expand(blobs[0].shape) for blobs in batch_norms]))
-        eps = self._chains[0][1].eps
-        factor = torch.cat([blobs[0] for blobs in scales]) * (variance_sum * average + eps).rsqrt_()
-        offset = -mean_sum * average
-        if len(convolutions[0]) > 1:
-            offset = offset + torch.cat([blobs[1] for blobs in convolutions])
-        bias = offset * factor
-        if len(scales[0]) > 1:
-            bias = bias + torch.cat([blobs[1] for blobs in scales])
-        channels = [len(blobs[0]) for blobs in convolutions]
-        shape = (-1, *[1] * (convolutions[0][0].dim() - 1))
-        return (*factor.reshape(shape).split(channels), *bias.split(channels))
+        """The factors of all linear layers, then the biases of all."""
+        linear, norms, scales = zip(*self._chains, strict=True)
+        channels = [len(layer.blobs[0]) for layer in scales]
+        norm, scale = (_affine_of_all(layers, channels) for layers in (norms, scales))
+        both = norm.then(scale)
+        bias = both.moved(torch.cat([layer.blobs[1] for layer in linear]) if len(linear[0].blobs) > 1 else None)
+        bias = torch.zeros_like(both.factor) if bias is None else bias
+        return (*both.factor.split(channels), *bias.split(channels))
 
 
-def folded(convolution: Any, relu: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """The three as one convolution: of a bottom, what to multiply the weight by, and the bias."""
+def _settings(layer: Layer) -> tuple[Any, ...]:
+    return type(layer), len(layer.blobs), None if layer.field is None else layer.param.SerializeToString()
+
+
+def _affine_of_all(layers: Sequence[Layer], channels: list[int]) -> Affine:
+    """What layers of the same settings do to their channels, as one layer of all of these."""
+    blobs = [
+        torch.cat([blob.expand(c) for blob, c in zip(same, channels, strict=True)])
+        for same in zip(*(layer.blobs for layer in layers), strict=True)
+    ]
+    found = layers[0].affine(blobs)
+    assert found is not None  # `foldable` has asked
+    return found
+
+
+def folded(linear: Layer, relu: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The three as one linear layer: of a bottom, what to multiply the weight by, and the bias."""
 
     def run(x: Tensor, factor: Tensor, bias: Tensor) -> Tensor:
-        out = convolution.compute(x, convolution.blobs[0] * factor, bias)
+        out = linear.compute(x, linear.times(linear.blobs[0], factor), bias)
         return F.relu_(out) if relu else out
 
     return run

@@ -1,10 +1,17 @@
-"""Layers that run as one (BatchNorm and Scale, with Convolution and ReLU around them) or in a bottom's memory."""
+"""Layers that run as one (a norm and a Scale, with a convolution and a ReLU around them) or in a bottom's memory.
+
+Which layers these are, they say themselves: see the promises of `Layer`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sdcaffe.graph.graph import Graph
+from sdcaffe.layers.base import Layer
+
+Layers = dict[str, Layer]  # by name
 
 
 @dataclass
@@ -15,79 +22,74 @@ class Chain:
     batch_norm: int
     scale: int
     relu: int | None
-    reader: int | None  # the Convolution that alone reads the top
+    reader: int | None  # the layer that alone reads the top, where it sends back a gradient of its own
 
     @property
     def last(self) -> int:
         return self.scale if self.relu is None else self.relu
 
 
-def batch_norm_chains(graph: Graph) -> list[Chain]:
-    """Every BatchNorm whose top only a per-channel Scale reads, with the ReLU behind it if only that reads on.
+def batch_norm_chains(graph: Graph, layers: Layers) -> list[Chain]:
+    """Every norm whose top only a per-channel Scale reads, with the ReLU behind it if only that reads on.
 
-    The Convolution before it is part of the chain if its one top goes to nobody else.
+    The linear layer before it is part of the chain if its one top goes to nobody else.
 
     The numbers and the stored blobs (three and two) are those of the separate layers.
     """
     readers = _readers(graph)
 
-    def only_reader(index: int, kind: str) -> int | None:
-        return _only_reader(graph, readers, index, kind)
+    def only_reader(index: int, is_wanted: Callable[[Layer], bool]) -> int | None:
+        return _only_reader(graph, layers, readers, index, is_wanted)
 
-    convolutions = {
-        batch_norm: i
+    linear = {
+        norm: i
         for i, step in enumerate(graph.steps)
-        if step.layer.type == "Convolution" and (batch_norm := only_reader(i, "BatchNorm")) is not None
+        if layers[step.layer.name].linear and (norm := only_reader(i, lambda layer: layer.normalizes)) is not None
     }
     chains = []
     for i, step in enumerate(graph.steps):
-        if step.layer.type != "BatchNorm" or step.layer.loss_weight:
+        if not layers[step.layer.name].normalizes or step.layer.loss_weight:
             continue
-        scale = only_reader(i, "Scale")
+        scale = only_reader(i, _scales)
         if scale is None:
             continue
-        layer = graph.steps[scale].layer
-        if len(layer.bottom) != 1 or layer.scale_param.axis != 1 or layer.scale_param.num_axes != 1:
-            continue
-        relu = _plain_relu(graph, only_reader(scale, "ReLU"))
+        relu = only_reader(scale, lambda layer: layer.rectifies)
         last = scale if relu is None else relu
-        chains.append(Chain(convolutions.get(i), i, scale, relu, only_reader(last, "Convolution")))
+        reader = only_reader(last, lambda layer: layer.fresh_gradient)
+        chains.append(Chain(linear.get(i), i, scale, relu, reader))
     return chains
 
 
-def rectified(graph: Graph) -> list[tuple[int, int]]:
-    """Every Convolution, InnerProduct and sum whose one top only a ReLU reads, and that ReLU.
+def _scales(layer: Layer) -> bool:
+    """Whether it is a factor for each channel, and perhaps a bias."""
+    affine = layer.affine(list(layer.blobs))
+    return affine is not None and affine.mean is None
 
-    None of them needs its top in backward, so the ReLU may write over it.
-    """
+
+def rectified(graph: Graph, layers: Layers) -> list[tuple[int, int]]:
+    """Every layer that lends its one top, where only a ReLU reads that, and this ReLU, which may write over it."""
     readers = _readers(graph)
     pairs = []
     for i, step in enumerate(graph.steps):
-        layer = step.layer
-        is_sum = layer.type == "Eltwise" and layer.eltwise_param.operation == layer.eltwise_param.SUM
-        if (is_sum or layer.type in ("Convolution", "InnerProduct")) and not layer.loss_weight:
-            relu = _plain_relu(graph, _only_reader(graph, readers, i, "ReLU"))
+        if layers[step.layer.name].lends_top and not step.layer.loss_weight:
+            relu = _only_reader(graph, layers, readers, i, lambda layer: layer.rectifies)
             if relu is not None:
                 pairs.append((i, relu))
     return pairs
 
 
-def summed_in_place(graph: Graph) -> dict[int, int]:
-    """Every plain sum -> that of its first two bottoms whose memory it may take.
-
-    That one a Convolution, InnerProduct or Scale made, none of which needs it in backward, and only the sum reads it.
-    """
+def summed_in_place(graph: Graph, layers: Layers) -> dict[int, int]:
+    """Every plain sum -> that of its first two bottoms whose memory it may take: one lent to it alone."""
     readers = _readers(graph)
     makers = {slot: step for step in graph.steps for slot in step.tops}
     found = {}
     for i, step in enumerate(graph.steps):
-        param = step.layer.eltwise_param
-        if step.layer.type != "Eltwise" or param.operation != param.SUM or set(param.coeff) - {1.0}:
+        if not layers[step.layer.name].sums:
             continue
         for k, slot in enumerate(step.bottoms[:2]):
             maker = makers[slot].layer
-            plain = maker.type in ("Convolution", "InnerProduct", "Scale") and not maker.loss_weight
-            if plain and readers[slot] == [i] and False not in step.layer.propagate_down:
+            lent = layers[maker.name].lends_top and not maker.loss_weight
+            if lent and readers[slot] == [i] and False not in step.layer.propagate_down:
                 found[i] = k
                 break
     return found
@@ -102,17 +104,16 @@ def _readers(graph: Graph) -> dict[int, list[int]]:
     return readers
 
 
-def _only_reader(graph: Graph, readers: dict[int, list[int]], index: int, kind: str) -> int | None:
-    """The one step that reads the one top of step `index`, where it is of type `kind` and passes gradients on."""
+def _only_reader(
+    graph: Graph, layers: Layers, readers: dict[int, list[int]], index: int, is_wanted: Callable[[Layer], bool]
+) -> int | None:
+    """The one step that reads the one top of step `index`, where its layer is wanted and passes gradients on."""
     tops = graph.steps[index].tops
     if len(tops) != 1 or tops[0] in graph.outputs.values():
         return None
     found = readers.get(tops[0], [])
-    if len(found) != 1 or graph.steps[found[0]].layer.type != kind:
+    if len(found) != 1:
         return None
     layer = graph.steps[found[0]].layer
-    return None if layer.loss_weight or False in layer.propagate_down else found[0]
-
-
-def _plain_relu(graph: Graph, index: int | None) -> int | None:
-    return None if index is None or graph.steps[index].layer.relu_param.negative_slope != 0 else index
+    passes_on = not layer.loss_weight and False not in layer.propagate_down
+    return found[0] if passes_on and is_wanted(layers[layer.name]) else None

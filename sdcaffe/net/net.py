@@ -116,7 +116,7 @@ class Net(nn.Module):
         self._input_slots = {
             name: slot
             for step in self.graph.steps
-            if step.layer.type == "Input"
+            if self.layers[step.layer.name].given
             for name, slot in zip(step.layer.top, step.tops, strict=True)
         }
         self.inputs = list(self._input_slots)
@@ -209,7 +209,7 @@ class Net(nn.Module):
     def _set_up(self, first: int, shapes: dict[int, Shape]) -> None:
         for step in self.graph.steps[first:]:
             layer = self.layers[step.layer.name]
-            if step.layer.type != "Input" and not isinstance(layer, DataLayer):
+            if not layer.given and not isinstance(layer, DataLayer):
                 tops = layer.setup([shapes[slot] for slot in step.bottoms])
                 shapes.update(zip(step.tops, map(tuple, tops), strict=True))
         self._shapes = shapes
@@ -241,11 +241,9 @@ class Net(nn.Module):
             return op.run(*_in_float32(bottoms))
 
     def _check(self, op: Op, tops: Any) -> None:
-        """On the first pass: a plugin's forward must give what its setup said."""
+        """On the first pass: a forward must give what its setup said."""
         op.checked = True
         layer = op.layers[0]
-        if type(layer).__module__.startswith("sdcaffe."):
-            return
         if not (isinstance(tops, (tuple, list)) and all(isinstance(top, Tensor) for top in tops)):
             raise layer.error(f"forward must return a tensor for each top, not {type(tops).__name__}")
         shapes, said = [tuple(top.shape) for top in tops], [self._shapes[slot] for slot in op.tops]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
 from sdcaffe.graph import Graph, Step
-from sdcaffe.layers.base import DataLayer, Layer
+from sdcaffe.layers.base import Affine, DataLayer, Layer
 from sdcaffe.net.folding import Folding, foldable, folded
 from sdcaffe.net.fusion import batch_norm_chains, rectified, summed_in_place
 
@@ -54,7 +54,7 @@ def make_plan(
     overwritten: dict[int, int] = {}
     foldings: dict[Any, Folding] = {}
     slots: dict[int, tuple[int, int]] = {}  # first step of a chain -> what a Folding makes for it
-    for chain in batch_norm_chains(graph):
+    for chain in batch_norm_chains(graph, layers):
         parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
         at = {i: layers[graph.steps[i].layer.name] for i in parts}
         inside = {slot for i in parts[:-1] for slot in graph.steps[i].tops}
@@ -71,22 +71,21 @@ def make_plan(
             first = chain.batch_norm
             top = graph.steps[chain.last].tops[0]
             reader = None if chain.reader is None else layers[graph.steps[chain.reader].layer.name]
-            rectifies = type(batch_norm).__module__.startswith("sdcaffe.")  # a stranger's may not know how to
-            over = relu and top not in apart and rectifies and reader is not None and _is_ours(reader)
+            over = relu and top not in apart and reader is not None
             run = _fused(batch_norm, scale, relu, reader if over else None)
             if over:
                 overwritten[first] = top
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
-    for i, k in summed_in_place(graph).items():
+    for i, k in summed_in_place(graph, layers).items():
         slot, adder = graph.steps[i].bottoms[k], layers[graph.steps[i].layer.name]
-        if slot not in apart and slot not in weighted and _is_ours(adder):
+        if slot not in apart and slot not in weighted:
             chains[i] = (i, [adder], _adding(adder, k))
             overwritten[i] = slot
-    for maker, rectifier in rectified(graph):
+    for maker, rectifier in rectified(graph, layers):
         pair = [layers[graph.steps[i].layer.name] for i in (maker, rectifier)]
         hidden = not apart.intersection(graph.steps[maker].tops)
-        if hidden and _is_ours(pair[0]) and not any(layer.name in views for layer in pair):
+        if hidden and not any(layer.name in views for layer in pair):
             _, _, run = chains.get(maker, (maker, pair, pair[0]))
             chains[maker] = (rectifier, pair, _rectifying(run))
             members.add(rectifier)
@@ -94,7 +93,7 @@ def make_plan(
     ops = [Op(folding.layers, folding, [], folding.tops, checked=True) for folding in foldings.values()]
     for i, step in enumerate(graph.steps):
         layer = layers[step.layer.name]
-        if i in members or isinstance(layer, DataLayer) or step.layer.type == "Input":
+        if i in members or isinstance(layer, DataLayer) or layer.given:
             continue
         last, layers_here, run = chains.get(i, (i, [layer], layer))
         if layer.name in views:
@@ -128,26 +127,21 @@ def _detached(layer: Layer, step: Step) -> list[int]:
     return [i for i in range(len(step.bottoms)) if i in layer.index_bottoms or (flags and not flags[i])]
 
 
-def _fused(batch_norm: Any, scale: Layer, relu: bool, reader: Layer | None) -> Callable[[Tensor], Tensor]:
-    """BatchNorm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output.
+def _fused(norm: Layer, scale: Layer, relu: bool, reader: Layer | None) -> Callable[[Tensor], Tensor]:
+    """A norm, Scale and ReLU as one affine batch norm, then ReLU in the memory of its output.
 
-    `reader` is a Convolution that alone reads the top. The gradient that comes back is then nobody else's, unless
-    somebody looks at what the Convolution sends, and the ReLU's may be written over it.
+    `reader` alone reads the top and makes a gradient of its own. What comes back is then nobody else's, unless
+    somebody looks at what the reader sends, and the ReLU's gradient may be written over it.
     """
 
     def run(x: Tensor) -> Tensor:
-        weight, bias = scale.blobs[0], scale.blobs[1] if len(scale.blobs) > 1 else None
+        weight, _, bias = cast(Affine, scale.affine(list(scale.blobs)))
         if reader is not None and not reader._backward_hooks:
-            return batch_norm.normalize(x, weight, bias, rectify=True)
-        out = batch_norm.normalize(x, weight, bias)
+            return norm.normalize(x, weight, bias, rectify=True)
+        out = norm.normalize(x, weight, bias)
         return F.relu_(out) if relu else out
 
     return run
-
-
-def _is_ours(layer: Layer) -> bool:
-    """Whether it is Caffe's own; the backward of a dialect may need its top."""
-    return type(layer).__module__.startswith("sdcaffe.layers.")
 
 
 def _adding(layer: Layer, first: int) -> Callable[..., Tensor]:

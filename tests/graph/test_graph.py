@@ -7,7 +7,6 @@ import pytest
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
 from sdcaffe.graph import build_graph, insert_splits, keep_layers
-from sdcaffe.net.fusion import batch_norm_chains
 
 
 def net(text):
@@ -118,48 +117,3 @@ def test_outputs_are_the_unread_blobs_sorted_by_name():
 def test_wiring_mistakes_name_layer_and_blob(text, says):
     with pytest.raises(GraphError, match=says):
         build_graph(insert_splits(net('layer { name: "in" type: "Input" top: "data" }' + text)))
-
-
-CHAIN = """
-layer { name: "in" type: "Input" top: "x" }
-layer { name: "bn" type: "BatchNorm" bottom: "x" top: "x" }
-layer { name: "scale" type: "Scale" bottom: "x" top: "x" }
-layer { name: "relu" type: "ReLU" bottom: "x" top: "x" }
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "chains"),
-    [
-        (CHAIN, [(None, 1, 2, 3)]),
-        (CHAIN.replace('"Input" top: "x"', '"Convolution" top: "x"'), [(0, 1, 2, 3)]),
-        (CHAIN.replace('"ReLU"', '"ReLU" relu_param { negative_slope: 0.1 }'), [(None, 1, 2, None)]),
-        (CHAIN.replace('"Scale"', '"Scale" scale_param { axis: 2 }'), []),
-        (CHAIN.replace('type: "BatchNorm" bottom: "x" top: "x"', 'type: "BatchNorm" bottom: "x" top: "y"'), []),
-    ],
-)
-def test_batch_norm_chains(text, chains):
-    if 'top: "y"' in text:  # another layer reads the normalised blob as well
-        text = text.replace('"Scale" bottom: "x" top: "x"', '"Scale" bottom: "y" top: "z"')
-        text = text.replace('"ReLU" bottom: "x" top: "x"', '"ReLU" bottom: "y" top: "w"')
-    found = batch_norm_chains(build_graph(insert_splits(net(text))))
-    assert [(chain.convolution, chain.batch_norm, chain.scale, chain.relu) for chain in found] == chains
-
-
-READER = 'layer { name: "conv" type: "Convolution" bottom: "x" top: "c" }'
-
-
-@pytest.mark.parametrize(
-    ("readers", "reader"),
-    [
-        (READER, 4),
-        (READER + READER.replace('"conv"', '"conv2"').replace('"c"', '"d"'), None),
-        (READER + 'layer { name: "r2" type: "ReLU" bottom: "x" top: "y" }', None),
-        (READER.replace("top", "propagate_down: false top"), None),
-        (READER.replace('"Convolution"', '"InnerProduct"'), None),
-        ("", None),
-    ],
-)
-def test_the_convolution_that_alone_reads_a_chain(readers, reader):
-    (chain,) = batch_norm_chains(build_graph(insert_splits(net(CHAIN + readers))))
-    assert chain.reader == reader
