@@ -1,6 +1,7 @@
-"""The command line: picks the command and turns its errors into a line and an exit code.
+"""The command line: picks the command and turns its errors into a few words and an exit code.
 
-0 done, 1 failed, 2 not a command. What each command does stands in its module of `commands`.
+An error is one line, and for a mistake in a prototxt the line of the file below it, with a caret. 0 done, 1 failed,
+2 not a command. What each command does stands in its module of `commands`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from sdcaffe import commands
-from sdcaffe.errors import SdcaffeError, nearest, one_line
+from sdcaffe.errors import SdcaffeError, nearest, told
 from sdcaffe.flags import Parser, UsageError
 
 _HELP = ("-h", "-help", "--help", "help")
@@ -23,17 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
-    except UsageError as error:
-        return _fail(str(error), 2)
     except BrokenPipeError:  # whoever read the output, such as head, has enough
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is still to be flushed
         return 1
     except (SdcaffeError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
-        line = one_line(error)
-        if line is None:
+        words = told(error)
+        if words is None:
             raise
-        return _fail(line)
+        print(f"sdcaffe: error: {words}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
 
 
 def _run(arguments: list[str]) -> int:
@@ -80,9 +80,3 @@ def _overview(group: ModuleType, program: str) -> str:
     version = "; sdcaffe --version the version" if group is commands else ""
     lines += ["", f"{program} COMMAND --help shows the flags of a command{version}."]
     return "\n".join(lines)
-
-
-def _fail(message: str, code: int = 1) -> int:
-    """One line on standard error, whatever the message holds."""
-    print("sdcaffe: error: " + " ".join(message.split("\n")), file=sys.stderr)
-    return code

@@ -10,7 +10,8 @@
       SolverError           a solver setting without meaning, or training that diverged
 
 A message says what is wrong, with the values, and how to mend it; `where` says where
-(`file:line:col`, a path). The command line prints one line and exits 1, never a traceback.
+(`file:line:col`, a path). Below a mistake in a prototxt stands the line, with a caret at the place. The command
+line prints that and exits 1, never a traceback.
 """
 
 from __future__ import annotations
@@ -22,16 +23,43 @@ from collections.abc import Iterable
 _NO_MEMORY = re.compile("allocate memory|out of memory")  # in what torch raises
 
 
+class Place(str):
+    """`file:line:col` of a text at hand; `excerpt` shows the line with a caret below the place."""
+
+    excerpt: str
+
+    def __new__(cls, where: str, excerpt: str) -> Place:
+        place = super().__new__(cls, where)
+        place.excerpt = excerpt
+        return place
+
+    def __getnewargs__(self) -> tuple[str, str]:
+        return str(self), self.excerpt
+
+
 class SdcaffeError(Exception):
-    """Root of the tree. `str(error)` is `where: message`, or the message where no place is known."""
+    """Root of the tree. `str(error)` is `where: message`, or the message where no place is known.
+
+    Where the place is one of a text at hand, lines that show it follow: its `excerpt`.
+    """
 
     def __init__(self, message: str, where: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
 
-    def __str__(self) -> str:
+    @property
+    def excerpt(self) -> str:
+        """The line of the file that is wrong, a caret below the place; "" where the line is not at hand."""
+        return self.where.excerpt if isinstance(self.where, Place) else ""
+
+    @property
+    def summary(self) -> str:
+        """`where: message` without the excerpt: for a sentence of another error, a log, a table."""
         return f"{self.where}: {self.message}" if self.where else self.message
+
+    def __str__(self) -> str:
+        return f"{self.summary}\n{self.excerpt}" if self.excerpt else self.summary
 
 
 class PrototxtError(SdcaffeError):
@@ -90,7 +118,14 @@ def one_line(error: BaseException) -> str | None:
         return "there is not enough memory"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-    return " ".join(str(error).split("\n")) if isinstance(error, SdcaffeError) else None
+    return " ".join(error.summary.split("\n")) if isinstance(error, SdcaffeError) else None
+
+
+def told(error: BaseException) -> str | None:
+    """What a command prints of an error that a user can meet: `one_line`, and the excerpt below it."""
+    excerpt = error.excerpt if isinstance(error, SdcaffeError) else ""
+    line = one_line(error)
+    return f"{line}\n{excerpt}" if line is not None and excerpt else line
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

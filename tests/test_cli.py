@@ -74,10 +74,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line of the error, after whatever was logged."""
+    """The one line of the error, after whatever was logged; below it the line of a prototxt with a caret, or nothing."""
     lines = capsys.readouterr().err.splitlines()
-    assert [line.startswith("sdcaffe: ") for line in lines].count(True) == 1
-    return lines[-1]
+    (start,) = (i for i, line in enumerate(lines) if line.startswith("sdcaffe: "))
+    below = lines[start + 1 :]
+    assert not below or [below[0][:4], below[1].strip(), len(below)] == ["    ", "^", 2]
+    return lines[start]
 
 
 # ---------------------------------------------------------------- starting
@@ -356,7 +358,7 @@ def test_ctrl_c_snapshots_and_stops(folder: Path, capsys: pytest.CaptureFixture[
 def test_fields_of_a_fork(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "net.prototxt").write_text(NET.replace('type: "Accuracy"', 'type: "Accuracy" quantize: 8'))
     assert main(["train", "solver.prototxt"]) == 1
-    assert "quantize" in last_line(capsys)
+    assert 'has no field "quantize"' in last_line(capsys)
     assert main(["train", "solver.prototxt", "--ignore-unknown"]) == 0
     assert "quantize" in capsys.readouterr().err
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sdcaffe import flags
-from sdcaffe.errors import SdcaffeError, SolverError, one_line
+from sdcaffe.errors import SdcaffeError, SolverError, told
 from sdcaffe.flags import Parser, UsageError
 from sdcaffe.log import Progress, Screen, accuracy, glog, setup, silent
 from sdcaffe.run.progress import is_terminal
@@ -119,7 +119,7 @@ def _train_several(args: Namespace, device: str | None) -> None:
     failed: list[str] = []
 
     def tell(run: Run[_End], error: Exception) -> None:
-        line = one_line(error)
+        line = told(error)
         if line is None:
             traceback.print_exception(error)
         failed.append(run.name)

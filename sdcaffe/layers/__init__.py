@@ -103,7 +103,7 @@ def _run(origin: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
     except SdcaffeError as error:
-        raise SdcaffeError(str(error), where=_place(error, origin)) from error
+        raise SdcaffeError(error.summary, where=_place(error, origin)) from error
     except (Exception, SystemExit) as error:
         what = error.msg if isinstance(error, SyntaxError) else str(error)
         raise SdcaffeError(f"{type(error).__name__}: {what}", where=_place(error, origin)) from error

@@ -211,6 +211,6 @@ def _end_last_line(path: Path) -> None:
 def _last_entry(error: BaseException) -> logging.LogRecord:
     """What the file says of the exception that ends a run: one line for a known error, else its traceback."""
     known = isinstance(error, (SdcaffeError, KeyboardInterrupt, SystemExit))
-    message = str(error) or type(error).__name__
+    message = (error.summary if isinstance(error, SdcaffeError) else str(error)) or type(error).__name__
     trace = None if known else (type(error), error, error.__traceback__)
     return logging.LogRecord(logger.name, logging.ERROR, "sdcaffe", 0, message, None, trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdcaffe.errors import Place
 from sdcaffe.proto.tokens import Source
 
 
@@ -23,7 +24,7 @@ class Positions:
         # One entry a layer: its name, the index of its own field entry, the index after its last one.
         self.layers: list[tuple[str, int, int]] = []
 
-    def find(self, layer: str | None, field: str | None = None) -> str | None:
+    def find(self, layer: str | None, field: str | None = None) -> Place | None:
         found = [entry for entry in self.layers if entry[0] == layer]
         if field is not None:
             for _, start, end in found:
@@ -36,7 +37,7 @@ class Positions:
             return self.field("input")
         return None
 
-    def field(self, name: str) -> str | None:
+    def field(self, name: str) -> Place | None:
         """The place of the first field of that name of the whole message: `field("base_lr")`; None: not there."""
         offset = self._within(name.split("."), -1, len(self.fields))
         return None if offset is None else self._source.where(offset)

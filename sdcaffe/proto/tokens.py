@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from sdcaffe.errors import PrototxtError
+from sdcaffe.errors import Place, PrototxtError
+from sdcaffe.proto.excerpt import excerpt
 
 NAME, NUMBER, STRING, SIGN, END = range(1, 6)
 
@@ -43,10 +44,10 @@ class Source:
         self.text = text
         self.filename = filename
 
-    def where(self, offset: int) -> str:
+    def where(self, offset: int) -> Place:
         line = self.text.count("\n", 0, offset) + 1
         column = offset - (self.text.rfind("\n", 0, offset) + 1) + 1
-        return f"{self.filename}:{line}:{column}"
+        return Place(f"{self.filename}:{line}:{column}", excerpt(self.text, offset))
 
     def error(self, offset: int, message: str) -> PrototxtError:
         return PrototxtError(message, self.where(offset))

@@ -49,7 +49,7 @@ def step_times(
         try:
             sizes[name] = _size(param, device)
         except SdcaffeError as error:
-            found[name] = StepTime(problem=str(error))
+            found[name] = StepTime(problem=error.summary)
     end = clock() + budget
     rate: float | None = None  # seconds a multiply-add
     for name in sorted(sizes, key=sizes.__getitem__):
@@ -97,7 +97,7 @@ def _measured(param: Any, device: str | None, clock: Callable[[], float]) -> Ste
     except torch.OutOfMemoryError:
         return StepTime(problem="it does not fit into the memory of the GPU")
     except SdcaffeError as error:
-        return StepTime(problem=str(error))
+        return StepTime(problem=error.summary)
 
 
 def _settle(solver: Solver) -> None:

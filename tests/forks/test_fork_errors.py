@@ -131,8 +131,9 @@ def net_error(tmp_path, body, **options):
     file.write_text(text + body)
     with pytest.raises(SdcaffeError) as caught:
         sdcaffe.Net(proto.read_net(file, **options) if options else file)
-    assert "\n" not in str(caught.value)
-    return str(caught.value).removeprefix(f"{tmp_path}/")
+    line, _, caret = str(caught.value).split("\n")
+    assert caret.strip() == "^"
+    return line.removeprefix(f"{tmp_path}/")
 
 
 @pytest.mark.parametrize(
@@ -211,9 +212,10 @@ def test_the_command_line_prints_the_line(tmp_path, capsys):
     (tmp_path / "net.prototxt").write_text('layer { name: "l" type: "DenseCRF" top: "y" }')
     solver.write_text(f'net: "{tmp_path}/net.prototxt" base_lr: 1 lr_policy: "fixed" snapshot_prefix: "{tmp_path}/s"')
     assert main(["train", str(solver), "--device", "cpu"]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
+    error, line, _ = capsys.readouterr().err.splitlines()[-3:]
     assert error.startswith("sdcaffe: error: ")
     assert 'net.prototxt:1:19: unknown layer type "DenseCRF"' in error
+    assert line.strip() == 'layer { name: "l" type: "DenseCRF" top: "y" }'
 
 
 # ---- Names that forks give to different layers ----

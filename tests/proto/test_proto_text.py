@@ -169,10 +169,11 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("text", "message"), MISTAKES)
 def test_a_mistake_is_one_clear_line(text, message):
-    found = error(text)
+    found, *excerpt = error(text).split("\n")
     assert message in found
     assert found.startswith("x.prototxt:")
-    assert "\n" not in found
+    assert len(excerpt) == 2
+    assert excerpt[1].strip() == "^"
 
 
 def test_unknown_fields_are_read_past_on_request(caplog):

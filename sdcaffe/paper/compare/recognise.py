@@ -134,7 +134,7 @@ def recognise(name: str, log: Run, known: Published) -> TrainingRun:
     except Unknown as why:
         run.reason = str(why)
     except PrototxtError as error:
-        run.reason = f"its solver or its nets cannot be read: {error}"
+        run.reason = f"its solver or its nets cannot be read: {error.summary}"
     return run
 
 
