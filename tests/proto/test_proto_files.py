@@ -17,8 +17,8 @@ FILES = Path(__file__).parents[1] / "goldens" / "files"
 def refusal(call, *args):
     with pytest.raises(SdcaffeError) as caught:
         call(*args)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    assert "\n" not in caught.value.summary
+    return caught.value.summary
 
 
 def test_net_and_where_its_layers_are():
