@@ -74,7 +74,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line of the error, after whatever was logged; below it the line of a prototxt with a caret, or nothing."""
+    """The one line of the error, after what was logged; below it a line of a prototxt with a caret, or nothing."""
     lines = capsys.readouterr().err.splitlines()
     (start,) = (i for i, line in enumerate(lines) if line.startswith("sdcaffe: "))
     below = lines[start + 1 :]
