@@ -154,14 +154,12 @@ def test_an_old_nets_error(tmp_path):
     assert line[caret.index("^") :].startswith('type: "convv"')
 
 
-def test_a_solvers_error(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "net.prototxt").write_text(NET)
-    (tmp_path / "solver.prototxt").write_text('net: "net.prototxt"\nbase_lr: 0.1  lr_policy: "stepp"\n')
+def test_a_solvers_error(tmp_path):
+    (tmp_path / "solver.prototxt").write_text('net: "net.prototxt"\nbase_lr: 0.1  type: "SDG"\n')
     with pytest.raises(SolverError) as caught:
-        sdcaffe.Solver("solver.prototxt")
+        sdcaffe.Solver(tmp_path / "solver.prototxt")
     assert str(caught.value).split("\n")[1:] == [
-        '    base_lr: 0.1  lr_policy: "stepp"',
+        '    base_lr: 0.1  type: "SDG"',
         "                  ^",
     ]
 
