@@ -69,7 +69,7 @@ def convert(
     source, positions = proto.read_net_located(model, ignore_unknown=ignore_unknown)
     try:
         plan = deployed(source)
-        net = Net(plan.param, proto.TEST, weights=None if weights is None else str(weights))
+        net = Net(plan.param, proto.TEST, weights=None if weights is None else Path(weights))
         tick(1, 3)
         text, name = source_of(net, plan.outputs, Path(model).name, Path(target).with_suffix(".pt").name)
     except NetError as error:

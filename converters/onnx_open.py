@@ -78,7 +78,7 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
     try:
         part = deployed(param, options.shapes, level=options.level, stages=options.stages)
         _refuse(part.param, model)
-        net = Net(part.param, proto.TEST, weights)
+        net = Net(part.param, proto.TEST, [weights])
     except NetError as error:
         error.where = error.where or positions.find(error.layer, error.field)
         raise
@@ -149,15 +149,14 @@ def _reason(layer: Any) -> str:
 
 
 def _refuse_unfilled(net: Net, weights: str) -> None:
-    have = {entry.name for path in weights.split(",") if path for entry in proto.read_weights(path) if entry.blobs}
+    have = {entry.name for entry in proto.read_weights(weights) if entry.blobs}
     missing = [name for name in net.params if name not in have]
     if missing:
         raise WeightsError(f"has no weights for {', '.join(missing)}: is it of another net?", weights)
 
 
 def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]) -> Metadata:
-    files = [name for entry in sources for name in entry.split(",") if name]
-    metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in files})
+    metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in sources if path})
     images = net.blob_shapes[net.inputs[0]] if net.inputs else ()
     metadata.size = list(images[1:]) if len(images) == 4 else []
     names = output_names(net, part.outputs)

@@ -48,7 +48,7 @@ def run(args: Namespace) -> None:
             glog("extract_features.cpp:70", f"Using Device_id={device.removeprefix('cuda:')}", logging.ERROR)
         net = open_net(args.model, proto.TEST, stages=(), device=device, ignore_unknown=args.ignore_unknown)
         try:
-            net.load_weights(args.weights)
+            net.load_weights([args.weights])
             extract(net, args.blobs.split(","), args.databases.split(","), args.batches, args.backend)
         finally:
             net.close()

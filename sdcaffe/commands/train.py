@@ -245,11 +245,12 @@ def _solving(
     param: Any, args: Namespace, action: Callable[[], str | None], device: str | None, progress: Progress
 ) -> Generator[None, None, int]:
     """Solve bit by bit, and return the iteration reached."""
+    from sdcaffe.net.initial_weights import file_names
     from sdcaffe.solver import Solver
     from sdcaffe.solver.solver import choose_device
 
     chosen = choose_device(param, device)
-    weights = args.weights.split(",") if args.weights else None
+    weights = file_names(args.weights) or None
     for name in weights or ():
         glog("caffe.cpp:155", f"Finetuning from {name}")
     solver = Solver(

@@ -18,15 +18,23 @@ from sdcaffe.proto.weights import LayerBlobs
 Files = str | os.PathLike[str] | Sequence[str]
 
 
+def file_names(files: Files | None) -> list[str]:
+    """The files that are named: a string is a list with commas, as Caffe's --weights; other names are as they are."""
+    if isinstance(files, str):
+        return [name.strip() for name in files.split(",") if name.strip()]
+    if isinstance(files, os.PathLike):
+        return [os.fspath(files)]
+    return [os.fspath(name) for name in files or ()]
+
+
 class InitialWeights:
     """Blobs of one or more .caffemodel or .caffemodel.h5 files; a later file wins where names repeat."""
 
     def __init__(self, files: Files | None) -> None:
-        """`files`: paths, as a list or one string with commas. Raises WeightsError for a file that is none."""
-        given = [] if files is None else [files] if isinstance(files, (str, os.PathLike)) else files
-        names = [name for entry in given for name in os.fspath(entry).split(",") if name]
-        if given and not names:
-            raise WeightsError(f'"{given[0]}" names no weight file')
+        """`files`: a path, a list of paths, or one string with commas. Raises WeightsError for a file that is none."""
+        names = file_names(files)
+        if isinstance(files, str) and not names:
+            raise WeightsError(f'"{files}" names no weight file')
         self.source = ", ".join(names)
         self.layers: dict[str, LayerBlobs] = {}
         for name in names:

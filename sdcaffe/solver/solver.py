@@ -18,6 +18,7 @@ from sdcaffe import collectives, proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
+from sdcaffe.net.initial_weights import file_names
 from sdcaffe.net.precision import allow_tf32
 from sdcaffe.run import processes
 from sdcaffe.solver import rates, settings, snapshot
@@ -82,7 +83,7 @@ class Solver:
             torch.manual_seed(seed)
         self.iter = 0
         self.current_step = 0
-        self.net = self._train_net(train_source(param), weights if weights is not None else list(param.weights))
+        self.net = self._train_net(train_source(param), _weights_of(param) if weights is None else weights)
         tests = test_sources(param)
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
         if seed is not None and world > 1:
@@ -320,6 +321,11 @@ class Solver:
         self.trainee.close()
         for net in (self.net, *self.test_nets):
             net.close()
+
+
+def _weights_of(param: Any) -> list[str]:
+    """The files that a solver starts from; each entry may be a list with commas."""
+    return [name for entry in param.weights for name in file_names(entry)]
 
 
 def _exhaust(turns: Iterator[None]) -> None:

@@ -64,6 +64,12 @@ def tiny_in_float64(model: str, weights: str, x: np.ndarray) -> np.ndarray:
     return fc / fc.sum(1, keepdims=True)
 
 
+def test_a_comma_in_the_name_of_the_weights(tmp_path: Path) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    comma = Path(weights).rename(tmp_path / "a,b.caffemodel")
+    assert export(model, str(comma), str(tmp_path / "net.onnx")).agreement.difference < 1e-4
+
+
 @pytest.mark.parametrize("fold", [True, False], ids=["folded", "kept"])
 def test_batch_norm_and_scale_fold_into_weights_and_numbers_stay(fold: bool, tmp_path: Path) -> None:
     model, weights = write_net(TINY, tmp_path)

@@ -323,3 +323,42 @@ def test_a_test_net_scores_batches_as_caffes_log_says(tmp_path, monkeypatch):
         if name == net.outputs[0]:
             net.forward()
         np.testing.assert_allclose(net.blobs[name].data, float(value), rtol=1e-5)
+
+
+# ---------------------------------------------------------------- a file name is one name, whatever is in it
+
+CONSTANT = input_layer("a", 1, 2) + layer(
+    "ip", "InnerProduct", "a", "ip", 'inner_product_param { num_output: 2 weight_filler { type: "constant" value: 3 } }'
+)
+COMMA = "first, second"
+
+
+@pytest.fixture
+def commas(tmp_path):
+    """The same weights, of value 3, in a plain file and in files and a folder with commas; and a net of zeros."""
+    net = net_of(tmp_path, CONSTANT)
+    (tmp_path / "one, two").mkdir()
+    for name in ("plain.caffemodel", f"{COMMA}.caffemodel", "one, two/net.caffemodel"):
+        net.save(str(tmp_path / name))
+    net.save_hdf5(str(tmp_path / f"{COMMA}.h5"))
+    (tmp_path / "net.prototxt").write_text(CONSTANT.replace("value: 3", "value: 0"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [f"{COMMA}.caffemodel", f"{COMMA}.h5", "one, two/net.caffemodel"])
+def test_a_comma_in_a_file_name(commas, name):
+    proto, file = str(commas / "net.prototxt"), str(commas / name)
+    plain = caffe.Net(proto, caffe.TEST)
+    plain.copy_from(file)
+    hdf5 = caffe.Net(proto, caffe.TEST)
+    hdf5.load_hdf5(str(commas / f"{COMMA}.h5"))
+    nets = [plain, hdf5, caffe.Net(proto, caffe.TEST, weights=file), caffe.Net(proto, file, caffe.TEST)]
+    assert [float(net.params["ip"][0].data[0, 0]) for net in nets] == [3, 3, 3, 3]
+
+
+def test_names_joined_by_a_comma_are_no_file(commas):
+    both = f"{commas}/plain.caffemodel,{commas}/plain.caffemodel"
+    with pytest.raises(WeightsError, match=r"plain\.caffemodel,"):
+        caffe.Net(str(commas / "net.prototxt"), caffe.TEST).copy_from(both)
+    with pytest.raises(WeightsError, match=r"plain\.caffemodel,"):
+        caffe.Net(str(commas / "net.prototxt"), caffe.TEST, weights=both)

@@ -293,3 +293,30 @@ def test_a_state_of_caffes_own_has_its_steps_too(tmp_path, hdf5):
     proto.write_state(path, proto.State(6, "", -1, history, b""))
     with pytest.raises(SnapshotError, match="current_step -1"):
         solver.restore(path)
+
+
+@pytest.mark.parametrize("hdf5", [False, True])
+def test_a_comma_in_snapshot_prefix(tmp_path, hdf5):
+    prefix = str(tmp_path / "one, two" / "a,b")
+    first = stepper(MULTISTEP + "2", snapshot_prefix=prefix, snapshot_format=int(not hdf5))
+    first.step(2)
+    path = first.snapshot()
+    second = stepper(MULTISTEP + "2", snapshot_prefix=prefix)
+    assert str(second.restore_newest()) == path
+    assert (second.net.params["ip"][0] == first.net.params["ip"][0]).all()
+
+
+def test_the_weights_of_a_solver_are_a_list_with_commas(tmp_path, monkeypatch):
+    """As in Caffe: names between commas, blanks around them cut off, in each `weights` of the solver."""
+    monkeypatch.chdir(tmp_path)
+    first = stepper(MULTISTEP + "2")
+    first.step(1)
+    for name in "ab":
+        first.net.save(f"{name}.caffemodel")
+        first.step(1)
+    assert first.net.params["ip"][0][0, 0] != 0
+    second = stepper(f'{MULTISTEP} 2 weights: "b.caffemodel, a.caffemodel"')
+    third = stepper(f'{MULTISTEP} 2 weights: "a.caffemodel" weights: "a.caffemodel,b.caffemodel"')
+    assert (second.net.params["ip"][0] != third.net.params["ip"][0]).any()
+    with pytest.raises(SdcaffeError, match=r"c\.caffemodel"):
+        stepper(f'{MULTISTEP} 2 weights: "a.caffemodel,c.caffemodel"')
