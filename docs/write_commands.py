@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from sdcaffe import commands
 from sdcaffe.flags import Parser
@@ -18,27 +19,36 @@ The exit code is 0 when done, 1 for a failure and 2 for flags that make no comma
 """
 
 
+class Command(NamedTuple):
+    """One command: its whole name, its module and the flags it shows."""
+
+    name: str
+    module: ModuleType
+    flags: list[argparse.Action]
+
+
 def page() -> str:
     """The whole of commands.md."""
-    return "\n".join([HEAD, *_group(commands.__name__, "sdcaffe")])
+    return "\n".join([HEAD, *map(_section, every_command())])
 
 
-def _group(group: str, program: str) -> Iterator[str]:
+def every_command(group: str = commands.__name__, program: str = "sdcaffe") -> Iterator[Command]:
+    """The commands of a group and of the groups inside it, in alphabetic order."""
     for name in commands.names(group):
         module = commands.load(name, group)
         if commands.is_group(module):
-            yield from _group(module.__name__, f"{program} {name}")
+            yield from every_command(module.__name__, f"{program} {name}")
         else:
-            yield _command(module, f"{program} {name}")
+            parser = Parser(f"{program} {name}", None)
+            module.add_flags(parser)
+            yield Command(f"{program} {name}", module, parser.shown())
 
 
-def _command(module: ModuleType, program: str) -> str:
-    parser = Parser(program, commands.first_line(module))
-    module.add_flags(parser)
-    shown = [action for action in parser._actions if action.help != argparse.SUPPRESS and action.dest != "help"]
-    lines = [f"## {program}", "", commands.first_line(module), "", "```sh", module.EXAMPLE, "```", ""]
-    if shown:
-        rows = [f"| {_names(action)} | {_text(action.help)} |" for action in shown]
+def _section(command: Command) -> str:
+    first_line = commands.first_line(command.module)
+    lines = [f"## {command.name}", "", first_line, "", "```sh", command.module.EXAMPLE, "```", ""]
+    if command.flags:
+        rows = [f"| {_names(flag)} | {_text(flag.help)} |" for flag in command.flags]
         lines += ["| flag | what it says |", "|---|---|", *rows, ""]
     return "\n".join(lines)
 

@@ -50,6 +50,10 @@ class Parser(argparse.ArgumentParser):
         near = nearest(flag, self._option_string_actions)
         self.error(f"unknown flag {flag}." + (f" Did you mean {near}?" if near else ""))
 
+    def shown(self) -> list[argparse.Action]:
+        """What help lists, but for help itself: flags and positional arguments, in their order."""
+        return [a for a in self._actions if a.help != argparse.SUPPRESS and a.dest != "help"]
+
     def error(self, message: str) -> NoReturn:
         end = "" if message.endswith(("?", ".")) else "."
         raise UsageError(f"{message}{end} See {self.prog} --help")
@@ -88,7 +92,7 @@ def add_plugin_flags(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="FILE|MODULE",
-        help="a Python file or module that registers layers; may be given several times",
+        help="a Python file or module that registers layers; may be given several times (default: none)",
     )
     parser.add_argument(
         "--ignore-unknown",
@@ -98,8 +102,14 @@ def add_plugin_flags(parser: Parser) -> None:
 
 
 def add_device_flags(parser: Parser) -> None:
-    parser.add_argument("--device", metavar="cpu|cuda|cuda:N", help="where to compute")
-    parser.add_argument("--gpu", metavar="N|N,N|all", help="the same in Caffe's spelling; train takes several")
+    parser.add_argument(
+        "--device",
+        metavar="cpu|cuda|cuda:N",
+        help="where to compute (default: the solver's solver_mode where there is a solver, else cpu)",
+    )
+    parser.add_argument(
+        "--gpu", metavar="N|N,N|all", help="the same in Caffe's spelling; train takes several (default: none)"
+    )
     for name in _GLOG_SWITCHES:
         add_switch(parser, name, argparse.SUPPRESS)
     for name in _GLOG_VALUES:
@@ -108,13 +118,13 @@ def add_device_flags(parser: Parser) -> None:
 
 def add_state_flags(parser: Parser) -> None:
     parser.add_argument("--level", type=int, default=0, help="the level of the net's state (default 0)")
-    parser.add_argument("--stage", default="", metavar="A,B", help="the stages of the net's state")
+    parser.add_argument("--stage", default="", metavar="A,B", help="the stages of the net's state (default: none)")
 
 
 def add_model_flags(parser: Parser) -> None:
     """A net's prototxt, `--phase` left out, and how many batches: what test and time share."""
     parser.add_argument("file", nargs="?", metavar="NET", help="the net's prototxt")
-    parser.add_argument("--model", metavar="NET", help="the same, in Caffe's spelling")
+    parser.add_argument("--model", metavar="NET", help="the same, in Caffe's spelling (default: none)")
     parser.add_argument("--iterations", type=positive, default=50, metavar="N", help="batches to run (default 50)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from pages import ROOT, Block, blocks, environment, prepare, run
@@ -15,19 +16,25 @@ LAYERS = ("focal_loss.py", "center_loss.py")
 RUN = ("sh", "python")
 
 
+def _loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+WRITER = _loaded(ROOT / "docs" / "write_commands.py")
+
+
 def test_every_page_has_its_place_in_the_site():
     listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2])
     assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
 
 
 def test_the_page_of_commands_is_what_the_parsers_say():
-    path = ROOT / "docs" / "write_commands.py"
-    spec = importlib.util.spec_from_file_location("write_commands", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.PAGE.read_text() == module.page(), "run `python docs/write_commands.py`"
+    assert WRITER.PAGE.read_text() == WRITER.page(), "run `python docs/write_commands.py`"
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.kind in RUN and not b.why_not for b in blocks(p))], ids=str)
@@ -66,3 +73,11 @@ def test_an_example_runs_as_it_stands(example: Path, tmp_path: Path):
 def test_examples_are_on_their_page():
     page = (ROOT / "docs" / "examples.md").read_text()
     assert all(f"examples/{path.name}" in page for path in (ROOT / "examples").glob("*.py"))
+
+
+def test_a_flag_that_takes_a_value_says_what_holds_without_it():
+    for command in WRITER.every_command():
+        for flag in command.flags:
+            assert flag.help, (command.name, flag.option_strings)
+            if flag.option_strings and flag.nargs != 0 and not flag.required:
+                assert "default" in flag.help, (command.name, flag.option_strings, flag.help)

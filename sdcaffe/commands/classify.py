@@ -26,7 +26,9 @@ EXAMPLE = (
 def add_flags(parser: Parser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="NET.onnx, or NET.prototxt WEIGHTS; then the pictures")
     parser.add_argument("--top", type=flags.positive, default=5, metavar="N", help="classes to name (default 5)")
-    parser.add_argument("--classes", metavar="FILE", help="class names, one a line")
+    parser.add_argument(
+        "--classes", metavar="FILE", help="class names, one a line (default: those in the file, else numbers)"
+    )
     add_pixel_flags(parser)
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)

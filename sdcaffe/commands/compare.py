@@ -20,12 +20,16 @@ def add_flags(parser: Parser) -> None:
         "logs",
         nargs="*",
         metavar="LOG|DIR",
-        help="logs of sdcaffe or Caffe, or folders of them; without one, those in reference_logs/runs where there is "
-        "such a folder, else the published values alone",
+        help="logs of sdcaffe or Caffe, or folders of them; without one, those in reference_logs/runs "
+        "where there is such a folder, else the published values alone",
     )
-    parser.add_argument("--csv", metavar="FILE", help="write a line for each published value and measurement")
-    parser.add_argument("--json", metavar="FILE", help="write all of it, with the settings of each run")
-    parser.add_argument("--html", metavar="FILE", help="write one page with tables, curves and settings")
+    parser.add_argument(
+        "--csv", metavar="FILE", help="write a line for each published value and measurement (default: none)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write all of it, with the settings of each run (default: none)")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write one page with tables, curves and settings (default: none)"
+    )
 
 
 def run(args: Namespace) -> None:

@@ -13,7 +13,10 @@ EXAMPLE = "sdcaffe compute-image-mean tests/goldens/files/lmdb_raw mean.binarypr
 def add_flags(parser: Parser) -> None:
     parser.add_argument("database", metavar="INPUT_DB", help="an LMDB or LevelDB, or another source of a Data layer")
     parser.add_argument(
-        "output", nargs="?", metavar="OUTPUT_FILE", help="where to write the mean: a .binaryproto, or .npy for numpy"
+        "output",
+        nargs="?",
+        metavar="OUTPUT_FILE",
+        help="where to write the mean: a .binaryproto, or .npy for numpy",
     )
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), help="default: as the database's files say")
 

@@ -34,11 +34,28 @@ def add_image_flags(parser: Parser) -> None:
     flags.add_switch(parser, "shuffle", "put the images in random order")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides that order (default 0)")
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), default="lmdb", help="default lmdb")
-    parser.add_argument("--resize-width", type=int, default=0, metavar="N", help="with --resize-height: the size")
-    parser.add_argument("--resize-height", type=int, default=0, metavar="N", help="with --resize-width: the size")
+    parser.add_argument(
+        "--resize-width",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --resize-height: the size (default 0: as it is)",
+    )
+    parser.add_argument(
+        "--resize-height",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --resize-width: the size (default 0: as it is)",
+    )
     flags.add_switch(parser, "check-size", "demand that all images have one size")
     flags.add_switch(parser, "encoded", "store image files, not pixels")
-    parser.add_argument("--encode-type", default="", metavar="png|jpg|...", help="the type of those files")
+    parser.add_argument(
+        "--encode-type",
+        default="",
+        metavar="png|jpg|...",
+        help="the type of those files (default: the file's own, else png)",
+    )
 
 
 def options_of(args: Namespace) -> Options:

@@ -12,7 +12,7 @@ EXAMPLE = "sdcaffe device-query -gpu all"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("which", nargs="?", metavar="all|N,N", help="which GPUs (default all)")
-    parser.add_argument("--gpu", metavar="all|N,N", help="the same, in Caffe's spelling")
+    parser.add_argument("--gpu", metavar="all|N,N", help="the same, in Caffe's spelling (default: none)")
 
 
 def run(args: Namespace) -> None:

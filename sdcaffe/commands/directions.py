@@ -21,23 +21,33 @@ EXAMPLE = (
 def add_flags(parser: Parser) -> None:
     flags.add_model_flags(parser)
     parser.add_argument(
-        "--weights", action="extend", nargs="+", default=[], metavar="FILE", help="a .caffemodel; several are compared"
+        "--weights",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="a .caffemodel; several are compared (default: none)",
     )
     parser.add_argument(
         "--at", choices=("ReLU", "BatchNorm"), default="ReLU", help="clamp the tops of these layers (default ReLU)"
     )
     parser.add_argument(
-        "--layer", action="append", metavar="NAME", help="only of this layer; may be given several times"
+        "--layer",
+        action="append",
+        metavar="NAME",
+        help="only of this layer; may be given several times (default: all)",
     )
-    parser.add_argument("--to", choices=("zero", "mean"), default="zero", help="clamp to 0 or to the unit's mean")
+    parser.add_argument(
+        "--to", choices=("zero", "mean"), default="zero", help="clamp to 0 or to the unit's mean (default zero)"
+    )
     parser.add_argument(
         "--points", type=flags.positive, default=10, metavar="N", help="steps to all units (default 10)"
     )
     parser.add_argument("--orders", type=flags.positive, default=5, metavar="N", help="random orders (default 5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the orders (default 0)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="a picture: .png, .svg or .pdf")
-    parser.add_argument("--csv", metavar="FILE", help="write every accuracy")
-    parser.add_argument("--json", metavar="FILE", help="the same as JSON")
+    parser.add_argument("-o", "--output", metavar="FILE", help="a picture: .png, .svg or .pdf (default: none)")
+    parser.add_argument("--csv", metavar="FILE", help="write every accuracy (default: none)")
+    parser.add_argument("--json", metavar="FILE", help="the same as JSON (default: none)")
     flags.add_device_flags(parser)
     flags.add_plugin_flags(parser)
 

@@ -31,9 +31,11 @@ def add_flags(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="BLOB=N,C,H,W",
-        help="the shape of an input; a data layer whose shape is given is not opened",
+        help="the shape of an input; a data layer whose shape is given is not opened (default: as NET says)",
     )
-    parser.add_argument("--classes", metavar="FILE", help="class names, one a line, to go into the file")
+    parser.add_argument(
+        "--classes", metavar="FILE", help="class names, one a line, to go into the file (default: none)"
+    )
     parser.add_argument("--preprocess", action="store_true", help="take RGB bytes (n, h, w, c) and normalise them")
     add_pixel_flags(parser)
     smaller = parser.add_mutually_exclusive_group()
@@ -42,7 +44,10 @@ def add_flags(parser: Parser) -> None:
         "--int8", action="store_true", help="8 bits inside, by static quantisation; says what it costs"
     )
     parser.add_argument(
-        "--iterations", type=flags.positive, metavar="N", help="batches to test on (default: the whole test set once)"
+        "--iterations",
+        type=flags.positive,
+        metavar="N",
+        help="batches to test on (default: the whole test set once)",
     )
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
@@ -51,11 +56,25 @@ def add_flags(parser: Parser) -> None:
 def add_pixel_flags(parser: Parser) -> None:
     """What the bytes of a picture become before the net; what is not given is as the data layer has it."""
     parser.add_argument(
-        "--data", metavar="NET", help="the prototxt with the net's data layers, where NET has none: a train_val"
+        "--data",
+        metavar="NET",
+        help="the prototxt with the net's data layers, where NET has none: a train_val (default: NET)",
     )
-    parser.add_argument("--mean", type=_mean, metavar="X,Y,Z|FILE", help="mean to subtract, in the net's channel order")
-    parser.add_argument("--std", type=_numbers, metavar="X,Y,Z", help="standard deviation to divide by")
-    parser.add_argument("--scale", type=float, metavar="X", help="factor after the mean")
+    parser.add_argument(
+        "--mean",
+        type=_mean,
+        metavar="X,Y,Z|FILE",
+        help="mean to subtract, in the net's channel order (default: as the data layer says)",
+    )
+    parser.add_argument(
+        "--std",
+        type=_numbers,
+        metavar="X,Y,Z",
+        help="standard deviation to divide by (default: as the data layer says)",
+    )
+    parser.add_argument(
+        "--scale", type=float, metavar="X", help="factor after the mean (default: as the data layer says)"
+    )
     parser.add_argument("--channel-order", choices=("rgb", "bgr"), help="the net's channel order (default rgb)")
 
 

@@ -16,7 +16,7 @@ def add_flags(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="FILE|MODULE",
-        help="a Python file or module that registers layers; may be given several times",
+        help="a Python file or module that registers layers; may be given several times (default: none)",
     )
 
 

@@ -32,10 +32,16 @@ def add_flags(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="NETWORK",
-        help="only this network, such as resnet32; may be given several times",
+        help="only this network, such as resnet32; may be given several times (default: all)",
     )
     parser.add_argument("--seeds", type=flags.positive, default=3, metavar="N", help="runs of each kind (default 3)")
-    parser.add_argument("--time-limit", type=_seconds, default=math.inf, metavar="SECONDS", help="stop after so long")
+    parser.add_argument(
+        "--time-limit",
+        type=_seconds,
+        default=math.inf,
+        metavar="SECONDS",
+        help="stop after so long (default: never)",
+    )
     parser.add_argument(
         "--logs",
         default="reference_logs/runs",

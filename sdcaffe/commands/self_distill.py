@@ -26,9 +26,9 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--mu", type=float, default=0.0005, dest="mmd_weight", metavar="X", help="that of MMDLoss (default 0.0005)"
     )
-    parser.add_argument("--logits", metavar="BLOB", help="the class scores; otherwise what the one softmax loss reads")
+    parser.add_argument("--logits", metavar="BLOB", help="the class scores (default: what the one softmax loss reads)")
     parser.add_argument(
-        "--feature", metavar="BLOB", help="the global feature; otherwise what the layer that makes the logits reads"
+        "--feature", metavar="BLOB", help="the global feature (default: what the layer that makes the logits reads)"
     )
     flags.add_plugin_flags(parser)
 

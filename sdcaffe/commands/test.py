@@ -16,7 +16,11 @@ EXAMPLE = (
 
 def add_flags(parser: Parser) -> None:
     flags.add_model_flags(parser)
-    parser.add_argument("--weights", metavar="A,B", help="the .caffemodel or .caffemodel.h5 files to score")
+    parser.add_argument(
+        "--weights",
+        metavar="A,B",
+        help="the .caffemodel or .caffemodel.h5 files to score (default: none)",
+    )
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="the net's phase (default TEST)")
     flags.add_state_flags(parser)
     flags.add_device_flags(parser)

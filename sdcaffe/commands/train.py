@@ -34,14 +34,17 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "file", nargs="*", metavar="SOLVER", help="the solver's prototxt; several: train all of them at once"
     )
-    parser.add_argument("--solver", metavar="SOLVER", help="the same, in Caffe's spelling")
+    parser.add_argument("--solver", metavar="SOLVER", help="the same, in Caffe's spelling (default: none)")
     parser.add_argument(
         "--snapshot",
         metavar="FILE|auto",
-        help="go on from this .solverstate; auto: from the newest whole one of the solver, if there is any",
+        help="go on from this .solverstate; auto: from the newest whole one of the solver, if there is "
+        "any (default: none)",
     )
     parser.add_argument(
-        "--weights", metavar="A,B", help="start from the layers of these .caffemodel files that have the same names"
+        "--weights",
+        metavar="A,B",
+        help="start from the layers of these .caffemodel files that have the same names (default: none)",
     )
     parser.add_argument(
         "--seeds",
@@ -49,7 +52,7 @@ def add_flags(parser: Parser) -> None:
         default=[None],
         metavar="N|A,B",
         help="train each solver once with each of these random seeds, 1 to N or those listed, all at once; "
-        "_seedA is added to its snapshot_prefix",
+        "_seedA is added to its snapshot_prefix (default: random_seed of the solver)",
     )
     parser.add_argument(
         "--precision",

@@ -16,7 +16,11 @@ EXAMPLE = "sdcaffe convert cifar cifar10 cifar10_databases"
 def add_flags(parser: Parser) -> None:
     parser.add_argument("kind", choices=("cifar10", "cifar100"), help="which set; of cifar100 the fine labels")
     parser.add_argument("output", metavar="OUTPUT", help="the folder for KIND_train_lmdb, KIND_test_lmdb and the mean")
-    parser.add_argument("--folder", metavar="FOLDER", help="where the official files are")
+    parser.add_argument(
+        "--folder",
+        metavar="FOLDER",
+        help="where the official files are (default: $SDCAFFE_DATA, or data)",
+    )
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), default="lmdb", help="default lmdb")
 
 

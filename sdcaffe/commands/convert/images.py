@@ -21,7 +21,11 @@ EXAMPLE = (
 def add_flags(parser: Parser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the images; labels are its subfolders' places")
     parser.add_argument("database", metavar="DATABASE", help="the database to make; it must not be there yet")
-    parser.add_argument("--list", metavar="FILE", help="a path in FOLDER, a space and a label in each line")
+    parser.add_argument(
+        "--list",
+        metavar="FILE",
+        help="a path in FOLDER, a space and a label in each line (default: a class for each folder)",
+    )
     parser.add_argument("--cores", type=flags.positive, metavar="N", help="how many decode (default: all)")
     add_image_flags(parser)
 

@@ -17,7 +17,9 @@ EXAMPLE = "sdcaffe convert module prototxt/quickstart/deploy.prototxt net.py"
 def add_flags(parser: Parser) -> None:
     parser.add_argument("input", metavar="NET", help="the net's prototxt; its TEST phase is written")
     parser.add_argument("output", metavar="OUTPUT.py", help="the file to write")
-    parser.add_argument("--weights", metavar="FILE", help="a .caffemodel or .caffemodel.h5, to go to OUTPUT.pt")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="a .caffemodel or .caffemodel.h5, to go to OUTPUT.pt (default: none)"
+    )
     flags.add_plugin_flags(parser)
 
 

@@ -24,7 +24,7 @@ def add_flags(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="INPUT=N,C,H,W",
-        help="the shape of an input that the model leaves free",
+        help="the shape of an input that the model leaves free (default: as the model says)",
     )
 
 

@@ -18,11 +18,19 @@ EXAMPLE = "sdcaffe convert weights runs/quickstart/baseline_iter_400.caffemodel 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("input", metavar="INPUT", help="a .pt, .pth, .safetensors, .caffemodel or .caffemodel.h5")
     parser.add_argument("output", metavar="OUTPUT", help="the file to write; its name says which of these it is")
-    parser.add_argument("--net", metavar="NET", help="the prototxt whose layers these are; all of them must be there")
+    parser.add_argument(
+        "--net",
+        metavar="NET",
+        help="the prototxt whose layers these are; all of them must be there (default: none)",
+    )
     parser.add_argument(
         "--by-order", action="store_true", help="INPUT is another program's: match it with NET by order and shape"
     )
-    parser.add_argument("--like", metavar="FILE", help="another program's .pt or .safetensors: write under its names")
+    parser.add_argument(
+        "--like",
+        metavar="FILE",
+        help="another program's .pt or .safetensors: write under its names (default: none)",
+    )
     parser.add_argument(
         "--reverse-channels", action="store_true", help="turn RGB weights into BGR ones, or BGR into RGB"
     )
