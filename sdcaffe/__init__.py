@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sdcaffe.proto.weights import read_weights, write_weights
     from sdcaffe.solver import Solver
     from sdcaffe.solver.measures import Measure, register_measure
+    from sdcaffe.solver.rates import Policy, register_policy
+    from sdcaffe.solver.updates import UpdateRule, register_update
 
 __version__ = "0.2.0"
 
@@ -28,8 +30,10 @@ __all__ = [
     "Measure",
     "Message",
     "Net",
+    "Policy",
     "SdcaffeError",
     "Solver",
+    "UpdateRule",
     "__version__",
     "averaged",
     "discover",
@@ -38,6 +42,8 @@ __all__ = [
     "read_weights",
     "register",
     "register_measure",
+    "register_policy",
+    "register_update",
     "write_weights",
 ]
 
@@ -48,8 +54,10 @@ _HOMES = {
     "Measure": "solver.measures",
     "Message": "proto.schema",
     "Net": "net",
+    "Policy": "solver.rates",
     "SdcaffeError": "errors",
     "Solver": "solver",
+    "UpdateRule": "solver.updates",
     "averaged": "collectives",
     "discover": "layers",
     "read_net": "proto",
@@ -57,6 +65,8 @@ _HOMES = {
     "read_weights": "proto.weights",
     "register": "layers.base",
     "register_measure": "solver.measures",
+    "register_policy": "solver.rates",
+    "register_update": "solver.updates",
     "write_weights": "proto.weights",
 }
 _NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver"}

@@ -5,24 +5,30 @@ Caffe's own come in the same way. Where plugins are found is the business of `sd
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto import schema
 
 T = TypeVar("T")
+_PACKAGE = Path(__file__).parent
 
 
 class Kind(Generic[T]):
     """Everything of one kind, such as learning-rate policies: the classes, by the names they have in a prototxt.
 
-    `what` is the kind's name in messages. A class may hold a class `Fields`, whose annotated attributes become fields
-    of Caffe's message `message`: `winsize: Annotated[int, 1001] = 5`, see `proto.schema.extend`.
+    `what` is the kind's name in messages, `error` what goes wrong with one of them. A class may hold a class `Fields`,
+    whose annotated attributes become fields of Caffe's message `message`: `winsize: Annotated[int, 1001] = 5`, see
+    `proto.schema.extend`.
     """
 
-    def __init__(self, what: str, base: type[T], message: str) -> None:
-        self.what = what
+    def __init__(self, what: str, base: type[T], message: str, error: type[SdcaffeError]) -> None:
+        self.what, self.error = what, error
         self._base, self._message = base, message
         self._known: dict[str, type[T]] = {}
 
@@ -31,10 +37,10 @@ class Kind(Generic[T]):
 
         def add(cls: type[T]) -> type[T]:
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
-                raise SdcaffeError(f'{self.what} "{name}": {cls!r} is not a subclass of {self._base.__name__}')
+                raise self.error(f'{self.what} "{name}": {cls!r} is not a subclass of {self._base.__name__}')
             known = self._known.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-                raise SdcaffeError(f'{self.what} "{name}" is already registered by {known.__module__}')
+                raise self.error(f'{self.what} "{name}" is already registered by {known.__module__}')
             fields: Any = vars(cls).get("Fields")
             if fields is not None:
                 schema.extend(self._message, fields)
@@ -50,3 +56,26 @@ class Kind(Generic[T]):
     def names(self) -> list[str]:
         """Every known name, in the order they were registered."""
         return list(self._known)
+
+    @contextmanager
+    def blamed(self, name: str) -> Iterator[None]:
+        """What goes wrong in the class `name` of a plugin is one error that names the plugin's file and line.
+
+        Its own words, want of memory and what goes wrong in a class of this package pass as they are.
+        """
+        try:
+            yield
+        except Exception as error:
+            file = self._file_of(name)
+            if isinstance(error, (SdcaffeError, MemoryError)) or file is None or file.is_relative_to(_PACKAGE):
+                raise
+            frames = traceback.extract_tb(error.__traceback__)
+            frame = ([frame for frame in frames if Path(frame.filename) == file] or frames)[-1]
+            place = f"{frame.filename}:{frame.lineno}"
+            raise self.error(f'{self.what} "{name}": {type(error).__name__}: {error} ({place})') from error
+
+    def _file_of(self, name: str) -> Path | None:
+        """Where a class is written, if that is a file."""
+        cls = self._known.get(name)
+        file = cls and getattr(sys.modules.get(cls.__module__), "__file__", None)
+        return Path(file) if file else None

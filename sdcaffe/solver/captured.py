@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from sdcaffe import collectives
+from sdcaffe.errors import SdcaffeError
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch
@@ -72,7 +73,7 @@ class CapturedStep:
         self._static = [{slot: torch.empty_like(t).copy_(t) for slot, t in batch.items()} for batch in batches]
         try:
             self._replay = self._record(lambda: self._step(self._static, self._rate))
-        except RuntimeError as error:
+        except (RuntimeError, SdcaffeError) as error:
             reason = str(error).strip().split("\n")[0]
             glog("solver.cpp:239", f"The training step is not recorded as a CUDA graph: {reason}", logging.WARNING)
             self._static = []

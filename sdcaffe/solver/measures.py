@@ -15,7 +15,7 @@ from sdcaffe.log import glog, number
 from sdcaffe.net import Net
 from sdcaffe.net.net import Pass
 from sdcaffe.plugins import Kind
-from sdcaffe.solver.outputs import Scores, flat, log_outputs
+from sdcaffe.solver.lines import Scores, flat, log_outputs
 
 
 class Measure:
@@ -47,7 +47,7 @@ class Measure:
         log_outputs("solver.cpp:414", "Test", scores, self.net.loss_weights)
 
 
-MEASURES = Kind("eval_type", Measure, "SolverParameter")
+MEASURES = Kind("eval_type", Measure, "SolverParameter", SolverError)
 register_measure = MEASURES.register
 
 

@@ -1,72 +1,169 @@
-"""Caffe's seven learning-rate policies: the rate as a function of the iteration and of the steps taken before it."""
+"""Learning-rate policies: the rate as a function of the iteration and of the steps taken before it.
+
+Caffe's seven, and those that plugins bring; `lr_policy` in the solver names one.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from sdcaffe.errors import SolverError, unknown
+from sdcaffe.plugins import Kind
 
 
-def steps_taken(param: Any, iteration: int, before: int) -> int:
-    """Caffe's current_step at `iteration`, which was `before` an iteration earlier, or in the state resumed from.
+class Policy:
+    """The learning rate of a run.
 
-    `step` counts anew; `multistep` climbs, by one step an iteration at most; other policies leave it.
+    `param` is the SolverParameter, with the fields that the class declares in a class `Fields`. What `rate` gives
+    depends on its arguments and on `param` alone: a run that goes on from a state has what an unstopped one has.
+
+    - `status`: where it is set, a line `STATUS: Iteration 8, step = 2` tells each step that is taken.
     """
-    if param.lr_policy == "step":
-        return iteration // param.stepsize
-    if param.lr_policy == "multistep" and before < len(param.stepvalue) and iteration >= param.stepvalue[before]:
-        return before + 1
-    return before
+
+    status: ClassVar[str | None] = None
+
+    def __init__(self, param: Any) -> None:
+        self.param = param
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        """Raise SolverError for settings that the policy has no meaning for."""
+
+    def steps(self, iteration: int, before: int) -> int:
+        """Caffe's current_step at `iteration`, which was `before` an iteration earlier, or in the state resumed from.
+
+        A state keeps it. Left as it is, unless the policy counts steps.
+        """
+        return before
+
+    def rate(self, iteration: int, steps: int) -> float:
+        """The rate of `iteration`, counted from 0, after `steps` steps."""
+        raise SolverError(f"{type(self).__name__} does not define rate")
 
 
-def _dropped(param: Any, iteration: int, steps: int) -> float:
-    return param.base_lr * param.gamma**steps
+POLICIES = Kind("lr_policy", Policy, "SolverParameter", SolverError)
+register_policy = POLICIES.register
 
 
-def _poly(param: Any, iteration: int, steps: int) -> float:
-    # beyond max_iter Caffe takes a power of a negative number; the rate stays at zero instead
-    left = 1 - iteration / param.max_iter
-    return param.base_lr * left**param.power if left > 0 else 0.0
+@register_policy("fixed")
+class Fixed(Policy):
+    """base_lr"""
+
+    def rate(self, iteration: int, steps: int) -> float:
+        return self.param.base_lr
 
 
-def _sigmoid(param: Any, iteration: int, steps: int) -> float:
-    exponent = -param.gamma * (iteration - param.stepsize)
-    return param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
+class _Decaying(Policy):
+    """What takes a gamma."""
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        if param.gamma < 0:
+            raise _refusal(param, "gamma", f"of at least 0, not {param.gamma:g}")
 
 
-POLICIES: dict[str, Callable[[Any, int, int], float]] = {
-    "fixed": lambda p, i, s: p.base_lr,
-    "step": _dropped,
-    "multistep": _dropped,
-    "exp": lambda p, i, s: p.base_lr * p.gamma**i,
-    "inv": lambda p, i, s: p.base_lr * (1 + p.gamma * i) ** -p.power,
-    "poly": _poly,
-    "sigmoid": _sigmoid,
-}
+@register_policy("step")
+class Step(_Decaying):
+    """base_lr * gamma^(iteration / stepsize, rounded down)"""
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        _check_stepsize(param)
+        super().check(param)
+
+    def steps(self, iteration: int, before: int) -> int:
+        return iteration // self.param.stepsize
+
+    def rate(self, iteration: int, steps: int) -> float:
+        return self.param.base_lr * self.param.gamma**steps
 
 
-def check(param: Any) -> None:
-    """Raise SolverError unless the SolverParameter's policy exists and has what it needs."""
-    policy = param.lr_policy
-    if policy not in POLICIES:
-        raise SolverError(unknown("lr_policy", policy, POLICIES), field="lr_policy")
-    if policy in ("step", "sigmoid") and param.stepsize <= 0:
-        raise SolverError(f'lr_policy "{policy}" needs a stepsize above 0, not {param.stepsize}', field="stepsize")
-    if policy not in ("fixed", "poly") and param.gamma < 0:
-        raise SolverError(f'lr_policy "{policy}" needs a gamma of at least 0, not {param.gamma:g}', field="gamma")
-    if policy == "poly" and param.max_iter <= 0:
-        raise SolverError(f'lr_policy "poly" needs a max_iter above 0, not {param.max_iter}', field="max_iter")
+@register_policy("multistep")
+class MultiStep(_Decaying):
+    """base_lr * gamma^steps: a step at each stepvalue, one an iteration at most"""
+
+    status = "MultiStep Status"
+
+    def steps(self, iteration: int, before: int) -> int:
+        values = self.param.stepvalue
+        return before + (before < len(values) and iteration >= values[before])
+
+    def rate(self, iteration: int, steps: int) -> float:
+        return self.param.base_lr * self.param.gamma**steps
+
+
+@register_policy("exp")
+class Exp(_Decaying):
+    """base_lr * gamma^iteration"""
+
+    def rate(self, iteration: int, steps: int) -> float:
+        return self.param.base_lr * self.param.gamma**iteration
+
+
+@register_policy("inv")
+class Inv(_Decaying):
+    """base_lr * (1 + gamma * iteration)^-power"""
+
+    def rate(self, iteration: int, steps: int) -> float:
+        return self.param.base_lr * (1 + self.param.gamma * iteration) ** -self.param.power
+
+
+@register_policy("poly")
+class Poly(Policy):
+    """base_lr * (1 - iteration / max_iter)^power, and 0 from max_iter on, where Caffe raises a negative number"""
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        if param.max_iter <= 0:
+            raise _refusal(param, "max_iter", f"above 0, not {param.max_iter}")
+
+    def rate(self, iteration: int, steps: int) -> float:
+        left = 1 - iteration / self.param.max_iter
+        return self.param.base_lr * left**self.param.power if left > 0 else 0.0
+
+
+@register_policy("sigmoid")
+class Sigmoid(_Decaying):
+    """base_lr / (1 + exp(-gamma * (iteration - stepsize)))"""
+
+    @classmethod
+    def check(cls, param: Any) -> None:
+        _check_stepsize(param)
+        super().check(param)
+
+    def rate(self, iteration: int, steps: int) -> float:
+        exponent = -self.param.gamma * (iteration - self.param.stepsize)
+        return self.param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
+
+
+def _check_stepsize(param: Any) -> None:
+    if param.stepsize <= 0:
+        raise _refusal(param, "stepsize", f"above 0, not {param.stepsize}")
+
+
+def _refusal(param: Any, field: str, what: str) -> SolverError:
+    return SolverError(f'lr_policy "{param.lr_policy}" needs a {field} {what}', field=field)
+
+
+def policy_of(param: Any) -> Policy:
+    """The policy that a SolverParameter names. Raises SolverError for one that is unknown or lacks what it needs."""
+    cls = POLICIES.get(param.lr_policy)
+    if cls is None:
+        raise SolverError(unknown("lr_policy", param.lr_policy, POLICIES.names()), field="lr_policy")
+    with POLICIES.blamed(param.lr_policy):
+        cls.check(param)
+        return cls(param)
 
 
 def learning_rate(param: Any, iteration: int, before: int) -> float:
-    """The rate of `iteration` (counted from 0) after `before` steps; inf past a float's range.
+    """The rate of `iteration` (counted from 0), `before` steps taken an iteration earlier; inf past a float's range.
 
-    Raises SolverError for a policy that `check` refuses.
+    Raises SolverError for a policy that is unknown or lacks what it needs.
     """
-    check(param)
-    try:
-        return POLICIES[param.lr_policy](param, iteration, steps_taken(param, iteration, before))
-    except (OverflowError, ZeroDivisionError):
-        return math.inf
+    policy = policy_of(param)
+    with POLICIES.blamed(param.lr_policy):
+        try:
+            return float(policy.rate(iteration, policy.steps(iteration, before)))
+        except OverflowError:
+            return math.inf

@@ -9,9 +9,9 @@ from typing import Any
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.precision import PRECISIONS
 from sdcaffe.solver import rates
-from sdcaffe.solver.measures import measure_class
+from sdcaffe.solver.measures import MEASURES, measure_class
 from sdcaffe.solver.nets import test_sources, train_source
-from sdcaffe.solver.updates import UPDATES, check_regularization
+from sdcaffe.solver.updates import RULES, check_regularization, rule_class
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def check_training(param: Any, positions: Any = None) -> None:
     """`check`, and what the first iteration would fail on: as in Caffe, a solver that makes none needs no rate."""
     check(param, positions)
     with located(positions):
-        rates.check(param)
+        rates.policy_of(param)
         check_regularization(param)
 
 
@@ -43,11 +43,13 @@ def _check(param: Any) -> None:
     for field in ("average_loss", "iter_size"):
         if getattr(param, field) < 1:
             raise SolverError(f"{field} must be at least 1, not {getattr(param, field)}", field=field)
-    if param.type not in UPDATES:
-        raise SolverError(unknown("solver type", param.type, UPDATES), field="type")
     if param.precision not in PRECISIONS:
         raise SolverError(unknown("precision", param.precision, PRECISIONS), field="precision")
-    UPDATES[param.type].check(param)
+    rule = rule_class(param)
+    with RULES.blamed(param.type):
+        rule.check(param)
     train_source(param)
     test_sources(param)
-    measure_class(param).check(param)
+    measure = measure_class(param)
+    with MEASURES.blamed(param.eval_type):
+        measure.check(param)

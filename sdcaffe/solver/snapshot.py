@@ -26,7 +26,7 @@ from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.initial_weights import InitialWeights
-from sdcaffe.solver.updates import Update
+from sdcaffe.solver.updates import UpdateRule
 
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
 
@@ -40,7 +40,7 @@ class Run(Protocol):
     device: torch.device
     net: Net
     test_nets: list[Net]
-    update: Update
+    update: UpdateRule
     losses: deque[torch.Tensor]
 
 

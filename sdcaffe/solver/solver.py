@@ -23,13 +23,13 @@ from sdcaffe.net.precision import allow_tf32
 from sdcaffe.run import processes
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
+from sdcaffe.solver.lines import Scores, flat, log_clipping, log_iteration, log_outputs
 from sdcaffe.solver.measures import measure_class
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
-from sdcaffe.solver.outputs import Scores, flat, log_outputs
 from sdcaffe.solver.snapshot import Loaded
 from sdcaffe.solver.step import Result, Step
 from sdcaffe.solver.testing import test
-from sdcaffe.solver.updates import make_update
+from sdcaffe.solver.updates import rule_class
 
 REQUESTS = (None, "snapshot", "stop")  # the later one wins where processes differ
 FINITE_CHECK = 100  # iterations between looks at the loss on a GPU that displays nothing: each waits for the device
@@ -89,7 +89,7 @@ class Solver:
         if seed is not None and world > 1:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
         self.trainee = processes.Trainee(self.net, shares_statistics=param.sync_batch_norm)
-        self.update = make_update(param, self.net.learnable)
+        self.update = rule_class(param)(param, self.net.learnable)
         self.work = Step(self.net, self.trainee, self.update, param)
         self.step_once = make_step(self.work, self.device)
         self.test_scores: list[Scores] = [[] for _ in tests]
@@ -206,17 +206,15 @@ class Solver:
     def _count_update(self, clipped: tuple[Tensor, Tensor] | None) -> None:
         """Log the update that was made, and count it."""
         param, display = self.param, self.param.display and self.iter % self.param.display == 0
-        steps = rates.steps_taken(param, self.iter, self.current_step)
-        if param.lr_policy == "multistep" and steps != self.current_step:
-            glog("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {steps}")
+        policy = rates.policy_of(param)
+        with rates.POLICIES.blamed(param.lr_policy):
+            steps = policy.steps(self.iter, self.current_step)
+        if policy.status and steps != self.current_step:
+            glog("sgd_solver.cpp:50", f"{policy.status}: Iteration {self.iter}, step = {steps}")
         if display:
             glog("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {number(self.lr)}")
-        if clipped is not None and (display or self.device.type == "cpu") and (scale := float(clipped[1])) != 1:
-            glog(
-                "sgd_solver.cpp:93",
-                f"Gradient clipping: scaling down gradients (L2 norm {number(float(clipped[0]))} > "
-                f"{number(param.clip_gradients)}) by scale factor {number(scale)}",
-            )
+        if clipped is not None and (display or self.device.type == "cpu"):
+            log_clipping(clipped, param)
         self.iter, self.current_step = self.iter + 1, steps
 
     def _report(self) -> None:
@@ -226,8 +224,7 @@ class Solver:
             self.progress.update(self.iter, self.param.max_iter, loss=self.loss, lr=self.lr, images=images)
 
     def _display(self, outputs: dict[str, Tensor], iterations: int, seconds: float) -> None:
-        speed = f"{number(iterations / seconds)} iter/s, {number(seconds)}s/{self.param.display} iters"
-        glog("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {number(self._global_loss())}")
+        log_iteration(self.iter, (iterations, seconds), self.param.display, self._global_loss())
         if outputs:
             names, values = flat(outputs)
             scores = list(zip(names, collectives.averaged(values).tolist(), strict=True))

@@ -15,7 +15,7 @@ from sdcaffe.errors import SolverError
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch
 from sdcaffe.run.processes import Trainee
-from sdcaffe.solver.updates import Rate, Update, clip_scale
+from sdcaffe.solver.updates import RULES, Rate, UpdateRule, clip_scale
 
 
 class Result(NamedTuple):
@@ -35,7 +35,7 @@ class Step:
     is not finite is a SolverError before the update.
     """
 
-    def __init__(self, net: Net, trainee: Trainee, update: Update, param: Any) -> None:
+    def __init__(self, net: Net, trainee: Trainee, update: UpdateRule, param: Any) -> None:
         self.net, self.trainee, self.update, self.param = net, trainee, update, param
 
     def __call__(self, batches: Iterable[Batch], rate: Rate) -> Result:
@@ -47,7 +47,8 @@ class Step:
         clipped, scale = None, 1 / self.param.iter_size
         if self.param.clip_gradients >= 0:
             clipped = clip_scale(self.net.learnable, self.param.clip_gradients)
-        self.update.apply(rate, scale if clipped is None else clipped[1] * scale)
+        with RULES.blamed(self.param.type):
+            self.update.apply(rate, scale if clipped is None else clipped[1] * scale)
         return clipped
 
     def _gradients(self, batches: Iterable[Batch]) -> tuple[Tensor, dict[str, Tensor]]:

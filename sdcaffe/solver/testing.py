@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 
 import torch
 
 from sdcaffe import collectives
 from sdcaffe.net import Net
 from sdcaffe.net.net import Pass
-from sdcaffe.solver.measures import Measure
-from sdcaffe.solver.outputs import Scores
+from sdcaffe.solver.lines import Scores
+from sdcaffe.solver.measures import MEASURES, Measure
 
 
 @torch.no_grad()
@@ -34,19 +34,23 @@ def test(
         if first + rank < batches:
             with collectives.apart():
                 result = net.compute(net.load())
-        for batch in _of_all(result):
-            measure.update(batch)
+        every = _of_all(result)
+        with MEASURES.blamed(measure.param.eval_type):
+            for batch in every:
+                measure.update(batch)
         yield
     for layer, cursor in start.items():
         layer.cursor = cursor + batches
-    scores: Scores = collectives.from_root(measure.scores() if rank == 0 else [])
+    scores: Scores = []
     if rank == 0:
-        measure.log(scores)
-    return scores
+        with MEASURES.blamed(measure.param.eval_type):
+            scores = measure.scores()
+            measure.log(scores)
+    return list(collectives.from_root(scores))
 
 
-def _of_all(result: Pass | None) -> Iterator[Pass]:
+def _of_all(result: Pass | None) -> list[Pass]:
     """On the root the batches of all processes, in order; nothing on the others."""
     if collectives.rank_and_world()[1] > 1 and result is not None:
         result = Pass(result.loss.cpu(), {name: blob.cpu() for name, blob in result.blobs.items()})
-    return (batch for batch in collectives.at_root(result) if batch is not None)
+    return [batch for batch in collectives.at_root(result) if batch is not None]

@@ -1,4 +1,6 @@
-"""Caffe's six update rules. The history holds the learning rate (h = lr * g + m * h), unlike torch.optim's.
+"""Update rules: Caffe's six, and those that plugins bring; `type` in the solver names one.
+
+The history of Caffe's holds the learning rate (h = lr * g + m * h), unlike torch.optim's.
 
 Parameters with the same (lr_mult, decay_mult) are updated together with `torch._foreach_*`. A rate may be a number or
 a 0-dim tensor on the parameters' device, which a recorded step reads anew each time; both give the same values.
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.net import Learnable
+from sdcaffe.plugins import Kind
 
 Tensors = list[Tensor]
 Rate = float | Tensor
@@ -21,18 +24,20 @@ Rate = float | Tensor
 REGULARIZATIONS = ("L1", "L2")
 
 
-class Update:
-    """One rule over all learnable parameters of a net.
+class UpdateRule:
+    """One rule over all learnable parameters of a net: a class says in `step` how a group of them is updated.
 
-    `history` is Caffe's: one tensor a parameter, or two (all of the first kind, then all of the second).
+    `param` is a SolverParameter that `check` accepts, with the fields that the class declares in a class `Fields`.
+
+    - `histories`: how many tensors of its shape a rule keeps for a parameter; they begin as zeros
+    - `history`: all of them, those of the first kind first, then those of the second, as in Caffe; a state keeps them
+    - `takes_momentum`: whether `momentum` means anything to the rule
     """
 
-    type: ClassVar[str] = ""
     histories: ClassVar[int] = 1
     takes_momentum: ClassVar[bool] = True
 
     def __init__(self, param: Any, learnable: Sequence[Learnable]) -> None:
-        """`param` is a SolverParameter that `check` accepts."""
         self.param = param
         self.history: Tensors = [
             torch.zeros_like(item.tensor, requires_grad=False) for _ in range(self.histories) for item in learnable
@@ -48,7 +53,7 @@ class Update:
     def check(cls, param: Any) -> None:
         """Raise SolverError for settings the rule has no meaning for."""
         if not cls.takes_momentum and param.momentum:
-            raise SolverError(f"{cls.type} takes no momentum; remove momentum: {param.momentum:g}", field="momentum")
+            raise SolverError(f"{param.type} takes no momentum; remove momentum: {param.momentum:g}", field="momentum")
 
     def correction(self, iteration: int) -> float:
         """The factor of the learning rate at `iteration`, counted from 0."""
@@ -75,8 +80,17 @@ class Update:
             self.step(params, grads, history, _scalar(rate * lr_mult, params[0]))
 
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
-        """The rule itself, on one group."""
-        raise NotImplementedError
+        """The rule itself, on the parameters of one group: change `params` and `history[k]` where they are.
+
+        `grads` hold the gradient with weight decay, and may be written over; `rate` is the group's learning rate, 0-dim
+        and on their device. Lists for `torch._foreach_*`, an entry a parameter. A step that asks for no value (`item`)
+        is recorded on a GPU.
+        """
+        raise SolverError(f"{type(self).__name__} does not define step")
+
+
+RULES = Kind("solver type", UpdateRule, "SolverParameter", SolverError)
+register_update = RULES.register
 
 
 def _scalar(value: Rate, like: Tensor) -> Tensor:
@@ -84,9 +98,8 @@ def _scalar(value: Rate, like: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else torch.tensor(value, dtype=like.dtype, device=like.device)
 
 
-class SGD(Update):
-    type = "SGD"
-
+@register_update("SGD")
+class SGD(UpdateRule):
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         (velocity,) = history
         torch._foreach_mul_(grads, rate)
@@ -95,9 +108,8 @@ class SGD(Update):
         torch._foreach_sub_(params, velocity)
 
 
-class Nesterov(Update):
-    type = "Nesterov"
-
+@register_update("Nesterov")
+class Nesterov(UpdateRule):
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         # Caffe steps by (1 + m) h_new - m h_old, which is lr g + m h_new
         (velocity,) = history
@@ -109,8 +121,8 @@ class Nesterov(Update):
         torch._foreach_sub_(params, velocity, alpha=momentum)
 
 
-class AdaGrad(Update):
-    type = "AdaGrad"
+@register_update("AdaGrad")
+class AdaGrad(UpdateRule):
     takes_momentum = False
 
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
@@ -119,8 +131,8 @@ class AdaGrad(Update):
         _descend(params, grads, squares, rate, self.param.delta)
 
 
-class RMSProp(Update):
-    type = "RMSProp"
+@register_update("RMSProp")
+class RMSProp(UpdateRule):
     takes_momentum = False
 
     @classmethod
@@ -135,8 +147,8 @@ class RMSProp(Update):
         _descend(params, grads, squares, rate, self.param.delta)
 
 
-class AdaDelta(Update):
-    type = "AdaDelta"
+@register_update("AdaDelta")
+class AdaDelta(UpdateRule):
     histories = 2
 
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
@@ -152,8 +164,8 @@ class AdaDelta(Update):
         torch._foreach_sub_(params, grads)
 
 
-class Adam(Update):
-    type = "Adam"
+@register_update("Adam")
+class Adam(UpdateRule):
     histories = 2
 
     @classmethod
@@ -191,12 +203,12 @@ def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: Tensor
     torch._foreach_sub_(params, step)
 
 
-UPDATES: dict[str, type[Update]] = {u.type: u for u in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
-
-
-def make_update(param: Any, learnable: Sequence[Learnable]) -> Update:
-    """The rule that a checked SolverParameter names."""
-    return UPDATES[param.type](param, learnable)
+def rule_class(param: Any) -> type[UpdateRule]:
+    """The rule that a SolverParameter names. Raises SolverError for one that nobody brought."""
+    found = RULES.get(param.type)
+    if found is None:
+        raise SolverError(unknown("solver type", param.type, RULES.names()), field="type")
+    return found
 
 
 def check_regularization(param: Any) -> None:

@@ -7,6 +7,7 @@ import torch
 
 import sdcaffe
 from sdcaffe import layers, proto
+from sdcaffe.errors import LayerError
 from sdcaffe.solver.captured import WARM_UP, CapturedStep, refusal
 
 NET = """
@@ -98,9 +99,10 @@ def test_it_is_recorded_once_after_the_warm_up_and_then_only_replayed():
     assert calls == ["recorded"] + ["replayed"] * (ITERATIONS - WARM_UP)
 
 
-def test_what_cannot_be_recorded_runs_as_it_is_and_the_log_says_why(caplog):
+@pytest.mark.parametrize("error", [RuntimeError, LayerError])  # torch's own, and what becomes of it in a plugin's layer
+def test_what_cannot_be_recorded_runs_as_it_is_and_the_log_says_why(caplog, error):
     def recorder(work):
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        raise error("operation not permitted when stream is capturing\nand more")
 
     plain = train(make_solver())
     with caplog.at_level("WARNING", "sdcaffe"):

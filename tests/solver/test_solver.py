@@ -10,7 +10,7 @@ import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SolverError
 from sdcaffe.log import parse_log
-from sdcaffe.solver.rates import learning_rate, steps_taken
+from sdcaffe.solver.rates import learning_rate, policy_of
 
 NET = """
 name: "line"
@@ -53,7 +53,7 @@ def test_learning_rate_policies(text, formula):
     param, steps = policy(text), 0
     for i in range(10):
         assert learning_rate(param, i, steps) == pytest.approx(formula(i), rel=1e-12, abs=1e-15)
-        steps = steps_taken(param, i, steps)
+        steps = policy_of(param).steps(i, steps)
 
 
 @pytest.mark.parametrize(

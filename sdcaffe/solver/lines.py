@@ -1,8 +1,9 @@
-"""The values that a net's output blobs hold, and Caffe's lines that tell them."""
+"""Caffe's lines of a training iteration and of a test, and the values of output blobs that they tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,3 +27,21 @@ def log_outputs(tag: str, kind: str, scores: Sequence[tuple[str, float]], weight
         if name in weights:
             line += f" (* {number(weights[name])} = {number(weights[name] * value)} loss)"
         glog(tag, line)
+
+
+def log_iteration(iteration: int, speed: tuple[int, float], display: int, loss: float) -> None:
+    """The line of a displayed iteration; `speed` is (iterations, seconds) since the last one."""
+    iterations, seconds = speed
+    text = f"{number(iterations / seconds)} iter/s, {number(seconds)}s/{display} iters"
+    glog("solver.cpp:239", f"Iteration {iteration} ({text}), loss = {number(loss)}")
+
+
+def log_clipping(clipped: tuple[Tensor, Tensor], param: Any) -> None:
+    """What clip_gradients did, (norm, factor), if it did anything. Waits for the device."""
+    norm, scale = map(float, clipped)
+    if scale != 1:
+        glog(
+            "sgd_solver.cpp:93",
+            f"Gradient clipping: scaling down gradients (L2 norm {number(norm)} > {number(param.clip_gradients)}) "
+            f"by scale factor {number(scale)}",
+        )
