@@ -90,8 +90,7 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(folder, format_):
 def test_a_mistake_is_one_error_with_its_place(folder, capsys, old, new, says):
     (folder / "run.prototxt").write_text(SOLVER.replace(old, new))
     assert cli.main(["train", "run.prototxt", "--plugin", PLUGIN]) == 1
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("sdcaffe: error: ")
+    (error,) = re.findall("^sdcaffe: error: .*", capsys.readouterr().err, re.MULTILINE)
     assert re.search(says, error), error
 
 
