@@ -3,32 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from sdcaffe import proto
 from sdcaffe.paper.datasets import ImageSet
-from sdcaffe.paper.mechanisms import SeparateBranches, TwoBranches, self_distilled
-from sdcaffe.paper.networks.network import Mechanism, Network
+from sdcaffe.paper.mechanisms import PARTS, Layers, Mechanism, SeparateBranches, TwoBranches
+from sdcaffe.paper.networks.network import Network
+from sdcaffe.paper.text import NetText
 
 
 @dataclass(frozen=True)
-class Distorted:
-    """Self-distillation whose branches are distorted by more than the paper's crop and mirror."""
+class Distorted(TwoBranches):
+    """Two branches distorted by more than the paper's crop and mirror: by what `distortion` adds to Distort's."""
 
-    title: str
-    file: str
-    distortion: Mapping[str, object]
+    distortion: Mapping[str, object] = field(default_factory=dict, hash=False)
 
-    def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        further = replace(images, further_distortion=self.distortion)
-        return replace(self_distilled(), title=self.title, file=self.file).train_val(network, further, batch_size)
+    @property
+    def measures(self) -> str:
+        return " + ".join([super().measures, *(name.replace("_", " ") for name in self.distortion)])
+
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        return super().net(network, replace(images, further_distortion=self.distortion), batch_size)
+
+
+@dataclass(frozen=True)
+class GaussianMMD(TwoBranches):
+    """Two branches with the MMD of a Gaussian kernel in the place of the paper's."""
+
+    @property
+    def measures(self) -> str:
+        return f"{PARTS[bool(self.kl_weight), False]} + Gaussian MMD"
+
+    def edited(self, layers: Layers) -> Layers:
+        for origin, layer in layers:
+            if layer.type == "MMDLoss":
+                layer.type = "GaussianMMDLoss"
+            yield origin, layer
+
+
+@dataclass(frozen=True)
+class Mixed(TwoBranches):
+    """Two branches whose images are blended alike, and so are the labels (mixup, with its `alpha`)."""
+
+    alpha: float = 1
+
+    @property
+    def measures(self) -> str:
+        return f"{super().measures} + mixup"
+
+    def edited(self, layers: Layers) -> Layers:
+        for origin, layer in layers:
+            if layer.type == "Concat" and layer.name == "both":
+                branches, blends = list(layer.bottom), ["mixed_a", "mixed_b"]
+                mixup = proto.LayerParameter(name="mixup", type="Mixup", bottom=[*branches, "label"])
+                mixup.top[:] = [*blends, "mixed_label"]
+                mixup.include.add(phase=proto.TRAIN)
+                mixup.mixup_param.alpha = self.alpha
+                layer.bottom[:] = blends
+                yield origin, mixup
+            elif layer.name in ("loss_a", "loss_b"):
+                layer.type = "MixupLoss"
+                layer.bottom[1] = "mixed_label"
+            yield origin, layer
 
 
 BEYOND: list[Mechanism] = [
-    Distorted("self-distilled, affine", "affine", {"affine": {"rotation": 15, "scaling": 0.1, "shear": 10}}),
-    Distorted("self-distilled, perspective", "perspective", {"perspective": {"displacement": 0.3}}),
-    Distorted("self-distilled, thin-plate spline", "thin_plate_spline", {"thin_plate_spline": {"displacement": 0.05}}),
-    Distorted("self-distilled, random erasing", "random_erasing", {"erasing": {"probability": 0.5}}),
+    Distorted("self-distilled, affine", "affine", 1, 0.0005, {"affine": {"rotation": 15, "scaling": 0.1, "shear": 10}}),
+    Distorted("self-distilled, perspective", "perspective", 1, 0.0005, {"perspective": {"displacement": 0.3}}),
+    Distorted(
+        "self-distilled, thin-plate spline",
+        "thin_plate_spline",
+        1,
+        0.0005,
+        {"thin_plate_spline": {"displacement": 0.05}},
+    ),
+    Distorted("self-distilled, random erasing", "random_erasing", 1, 0.0005, {"erasing": {"probability": 0.5}}),
     SeparateBranches("self-distilled, adversarial", "adversarial", kl_weight=1, mmd_weight=0.0005, attack=4),
-    TwoBranches("self-distilled, Gaussian MMD", "gaussian_mmd", kl_weight=1, mmd_weight=0.1, mmd="GaussianMMDLoss"),
-    TwoBranches("self-distilled, mixup", "mixup", kl_weight=1, mmd_weight=0.0005, mixup=1),
+    GaussianMMD("self-distilled, Gaussian MMD", "gaussian_mmd", kl_weight=1, mmd_weight=0.1),
+    Mixed("self-distilled, mixup", "mixup", kl_weight=1, mmd_weight=0.0005, alpha=1),
 ]

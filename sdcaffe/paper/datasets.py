@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sdcaffe.paper.text import Word
+from sdcaffe.proto.printing import Word
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class ImageSet:
     pad: int = 0
     database: str | None = None
     top_5: bool = False
-    further_distortion: Mapping[str, object] = field(default_factory=dict)
+    further_distortion: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def data_param(self, batch_size: int) -> Mapping[str, object]:
         """Where training images come from: an embedded set is shuffled, a database holds its own order."""

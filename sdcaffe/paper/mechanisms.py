@@ -1,143 +1,211 @@
-"""The ways to train a network alone, as train_val and deploy nets: what feeds it and which losses it gets."""
+"""The ways to train a network alone: as it is, or with two branches that learn from each other.
+
+A two-branch net is the plain net rewritten, by the rewrite that `sdcaffe self-distill` does on any net.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from sdcaffe import proto
+from sdcaffe.paper import published
 from sdcaffe.paper.datasets import ImageSet
 from sdcaffe.paper.networks.network import Heads, Network
-from sdcaffe.paper.networks.tower import Tower
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.rewrite import Settings, Writer, rewritten
+from sdcaffe.paper.separate import SeparateWriter, attacked
+from sdcaffe.paper.text import Blob, NetText
 
 WRITTEN_BY = "Written by `make prototxt`: change sdcaffe/paper, not this file."
 
+Layers = Iterable[tuple[int, Any]]  # a net's layers, each with the index of the plain net's that it comes from
+
 
 @dataclass(frozen=True)
-class Baseline:
-    """One distorted branch and the hard labels."""
+class Mechanism(ABC):
+    """A way to train a network: `title` is what people call it, `file` names its files."""
 
-    title = file = "baseline"
+    title: str
+    file: str
+
+    @property
+    @abstractmethod
+    def measures(self) -> str:
+        """What compare calls it: as the paper's tables do, where they have it."""
+
+    @property
+    def peer(self) -> str:
+        """The network that it trains with, as the paper's tables write it."""
+        return ""
+
+    @property
+    def mu(self) -> float | None:
+        """The weight of the MMD; None where the mechanism knows none."""
+        return None
+
+    @property
+    def net_title(self) -> str:
+        """What ends the name of its net, which others may use too."""
+        return self.title
+
+    @property
+    def net_file(self) -> str:
+        """What names the file of its net."""
+        return self.file
+
+    @property
+    def stage(self) -> str:
+        """The stage of the solver's train_state, if any."""
+        return ""
+
+    @abstractmethod
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        """The net that trains `network` so, and tests it."""
+
+    def remarks(self, batch_size: int) -> list[str]:
+        """What a reader of the net is to know."""
+        return []
 
     def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        net = NetText(f"{network.name} {images.title} {self.title}")
+        """The net as text."""
+        net = self.net(network, images, batch_size)
+        return net.text([heading(network, images, self.net_title, net), *self.remarks(batch_size), WRITTEN_BY])
+
+
+@dataclass(frozen=True)
+class Baseline(Mechanism):
+    """One distorted branch and the hard labels."""
+
+    title: str = "baseline"
+    file: str = "baseline"
+
+    @property
+    def measures(self) -> str:
+        return published.BASELINE
+
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        net = NetText(f"{network.name} {images.title} {self.net_title}")
         data(net, images, batch_size)
-        net.layer("distort", "Distort", ["image"], ["data"], images.distortion)
         heads = network.build(net, Blob("data", images.channels))
         net.section("losses")
         net.layer("loss", "SoftmaxWithLoss", [heads.logits.name, "label"], ["loss"])
         accuracy(net, images, heads)
-        return net.text([*title(network, images, self.title, net), WRITTEN_BY])
+        return net
+
+
+PARTS = {  # whether there is a loss on logits (KL), and one on features (MMD)
+    (False, False): published.TWO_BRANCHES,
+    (False, True): published.WITH_MMD,
+    (True, False): published.WITH_KL,
+    (True, True): published.SELF_DISTILLED,
+}
 
 
 @dataclass(frozen=True)
-class TwoBranches:
+class TwoBranches(Mechanism):
     """Two distorted branches of every image through one network (Xu and Liu, AAAI 2019, Eq. 5).
 
-    Both branches learn the hard labels; `kl_weight` is the paper's lambda, `mmd_weight` its mu. A weight of
-    0 leaves its loss out. With several weights mu, the solver's train_state chooses one by its stage, such as
-    "mu_0.001". The trunk takes both branches as one batch, so batch statistics are joint.
-
-    `mmd` names the loss that stands for the paper's MMD; with `mixup`, its alpha, both branches of the images are
-    blended alike, and so are the labels.
+    Both branches learn the hard labels; `kl_weight` is the paper's lambda, `mmd_weight` its mu. A weight of 0 leaves
+    its loss out. The network takes both branches as one batch, so batch statistics are joint.
     """
 
-    title: str
-    file: str
     kl_weight: float
-    mmd_weight: float | tuple[float, ...]
-    mmd: str = "MMDLoss"
-    mixup: float = 0
+    mmd_weight: float
 
-    def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        net = NetText(f"{network.name} {images.title} {self.title}")
-        data(net, images, batch_size)
-        branches = ["data_a", "data_b"]
-        net.layer("distort", "Distort", ["image"], branches, images.distortion, phase="TRAIN")
-        label = "label"
-        if self.mixup:
-            blends, message = ["mixed_a", "mixed_b"], {"mixup_param": {"alpha": self.mixup}}
-            net.layer("mixup", "Mixup", [*branches, label], [*blends, "mixed_label"], message, phase="TRAIN")
-            branches, label = blends, "mixed_label"
-        net.layer("both", "Concat", branches, ["data"], {"concat_param": {"axis": 0}}, phase="TRAIN")
-        net.layer("distort", "Distort", ["image"], ["data"], images.distortion, phase="TEST")
-        heads = network.build(net, Blob("data", images.channels))
-        net.section("losses")
-        if self.mmd_weight:
-            _halves(net, "split_feature", heads.feature.name, "feature")
-        _halves(net, "split_logits", heads.logits.name, "logits")
-        features, logits = Pair("feature_a", "feature_b"), Pair("logits_a", "logits_b")
-        for branch, blob in (("a", logits.a), ("b", logits.b)):
-            _hard_labels(net, branch, blob, label)
-        _between_branches(net, images, features, logits, self.kl_weight, self.mmd_weight, self.mmd)
-        test_loss(net, heads)
-        accuracy(net, images, heads)
-        lines = [
+    @property
+    def measures(self) -> str:
+        return PARTS[bool(self.kl_weight), bool(self.mmd_weight)]
+
+    @property
+    def mu(self) -> float | None:
+        return self.mmd_weight
+
+    def writer(self, images: ImageSet) -> type[Writer]:
+        return Writer
+
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        plain = Baseline().net(network, images, batch_size)
+        settings = Settings(images.temperature, self.kl_weight, self.mmd_weight)
+        found = rewritten(plain.net(), settings, self.writer(images))
+        layers = self.edited(zip(found.origins, found.net.layer, strict=True))
+        return plain.replaced(f"{network.name} {images.title} {self.net_title}", layers)
+
+    def edited(self, layers: Layers) -> Layers:
+        """What the mechanism changes in the two-branch net."""
+        return layers
+
+    def remarks(self, batch_size: int) -> list[str]:
+        return [
             f"In training the network sees a batch of {2 * batch_size}: two distortions of each of "
             f"{batch_size} images, branches a and b."
         ]
-        if isinstance(self.mmd_weight, tuple):
-            stages = ", ".join(map(mu_stage, self.mmd_weight))
-            lines.append(f"The stage of the solver's train_state chooses mu, the weight of the MMD: {stages}.")
-        return net.text([*title(network, images, self.title, net), *lines, WRITTEN_BY])
 
 
 @dataclass(frozen=True)
-class SeparateBranches:
+class MuByStage(TwoBranches):
+    """One of several mu, `among`, in a net that holds them all: the stage of the solver's train_state chooses."""
+
+    among: tuple[float, ...] = ()
+
+    @property
+    def net_title(self) -> str:
+        return "self-distilled, mu by stage"
+
+    @property
+    def net_file(self) -> str:
+        return "mu"
+
+    @property
+    def stage(self) -> str:
+        return mu_stage(self.mmd_weight)
+
+    def edited(self, layers: Layers) -> Layers:
+        for origin, layer in layers:
+            for mu in self.among if layer.type == "MMDLoss" else ():
+                one = proto.LayerParameter()
+                one.CopyFrom(layer)
+                one.include[0].stage.append(mu_stage(mu))
+                one.loss_weight[:] = [mu]
+                yield origin, one
+            if layer.type != "MMDLoss":
+                yield origin, layer
+
+    def remarks(self, batch_size: int) -> list[str]:
+        stages = ", ".join(map(mu_stage, self.among))
+        text = f"The stage of the solver's train_state chooses mu, the weight of the MMD: {stages}."
+        return [*super().remarks(batch_size), text]
+
+
+def mu_stage(mu: float) -> str:
+    """The stage of a train_state that chooses `mu` among several."""
+    return f"mu_{mu:g}"
+
+
+@dataclass(frozen=True)
+class SeparateBranches(TwoBranches):
     """The two branches through one set of parameters, each with batch statistics of its own.
 
-    Tower b shares every parameter of the network by name, stored batch statistics included: those then
-    hold both branches, each step counting as two. With `attack`, branch b is no second distortion but branch a's
-    images moved by so many pixel values each, in the direction that raises branch a's loss.
+    With `attack`, branch b is no second distortion but branch a's images moved by so many pixel values each, in the
+    direction that raises branch a's loss.
     """
 
-    title: str
-    file: str
-    kl_weight: float
-    mmd_weight: float
     attack: float = 0
 
-    def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        net = NetText(f"{network.name} {images.title} {self.title}")
-        data(net, images, batch_size)
-        branches = ["data"] if self.attack else ["data", "data_b"]
-        net.layer("distort", "Distort", ["image"], branches, images.distortion, phase="TRAIN")
-        net.layer("distort", "Distort", ["image"], ["data"], images.distortion, phase="TEST")
-        first = Tower(net, "branch a", shared=True)
-        a = network.build(first, Blob("data", images.channels))
-        if self.attack:
-            net.section("branch b's images: those of branch a after a step up its loss")
-            _hard_labels(net, "a", a.logits.name)
-            std = {"std_value": images.std} if images.std else {}
-            message = {"adversarial_param": {"epsilon": self.attack, **std}}
-            net.layer("attack", "Adversarial", ["data", "loss_a"], ["data_b"], message, phase="TRAIN")
-        second = Tower(net, "branch b", prefix="b_", phase="TRAIN", shared=True)
-        b = second.outside(network.build(second, Blob("data_b", images.channels)))
-        net.parameters = first.parameters
-        net.section("losses")
-        if not self.attack:
-            _hard_labels(net, "a", a.logits.name)
-        _hard_labels(net, "b", b.logits.name)
-        features, logits = Pair(a.feature.name, b.feature.name), Pair(a.logits.name, b.logits.name)
-        _between_branches(net, images, features, logits, self.kl_weight, self.mmd_weight)
-        test_loss(net, a)
-        accuracy(net, images, a)
+    @property
+    def measures(self) -> str:
+        return f"{super().measures} + adversarial branch" if self.attack else super().measures
+
+    def writer(self, images: ImageSet) -> type[Writer]:
+        return attacked(images, self.attack) if self.attack else SeparateWriter
+
+    def remarks(self, batch_size: int) -> list[str]:
         twice = "and attacked" if self.attack else "twice"
-        return net.text(
-            [
-                *title(network, images, self.title, net),
-                f"In training each of {batch_size} images is distorted {twice}; branch b goes through the layers b_*,",
-                "which share all parameters by name but normalise by their own batch.",
-                WRITTEN_BY,
-            ]
-        )
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The same blob of two branches, or of two networks."""
-
-    a: str
-    b: str
+        return [
+            f"In training each of {batch_size} images is distorted {twice}; branch b goes through the layers b_*,",
+            "which share all parameters by name but normalise by their own batch.",
+        ]
 
 
 def self_distilled() -> TwoBranches:
@@ -156,28 +224,21 @@ def deploy(network: Network, images: ImageSet, wanted_input: list[str] | None = 
     net.layer("data", "Input", [], ["data"], {"input_param": {"shape": shape}})
     heads = network.build(net, Blob("data", images.channels))
     net.layer("prob", "Softmax", [heads.logits.name], ["prob"])
-    return net.text([*title(network, images, "deploy", net), *(wanted_input or images.wanted_input), WRITTEN_BY])
+    head = heading(network, images, "deploy", net)
+    return net.text([head, *(wanted_input or images.wanted_input), WRITTEN_BY])
 
 
-def mu_stage(mu: float) -> str:
-    """The stage of a train_state that chooses `mu` among several."""
-    return f"mu_{mu:g}"
-
-
-def title(network: Network, images: ImageSet, mechanism: str, net: NetText) -> list[str]:
-    return [f"{network.name}, {images.title}, {mechanism}. {net.parameters:,} learned parameters."]
+def heading(network: Network, images: ImageSet, mechanism: str, net: NetText) -> str:
+    return f"{network.name}, {images.title}, {mechanism}. {net.parameters:,} learned parameters."
 
 
 def data(net: NetText, images: ImageSet, batch_size: int) -> None:
-    """The data layers of both phases: raw pixels `image`, and `label`."""
+    """The layers of both phases that bring the images, `data`, and `label`."""
     net.section("data, raw pixels; Distort distorts in training and normalises always")
     train, test = {"data_param": images.data_param(batch_size)}, {"data_param": images.test_data_param()}
     net.layer("data", "Data", [], ["image", "label"], train, phase="TRAIN")
     net.layer("data", "Data", [], ["image", "label"], test, phase="TEST")
-
-
-def test_loss(net: NetText, heads: Heads) -> None:
-    net.layer("loss", "SoftmaxWithLoss", [heads.logits.name, "label"], ["loss"], phase="TEST")
+    net.layer("distort", "Distort", ["image"], ["data"], images.distortion)
 
 
 def accuracy(net: NetText, images: ImageSet, heads: Heads) -> None:
@@ -186,39 +247,3 @@ def accuracy(net: NetText, images: ImageSet, heads: Heads) -> None:
     if images.top_5:
         five = {"accuracy_param": {"top_k": 5}}
         net.layer("accuracy_top_5", "Accuracy", bottoms, ["accuracy_top_5"], five, phase="TEST")
-
-
-def _halves(net: NetText, name: str, bottom: str, top: str) -> None:
-    message = {"slice_param": {"axis": 0}}
-    net.layer(name, "Slice", [bottom], [f"{top}_a", f"{top}_b"], message, phase="TRAIN")
-
-
-def _hard_labels(net: NetText, branch: str, logits: str, label: str = "label") -> None:
-    """The loss of one branch on the labels, or on Mixup's."""
-    type_name = "SoftmaxWithLoss" if label == "label" else "MixupLoss"
-    net.layer(f"loss_{branch}", type_name, [logits, label], [f"loss_{branch}"], phase="TRAIN")
-
-
-def _between_branches(
-    net: NetText,
-    images: ImageSet,
-    feature: Pair,
-    logits: Pair,
-    kl_weight: float,
-    mmd_weight: float | tuple[float, ...],
-    mmd: str = "MMDLoss",
-) -> None:
-    """What Eq. 5 adds to the hard labels, on the features and logits of two branches."""
-    if kl_weight:
-        message = {
-            "loss_weight": kl_weight,
-            "kl_loss_param": {"temperature": images.temperature, "gradient": Word("PRINTED")},
-        }
-        net.layer("kl", "KLLoss", [logits.a, logits.b], ["kl"], message, phase="TRAIN")
-    bottoms = [feature.a, feature.b]
-    if isinstance(mmd_weight, tuple):
-        for mu in mmd_weight:
-            include = {"phase": Word("TRAIN"), "stage": mu_stage(mu)}
-            net.layer("mmd", mmd, bottoms, ["mmd"], {"include": include, "loss_weight": mu})
-    elif mmd_weight:
-        net.layer("mmd", mmd, bottoms, ["mmd"], {"loss_weight": mmd_weight}, phase="TRAIN")

@@ -31,6 +31,7 @@ class Reading:
     - `source`: the Distort layer, or the data layer whose distortion a Distort layer can do; `images` its top
     - `loss`, `logits`, `feature`: the main loss and what the branches compare; `feature` "" for none
     - `twins`: each layer that is to exist once a branch -> which of its bottoms hold both branches
+    - `shared`: the layers that images of both branches go through
     """
 
     source: int
@@ -39,6 +40,7 @@ class Reading:
     logits: str
     feature: str
     twins: dict[int, set[str]]
+    shared: list[int]
 
 
 def read(net: Any, logits: str | None = None, feature: str | None = None) -> Reading:
@@ -53,14 +55,14 @@ def read(net: Any, logits: str | None = None, feature: str | None = None) -> Rea
     loss = _main_loss(training, logits)
     chosen = training[loss].bottom[0]
     source, images = _source(training, chosen, loss)
-    twins, doubled = _both_branches(training, source, images)
+    twins, shared, doubled = _both_branches(training, source, images)
     if chosen not in doubled:
         raise _error(training[loss], f'reads "{chosen}", which does not depend on the images "{images}"')
     if feature is None:
         feature = _feature(training, chosen, loss)
     elif feature and feature not in doubled:
         raise GraphError(f'the feature "{feature}" is no blob that depends on the images "{images}" in training')
-    return Reading(source, images, loss, chosen, feature, twins)
+    return Reading(source, images, loss, chosen, feature, twins, shared)
 
 
 def phases(layer: Any) -> set[int]:
@@ -164,11 +166,14 @@ def _source(training: dict[int, Any], logits: str, loss: int) -> tuple[int, str]
     return index, images
 
 
-def _both_branches(training: dict[int, Any], source: int, images: str) -> tuple[dict[int, set[str]], set[str]]:
-    """The layers to have once a branch, and the blobs that hold both branches at the end."""
+def _both_branches(
+    training: dict[int, Any], source: int, images: str
+) -> tuple[dict[int, set[str]], list[int], set[str]]:
+    """The layers to have once a branch, those that both go through, and the blobs that hold both at the end."""
     doubled = {images}
     once_a_branch: set[str] = set()
     twins: dict[int, set[str]] = {}
+    shared: list[int] = []
     for i, layer in training.items():
         if i <= source:
             continue
@@ -190,8 +195,9 @@ def _both_branches(training: dict[int, Any], source: int, images: str) -> tuple[
         elif _across_batch(layer):
             raise _error(layer, "works across the images of a batch, which would mix the two branches")
         else:
+            shared.append(i)
             doubled.update(layer.top)
-    return twins, doubled
+    return twins, shared, doubled
 
 
 def _is_loss(layer: Any) -> bool:

@@ -1,193 +1,163 @@
-"""How long and how fast the published runs train, as solver prototxt. The nets are not its business."""
+"""What each training run of the project is: a network, an image set, a mechanism and a schedule, said here alone.
+
+The files of prototxt/ are written from recipes (zoo.py), the logs of runs are recognised by them (compare/), and
+published tables are trained by them (reproduce/).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from sdcaffe.paper.datasets import CIFAR100, CIFAR100_25TH, SYNTHETIC, ImageSet
-from sdcaffe.paper.mechanisms import WRITTEN_BY
+from sdcaffe.paper.beyond import BEYOND
+from sdcaffe.paper.datasets import CIFAR10, CIFAR100, CIFAR100_25TH, IMAGENET, SYNTHETIC, ImageSet
+from sdcaffe.paper.mechanisms import (
+    WRITTEN_BY,
+    Baseline,
+    Mechanism,
+    MuByStage,
+    SeparateBranches,
+    TwoBranches,
+    self_distilled,
+)
+from sdcaffe.paper.networks.alexnet import AlexNet
+from sdcaffe.paper.networks.densenet import DenseNet
+from sdcaffe.paper.networks.imagenet_resnet import ImageNetResNet18
+from sdcaffe.paper.networks.network import Network
+from sdcaffe.paper.networks.preact_resnet import PreactResNet
+from sdcaffe.paper.networks.resnet import ResNet
+from sdcaffe.paper.networks.wide_resnet import WideResNet
+from sdcaffe.paper.schedules import ALEXNET, DENSENET, IMAGENET_RESNET, QUICKSTART, RESNET, STUDY, WIDE_RESNET, Schedule
+from sdcaffe.paper.teaching import Peer, Teacher
 from sdcaffe.proto.printing import Word, comment, fields
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Nesterov with momentum 0.9, and a learning rate that falls by `gamma` after each iteration of `drops`.
+    """One way to train one network on one image set; runs of it differ by their seeds.
 
-    `batch_size` counts images before the two branches; `schedule` says the same in words.
+    `title` is what the paper's tables call the network, `folder` the place of its files below prototxt/ and runs/.
+    It starts from the weights that `teacher` ends with, if any.
     """
 
-    batch_size: int
-    max_iter: int
-    drops: tuple[int, ...]
-    gamma: float
-    base_lr: float
-    weight_decay: float
-    test_interval: int
-    snapshot: int
-    schedule: str
-    display: int = 100
-    mode: str = "GPU"
+    folder: str
+    title: str
+    network: Network
+    images: ImageSet
+    mechanism: Mechanism
+    schedule: Schedule
+    teacher: Recipe | None = None
 
-    def solver(
-        self,
-        images: ImageSet,
-        net: str,
-        snapshot_prefix: str,
-        head: Iterable[str],
-        weights: str | None = None,
-        stage: str | None = None,
-    ) -> str:
-        """The solver of the net at path `net`, under a comment of the lines `head`.
+    @property
+    def net_file(self) -> str:
+        return f"prototxt/{self.folder}/train_val_{self.mechanism.net_file}.prototxt"
 
-        It starts from the file `weights`, if any, and trains the net in the state `stage`, if any.
-        """
+    @property
+    def solver_file(self) -> str:
+        return f"prototxt/{self.folder}/solver_{self.mechanism.file}.prototxt"
+
+    @property
+    def snapshot_prefix(self) -> str:
+        return f"runs/{self.folder}/{self.mechanism.file}"
+
+    @property
+    def weights(self) -> str:
+        """What a run ends with, where its seed is not in the name."""
+        return f"{self.snapshot_prefix}_iter_{self.schedule.max_iter}.caffemodel"
+
+    def net(self) -> str:
+        """The train_val net as text."""
+        return self.mechanism.train_val(self.network, self.images, self.schedule.batch_size)
+
+    def solver(self) -> str:
+        """The solver as text."""
         message = {
-            "net": net,
-            **({"train_state": {"stage": stage}} if stage else {}),
-            **({"weights": weights} if weights else {}),
-            "test_iter": images.test_images // images.test_batch,
-            "test_interval": self.test_interval,
-            "test_initialization": False,
-            "type": "Nesterov",
-            "base_lr": self.base_lr,
-            "lr_policy": "multistep",
-            "gamma": self.gamma,
-            "stepvalue": self.drops,
-            "max_iter": self.max_iter,
-            "momentum": 0.9,
-            "weight_decay": self.weight_decay,
-            "display": self.display,
-            "average_loss": self.display,
-            "snapshot": self.snapshot,
-            "snapshot_prefix": snapshot_prefix,
+            "net": self.net_file,
+            **({"train_state": {"stage": self.mechanism.stage}} if self.mechanism.stage else {}),
+            **({"weights": self.teacher.weights} if self.teacher else {}),
+            **self.schedule.solver(self.images),
+            "snapshot_prefix": self.snapshot_prefix,
             "random_seed": 1,
-            "solver_mode": Word(self.mode),
+            "solver_mode": Word(self.schedule.mode),
         }
-        return comment([*head, self.schedule, WRITTEN_BY]) + "".join(f"{line}\n" for line in fields(message))
+        head = f"{self.network.name}, {self.images.title}, {self.mechanism.title}."
+        return comment([head, self.schedule.words, WRITTEN_BY]) + "".join(f"{line}\n" for line in fields(message))
 
 
-def _in_epochs(
-    images: ImageSet,
-    *,
-    batch_size: int,
-    epochs: int,
-    drops: tuple[int, ...],
-    gamma: float,
-    weight_decay: float,
-    test_epochs: int,
-    snapshot_epochs: int,
-    display: int = 100,
-    mode: str = "GPU",
-) -> Recipe:
-    """A recipe given in epochs: so many batches make so many passes, the last batch of the last one cut short."""
+# What the paper's tables call a network, its folder, the network for a number of classes, and its schedule: Table 3.
+CIFAR_NETWORKS: list[tuple[str, str, Callable[[int], Network], Schedule]] = [
+    ("ResNet-32", "resnet32", lambda classes: ResNet(32, classes), RESNET),
+    ("ResNet-110", "resnet110", lambda classes: ResNet(110, classes), RESNET),
+    ("pre-act ResNet-18", "preact_resnet18", lambda classes: PreactResNet(18, classes), RESNET),
+    ("pre-act ResNet-34", "preact_resnet34", lambda classes: PreactResNet(34, classes), RESNET),
+    ("WRN-40-4", "wrn40_4", lambda classes: WideResNet(40, 4, classes), WIDE_RESNET),
+    ("WRN-16-8", "wrn16_8", lambda classes: WideResNet(16, 8, classes), WIDE_RESNET),
+    ("WRN-28-10", "wrn28_10", lambda classes: WideResNet(28, 10, classes), WIDE_RESNET),
+    ("DenseNet-40", "densenet40", lambda classes: DenseNet(40, classes), DENSENET),
+    ("DenseNet-100", "densenet100", lambda classes: DenseNet(100, classes), DENSENET),
+]
 
-    def iterations(epochs: int) -> int:
-        return epochs * images.train_images // batch_size
+# The paper does not say which shortcuts its ResNet-32 has.
+PROJECTING = ("ResNet-32", "resnet32_projection", lambda classes: ResNet(32, classes, projection=True), RESNET)
 
-    return Recipe(
-        batch_size,
-        max_iter=iterations(epochs),
-        drops=tuple(map(iterations, drops)),
-        gamma=gamma,
-        base_lr=0.1,
-        weight_decay=weight_decay,
-        test_interval=iterations(test_epochs),
-        snapshot=iterations(snapshot_epochs),
-        schedule=(
-            f"{epochs} epochs in batches of {batch_size} images; the learning rate falls to "
-            f"{gamma:g} of itself after epochs {', '.join(map(str, drops))}."
-        ),
-        display=display,
-        mode=mode,
-    )
+MAIN: list[Mechanism] = [Baseline(), self_distilled()]
+
+# The columns between of Table 6.
+ABLATION: list[Mechanism] = [
+    TwoBranches("two branches", "two_branch", kl_weight=0, mmd_weight=0),
+    TwoBranches("two branches, MMD", "two_branch_mmd", kl_weight=0, mmd_weight=0.0005),
+    TwoBranches("two branches, KL", "two_branch_kl", kl_weight=1, mmd_weight=0),
+]
+
+# The rows between of Table 1; and self-distillation with batch statistics for each branch.
+RESNET32_ONLY: list[Mechanism] = [
+    Peer("with peer ResNet-32", "peer_resnet32", ResNet(32, 100), prefix="peer_"),
+    Peer("with peer WRN-28-10", "peer_wrn28_10", WideResNet(28, 10, 100)),
+    SeparateBranches("self-distilled, separate statistics", "separate_statistics", kl_weight=1, mmd_weight=0.0005),
+]
+
+# Table 5 but for 0, which is two_branch_kl, and 0.0005, which is self_distilled.
+MUS = (0.0001, 0.001, 0.005, 0.01)
+BY_MU: list[Mechanism] = [
+    MuByStage(f"self-distilled with mu {mu:g}", f"mu_{mu:g}", kl_weight=1, mmd_weight=mu, among=MUS) for mu in MUS
+]
+
+SMALL = "ResNet-8"
 
 
-# The paper's for ResNet-32 and -110 and the pre-activation ResNets.
-RESNET = _in_epochs(
-    CIFAR100,
-    batch_size=64,
-    epochs=200,
-    drops=(60, 120, 180),
-    gamma=0.1,
-    weight_decay=1e-4,
-    test_epochs=4,
-    snapshot_epochs=20,
-)
+def _each(first: Recipe, mechanisms: Iterable[Mechanism]) -> list[Recipe]:
+    return [replace(first, mechanism=mechanism) for mechanism in mechanisms]
 
-# The paper's for WRN-40-4, -16-8 and -28-10.
-WIDE_RESNET = _in_epochs(
-    CIFAR100,
-    batch_size=128,
-    epochs=200,
-    drops=(60, 120, 180),
-    gamma=0.2,
-    weight_decay=5e-4,
-    test_epochs=8,
-    snapshot_epochs=40,
-)
 
-# The paper's for DenseNet-40 and -100: drops at 50% and 75%.
-DENSENET = _in_epochs(
-    CIFAR100,
-    batch_size=64,
-    epochs=300,
-    drops=(150, 225),
-    gamma=0.1,
-    weight_decay=1e-4,
-    test_epochs=4,
-    snapshot_epochs=20,
-)
+def _cifar() -> list[Recipe]:
+    """The paper's CIFAR runs; those of several mechanisms begin with the two that every network has."""
+    found: list[Recipe] = []
+    for images in (CIFAR10, CIFAR100):
+        set_folder = images.title.lower().replace("-", "")
+        for title, name, network, schedule in (*CIFAR_NETWORKS, PROJECTING):
+            first = Recipe(f"{set_folder}/{name}", title, network(images.classes), images, Baseline(), schedule)
+            found += _each(first, MAIN)
+    baselines = {recipe.folder: recipe for recipe in found if isinstance(recipe.mechanism, Baseline)}
+    resnet = baselines["cifar100/resnet32"]
+    found += _each(resnet, [*ABLATION, *RESNET32_ONLY, *BEYOND, *BY_MU])
+    wide = baselines["cifar100/wrn28_10"]
+    taught = Teacher("taught by WRN-28-10", "teacher_wrn28_10", wide.network)
+    found.append(replace(resnet, mechanism=taught, teacher=wide))
+    return found + _each(baselines["cifar100/wrn16_8"], ABLATION)
 
-# For ImageNet the paper says "as in the original papers". Krizhevsky et al. and He et al. lower the rate when
-# the error stands still; the drops are at even distances, for AlexNet those of Caffe's own example.
-ALEXNET = Recipe(
-    batch_size=256,
-    max_iter=450_000,
-    drops=(100_000, 200_000, 300_000, 400_000),
-    gamma=0.1,
-    base_lr=0.01,
-    weight_decay=5e-4,
-    test_interval=5_000,
-    snapshot=10_000,
-    schedule="About 90 epochs in batches of 256 images; the learning rate falls to a tenth every 100,000 iterations.",
-)
-IMAGENET_RESNET = Recipe(
-    batch_size=256,
-    max_iter=600_000,
-    drops=(150_000, 300_000, 450_000),
-    gamma=0.1,
-    base_lr=0.1,
-    weight_decay=1e-4,
-    test_interval=5_000,
-    snapshot=10_000,
-    schedule="About 120 epochs in batches of 256 images; the learning rate falls to a tenth every 150,000 iterations.",
-)
 
-# Ours: a minute of a small computer.
-QUICKSTART = _in_epochs(
-    SYNTHETIC,
-    batch_size=50,
-    epochs=10,
-    drops=(6, 8),
-    gamma=0.1,
-    weight_decay=1e-4,
-    test_epochs=2,
-    snapshot_epochs=10,
-    display=40,
-    mode="CPU",
-)
+def _imagenet() -> list[Recipe]:
+    alexnet = Recipe("imagenet/alexnet", "AlexNet", AlexNet(), replace(IMAGENET, size=227), Baseline(), ALEXNET)
+    resnet = Recipe("imagenet/resnet18", "ResNet-18", ImageNetResNet18(), IMAGENET, Baseline(), IMAGENET_RESNET)
+    return [*_each(alexnet, MAIN), *_each(resnet, MAIN)]
 
-# Ours: RESNET's schedule with every number of epochs divided by five, for a CPU.
-STUDY = _in_epochs(
-    CIFAR100_25TH,
-    batch_size=64,
-    epochs=40,
-    drops=(12, 24, 36),
-    gamma=0.1,
-    weight_decay=1e-4,
-    test_epochs=8,
-    snapshot_epochs=8,
-    display=50,
-    mode="CPU",
-)
+
+def _small() -> list[Recipe]:
+    """Ours, for a CPU: the quickstart, and Table 6's mechanisms in a study."""
+    network = ResNet(depth=8, classes=10, batch_norm_fraction=0.95)
+    quickstart = Recipe("quickstart", SMALL, network, SYNTHETIC, Baseline(), QUICKSTART)
+    study = Recipe("study", SMALL, replace(network, classes=100), CIFAR100_25TH, Baseline(), STUDY)
+    return [*_each(quickstart, MAIN), *_each(study, [*MAIN[:1], *ABLATION, *MAIN[1:]])]
+
+
+RECIPES: tuple[Recipe, ...] = (*_small(), *_cifar(), *_imagenet())

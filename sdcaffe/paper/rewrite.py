@@ -30,9 +30,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Rewritten:
-    """The self-distilled net, and what was found in the baseline. `feature` is None where mu is 0."""
+    """The self-distilled net, and what was found in the baseline. `feature` is None where mu is 0.
+
+    `origins` are, for each of its layers, the index of the baseline's layer that it is or stands beside.
+    """
 
     net: Any
+    origins: list[int]
     logits: str
     feature: str | None
     loss: str
@@ -46,14 +50,21 @@ def self_distilled(net: Any, settings: Settings) -> Rewritten:
     branch, and KLLoss and MMDLoss are added. The test phase stays as it is, and so do the names of all layers
     with parameters. Raises GraphError, with what to do, for a net that this would not do justice to.
     """
+    return rewritten(net, settings, Writer)
+
+
+def rewritten(net: Any, settings: Settings, kind: type[Writer]) -> Rewritten:
+    """What a kind of Writer makes of a net; raises as `self_distilled`."""
     if not 0 < settings.temperature < float("inf"):
         raise GraphError(f"the temperature must be a positive number, not {settings.temperature:g}")
     for name, weight in (("lambda", settings.kl_weight), ("mu", settings.mmd_weight)):
         if not 0 <= weight < float("inf"):
             raise GraphError(f"{name} must be a number, 0 or more, not {weight:g}")
     found = read(net, settings.logits, settings.feature if settings.mmd_weight else "")
+    result, origins = kind(net, found, settings).write()
     return Rewritten(
-        net=_Writer(net, found, settings).write(),
+        net=result,
+        origins=origins,
         logits=found.logits,
         feature=found.feature or None,
         loss=net.layer[found.loss].name,
@@ -61,45 +72,51 @@ def self_distilled(net: Any, settings: Settings) -> Rewritten:
     )
 
 
-class _Writer:
+class Writer:
+    """Writes the layers of a self-distilled net. What the two branches are, a subclass may say otherwise."""
+
     def __init__(self, net: Any, found: Reading, settings: Settings) -> None:
         self.net, self.found, self.settings = net, found, settings
         self.layer_names = {layer.name for layer in net.layer}
         self.blob_names = {name for layer in net.layer for name in layer.top}
-        self.halves: dict[str, tuple[str, str]] = {}
+        self.halves: dict[str, tuple[str, str]] = {}  # a blob of both branches -> that of each
+        self.beside: dict[str, int] = {}  # a new layer -> its origin, where that is not the layer it is written for
 
-    def write(self) -> Any:
+    def write(self) -> tuple[Any, list[int]]:
+        """The net, and the origins of its layers."""
         result = proto.NetParameter()
         result.CopyFrom(self.net)
         del result.layer[:]
         result.name = _name(self.net.name)
+        origins = []
         for i, layer in enumerate(self.net.layer):
-            result.layer.extend(self._instead_of(i, layer))
-        return result
+            for made in self.instead_of(i, layer):
+                result.layer.append(made)
+                origins.append(self.beside.get(made.name, i))
+        return result, origins
 
-    def _instead_of(self, index: int, layer: Any) -> Iterator[Any]:
+    def instead_of(self, index: int, layer: Any) -> Iterator[Any]:
+        """What stands in the new net for a layer of the baseline."""
         if index == self.found.source:
-            yield from self._distort(layer) if layer.type == "Distort" else self._data(layer)
+            yield from self.branches(only(layer, TRAIN)) if layer.type == "Distort" else self._data(layer)
         elif index in self.found.twins:
             yield from self._twins(index, layer)
         else:
             yield layer
             return
         if TEST in phases(layer):
-            yield _only(layer, TEST)
+            yield only(layer, TEST)
 
     # ---- two branches of the images ----
-
-    def _distort(self, layer: Any) -> Iterator[Any]:
-        twice = _only(layer, TRAIN)
-        yield from self._joined(twice, self._blob(f"{layer.top[0]}_a"), self._blob(f"{layer.top[0]}_b"), layer.top[0])
 
     def _data(self, layer: Any) -> Iterator[Any]:
         """The data layer without what Distort does behind it now."""
         position = list(layer.top).index(self.found.images)
-        raw = _only(layer, TRAIN)
-        raw.top[position] = self._blob("image")
-        distort = proto.LayerParameter(name=self._layer("distort"), type="Distort", bottom=[raw.top[position]])
+        raw = only(layer, TRAIN)
+        raw.top[position] = self.blob("image")
+        distort = proto.LayerParameter(
+            name=_free("distort", self.layer_names), type="Distort", bottom=[raw.top[position]]
+        )
         distort.include.add(phase=TRAIN)
         old, new = raw.transform_param, distort.distort_param
         if old.HasField("crop_size"):
@@ -116,14 +133,14 @@ class _Writer:
         if not old.ListFields():
             raw.ClearField("transform_param")
         yield raw
-        images = self.found.images
-        yield from self._joined(distort, self._blob(f"{images}_a"), self._blob(f"{images}_b"), images)
+        yield from self.branches(distort)
 
-    def _joined(self, distort: Any, first: str, second: str, top: str) -> Iterator[Any]:
-        distort.ClearField("top")
-        distort.top.extend([first, second])
-        both = proto.LayerParameter(name=self._layer("both"), type="Concat", bottom=[first, second], top=[top])
-        both.include.add(phase=TRAIN)
+    def branches(self, distort: Any) -> Iterator[Any]:
+        """The Distort layer with both branches of the images, for the network to read as one batch."""
+        images = self.found.images
+        pair = [self.blob(f"{images}_a"), self.blob(f"{images}_b")]
+        distort.top[:] = pair
+        both = self.added("both", "Concat", pair, [images])
         both.concat_param.axis = 0
         yield from (distort, both)
 
@@ -133,33 +150,39 @@ class _Writer:
         """A layer once for each branch; behind the main loss, what the branches learn from each other."""
         main = index == self.found.loss
         if main and self.found.feature:
-            yield from self._slice(self.found.feature)
+            yield from self.halve(self.found.feature)
         doubled = [name in self.found.twins[index] for name in layer.bottom]
         for name, is_doubled in zip(layer.bottom, doubled, strict=True):
             if is_doubled:
-                yield from self._slice(name)
+                yield from self.halve(name)
         for branch in (0, 1):
-            twin = _only(layer, TRAIN)
-            twin.name = self._layer(f"{layer.name}_{'ab'[branch]}")
+            twin = only(layer, TRAIN)
+            twin.name = _free(f"{layer.name}_{'ab'[branch]}", self.layer_names)
             for j, name in enumerate(layer.bottom):
                 if doubled[j]:
                     twin.bottom[j] = self.halves[name][branch]
             for j, name in enumerate(layer.top):
-                twin.top[j] = self._blob(f"{name}_{'ab'[branch]}")
+                twin.top[j] = self.blob(f"{name}_{'ab'[branch]}")
             yield twin
+            if main and branch == 0:
+                yield from self.behind_first_loss(twin)
         if main:
             yield from self._between_branches()
 
-    def _slice(self, blob: str) -> Iterator[Any]:
+    def halve(self, blob: str) -> Iterator[Any]:
+        """The layers that give each branch its own of a blob, noted in `halves`."""
         if blob in self.halves:
             return
         stem = {self.found.logits: "logits", self.found.feature: "feature"}.get(blob, blob)
-        self.halves[blob] = self._blob(f"{stem}_a"), self._blob(f"{stem}_b")
-        layer = proto.LayerParameter(name=self._layer(f"split_{stem}"), type="Slice", bottom=[blob])
-        layer.top.extend(self.halves[blob])
-        layer.include.add(phase=TRAIN)
+        pair = self.blob(f"{stem}_a"), self.blob(f"{stem}_b")
+        self.halves[blob] = pair
+        layer = self.added(f"split_{stem}", "Slice", [blob], pair)
         layer.slice_param.axis = 0
         yield layer
+
+    def behind_first_loss(self, loss: Any) -> Iterator[Any]:
+        """What stands between the main loss of branch a, `loss`, and that of branch b: nothing."""
+        yield from ()
 
     def _between_branches(self) -> Iterator[Any]:
         if self.settings.kl_weight:
@@ -171,17 +194,18 @@ class _Writer:
             yield self._loss("mmd", "MMDLoss", self.halves[self.found.feature], self.settings.mmd_weight)
 
     def _loss(self, name: str, type_name: str, bottoms: Sequence[str], weight: float) -> Any:
-        layer = proto.LayerParameter(name=self._layer(name), type=type_name, bottom=bottoms, top=[self._blob(name)])
-        layer.include.add(phase=TRAIN)
+        layer = self.added(name, type_name, bottoms, [self.blob(name)])
         layer.loss_weight.append(weight)
         return layer
 
-    # ---- names ----
+    def added(self, name: str, type_name: str, bottoms: Sequence[str], tops: Sequence[str]) -> Any:
+        """A new layer of the training phase."""
+        layer = proto.LayerParameter(name=_free(name, self.layer_names), type=type_name, bottom=bottoms, top=tops)
+        layer.include.add(phase=TRAIN)
+        return layer
 
-    def _layer(self, name: str) -> str:
-        return _free(name, self.layer_names)
-
-    def _blob(self, name: str) -> str:
+    def blob(self, name: str) -> str:
+        """The name for a new blob."""
         return _free(name, self.blob_names)
 
 
@@ -194,7 +218,7 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _only(layer: Any, phase: int) -> Any:
+def only(layer: Any, phase: int) -> Any:
     """A copy of a layer for one phase alone."""
     copy = proto.LayerParameter()
     copy.CopyFrom(layer)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sdcaffe.paper import published
 from sdcaffe.paper.datasets import ImageSet
-from sdcaffe.paper.mechanisms import WRITTEN_BY, accuracy, data, test_loss, title
+from sdcaffe.paper.mechanisms import Mechanism, accuracy, data
 from sdcaffe.paper.networks.network import Heads, Network
-from sdcaffe.paper.networks.tower import Tower
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.paper.towers import tower
+from sdcaffe.proto.printing import Message, Word
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Teacher(Mechanism):
     """The hard labels, and the softened predictions of a trained network that stays as it is.
 
     The second is Hinton et al.'s loss (2015), T^2 D(teacher || student), with weight 1 as in the paper's Eq. 5.
@@ -20,31 +22,27 @@ class Teacher:
     """
 
     teacher: Network
-    file: str
 
     @property
-    def title(self) -> str:
-        return f"taught by {self.teacher.name}"
+    def measures(self) -> str:
+        return published.TEACHER
 
-    def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        net, heads = _with_data(network, images, batch_size, self.title)
-        tower = Tower(net, f"teacher {self.teacher.name}", phase="TRAIN", frozen=True)
-        teacher = tower.outside(self.teacher.build(tower, Blob("data", images.channels)))
-        net.section("losses")
+    @property
+    def peer(self) -> str:
+        return self.teacher.name
+
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        net, heads, teacher = _two_networks(self, network, images, batch_size, self.teacher, "teacher", frozen=True)
         _hard_labels(net, "loss", heads)
-        softened = {
-            "temperature": images.temperature,
-            "gradient": Word("HINTON"),
-            "one_sided": True,
-        }
-        bottoms = [heads.logits.name, teacher.logits.name]
-        net.layer("kl", "KLLoss", bottoms, ["kl"], {"loss_weight": 1, "kl_loss_param": softened}, phase="TRAIN")
-        lines = [f"The teacher {self.teacher.name} exists in training only; the solver names the file of its weights."]
-        return _tested(net, network, images, self.title, heads, lines)
+        softened = {"temperature": images.temperature, "gradient": Word("HINTON"), "one_sided": True}
+        return _tested(net, images, heads, teacher, softened)
+
+    def remarks(self, batch_size: int) -> list[str]:
+        return [f"The teacher {self.peer} exists in training only; the solver names the file of its weights."]
 
 
 @dataclass(frozen=True)
-class Peer:
+class Peer(Mechanism):
     """Deep mutual learning (Zhang et al., 2018): two networks, each with the hard labels and the other's predictions.
 
     D(p2 || p1) reaches only the logits of network 1 and D(p1 || p2) those of network 2, each with its target
@@ -52,40 +50,58 @@ class Peer:
     has batch statistics of its own. Both learn in one step. `prefix` keeps the peer's names apart.
     """
 
-    peer: Network
-    file: str
+    other: Network
     prefix: str = ""
 
     @property
-    def title(self) -> str:
-        return f"with peer {self.peer.name}"
+    def measures(self) -> str:
+        return published.STUDENT
 
-    def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        net, heads = _with_data(network, images, batch_size, self.title)
-        tower = Tower(net, f"peer {self.peer.name}", prefix=self.prefix, phase="TRAIN")
-        peer = tower.outside(self.peer.build(tower, Blob("data", images.channels)))
-        net.section("losses")
+    @property
+    def peer(self) -> str:
+        return self.other.name
+
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        net, heads, peer = _two_networks(self, network, images, batch_size, self.other, "peer", self.prefix)
         _hard_labels(net, "loss", heads)
         _hard_labels(net, "peer_loss", peer)
-        mutual = {"temperature": 1, "gradient": Word("EXACT")}
-        bottoms = [heads.logits.name, peer.logits.name]
-        net.layer("kl", "KLLoss", bottoms, ["kl"], {"loss_weight": 1, "kl_loss_param": mutual}, phase="TRAIN")
-        lines = [f"The peer {self.peer.name} learns beside it, in training only."]
-        return _tested(net, network, images, self.title, heads, lines)
+        return _tested(net, images, heads, peer, {"temperature": 1, "gradient": Word("EXACT")})
+
+    def remarks(self, batch_size: int) -> list[str]:
+        return [f"The peer {self.peer} learns beside it, in training only."]
 
 
-def _with_data(network: Network, images: ImageSet, batch_size: int, mechanism: str) -> tuple[NetText, Heads]:
-    net = NetText(f"{network.name} {images.title} {mechanism}")
+def _two_networks(
+    mechanism: Mechanism,
+    network: Network,
+    images: ImageSet,
+    batch_size: int,
+    other: Network,
+    role: str,
+    prefix: str = "",
+    *,
+    frozen: bool = False,
+) -> tuple[NetText, Heads, Heads]:
+    """A net up to its losses, the heads of the network that is tested, and those of the one beside it."""
+    net = NetText(f"{network.name} {images.title} {mechanism.title}")
     data(net, images, batch_size)
-    net.layer("distort", "Distort", ["image"], ["data"], images.distortion)
-    return net, network.build(net, Blob("data", images.channels))
+    image = Blob("data", images.channels)
+    heads = network.build(net, image)
+    beside = NetText(other.name)
+    found = other.build(beside, image)
+    net.extend(tower(beside, prefix, frozen=frozen), f"{role} {other.name}")
+    net.section("losses")
+    return net, heads, Heads(*(Blob(f"{prefix}{blob.name}", blob.channels) for blob in found))
 
 
 def _hard_labels(net: NetText, name: str, heads: Heads) -> None:
     net.layer(name, "SoftmaxWithLoss", [heads.logits.name, "label"], [name], phase="TRAIN")
 
 
-def _tested(net: NetText, network: Network, images: ImageSet, mechanism: str, heads: Heads, lines: list[str]) -> str:
-    test_loss(net, heads)
+def _tested(net: NetText, images: ImageSet, heads: Heads, others: Heads, param: Message) -> NetText:
+    """The net with what the two networks' predictions add to the loss, and with its test."""
+    message = {"loss_weight": 1, "kl_loss_param": param}
+    net.layer("kl", "KLLoss", [heads.logits.name, others.logits.name], ["kl"], message, phase="TRAIN")
+    net.layer("loss", "SoftmaxWithLoss", [heads.logits.name, "label"], ["loss"], phase="TEST")
     accuracy(net, images, heads)
-    return net.text([*title(network, images, mechanism, net), *lines, WRITTEN_BY])
+    return net

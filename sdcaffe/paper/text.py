@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from sdcaffe import proto
 from sdcaffe.proto.printing import LayerText, Message, comment, fields, layer_text
-from sdcaffe.proto.printing import Word as Word
 
 
 class Blob(NamedTuple):
@@ -60,15 +59,16 @@ class NetText:
     def replaced(self, name: str, layers: Iterable[tuple[int, Any]]) -> NetText:
         """This net with other layers: each a LayerParameter, and the index of the layer here that it comes from.
 
-        A comment stays over the first that comes from the layer below it. Fields keep their order.
+        A comment stays over what comes from the layer below it, wherever that is. Fields keep their order.
         """
         result = NetText(name)
         result.parameters = self.parameters
         known = self.net().layer
-        sections = dict(self._sections)
+        before = None
         for origin, layer in layers:
-            if origin in sections:
-                result.section(sections.pop(origin))
+            if origin in self._sections and origin != before:
+                result.section(self._sections[origin])
+            before = origin
             here = self._layers[origin]
             result._layers.append(here if layer == known[origin] else _ordered_as(here, layer_text(layer)))
         return result

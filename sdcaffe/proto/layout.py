@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from sdcaffe.proto.tables import BOOL, BYTES, ENUM, FLOAT, MESSAGE, STRING, Field, table
@@ -59,12 +60,21 @@ def _scalar(field: Field, value: Any) -> str:
 
 def number(value: float, double: bool = False) -> str:
     """A float (or a double) with as few digits as C++ protobuf prints: 0.1, 1e-05, 0.333333343, inf."""
-    short, full = (15, 17) if double else (6, 9)
-    text = f"{value:.{short}g}"
-    if value - value != 0:  # inf and nan
-        return text
-    back = float(text) if double else _single(float(text))
-    return text if back == value else f"{value:.{full}g}"
+    return _rounded(value, (15, 17) if double else (6, 9), double)
+
+
+def shortest(value: float, double: bool = False) -> str:
+    """A float (or a double) with the fewest digits, 6 or more, that read back the same: 129.3105."""
+    return _rounded(value, range(6, 18 if double else 10), double)
+
+
+def _rounded(value: float, digits: Sequence[int], double: bool) -> str:
+    """With the first of so many digits that read back the same, else with the last."""
+    for count in digits:
+        text = f"{value:.{count}g}"
+        if value - value != 0 or (float(text) if double else _single(float(text))) == value:  # inf and nan, or the same
+            break
+    return text
 
 
 def _single(value: float) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sdcaffe.proto.layout import number, quoted
+from sdcaffe.proto.layout import quoted, shortest
 from sdcaffe.proto.tables import BYTES, ENUM, FLOAT, MESSAGE, STRING, Field, table
 
 WIDTH = 120  # columns; a message that does not fit is broken into lines
@@ -128,7 +128,7 @@ def _value(field: Field, value: Any) -> object:
     if field.kind == MESSAGE:
         return message_of(value)
     if field.kind == FLOAT:
-        return Word(number(value, field.double))
+        return Word(shortest(value, field.double))
     if field.kind == ENUM:
         return Word(field.value_names.get(value, str(value)))
     if field.kind in (STRING, BYTES):

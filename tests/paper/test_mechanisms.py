@@ -10,11 +10,12 @@ from zoo_nets import built, parsed, without_data
 from sdcaffe import Net, Solver, proto
 from sdcaffe.errors import WeightsError
 from sdcaffe.paper.datasets import CIFAR100, SYNTHETIC
-from sdcaffe.paper.mechanisms import Baseline, SeparateBranches, TwoBranches, mu_stage
+from sdcaffe.paper.mechanisms import Baseline, MuByStage, SeparateBranches, TwoBranches, mu_stage
 from sdcaffe.paper.networks.resnet import ResNet
 from sdcaffe.paper.networks.wide_resnet import WideResNet
+from sdcaffe.paper.recipes import MUS, RECIPES
 from sdcaffe.paper.teaching import Peer, Teacher
-from sdcaffe.paper.zoo import MU, MUS, TEACHER_WEIGHTS, files
+from sdcaffe.paper.zoo import files
 
 STUDENT = ResNet(8, 10, width=4)
 SEPARATE = SeparateBranches("separate", "separate", kl_weight=1, mmd_weight=0.0005)
@@ -96,7 +97,7 @@ def test_separate_branches_are_tested_by_branch_a_alone():
 
 @pytest.mark.parametrize("mu", MUS)
 def test_a_stage_chooses_mu(mu):
-    text = MU.train_val(STUDENT, SYNTHETIC, 4)
+    text = MuByStage("mu", "mu", kl_weight=1, mmd_weight=mu, among=MUS).train_val(STUDENT, SYNTHETIC, 4)
     assert built(text, proto.TRAIN, stages=(mu_stage(mu),)).loss_weights["mmd"] == pytest.approx(mu)
     assert "mmd" not in built(text, proto.TRAIN).loss_weights
     solver = parsed_solver(f"prototxt/cifar100/resnet32/solver_mu_{mu}.prototxt")
@@ -123,7 +124,7 @@ def test_a_teacher_teaches_and_stays_as_it_is(tmp_path):
     trained = built(Baseline().train_val(teacher, SYNTHETIC, 4), proto.TEST)
     set_statistics(trained)
     trained.save(tmp_path / "teacher.caffemodel")
-    text = Teacher(teacher, "teacher").train_val(STUDENT, SYNTHETIC, 4)
+    text = Teacher("taught", "teacher", teacher).train_val(STUDENT, SYNTHETIC, 4)
     solver = solver_of(text, tmp_path, f"{tmp_path}/teacher.caffemodel")
     student = {name: [b.clone() for b in blobs] for name, blobs in solver.net.params.items()}
     solver.step(2)
@@ -156,7 +157,7 @@ def on_teacher(trained: Net, teacher: WideResNet, data: torch.Tensor) -> np.ndar
 
 
 def test_a_teacher_without_its_weights_is_one_clear_error(tmp_path):
-    text = Teacher(WideResNet(10, 1, 10), "teacher").train_val(STUDENT, SYNTHETIC, 4)
+    text = Teacher("taught", "teacher", WideResNet(10, 1, 10)).train_val(STUDENT, SYNTHETIC, 4)
     with pytest.raises(WeightsError, match=r"teacher\.caffemodel"):
         solver_of(text, tmp_path, f"{tmp_path}/teacher.caffemodel")
 
@@ -165,7 +166,8 @@ def test_the_paper_s_teacher_is_the_baseline_s_last_snapshot():
     baseline = parsed_solver("prototxt/cifar100/wrn28_10/solver_baseline.prototxt")
     taught = parsed_solver("prototxt/cifar100/resnet32/solver_teacher_wrn28_10.prototxt")
     assert list(taught.weights) == [f"{baseline.snapshot_prefix}_iter_{baseline.max_iter}.caffemodel"]
-    assert list(taught.weights) == [TEACHER_WEIGHTS]
+    (recipe,) = [recipe for recipe in RECIPES if recipe.teacher]
+    assert list(taught.weights) == [recipe.teacher.weights]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_the_paper_s_teacher_is_the_baseline_s_last_snapshot():
 )
 def test_peers_teach_each_other_by_their_own_logits_only(peer, prefix, top):
     torch.manual_seed(0)
-    net = built(Peer(peer, "peer", prefix).train_val(STUDENT, CIFAR100, 4), proto.TRAIN, batch=4)
+    net = built(Peer("with peer", "peer", peer, prefix).train_val(STUDENT, CIFAR100, 4), proto.TRAIN, batch=4)
     result = net.compute(net.feed(batch(4)), keep=("fc", top, "kl"))
     assert set(net.loss_weights) == {"loss", "peer_loss", "kl"}
     z, other = result.blobs["fc"], result.blobs[top]
@@ -187,5 +189,5 @@ def test_peers_teach_each_other_by_their_own_logits_only(peer, prefix, top):
     assert all(p.tensor.grad.any() for p in net.learnable if p.lr_mult)
     owners = [id(p.tensor) for p in net.learnable]
     assert len(set(owners)) == sum(len(blobs) for blobs in net.params.values())  # nothing is shared
-    tested = built(Peer(peer, "peer", prefix).train_val(STUDENT, CIFAR100, 4), proto.TEST)
+    tested = built(Peer("with peer", "peer", peer, prefix).train_val(STUDENT, CIFAR100, 4), proto.TEST)
     assert set(tested.params) == set(built(Baseline().train_val(STUDENT, CIFAR100, 4), proto.TEST).params)

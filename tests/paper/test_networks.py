@@ -15,11 +15,12 @@ from sdcaffe.paper.networks.densenet import DenseNet
 from sdcaffe.paper.networks.imagenet_resnet import ImageNetResNet18
 from sdcaffe.paper.networks.preact_resnet import PreactResNet
 from sdcaffe.paper.networks.wide_resnet import WideResNet
+from sdcaffe.paper.recipes import CIFAR_NETWORKS
 from sdcaffe.paper.text import Blob, NetText
-from sdcaffe.paper.zoo import CIFAR_NETWORKS, files
+from sdcaffe.paper.zoo import files
 
 FILES = files()
-BUILDERS = {name: build for name, build, _ in CIFAR_NETWORKS}
+BUILDERS = {name: build for _, name, build, _ in CIFAR_NETWORKS}
 
 
 def resnet(depth: int, classes: int) -> int:

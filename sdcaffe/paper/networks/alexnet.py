@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sdcaffe.paper.networks.network import Heads
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.proto.printing import Word
 
 # Biases learn twice as fast and do not decay.
 _LEARNING = [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.proto.printing import Word
 
 
 def convolution(net: NetText, name: str, bottom: Blob, channels: int, kernel: int, stride: int = 1) -> Blob:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sdcaffe.paper.networks import blocks
 from sdcaffe.paper.networks.network import Heads
 from sdcaffe.paper.networks.preactivation import activated, activated_convolution
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.proto.printing import Word
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from sdcaffe.paper.networks import blocks
 from sdcaffe.paper.networks.network import Heads
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.proto.printing import Word
 
 
 @dataclass(frozen=True)

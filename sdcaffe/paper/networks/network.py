@@ -1,10 +1,9 @@
-"""What networks and mechanisms are to each other. No network and no mechanism is here."""
+"""What a network is to those who train it. No network is here."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from sdcaffe.paper.datasets import ImageSet
 from sdcaffe.paper.text import Blob, NetText
 
 
@@ -24,18 +23,3 @@ class Network(Protocol):
 
     def build(self, net: NetText, image: Blob) -> Heads:
         """Write the network onto `net`, from the blob `image` on."""
-
-
-class Mechanism(Protocol):
-    """A way to train a network."""
-
-    @property
-    def title(self) -> str:
-        """What people call it; it ends the net's name."""
-
-    @property
-    def file(self) -> str:
-        """Its part of file names."""
-
-    def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
-        """The net that trains `network` so, and tests it, as text."""

@@ -12,7 +12,8 @@ from sdcaffe.paper.mechanisms import deploy
 from sdcaffe.paper.networks.alexnet import AlexNet
 from sdcaffe.paper.networks.imagenet_resnet import ImageNetResNet18
 from sdcaffe.paper.networks.network import Heads, Network
-from sdcaffe.paper.text import Blob, NetText, Word
+from sdcaffe.paper.text import Blob, NetText
+from sdcaffe.proto.printing import Word
 
 _INPUT = [
     "The input is (pixel / 255 - mean) / std, of pixels 0 to 255 in the order red, green, blue, as torchvision's",
