@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdcaffe.data.source import Source, register_source
     from sdcaffe.errors import SdcaffeError
     from sdcaffe.layers import discover
     from sdcaffe.layers.base import Layer, register
@@ -33,6 +34,7 @@ __all__ = [
     "Policy",
     "SdcaffeError",
     "Solver",
+    "Source",
     "UpdateRule",
     "__version__",
     "averaged",
@@ -43,6 +45,7 @@ __all__ = [
     "register",
     "register_measure",
     "register_policy",
+    "register_source",
     "register_update",
     "write_weights",
 ]
@@ -57,6 +60,7 @@ _HOMES = {
     "Policy": "solver.rates",
     "SdcaffeError": "errors",
     "Solver": "solver",
+    "Source": "data.source",
     "UpdateRule": "solver.updates",
     "averaged": "collectives",
     "discover": "layers",
@@ -66,6 +70,7 @@ _HOMES = {
     "register": "layers.base",
     "register_measure": "solver.measures",
     "register_policy": "solver.rates",
+    "register_source": "data.source",
     "register_update": "solver.updates",
     "write_weights": "proto.weights",
 }

@@ -58,24 +58,23 @@ class Kind(Generic[T]):
         return list(self._known)
 
     @contextmanager
-    def blamed(self, name: str) -> Iterator[None]:
-        """What goes wrong in the class `name` of a plugin is one error that names the plugin's file and line.
+    def blamed(self, thing: object) -> Iterator[None]:
+        """What goes wrong in `thing`, a class of a plugin or one of its objects, is one error with the file and line.
 
-        Its own words, want of memory and what goes wrong in a class of this package pass as they are.
+        Its own words, want of memory and what goes wrong outside the plugin's file pass as they are.
         """
         try:
             yield
         except Exception as error:
-            file = self._file_of(name)
-            if isinstance(error, (SdcaffeError, MemoryError)) or file is None or file.is_relative_to(_PACKAGE):
+            cls = thing if isinstance(thing, type) else type(thing)
+            file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+            if (
+                isinstance(error, (SdcaffeError, MemoryError))
+                or not frames
+                or Path(file or "").is_relative_to(_PACKAGE)
+            ):
                 raise
-            frames = traceback.extract_tb(error.__traceback__)
-            frame = ([frame for frame in frames if Path(frame.filename) == file] or frames)[-1]
-            place = f"{frame.filename}:{frame.lineno}"
+            name = next((name for name, known in self._known.items() if known is cls), cls.__qualname__)
+            place = f"{file}:{frames[-1].lineno}"
             raise self.error(f'{self.what} "{name}": {type(error).__name__}: {error} ({place})') from error
-
-    def _file_of(self, name: str) -> Path | None:
-        """Where a class is written, if that is a file."""
-        cls = self._known.get(name)
-        file = cls and getattr(sys.modules.get(cls.__module__), "__file__", None)
-        return Path(file) if file else None

@@ -13,7 +13,7 @@ import numpy as np
 from sdcaffe import proto
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.lmdb_pages import check_pages
-from sdcaffe.data.source import Image
+from sdcaffe.data.source import Image, Source
 from sdcaffe.errors import DataError
 
 
@@ -131,7 +131,7 @@ def close_store(store: Store) -> None:
             store.close()
 
 
-class DatumSource:
+class DatumSource(Source):
     """The Datums of a database, in the order of their keys. Raises DataError for anything else."""
 
     def __init__(self, where: str, backend: str, *, color: str = "native") -> None:

@@ -12,7 +12,7 @@ from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.resident import Resident, resident
-from sdcaffe.data.source import ArraySource, Image, Source
+from sdcaffe.data.source import SOURCES, ArraySource, Image, Source
 from sdcaffe.data.transformer import Size, Transformer, Windows, show
 from sdcaffe.errors import DataError
 
@@ -47,7 +47,8 @@ class Feed:
         self._prefetcher: Prefetcher[_Raw] | None = None
         self._device: torch.device | None = None  # where the resident set is, or where read batches go
         first = int(order.indices(0)[0])
-        image = source.read(first)[0]
+        with SOURCES.blamed(source):
+            image = self._item(first)[0]
         self.size: Size = self._output_size(image, first)
         limit = RESIDENT_ENCODED_BYTES if source.encoded else RESIDENT_BYTES
         self._fits = len(source) * image.nbytes <= limit
@@ -67,6 +68,19 @@ class Feed:
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Batch `k` on `device`: images float32 (n, C, h, w), channels_last, and labels float32 (n,)."""
+        with SOURCES.blamed(self.source):
+            return self._batch(k, device)
+
+    def _item(self, index: int) -> tuple[Image, int]:
+        """Image `index` and its label, as a batch can hold them."""
+        image, label = self.source.read(index)
+        if not (isinstance(image, np.ndarray) and image.ndim == 3):
+            is_now = f"of shape {image.shape}" if isinstance(image, np.ndarray) else f"a {type(image).__name__}"
+            where = self.source.where
+            raise DataError(f"{self.source.name(index)} is {is_now}, not an array (channels, height, width)", where)
+        return image if image.dtype in (np.uint8, np.float32) else image.astype(np.float32), label
+
+    def _batch(self, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
         if self._fits and (self._resident is None or self._device != device):
             everything = self._read_all()
             self._resident = everything and resident(*everything, device)
@@ -92,12 +106,12 @@ class Feed:
         """Every image and label; None where the images are of several sizes or kinds."""
         if isinstance(self.source, ArraySource):
             return self.source.all()
-        first = self.source.read(0)[0]
+        first = self._item(0)[0]
         channels, height, width = first.shape
         pixels = np.empty((len(self.source), height, width, channels), first.dtype)
         labels = np.empty(len(self.source), np.float32)
         for i in range(len(self.source)):
-            image, labels[i] = self.source.read(i)
+            image, labels[i] = self._item(i)
             if image.shape != first.shape or image.dtype != first.dtype:
                 return None
             pixels[i] = image.transpose(1, 2, 0)
@@ -111,7 +125,7 @@ class Feed:
         windows: dict[tuple[int, ...], Windows] = {}  # for each size of image
         batch, output = torch.empty(0), (0, 0, 0)
         for i, index in enumerate(indices):
-            image, labels[i] = self.source.read(index)
+            image, labels[i] = self._item(index)
             if image.shape not in windows:
                 size = self._output_size(image, index)
                 if not windows:

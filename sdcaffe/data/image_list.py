@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sdcaffe.data.decode import read_bytes
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.resize import resize
-from sdcaffe.data.source import Image
+from sdcaffe.data.source import Image, Source
 from sdcaffe.errors import DataError
 
 _LABEL = re.compile(r"[+-]?\d{1,18}")
@@ -61,7 +61,7 @@ def _shown(text: str) -> str:
     return f"{printable}..." if len(text) > _SHOWN else printable
 
 
-class ImageList:
+class ImageList(Source):
     """The images of a list, decoded when read: 3 channels blue, green, red, or with `color` False 1 gray.
 
     `size` (height, width) resizes every image as OpenCV does. Raises DataError.
@@ -85,6 +85,3 @@ class ImageList:
     def name(self, index: int) -> str:
         entry = self._entries[index]
         return f"line {entry.line} ({entry.path})"
-
-    def close(self) -> None:
-        """Nothing is open."""

@@ -1,4 +1,4 @@
-"""Opens the source of images that a prototxt names: a database, CIFAR or the embedded set."""
+"""Opens the source of images that a prototxt names: a database, CIFAR, the embedded set, or what a plugin brings."""
 
 from __future__ import annotations
 
@@ -8,43 +8,97 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe import proto
 from sdcaffe.data.cifar import read_cifar
 from sdcaffe.data.database import DatumSource
-from sdcaffe.data.source import ArraySource, Source
+from sdcaffe.data.source import SOURCES, ArraySource, Source, register_source
 from sdcaffe.data.synthetic import synthetic
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 
-_EMBEDDED = re.compile(r"(cifar10|cifar100|synthetic):([^:/]*)(/[^:]*)?(?::(.*))?", re.DOTALL)
+_PART = re.compile(r"([^:/]*)(/[^:]*)?(?::(.*))?", re.DOTALL)
 
 
-def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native") -> Source:
-    """The source that `data_param.source` names.
+def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native", param: Any = None) -> Source:
+    """The source that `data_param.source` names; `param` is the whole data_param, where there is one.
 
-    `cifar10:train`, `cifar10:test`, `cifar100:train`, `cifar100:test` (fine labels), each optionally
-    followed by `:FOLDER`; `synthetic:train`, `synthetic:test`; else the folder of a database of Datums,
-    of `backend` LMDB or LEVELDB. Of an embedded set, `/K` after train or test takes every Kth image of each
-    class, in the set's order: `cifar100:train/25` is 20 images of each. `color` says how encoded images are
-    decoded; see `decode_image`. Raises DataError.
+    `NAME:WHERE` is the source registered as NAME: `cifar10:train`, `synthetic:test`, see `EmbeddedSource`; a plugin's.
+    Any other name is the folder of a database of Datums, of `backend` LMDB or LEVELDB. `color` says how encoded images
+    are decoded; see `decode_image`. Raises DataError.
     """
-    embedded = _EMBEDDED.fullmatch(name)
-    if embedded is None:
-        return DatumSource(name, backend, color=color)
-    kind, split, part, folder = embedded.groups()
-    if split not in ("train", "test"):
-        raise DataError(f'"{kind}" has no part "{split}"; write {kind}:train or {kind}:test', name)
-    every = _every(part, name)
-    if kind == "synthetic":
+    kind, colon, where = name.partition(":")
+    cls = SOURCES.get(kind) if colon else None
+    if cls is None:
+        cls, where = SOURCES.get(backend), name
+    if cls is None:
+        raise DataError(f"there is no {backend}; a backend is LMDB or LEVELDB", name)
+    if param is None:
+        param = proto.DataParameter(source=name)
+    with SOURCES.blamed(cls):
+        return cls(where, param, color)
+
+
+@register_source("LMDB")
+class LmdbSource(DatumSource):
+    def __init__(self, where: str, param: Any, color: str) -> None:
+        super().__init__(where, "LMDB", color=color)
+        glog("db_lmdb.cpp:35", f"Opened lmdb {where}")
+
+
+@register_source("LEVELDB")
+class LevelDbSource(DatumSource):
+    def __init__(self, where: str, param: Any, color: str) -> None:
+        super().__init__(where, "LEVELDB", color=color)
+        glog("db_leveldb.cpp:18", f"Opened leveldb {where}")
+
+
+class EmbeddedSource(ArraySource):
+    """A set that is known by its name: `NAME:train` or `NAME:test`, optionally followed by `:FOLDER`.
+
+    `/K` after train or test takes every Kth image of each class, in the set's order: `cifar100:train/25` is 20 images
+    of each.
+    """
+
+    def __init__(self, where: str, param: Any, color: str) -> None:
+        self.where = name = param.source
+        kind = name.partition(":")[0]
+        match = _PART.fullmatch(where)
+        split, part, folder = match.groups() if match else ("", None, None)
+        if split not in ("train", "test"):
+            raise DataError(f'"{kind}" has no part "{split}"; write {kind}:train or {kind}:test', name)
+        every = _every(part, name)
+        images, labels = self.load(kind, split, folder)
+        if every > 1:
+            kept = _thinned(labels, every)
+            glog("data_layer.cpp:40", f"Of each class, one image in {every} is used: {len(kept)} images")
+            images, labels = images[kept], labels[kept]
+        super().__init__(name, images, labels)
+
+    def load(self, kind: str, split: str, folder: str | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """The images and labels of a part; `folder` is None where none was named."""
+        return read_cifar(kind, split, folder)
+
+
+@register_source("cifar10")
+class Cifar10(EmbeddedSource):
+    """CIFAR-10."""
+
+
+@register_source("cifar100")
+class Cifar100(EmbeddedSource):
+    """CIFAR-100 with its fine labels."""
+
+
+@register_source("synthetic")
+class Synthetic(EmbeddedSource):
+    """The set that is made in memory."""
+
+    def load(self, kind: str, split: str, folder: str | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         if folder is not None:
-            raise DataError(f"the synthetic set is made in memory and takes no folder; write {kind}:{split}", name)
-        images, labels = synthetic(split)
-    else:
-        images, labels = read_cifar(kind, split, folder)
-    if every == 1:
-        return ArraySource(name, images, labels)
-    kept = _thinned(labels, every)
-    glog("data_layer.cpp:40", f"Of each class, one image in {every} is used: {len(kept)} images")
-    return ArraySource(name, images[kept], labels[kept])
+            raise DataError(
+                f"the synthetic set is made in memory and takes no folder; write {kind}:{split}", self.where
+            )
+        return synthetic(split)
 
 
 def _every(part: str | None, name: str) -> int:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.data.database import DatumSource
 from sdcaffe.data.feed import Feed
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.order import Order, default_seed, permutation, shard
@@ -16,8 +15,6 @@ from sdcaffe.data.source import Source
 from sdcaffe.data.transformer import Transformer
 from sdcaffe.layers.base import DataLayer, Shape, register
 from sdcaffe.log import glog
-
-_OPENED = {"LMDB": "db_lmdb.cpp:35", "LEVELDB": "db_leveldb.cpp:18"}
 
 
 class FeedLayer(DataLayer):
@@ -115,9 +112,7 @@ class Data(FeedLayer):
         transform = self.layer_param.transform_param
         color = "color" if transform.force_color else "gray" if transform.force_gray else "native"
         backend = "LMDB" if param.backend == proto.schema.enum_value("DataParameter.DB", "LMDB") else "LEVELDB"
-        source = open_source(param.source, backend, color=color)
-        if isinstance(source, DatumSource):
-            glog(_OPENED[backend], f"Opened {backend.lower()} {param.source}")
+        source = open_source(param.source, backend, color=color, param=param)
         if color != "native" and not source.encoded:
             logging.getLogger("sdcaffe").warning("force_color and force_gray only for encoded datum")
         shapes = self._start(source, seed, prefetch=param.prefetch)

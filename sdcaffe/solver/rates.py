@@ -6,6 +6,7 @@ Caffe's seven, and those that plugins bring; `lr_policy` in the solver names one
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, ClassVar
 
 from sdcaffe.errors import SolverError, unknown
@@ -151,7 +152,7 @@ def policy_of(param: Any) -> Policy:
     cls = POLICIES.get(param.lr_policy)
     if cls is None:
         raise SolverError(unknown("lr_policy", param.lr_policy, POLICIES.names()), field="lr_policy")
-    with POLICIES.blamed(param.lr_policy):
+    with POLICIES.blamed(cls):
         cls.check(param)
         return cls(param)
 
@@ -162,8 +163,11 @@ def learning_rate(param: Any, iteration: int, before: int) -> float:
     Raises SolverError for a policy that is unknown or lacks what it needs.
     """
     policy = policy_of(param)
-    with POLICIES.blamed(param.lr_policy):
+    with POLICIES.blamed(policy):
         try:
-            return float(policy.rate(iteration, policy.steps(iteration, before)))
+            rate = policy.rate(iteration, policy.steps(iteration, before))
         except OverflowError:
-            return math.inf
+            rate = math.inf
+    if not isinstance(rate, Real):
+        raise SolverError(f'lr_policy "{param.lr_policy}" gave {rate!r}, which is no rate', field="lr_policy")
+    return float(rate)

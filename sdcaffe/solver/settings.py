@@ -46,10 +46,10 @@ def _check(param: Any) -> None:
     if param.precision not in PRECISIONS:
         raise SolverError(unknown("precision", param.precision, PRECISIONS), field="precision")
     rule = rule_class(param)
-    with RULES.blamed(param.type):
+    with RULES.blamed(rule):
         rule.check(param)
     train_source(param)
     test_sources(param)
     measure = measure_class(param)
-    with MEASURES.blamed(param.eval_type):
+    with MEASURES.blamed(measure):
         measure.check(param)

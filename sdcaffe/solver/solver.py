@@ -207,7 +207,7 @@ class Solver:
         """Log the update that was made, and count it."""
         param, display = self.param, self.param.display and self.iter % self.param.display == 0
         policy = rates.policy_of(param)
-        with rates.POLICIES.blamed(param.lr_policy):
+        with rates.POLICIES.blamed(policy):
             steps = policy.steps(self.iter, self.current_step)
         if policy.status and steps != self.current_step:
             glog("sgd_solver.cpp:50", f"{policy.status}: Iteration {self.iter}, step = {steps}")

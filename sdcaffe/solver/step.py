@@ -47,7 +47,7 @@ class Step:
         clipped, scale = None, 1 / self.param.iter_size
         if self.param.clip_gradients >= 0:
             clipped = clip_scale(self.net.learnable, self.param.clip_gradients)
-        with RULES.blamed(self.param.type):
+        with RULES.blamed(self.update):
             self.update.apply(rate, scale if clipped is None else clipped[1] * scale)
         return clipped
 

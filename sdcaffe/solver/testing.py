@@ -35,7 +35,7 @@ def test(
             with collectives.apart():
                 result = net.compute(net.load())
         every = _of_all(result)
-        with MEASURES.blamed(measure.param.eval_type):
+        with MEASURES.blamed(measure):
             for batch in every:
                 measure.update(batch)
         yield
@@ -43,7 +43,7 @@ def test(
         layer.cursor = cursor + batches
     scores: Scores = []
     if rank == 0:
-        with MEASURES.blamed(measure.param.eval_type):
+        with MEASURES.blamed(measure):
             scores = measure.scores()
             measure.log(scores)
     return list(collectives.from_root(scores))
