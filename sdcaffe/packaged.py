@@ -1,7 +1,8 @@
-"""The folders of data that come with sdcaffe: inside it when installed, beside it in a clone. It reads none of them."""
+"""The folders of data that come with sdcaffe: in it when installed, beside it in a clone. It reads no file of them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sdcaffe.errors import DataError
@@ -16,3 +17,14 @@ def folder(name: str) -> Path:
         if place.is_dir():
             return place
     raise DataError(f"sdcaffe came without its folder {name}; install it again", where=str(package))
+
+
+def advice(path: str | os.PathLike[str]) -> str:
+    """What more to say of a file that is not there: how to get it, where it is one of those that come along."""
+    parts = Path(path).parts
+    if "prototxt" not in parts:
+        return ""
+    at = len(parts) - 1 - parts[::-1].index("prototxt")
+    if not folder("prototxt").joinpath(*parts[at + 1 :]).is_file():
+        return ""
+    return f"; sdcaffe zoo {'/'.join(parts[at + 1 : -1])} {Path(*parts[:at])} writes it"

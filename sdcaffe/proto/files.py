@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from google.protobuf.message import DecodeError, EncodeError
 
+from sdcaffe import packaged
 from sdcaffe.errors import PrototxtError, SdcaffeError
 from sdcaffe.proto import schema, seal, text, upgrade
 
@@ -171,6 +172,8 @@ def read_bytes(path: StrPath, error: type[SdcaffeError] = PrototxtError) -> byte
             return file.read()
     except MemoryError:
         raise error("is larger than the memory there is", str(path)) from None
+    except FileNotFoundError as problem:
+        raise error(f"{problem.strerror}{packaged.advice(path)}", str(path)) from None
     except OSError as problem:
         raise error(problem.strerror or str(problem), str(path)) from None
 
