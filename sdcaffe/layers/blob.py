@@ -19,6 +19,10 @@ Floats = NDArray[np.float32]
 _MOST_AXES = 32  # Caffe's own bound
 
 
+class WrongKeyword(LayerError, RuntimeError):
+    """A keyword where a script gives sizes; a RuntimeError, as Caffe's."""
+
+
 class Blob:
     """`data` and `diff`, float32 of one shape, in flat arrays that several blobs may share.
 
@@ -69,8 +73,10 @@ class Blob:
             raise LayerError(f"num, channels, height and width are of blobs of up to 4 axes, not of {self._shape}")
         return self._shape[axis] if axis < len(self._shape) else 1
 
-    def reshape(self, *shape: int) -> None:
+    def reshape(self, *shape: int, **wrong: Any) -> None:
         """Take a new shape. Raises LayerError for a negative size or more than 32 axes."""
+        if wrong:
+            raise WrongKeyword("reshape takes the sizes of the axes and no keywords")
         sizes = tuple(operator.index(n) for n in shape)
         if len(sizes) > _MOST_AXES or any(n < 0 for n in sizes):
             raise LayerError(f"a blob cannot have the shape {sizes}")
@@ -104,5 +110,5 @@ class BlobVec(list[Blob]):
     def add_blob(self, *shape: int, **wrong: Any) -> None:
         """Append a blob of this shape, all zeros."""
         if wrong:
-            raise LayerError("add_blob takes the sizes of the axes and no keywords")
+            raise WrongKeyword("add_blob takes the sizes of the axes and no keywords")
         self.append(Blob(*shape))

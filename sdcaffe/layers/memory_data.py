@@ -37,10 +37,11 @@ class MemoryData(DataLayer):
     def set_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
         """Give images (N, C, H, W) and labels (N,) or (N, 1, 1, 1); N is a multiple of the batch size.
 
-        They are copied, and batches start from the first row. Raises DataError for other shapes.
+        Batches start from the first row and, as in Caffe, hold what float32 arrays hold when they are read. Raises
+        DataError for other shapes.
         """
-        images = np.array(data, np.float32)
-        values = np.array(labels, np.float32)
+        images = np.ascontiguousarray(data, np.float32)
+        values = np.ascontiguousarray(labels, np.float32)
         where = f'layer "{self.name}"'
         if images.ndim != 4 or images.shape[1:] != self.shape[1:]:
             raise DataError(
@@ -65,7 +66,7 @@ class MemoryData(DataLayer):
         n = self.shape[0]
         start = self.cursor * n % len(self._arrays[0])
         self.cursor += 1
-        return tuple(array[start : start + n].to(device) for array in self._arrays)
+        return tuple(array[start : start + n].to(device, copy=True) for array in self._arrays)
 
     def close(self) -> None:
         self._arrays = None

@@ -19,6 +19,7 @@ from sdcaffe.pycaffe.classifier import Classifier
 from sdcaffe.pycaffe.detector import Detector
 from sdcaffe.pycaffe.logs import init_log, log
 from sdcaffe.pycaffe.mode import (
+    NCCL,
     has_nccl,
     set_device,
     set_mode_cpu,
@@ -46,6 +47,7 @@ from sdcaffe.pycaffe.timer import Timer
 __version__ = "1.0.0"  # of the interface
 
 __all__ = [
+    "NCCL",
     "TEST",
     "TRAIN",
     "AdaDeltaSolver",

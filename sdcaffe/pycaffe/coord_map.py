@@ -11,32 +11,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcaffe.errors import GraphError
+from sdcaffe.pycaffe.errors import AxisMismatchException, NoCommonBlob, NoCrop, UndefinedMapException
 from sdcaffe.pycaffe.net_spec import Function, Top, layers
 
+__all__ = [
+    "PASS_THROUGH_LAYERS",
+    "AxisMismatchException",
+    "UndefinedMapException",
+    "compose",
+    "coord_map",
+    "coord_map_from_to",
+    "crop",
+    "inverse",
+]
+
 Numbers = NDArray[np.float64]
-Map = tuple[int | None, Numbers, Numbers]  # axis before the spatial ones (None: any), a, b: place x becomes a x + b
+Map = tuple[int | None, Any, Any]  # axis before the spatial ones (None: any), a, b: place x becomes a x + b
 
 _SAME: Map = (None, np.ones(1), np.zeros(1))
-_IN_PLACE = {  # layers that leave every number where it is
+PASS_THROUGH_LAYERS = [  # they leave every number where it is
     *("AbsVal", "BatchNorm", "Bias", "BNLL", "Dropout", "Eltwise", "ELU", "Exp", "Log", "LRN", "MVN", "Power"),
     *("PReLU", "ReLU", "Scale", "Sigmoid", "Split", "TanH", "Threshold"),
-}
+]
 
 
 def crop(top_from: Top, top_to: Top) -> Any:
     """A Crop layer that cuts `top_from` to what lies over `top_to`.
 
-    Raises GraphError where the two are of different scale, or `top_from` would begin inside or between pixels.
+    Raises NoCrop, an AssertionError, where the two are of different scale, or `top_from` would begin outside of
+    itself or between pixels.
     """
     axis, scale, shift = coord_map_from_to(top_from, top_to)
-    offset = np.round(-shift)
     if not np.allclose(scale, 1):
-        raise GraphError(f"crop: a pixel of one blob is {_show(scale)} pixels of the other; crop blobs of one scale")
-    if not np.allclose(offset, -shift):
-        raise GraphError(f"crop: the offset {_show(-shift)} is no whole number of pixels; change a pad or kernel_size")
-    if (offset < 0).any():
-        raise GraphError(f"crop: the offset {_show(offset)} is negative; give the first convolution a larger pad")
+        raise NoCrop(f"crop: a pixel of one blob is {_show(scale)} pixels of the other; crop blobs of one scale")
+    offset = np.round(-shift)
+    whole = np.allclose(offset, -shift)
+    if (-shift < 0).any() and not (whole and (offset >= 0).all()):
+        raise NoCrop(f"crop: the offset {_show(-shift)} is negative; give the first convolution a larger pad")
+    if not whole:
+        raise NoCrop(f"crop: the offset {_show(-shift)} is no whole number of pixels; change a pad or kernel_size")
     first = 2 if axis is None else axis + 1
     return layers.Crop(top_from, top_to, crop_param={"axis": first, "offset": offset.astype(int).tolist()})
 
@@ -44,58 +57,69 @@ def crop(top_from: Top, top_to: Top) -> Any:
 def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
     """(axis, a, b): place x of `top_from` lies over place a x + b of `top_to`; the spatial axes follow `axis`.
 
-    Both must come, by layers whose places are known, from one blob. Raises GraphError otherwise.
+    Raises NoCommonBlob, a RuntimeError, unless both come, by layers that `coord_map` knows, from one blob, and
+    AxisMismatchException where layers on the way have other spatial axes.
     """
     seen = dict(_ancestors(top_from))
-    for top, (axis, scale, shift) in _ancestors(top_to):
+    for top, way in _ancestors(top_to):
         if top in seen:
-            return _then(seen[top], (axis, 1 / scale, -shift / scale))
-    raise GraphError(
+            return compose(way, inverse(seen[top]))
+    raise NoCommonBlob(
         f"the blobs of a {top_from.fn.type_name} and a {top_to.fn.type_name} layer come from no common blob by layers "
-        f"whose places are known: Convolution, Deconvolution, Pooling, Crop, {', '.join(sorted(_IN_PLACE))}"
+        "whose places are known: Convolution, Deconvolution, Pooling, Im2col, Crop, "
+        f"{', '.join(sorted(PASS_THROUGH_LAYERS))}"
     )
 
 
 def _ancestors(top: Top) -> Iterator[tuple[Top, Map]]:
-    """The blob itself and what it is made of, with the way from its places to theirs."""
+    """The blob itself and what it is made of, with the way from their places to its."""
     found, waiting = {top}, [(top, _SAME)]
     while waiting:
         here, way = waiting.pop()
         yield here, way
-        layer = _layer_map(here.fn)
-        if layer is not None:
-            bottoms = here.fn.inputs[:1] if here.fn.type_name == "Crop" else here.fn.inputs
-            waiting += [(bottom, _then(way, layer)) for bottom in bottoms if bottom not in found]
-            found.update(bottoms)
+        try:
+            layer = coord_map(here.fn)
+        except UndefinedMapException:
+            continue
+        bottoms = here.fn.inputs[:1] if here.fn.type_name == "Crop" else here.fn.inputs
+        waiting += [(bottom, compose(way, layer)) for bottom in bottoms if bottom not in found]
+        found.update(bottoms)
 
 
-def _then(first: Map, second: Map) -> Map:
-    """One map after the other."""
-    if first[0] is not None and second[0] is not None and first[0] != second[0]:
-        raise GraphError(f"layers on the way have their spatial axes after axis {first[0]} and after {second[0]}")
-    axis = second[0] if first[0] is None else first[0]
-    return axis, second[1] * first[1], second[1] * first[2] + second[2]
+def compose(base_map: Map, next_map: Map) -> Map:
+    """`next_map`, then `base_map`. Raises AxisMismatchException where both have an axis, and not the same."""
+    axis, others = base_map[0], next_map[0]
+    if axis is not None and others is not None and axis != others:
+        raise AxisMismatchException(f"layers on the way have their spatial axes after axis {axis} and after {others}")
+    scale, shift = base_map[1:]
+    return others if axis is None else axis, scale * next_map[1], scale * next_map[2] + shift
 
 
-def _layer_map(fn: Function) -> Map | None:
-    """The way from a layer's top to its bottom; None where its places are not known."""
-    if fn.type_name in _IN_PLACE:
+def inverse(coord_map: Map) -> Map:
+    """The way back."""
+    axis, scale, shift = coord_map
+    return axis, 1 / scale, -shift / scale
+
+
+def coord_map(fn: Function) -> Map:
+    """The way from places of a layer's bottom to those of its top. Raises UndefinedMapException where none is known."""
+    if fn.type_name in PASS_THROUGH_LAYERS:
         return _SAME
     if fn.type_name == "Crop":
         param = fn.params.get("crop_param", fn.params)
-        return param.get("axis", 2) - 1, np.ones(1), np.array(param.get("offset", 0), np.float64, ndmin=1)
-    if fn.type_name not in ("Convolution", "Deconvolution", "Pooling"):
-        return None
+        return param.get("axis", 2) - 1, np.ones(1), -np.array(param.get("offset", 0), np.float64, ndmin=1)
     param = fn.params.get("pooling_param" if fn.type_name == "Pooling" else "convolution_param", fn.params)
-    if param.get("global_pooling"):
-        return None
+    known = fn.type_name in ("Convolution", "Deconvolution", "Pooling", "Im2col")
+    if not known or param.get("global_pooling"):
+        what = "global Pooling" if known else fn.type_name
+        raise UndefinedMapException(f"the places of a {what} layer's top do not follow from those of its bottom")
     kernel = _spatial(param, "kernel_size", "kernel", 1)
     stride, pad = _spatial(param, "stride", "stride", 1), _spatial(param, "pad", "pad", 0)
     middle = _spatial(param, "dilation", "dilation", 1) * (kernel - 1) / 2 - pad
     axis = param.get("axis", 1)
     if fn.type_name == "Deconvolution":
-        return axis, 1 / stride, -middle / stride
-    return axis, stride, middle
+        return axis, stride, middle
+    return axis, 1 / stride, -middle / stride
 
 
 def _spatial(param: dict[str, Any], name: str, stem: str, default: int) -> Numbers:

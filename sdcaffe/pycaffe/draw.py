@@ -8,18 +8,29 @@ import subprocess
 from typing import Any
 
 from sdcaffe import proto
-from sdcaffe.errors import SdcaffeError
+from sdcaffe.errors import GraphError, SdcaffeError
+from sdcaffe.pycaffe.errors import BothRules
+from sdcaffe.pycaffe.proto import caffe_pb2
 from sdcaffe.tools.diagram import diagram, to_dot
 from sdcaffe.tools.svg import to_svg
 
+LAYER_STYLE_DEFAULT = {"shape": "record", "fillcolor": "#6495ED", "style": "filled"}
+NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "filled"}
+BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
+
 _DOT = ("dot", "gv", "raw")
+_COLORS = {"Convolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}
+_LEARNED = ("Convolution", "Deconvolution", "InnerProduct")
 
 
 class Graph:
     """A net's diagram that can be had as text and in the formats of graphviz."""
 
     def __init__(self, net: Any, rankdir: str, label_edges: bool, phase: int | None, display_lrm: bool) -> None:
-        self._diagram = diagram(proto.schema.current(net), phase, lr_mult=display_lrm)
+        try:
+            self._diagram = diagram(proto.schema.current(net), phase, lr_mult=display_lrm)
+        except GraphError as error:
+            raise BothRules(error.message, layer=error.layer, field=error.field) from None
         self._rankdir = rankdir
         self._label_edges = label_edges
 
@@ -47,7 +58,10 @@ class Graph:
 def get_pydot_graph(
     caffe_net: Any, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
 ) -> Graph:
-    """The graph of a NetParameter, of one phase or of both; `display_lrm` shows learning rate multipliers."""
+    """The graph of a NetParameter, of one phase or of both; `display_lrm` shows learning rate multipliers.
+
+    Raises BothRules, a ValueError, for a layer with include and exclude rules.
+    """
     return Graph(caffe_net, rankdir, label_edges, phase, display_lrm)
 
 
@@ -70,3 +84,55 @@ def draw_net_to_file(
     picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
     with proto.atomic_write(filename) as file:
         file.write(picture)
+
+
+# ---- What scripts that draw with graphviz themselves take from Caffe's module ----
+
+
+def get_pooling_types_dict() -> dict[int, str]:
+    """The number of each pooling method -> its name."""
+    return {
+        value.number: value.name
+        for value in caffe_pb2.PoolingParameter.DESCRIPTOR.enum_types_by_name["PoolMethod"].values
+    }
+
+
+def get_edge_label(layer: Any) -> str:
+    """What an edge from a layer says: a batch size, a number of outputs, or nothing, in quotes."""
+    if layer.type == "Data":
+        return f"Batch {layer.data_param.batch_size}"
+    if layer.type in ("Convolution", "Deconvolution"):
+        return str(layer.convolution_param.num_output)
+    return str(layer.inner_product_param.num_output) if layer.type == "InnerProduct" else '""'
+
+
+def get_layer_lr_mult(layer: Any) -> tuple[float, float]:
+    """The learning rate multipliers of weights and bias. Raises ValueError for a type without, or three of them."""
+    if layer.type not in _LEARNED:
+        raise ValueError(f"{layer.type} layers do not have a learning rate multiplier")
+    if len(layer.param) > 2:
+        raise ValueError(f'layer "{layer.name}" has {len(layer.param)} learning rate multipliers, not two')
+    weights, bias = [*(spec.lr_mult for spec in layer.param), 1.0, 1.0][:2]
+    return weights, bias
+
+
+def get_layer_label(layer: Any, rankdir: str, display_lrm: bool = False) -> str:
+    """What a node says of its layer, in quotes: name, type, geometry, and learning rate multipliers if asked."""
+    parts, what = [layer.name], layer.type
+    if layer.type == "Pooling":
+        what += f" {get_pooling_types_dict()[layer.pooling_param.pool]}"
+    parts.append(f"({what})")
+    separator = " " if rankdir in ("TB", "BT") else r"\n"
+    if layer.type in ("Convolution", "Deconvolution", "Pooling"):
+        param = layer.pooling_param if layer.type == "Pooling" else layer.convolution_param
+        for name, field, usual in (("kernel size", "kernel_size", 1), ("stride", "stride", 1), ("pad", "pad", 0)):
+            value = getattr(param, field)
+            parts.append(f"{name}: {value if layer.type == 'Pooling' else [*value, usual][0]}")
+    if display_lrm and layer.type in _LEARNED and any(get_layer_lr_mult(layer)):
+        parts.append("lr mult: {:.1f}, {:.1f}".format(*get_layer_lr_mult(layer)))
+    return f'"{separator.join(parts)}"'
+
+
+def choose_color_by_layertype(layertype: str) -> str:
+    """The colour of a node."""
+    return _COLORS.get(layertype, LAYER_STYLE_DEFAULT["fillcolor"])

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdcaffe.errors import DataError, SdcaffeError
+from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto.blobs import blob_shape
+from sdcaffe.pycaffe.errors import NoImage, WrongDatum
 from sdcaffe.pycaffe.proto import caffe_pb2
 from sdcaffe.pycaffe.resize import resize_image
 
@@ -79,13 +80,13 @@ def array_to_datum(arr: Array, label: int | None = None) -> Any:
 
 
 def datum_to_array(datum: Any) -> Array:
-    """The array (C, H, W) of a Datum: uint8 of its bytes, float64 of its floats. Raises DataError if it is encoded."""
+    """The array (C, H, W) of a Datum: uint8 of its bytes, float64 of its floats. Raises WrongDatum if it is encoded."""
     if datum.encoded:
-        raise DataError("this Datum holds an encoded image: decode its data instead")
+        raise WrongDatum("this Datum holds an encoded image: decode its data instead")
     shape = datum.channels, datum.height, datum.width
     values = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float64)
     if values.size != np.prod(shape):
-        raise DataError(f"a Datum of shape {shape} holds {values.size} numbers")
+        raise WrongDatum(f"a Datum of shape {shape} holds {values.size} numbers")
     return values.reshape(shape).copy()
 
 
@@ -95,14 +96,14 @@ def datum_to_array(datum: Any) -> Array:
 def load_image(filename: str | os.PathLike[str], color: bool = True) -> NDArray[np.float32]:
     """An image file as (H, W, 3) RGB, or (H, W, 1) gray where `color` is false; float32 from 0 to 1.
 
-    Gray files become RGB by repetition, RGB ones gray by luminance; alpha is left out. Raises DataError.
+    Gray files become RGB by repetition, RGB ones gray by luminance; alpha is left out. Raises NoImage, an OSError.
     """
     try:
         with Image.open(filename) as image:
             pixels = _pixels(image)
     except Exception as error:  # Pillow's readers raise many kinds on broken files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataError(f"cannot read the image: {reason}", str(filename)) from None
+        raise NoImage(f"cannot read the image: {reason}", str(filename)) from None
     if pixels.ndim == 2:
         return np.repeat(pixels[:, :, np.newaxis], 3 if color else 1, axis=2)
     pixels = pixels[:, :, :3]

@@ -100,3 +100,14 @@ def set_multiprocess(multiprocess: bool) -> None:
 def has_nccl() -> bool:
     """False: several GPUs are not trained through this interface."""
     return False
+
+
+class NCCL:
+    """What joins several GPUs in Caffe's scripts. Raises SdcaffeError, made or asked for an id: see `has_nccl`."""
+
+    def __init__(self, solver: object, uid: str) -> None:
+        raise SdcaffeError("a script trains on one device; sdcaffe train --gpu 0,1 trains on several")
+
+    @staticmethod
+    def new_uid() -> str:
+        raise SdcaffeError("a script trains on one device; sdcaffe train --gpu 0,1 trains on several")

@@ -13,12 +13,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sdcaffe import proto
-from sdcaffe.errors import GraphError, LayerError
+from sdcaffe.errors import DataError, GraphError, LayerError
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.caffe_layer import CaffeLayer
 from sdcaffe.layers.memory_data import MemoryData
 from sdcaffe.layers.python import Python
 from sdcaffe.proto.hdf5 import weights_image
+from sdcaffe.pycaffe.errors import (
+    NoMemoryData,
+    NoNetFile,
+    NoWeightsFile,
+    UnknownBlob,
+    UnknownLayer,
+    WrongArray,
+    WrongInput,
+)
 from sdcaffe.pycaffe.stepwise import StepwiseNet
 
 Path = str | os.PathLike[str]
@@ -28,8 +37,8 @@ Arrays = dict[str, NDArray[Any]]
 class Net:
     """A net whose blobs are numpy arrays: `Net(file, phase, level=0, stages=None, weights=None)`.
 
-    The old form `Net(file, weights, phase)` is understood too. Raises what reading and building a net raises, and
-    GraphError where the old form has no phase.
+    The old form `Net(file, weights, phase)` is understood too. Raises what reading and building a net raises,
+    GraphError where the old form has no phase, and RuntimeErrors for files that cannot be opened.
     """
 
     def __init__(
@@ -44,7 +53,10 @@ class Net:
             if level is None:
                 raise GraphError(f'Net("{network_file}", "{phase}") has no phase; add caffe.TEST or caffe.TRAIN')
             weights, phase, level = phase, level, None
+        _check_file(network_file, NoNetFile)
         files = None if weights is None else [os.fspath(weights)]
+        if weights is not None:
+            _check_file(weights, NoWeightsFile)
         self._net = StepwiseNet(os.fspath(network_file), phase, files, level=level or 0, stages=list(stages or ()))
 
     @classmethod
@@ -194,19 +206,22 @@ class Net:
         for name, value in given.items():
             array, shape = np.asarray(value), self._blob(name).shape
             if array.shape[:1] != shape[:1]:
-                raise LayerError(f'"{name}" is not batch sized: its shape is {shape}, given: {array.shape}')
+                raise WrongArray(f'"{name}" is not batch sized: its shape is {shape}, given: {array.shape}')
             try:
                 getattr(self._blob(name), what)[...] = array
             except ValueError:
-                raise LayerError(f'"{name}" has shape {shape}, given: {array.shape}; reshape the blob first') from None
+                raise WrongArray(f'"{name}" has shape {shape}, given: {array.shape}; reshape the blob first') from None
 
     def _index(self, layer: str) -> int:
         if layer not in self._net.layers:
-            raise GraphError(f'net "{self.name}" has no layer "{layer}"; it has {", ".join(self._layer_names)}')
+            raise UnknownLayer(f'net "{self.name}" has no layer "{layer}"; it has {", ".join(self._layer_names)}')
         return self._layer_names.index(layer)
 
     def _blob(self, name: str) -> Blob:
-        return self._net.blob(name)
+        try:
+            return self._net.blob(name)
+        except GraphError as error:
+            raise UnknownBlob(error.message) from None
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> Arrays:
         """`forward` over arrays of any length, batch by batch; the last batch is filled up with zeros."""
@@ -263,12 +278,15 @@ class Net:
     def set_input_arrays(self, data: NDArray[np.float32], labels: NDArray[np.float32]) -> None:
         """Give the MemoryData layer, which must be the first one, its images (N, C, H, W) and N labels.
 
-        Raises LayerError for another first layer, DataError for arrays that do not fit it.
+        Raises NoMemoryData or WrongInput, both RuntimeErrors, for another first layer or arrays that do not fit it.
         """
         first = next(iter(self._net.layers.values()))
         if not isinstance(first, MemoryData):
-            raise LayerError("set_input_arrays is for a net whose first layer is MemoryData")
-        first.set_arrays(data, labels)
+            raise NoMemoryData("set_input_arrays is for a net whose first layer is MemoryData")
+        try:
+            first.set_arrays(data, labels)
+        except DataError as error:
+            raise WrongInput(error.message, error.where) from None
 
     def before_forward(self, callback: Callable[[int], Any]) -> None:
         """Call `callback(layer number)` before each layer runs forward; the next three likewise."""
@@ -306,6 +324,14 @@ class Net:
     def load_hdf5(self, file: Path) -> None:
         """`copy_from` for the HDF5 form."""
         self.copy_from(file)
+
+
+def _check_file(file: Path, kind: type[NoNetFile | NoWeightsFile]) -> None:
+    try:
+        with open(file, "rb"):
+            pass
+    except OSError as error:
+        raise kind(error.strerror or "cannot be opened", os.fspath(file)) from None
 
 
 def _length(given: Mapping[str, Any]) -> int:

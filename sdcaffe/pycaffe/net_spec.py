@@ -6,8 +6,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from sdcaffe.errors import LayerError
 from sdcaffe.layers.base import registered
+from sdcaffe.pycaffe.errors import NoBlob, UnknownField, WrongType, WrongValue
 from sdcaffe.pycaffe.proto import caffe_pb2
 
 
@@ -37,7 +37,7 @@ class Function:
     def __init__(self, type_name: str, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
         for i, top in enumerate(inputs):
             if not isinstance(top, Top):
-                raise TypeError(f"input {i} of {type_name} is no Top but of {type(top)}")
+                raise TypeError(f"{type_name} input {i} is not a Top (type is {type(top)})")
         self.type_name = type_name
         self.inputs: tuple[Top, ...] = inputs
         self.params = dict(params)
@@ -79,9 +79,9 @@ class _Writer:
         own = _own_field(fn.type_name)
         for key, value in fn.params.items():
             if not key.endswith("param") and own and key in getattr(layer, own).DESCRIPTOR.fields_by_name:
-                _assign(getattr(layer, own), key, value)
+                assign_proto(getattr(layer, own), key, value)
             else:
-                _assign(layer, key, value)
+                assign_proto(layer, key, value)
         return layer
 
     def _name(self, named: Top | Function, fn: Function) -> str:
@@ -93,21 +93,28 @@ class _Writer:
 
 def _own_field(type_name: str) -> str | None:
     """The parameter field of a layer type: that of its message's name, else what the type is registered with."""
-    for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields:
-        if field.name.endswith("_param") and field.message_type.name == f"{type_name}Parameter":
-            return str(field.name)
+    stem = param_name_dict().get(type_name)
+    if stem is not None:
+        return f"{stem}_param"
     known = registered().get(type_name)
     return known.field if known else None
 
 
-def _assign(message: Any, name: str, value: Any) -> None:
+def param_name_dict() -> dict[str, str]:
+    """Message type -> field of LayerParameter, both without their endings: "InnerProduct" -> "inner_product"."""
+    fields = [f for f in caffe_pb2.LayerParameter.DESCRIPTOR.fields if f.name.endswith("_param")]
+    return {f.message_type.name.removesuffix("Parameter"): f.name.removesuffix("_param") for f in fields}
+
+
+def assign_proto(message: Any, name: str, value: Any) -> None:
     """Set a field: dicts are messages, lists repeated; one value alone is a list where the field is repeated.
 
-    Raises LayerError for a field that the message lacks or a value it cannot take.
+    Raises UnknownField, an AttributeError, for a field that the message lacks; WrongType or WrongValue, a TypeError
+    or a ValueError, for what it cannot take.
     """
     field = message.DESCRIPTOR.fields_by_name.get(name)
     if field is None:
-        raise LayerError(f'{message.DESCRIPTOR.name} has no field "{name}"')
+        raise UnknownField(f'{message.DESCRIPTOR.name} has no field "{name}"')
     target = getattr(message, name)
     try:
         if hasattr(target, "extend"):
@@ -124,13 +131,16 @@ def _assign(message: Any, name: str, value: Any) -> None:
             target.CopyFrom(value)
         else:
             setattr(message, name, value)
+    except (UnknownField, WrongType, WrongValue):  # of a message inside
+        raise
     except (TypeError, ValueError, AttributeError) as error:
-        raise LayerError(f'{message.DESCRIPTOR.name}: "{name}" cannot be {value!r}: {error}') from None
+        kind = WrongValue if isinstance(error, ValueError) else WrongType
+        raise kind(f'{message.DESCRIPTOR.name}: "{name}" cannot be {value!r}: {error}') from None
 
 
 def _assign_all(message: Any, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        _assign(message, name, value)
+        assign_proto(message, name, value)
 
 
 def to_proto(*tops: Top) -> Any:
@@ -156,7 +166,7 @@ class NetSpec:
         try:
             return self.tops[name]
         except KeyError:
-            raise AttributeError(f'this NetSpec has no blob "{name}"') from None
+            raise NoBlob(f'this NetSpec has no blob "{name}"') from None
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.tops[name] = value
@@ -191,7 +201,7 @@ class NetSpec:
         return writer.net()
 
 
-class _Layers:
+class Layers:
     """`layers.TYPE(*bottoms, **fields)`: a Top, a tuple of `ntop` Tops, or the Function where `ntop` is 0."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -215,7 +225,7 @@ class _Values:
         return int(getattr(getattr(caffe_pb2, f"{self._name}Parameter"), value))
 
 
-class _Parameters:
+class Parameters:
     """`params.Pooling.MAX`: a value of an enum of PoolingParameter."""
 
     def __getattr__(self, name: str) -> _Values:
@@ -224,5 +234,5 @@ class _Parameters:
         return _Values(name)
 
 
-layers = _Layers()
-params = _Parameters()
+layers = Layers()
+params = Parameters()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdcaffe.errors import GraphError
-from sdcaffe.pycaffe import NetSpec
+from sdcaffe.pycaffe import NetSpec, coord_map
 from sdcaffe.pycaffe import layers as L
 from sdcaffe.pycaffe.coord_map import coord_map_from_to, crop
 
@@ -110,17 +110,45 @@ def conv(bottom, **fields):
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("made", "kind", "message"),  # kinds of BVLC Caffe 1.0
     [
-        (lambda data: conv(data, kernel_size=3, stride=2), "is 2 pixels of the other; crop blobs of one scale"),
-        (lambda data: conv(data, kernel_size=2, pad=2), r"offset 1\.5 is no whole number of pixels"),
-        (lambda data: conv(data, kernel_size=3), "offset -1 is negative; give the first convolution a larger pad"),
-        (lambda data: L.InnerProduct(data, num_output=3), "InnerProduct and a Input layer come from no common blob"),
-        (lambda data: L.Pooling(data, global_pooling=True), "come from no common blob by layers"),
-        (lambda data: conv(conv(data, kernel_size=1, axis=2), kernel_size=1), "after axis 1 and after 2"),
+        (lambda data: conv(data, kernel_size=3, stride=2), AssertionError, "is 2 pixels of the other"),
+        (lambda data: conv(data, kernel_size=2, pad=2), AssertionError, r"offset 1\.5 is no whole number of pixels"),
+        (lambda data: conv(data, kernel_size=3), AssertionError, "offset -1 is negative; give the first"),
+        (lambda data: conv(data, kernel_size=2), AssertionError, r"offset -0\.5 is negative"),
+        (lambda data: L.InnerProduct(data, num_output=3), RuntimeError, "InnerProduct and a Input layer come from no"),
+        (lambda data: L.Pooling(data, global_pooling=True), RuntimeError, "come from no common blob by layers"),
+        (lambda data: L.ReLU(image()), RuntimeError, "come from no common blob"),
+        (
+            lambda data: conv(conv(data, kernel_size=1, axis=2), kernel_size=1),
+            coord_map.AxisMismatchException,
+            "after axis 1 and after 2",
+        ),
     ],
 )
-def test_blobs_that_cannot_be_laid_over_each_other(made, message):
+def test_blobs_that_cannot_be_laid_over_each_other(made, kind, message):
     data = image()
-    with pytest.raises(GraphError, match=message):
+    with pytest.raises(kind, match=message) as caught:
         crop(made(data), data)
+    assert isinstance(caught.value, GraphError)
+
+
+def test_the_public_maps_are_caffes():
+    data = image()
+    to_top = coord_map.coord_map(L.Convolution(data, num_output=1, kernel_size=3).fn)
+    assert [float(np.ravel(value)[0]) for value in to_top] == [1, 1, -1]
+    axis, scale, shift = coord_map.coord_map(
+        L.Deconvolution(data, convolution_param={"kernel_size": 4, "stride": 2}).fn
+    )
+    assert (axis, scale.tolist(), shift.tolist()) == (1, [2], [1.5])
+    axis, scale, shift = coord_map_from_to(L.Im2col(data, convolution_param={"kernel_size": 5, "stride": 2}), data)
+    assert (axis, scale.tolist(), shift.tolist()) == (1, [2], [2])
+    assert coord_map.compose((1, 2.0, 3.0), (None, 4.0, 5.0)) == (1, 8, 13)
+    assert coord_map.compose((None, 2.0, 3.0), (2, 4.0, 5.0)) == (2, 8, 13)
+    assert coord_map.inverse((1, 2.0, 3.0)) == (1, 0.5, -1.5)
+    assert {"ReLU", "Eltwise", "LRN"} < set(coord_map.PASS_THROUGH_LAYERS)
+    with pytest.raises(coord_map.AxisMismatchException):
+        coord_map.compose((1, 2.0, 3.0), (2, 4.0, 5.0))
+    for layer in (L.InnerProduct(data, num_output=1), L.Pooling(data, global_pooling=True)):
+        with pytest.raises(coord_map.UndefinedMapException, match=layer.fn.type_name):
+            coord_map.coord_map(layer.fn)

@@ -12,7 +12,7 @@ import pytest
 from pycaffe_nets import input_layer, layer, net_of, normal, product
 
 from sdcaffe import pycaffe as caffe
-from sdcaffe.errors import DataError, GraphError, LayerError, PrototxtError, WeightsError
+from sdcaffe.errors import GraphError, LayerError, PrototxtError, SdcaffeError, WeightsError
 
 PLAIN = input_layer("data", 2, 3) + product("ip", "data", 4) + layer("relu", "ReLU", "ip", "ip")
 LOSS = (
@@ -204,7 +204,7 @@ def test_memory_data_takes_arrays(tmp_path):
     net.set_input_arrays(images, labels)
     np.testing.assert_array_equal(net.forward()["data"], images[:2])
     np.testing.assert_array_equal(net.forward()["label"], labels[2:])
-    with pytest.raises(DataError, match="multiple"):
+    with pytest.raises(RuntimeError, match="multiple"):
         net.set_input_arrays(images[:3], labels[:3])
     with pytest.raises(LayerError, match="first layer is MemoryData"):
         net_of(tmp_path, PLAIN).set_input_arrays(images, labels)
@@ -362,3 +362,46 @@ def test_names_joined_by_a_comma_are_no_file(commas):
         caffe.Net(str(commas / "net.prototxt"), caffe.TEST).copy_from(both)
     with pytest.raises(WeightsError, match=r"plain\.caffemodel,"):
         caffe.Net(str(commas / "net.prototxt"), caffe.TEST, weights=both)
+
+
+# ---------------------------------------------------------------- what scripts catch: exceptions of Caffe's kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"),
+    [
+        (ValueError, lambda net: net.forward(start="nowhere")),
+        (ValueError, lambda net: net.forward(end="nowhere")),
+        (ValueError, lambda net: net.backward(start="nowhere")),
+        (ValueError, lambda net: net.forward(data=np.zeros((2, 5)))),
+        (KeyError, lambda net: net.forward(blobs=["nothing"])),
+        (KeyError, lambda net: net.backward(diffs=["nothing"])),
+        (RuntimeError, lambda net: net.set_input_arrays(np.zeros((2, 3), np.float32), np.zeros(2, np.float32))),
+        (RuntimeError, lambda net: net.params["ip"].add_blob(1, wrong=2)),
+        (RuntimeError, lambda net: caffe.Net("no.prototxt", caffe.TEST)),
+        (RuntimeError, lambda net: caffe.Net("net.prototxt", "no.caffemodel", caffe.TEST)),
+        (RuntimeError, lambda net: caffe.Net("net.prototxt", caffe.TEST, weights="no.caffemodel")),
+    ],
+)
+def test_exceptions_are_of_caffes_kind_and_sdcaffes_too(tmp_path, monkeypatch, kind, call):
+    net = net_of(tmp_path, PLAIN)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind) as caught:
+        call(net)
+    assert isinstance(caught.value, SdcaffeError)
+
+
+def test_arrays_of_memory_data_are_the_scripts_own(tmp_path):
+    """Caffe keeps pointers into them: what a script writes there afterwards is in the next batch."""
+    body = "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 2 }"
+    net = net_of(tmp_path, layer("m", "MemoryData", "", "x y", body))
+    data, labels = np.ones((2, 1, 1, 2), np.float32), np.zeros((2, 1, 1, 1), np.float32)
+    net.set_input_arrays(data, labels)
+    net.forward()
+    data[...] = 7
+    labels[...] = 3
+    net.forward()
+    assert (net.blobs["x"].data == 7).all()
+    assert net.blobs["y"].data.tolist() == [3, 3]
+    net.blobs["x"].data[...] = 0
+    assert (data == 7).all()

@@ -8,7 +8,9 @@ from sdcaffe import proto
 from sdcaffe import pycaffe as caffe
 from sdcaffe.errors import LayerError
 from sdcaffe.pycaffe import layers as L
+from sdcaffe.pycaffe import net_spec
 from sdcaffe.pycaffe import params as P
+from sdcaffe.pycaffe.proto import caffe_pb2
 
 
 def parsed(text):
@@ -126,9 +128,13 @@ def test_a_deep_net_is_written_too():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: L.ReLU("data"), TypeError, "input 0 of ReLU is no Top"),
+        (lambda: L.ReLU("data"), TypeError, r"^ReLU input 0 is not a Top \(type is <class 'str'>\)$"),
         (lambda: L.ReLU(nope=1).to_proto(), LayerError, 'LayerParameter has no field "nope"'),
         (lambda: L.Pooling(kernel_size="x").to_proto(), LayerError, "PoolingParameter: \"kernel_size\" cannot be 'x'"),
+        (lambda: L.ReLU(nope=1).to_proto(), AttributeError, "nope"),
+        (lambda: L.Pooling(kernel_size="x").to_proto(), TypeError, "PoolingParameter"),
+        (lambda: L.Pooling(kernel_size=-1).to_proto(), ValueError, "PoolingParameter"),
+        (lambda: L.Input(shape=dict(dims=[1])).to_proto(), AttributeError, 'BlobShape has no field "dims"'),
         (lambda: P.Pooling.MIN, AttributeError, "MIN"),
         (lambda: P.Nothing.MAX, AttributeError, "NothingParameter"),
     ],
@@ -136,6 +142,21 @@ def test_a_deep_net_is_written_too():
 def test_mistakes_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_names_of_caffes_module():
+    layer = caffe_pb2.LayerParameter()
+    net_spec.assign_proto(layer, "bottom", "a")
+    net_spec.assign_proto(layer, "convolution_param", {"kernel_size": 3, "weight_filler": {"type": "msra"}})
+    assert (list(layer.bottom), list(layer.convolution_param.kernel_size)) == (["a"], [3])
+    assert layer.convolution_param.weight_filler.type == "msra"
+    known = net_spec.param_name_dict()
+    assert (known["InnerProduct"], known["SPP"], known["TanH"]) == ("inner_product", "spp", "tanh")
+    assert net_spec.Layers().ReLU(ntop=2)[0].to_proto().layer[0].type == "ReLU"
+    assert net_spec.Parameters().Pooling.AVE == P.Pooling.AVE == 1
+    with pytest.raises(KeyError):  # as Caffe's, and an AttributeError, as Python's hasattr wants
+        _ = caffe.NetSpec().nothing
+    assert not hasattr(caffe.NetSpec(), "nothing")
 
 
 def test_a_tuple_of_tops_is_no_blob():
