@@ -24,7 +24,7 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from sdcaffe.converters.image_mean import image_mean, log_channels, write_mean
 
-    with setup(live=False):
+    with setup():
         mean = image_mean(args.database, args.backend)
         if args.output:
             write_mean(mean, args.output)

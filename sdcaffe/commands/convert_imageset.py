@@ -72,5 +72,5 @@ def run(args: Namespace) -> None:
     options = options_of(args)
     from sdcaffe.converters.image_set import convert
 
-    with setup(live=False):
+    with setup():
         convert(args.root, args.list, args.database, args.backend, options)

@@ -20,5 +20,5 @@ def run(args: Namespace) -> None:
         raise UsageError("name the GPUs once. See sdcaffe device-query --help")
     from sdcaffe.tools.devices import query
 
-    with setup(live=False):
+    with setup():
         query(args.which or args.gpu or "all")

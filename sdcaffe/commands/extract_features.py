@@ -40,7 +40,7 @@ def run(args: Namespace) -> None:
     from sdcaffe.tools.loading import open_net
 
     layers.discover(args.plugin)
-    with setup(live=False):
+    with setup():
         if device == "cpu":
             glog("extract_features.cpp:75", "Using CPU", logging.ERROR)
         else:

@@ -38,7 +38,7 @@ def run(args: Namespace) -> None:
     from sdcaffe.tools.score import score
 
     layers.discover(args.plugin)
-    with setup(live=False):
+    with setup():
         if device == "cpu":
             glog("caffe.cpp:275", "Use CPU.")
         else:

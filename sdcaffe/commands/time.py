@@ -28,7 +28,7 @@ def run(args: Namespace) -> None:
     from sdcaffe.tools.timing import measure
 
     layers.discover(args.plugin)
-    with setup(live=False):
+    with setup():
         if device == "cpu":
             glog("caffe.cpp:343", "Use CPU.")
         else:

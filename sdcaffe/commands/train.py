@@ -20,8 +20,8 @@ from typing import Any
 from sdcaffe import flags
 from sdcaffe.errors import SdcaffeError, SolverError, told
 from sdcaffe.flags import Parser, UsageError
-from sdcaffe.log import Progress, Screen, accuracy, glog, setup, silent
-from sdcaffe.run.progress import is_terminal
+from sdcaffe.log import Progress, accuracy, glog, silent
+from sdcaffe.run.progress import Screen, is_terminal, shown
 from sdcaffe.run.signals import SignalHandler
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
@@ -77,10 +77,11 @@ def run(args: Namespace) -> None:
         raise UsageError("--snapshot goes on with a run and --weights starts one: give one of them")
     devices = flags.devices_of(args)
 
-    from sdcaffe.run import launch, processes
+    from sdcaffe.run import launch
+    from sdcaffe.solver.devices import in_a_job
 
     if len(args.file) * len(args.seeds) > 1:
-        if len(devices) > 1 or processes.in_a_job():
+        if len(devices) > 1 or in_a_job():
             raise UsageError("several runs at once share one device, in one process: name one device, or one run")
         if args.snapshot not in (None, AUTO):
             raise UsageError("several runs go on each from its own newest snapshot: --snapshot auto")
@@ -113,7 +114,7 @@ def train(device: str | None, args: Namespace, devices: list[str]) -> None:
 def _train_several(args: Namespace, device: str | None) -> None:
     """Train all runs at once. Raises SdcaffeError at the end if any failed."""
     from sdcaffe.run.together import Run, take_turns
-    from sdcaffe.solver.solver import choose_device
+    from sdcaffe.solver.devices import choose_device
 
     jobs = _read(args)
     with silent():
@@ -212,7 +213,7 @@ def _log(file: Path, append: bool, name: str, screen: Screen | None) -> Abstract
     """The log of this run; of several processes, the root's: the others' go nowhere."""
     from sdcaffe.collectives import is_root
 
-    return setup(file, append=append, run=name, screen=screen) if is_root() else silent()
+    return shown(file, append=append, run=name, screen=screen) if is_root() else silent()
 
 
 def _resumes(snapshot: str | None, prefix: str) -> bool:
@@ -250,7 +251,7 @@ def _solving(
     """Solve bit by bit, and return the iteration reached."""
     from sdcaffe.net.initial_weights import file_names
     from sdcaffe.solver import Solver
-    from sdcaffe.solver.solver import choose_device
+    from sdcaffe.solver.devices import choose_device
 
     chosen = choose_device(param, device)
     weights = file_names(args.weights) or None

@@ -1,22 +1,19 @@
-"""Logs as BVLC Caffe writes them: writing, reading and showing progress."""
+"""Logs as BVLC Caffe writes them: written, read, and as tables and curves."""
 
 from sdcaffe.log.parser import Run, Snapshot, TestRow, TrainRow, accuracy, parse_log
+from sdcaffe.log.progress import Progress, Tick, no_tick
 from sdcaffe.log.writer import Destination, GlogFormatter, destination, glog, number, redirect, setup, silent
-from sdcaffe.run.progress import LiveProgress, Progress, Screen, Tick, bar, no_tick
 
 __all__ = [
     "Destination",
     "GlogFormatter",
-    "LiveProgress",
     "Progress",
     "Run",
-    "Screen",
     "Snapshot",
     "TestRow",
     "Tick",
     "TrainRow",
     "accuracy",
-    "bar",
     "destination",
     "glog",
     "no_tick",

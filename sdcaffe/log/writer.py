@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.run.progress import LiveProgress, Progress, Screen, is_terminal
+from sdcaffe.log.progress import Progress
 
 logger = logging.getLogger("sdcaffe")
 
@@ -67,29 +67,25 @@ class GlogFormatter(logging.Formatter):
 def setup(
     file: str | Path | None = None,
     stream: TextIO | None = None,
-    live: bool | None = None,
     *,
     append: bool = False,
     run: str = "",
-    screen: Screen | None = None,
+    display: Progress | None = None,
 ) -> Iterator[Progress]:
     """Send the log to `file` and to `stream` (standard error) while the context lasts.
 
-    `live` puts a progress display on `stream` in place of scrolling lines, with warnings and errors above
-    it; None does so where `stream` is a terminal. A resumed run appends to its `file`; any other begins
+    A `display` of progress takes the place of scrolling lines on `stream`; it is told warnings and errors. A resumed
+    run appends to its `file`; any other begins
     anew and keeps the file that was there as `<file>.previous`, unless it shows no iteration and would take the
-    place of one that may. An exception that ends the context is the last entry of `file`. Of several runs, each has
-    a name on `stream`, `run`, and those with a progress display share one `screen`. Yields what the solver reports
-    its progress to.
+    place of one that may. An exception that ends the context is the last entry of `file`. Of several runs, each
+    has a name on `stream`, `run`. Yields what the solver reports its progress to: the display, or one that is silent.
     """
     stream = stream or sys.stderr
-    if live is None:
-        live = is_terminal(stream)
-    progress: Progress = LiveProgress(screen or Screen(stream), run) if live else Progress()
-    watcher: logging.Handler = _AboveDisplay(progress) if live else logging.StreamHandler(stream)
+    progress = display or Progress()
+    watcher: logging.Handler = _AboveDisplay(display) if display else logging.StreamHandler(stream)
     written = _file_handler(Path(file), append) if file is not None else None
     if written is not None:
-        written.tell = progress.say if live else lambda text: print(text, file=stream)
+        written.tell = progress.say if display else lambda text: print(text, file=stream)
     handlers = [handler for handler in (watcher, written) if handler is not None]
     before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)

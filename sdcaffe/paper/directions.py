@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sdcaffe.log import Tick, no_tick
 from sdcaffe.log.curves import COLORS
 from sdcaffe.log.table import text_table
 from sdcaffe.paper.clamps import Clamps
-from sdcaffe.run.progress import Tick, no_tick
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from sdcaffe.errors import SdcaffeError, one_line
 from sdcaffe.run import processes
+from sdcaffe.solver.devices import in_a_job, own_device
 
 GRACE = 5.0  # seconds that the others have to end by themselves, once one has failed
 
@@ -34,8 +35,8 @@ def run(devices: list[str], function: Callable[..., None], *args: Any) -> None:
     be importable and `args` picklable; it enters `processes.launched` itself. SIGINT and SIGHUP go on to the
     root. Raises SdcaffeError with what the first process to fail said; the others are ended.
     """
-    if len(devices) < 2 or processes.in_a_job():
-        function(processes.own_device(devices), *args)
+    if len(devices) < 2 or in_a_job():
+        function(own_device(devices), *args)
     else:
         _run_each(devices, function, args)
 

@@ -1,7 +1,7 @@
 """The processes that train together: how they join and fail as one. One process needs none of it.
 
-Each computes its own part of the global batch; gradients are averaged while backward still runs. Started by
-torchrun, by `launch`, or by whoever called `torch.distributed.init_process_group`; it starts none itself.
+Each computes its own part of the global batch. Started by torchrun, by `launch`, or by whoever called
+`torch.distributed.init_process_group`; it starts none itself.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel
 
-from sdcaffe.collectives import rank_and_world, sharing_statistics_of_all, summed
+from sdcaffe.collectives import rank_and_world, summed
 from sdcaffe.errors import SdcaffeError, one_line
+from sdcaffe.solver.devices import in_a_job, own_device
 
 TIMEOUT = timedelta(minutes=10)  # for a process that neither answers nor ends; a dead one is noticed at once
 
-_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _notes: dist.Store | None = None  # what the processes of a group that `launched` joined tell each other
 
 
@@ -37,33 +34,6 @@ class Ended(SystemExit):
 
     def __str__(self) -> str:
         return self.why
-
-
-# ---------------------------------------------------------------- the group
-
-
-def in_a_job() -> bool:
-    """Whether this process was started as one of several, as torchrun does it."""
-    return all(name in os.environ for name in _VARIABLES) and os.environ["WORLD_SIZE"] != "1"
-
-
-def own_device(devices: list[str]) -> str | None:
-    """Of the devices that this machine's processes were given, the one of this process; None where none were.
-
-    `cpu` alone is everybody's, and `cuda` the GPU of the process's number. Raises SdcaffeError where there are
-    too few.
-    """
-    local = int(os.environ.get("LOCAL_RANK", 0)) if in_a_job() else 0
-    if devices in (["cpu"], []):
-        return devices[0] if devices else None
-    if devices == ["cuda"]:
-        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if local < len(devices):
-        return devices[local]
-    raise SdcaffeError(
-        f"this is process {local + 1} on this machine, but there is a device for {len(devices)}: start one process "
-        "a GPU, and name all of them (--gpu all)"
-    )
 
 
 @contextmanager
@@ -143,58 +113,3 @@ def _told(why: str) -> str | None:
 def _is_lost_connection(error: Exception) -> bool:
     """gloo has no error class of its own."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
-
-
-# ---------------------------------------------------------------- training
-
-
-class Trainee:
-    """A net whose `compute` averages gradients over all processes, while backward is still under way.
-
-    Its parameters start as the root's. `accumulating` is the context for passes whose gradients are to be
-    summed up on this process alone, before the pass that shares them (iter_size). With `shares_statistics`,
-    batch statistics are those of all processes' batches.
-    """
-
-    def __init__(self, net: Any, *, shares_statistics: bool = False) -> None:
-        self._net = net
-        self._shared: DistributedDataParallel | None = None
-        self._statistics = sharing_statistics_of_all if shares_statistics else nullcontext
-        if rank_and_world()[1] > 1 and any(parameter.requires_grad for parameter in net.parameters()):
-            self._shared = DistributedDataParallel(
-                _Compute(net),
-                gradient_as_bucket_view=True,
-                find_unused_parameters=not net.all_trained(),
-            )
-
-    def __call__(self, batch: Any) -> Any:
-        """`net.compute(batch)`; of its blobs, which no gradient comes back through, the values alone."""
-        with self._statistics():
-            return self._net.compute(batch) if self._shared is None else self._shared(batch)
-
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of `loss` to the parameters'; where none is wanted, do nothing."""
-        if loss.requires_grad:
-            with self._statistics():  # for layers that compute their forward once more
-                loss.backward()
-
-    def close(self) -> None:
-        """Let go of the process group."""
-        self._shared = None
-
-    def accumulating(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._shared is None else self._shared.no_sync()
-
-
-class _Compute(nn.Module):
-    """`compute` under the name that DistributedDataParallel calls; without the net's buffers, which are each one's."""
-
-    def __init__(self, net: Any) -> None:
-        super().__init__()
-        self._net = (net,)  # in a tuple it is no module of this one
-        self.of_net = nn.ParameterList(net.parameters())
-
-    def forward(self, batch: Any) -> Any:
-        result = self._net[0].compute(batch)
-        # DistributedDataParallel waits for a gradient of whatever stands under an output, and only the loss gives one
-        return result._replace(blobs={name: blob.detach() for name, blob in result.blobs.items()})

@@ -1,6 +1,6 @@
-"""Shows how work proceeds: what a solver tells while it trains, what a converter counts, and displays for a terminal.
+"""Shows on a terminal how work proceeds: a line for each run that trains, a bar for what is counted.
 
-Does not write the log; see `writer`.
+What they report to where there is no terminal is `sdcaffe.log.Progress` and `no_tick`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,18 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from sdcaffe.log.parser import accuracy
+from sdcaffe.log import Progress, Tick, accuracy, no_tick, setup
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 REFRESH = 0.25  # seconds between two updates of the display
 WINDOW = 120  # updates over which the speed is averaged: half a minute
-
-Tick = Callable[[int, int], None]  # (done, total): what a function that takes a while calls as it goes on
-
-
-def no_tick(done: int, total: int) -> None:
-    """The tick of one who does not watch."""
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -65,38 +59,6 @@ def bar(what: str, stream: TextIO | None = None, clock: Callable[[], float] = ti
         yield tick
     finally:
         display.stop()
-
-
-class Progress:
-    """What a solver reports to. This one shows nothing; it keeps the last scores and the last snapshot.
-
-    `scores` maps the index of a test net to its outputs by name; `snapshot` is the last solver state.
-    """
-
-    def __init__(self) -> None:
-        self.scores: dict[int, dict[str, float]] = {}
-        self.snapshot: Path | None = None
-
-    def due(self) -> bool:
-        """Whether `update` would be seen now: a solver need not fetch its loss from a GPU otherwise."""
-        return False
-
-    def update(self, iteration: int, max_iter: int, *, loss: float, lr: float, images: int) -> None:
-        """`iteration` iterations are done. `loss` is the smoothed one; `images` go into one iteration."""
-
-    def tested(self, net: int, scores: Mapping[str, float]) -> None:
-        """Test net `net` gave these mean outputs."""
-        self.scores[net] = dict(scores)
-
-    def saved(self, state: str | Path) -> None:
-        """A snapshot was written; `state` is its solver state."""
-        self.snapshot = Path(state)
-
-    def say(self, text: str) -> None:
-        """Show `text` apart from the display."""
-
-    def close(self) -> None:
-        """The run is over."""
 
 
 class Screen:
@@ -165,6 +127,25 @@ class LiveProgress(Progress):
 
     def close(self) -> None:
         self._screen.leave()
+
+
+@contextmanager
+def shown(
+    file: str | Path | None = None,
+    stream: TextIO | None = None,
+    *,
+    append: bool = False,
+    run: str = "",
+    screen: Screen | None = None,
+) -> Iterator[Progress]:
+    """`log.setup`; where `stream` (standard error) is a terminal, with the line of a run in place of scrolling lines.
+
+    Of several runs, each has a name, `run`, and all share one `screen`. Yields what the solver reports to.
+    """
+    stream = stream or sys.stderr
+    display = LiveProgress(screen or Screen(stream), run) if is_terminal(stream) else None
+    with setup(file, stream, append=append, run=run, display=display) as progress:
+        yield progress
 
 
 def _clock_time(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -20,15 +19,16 @@ from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
 from sdcaffe.net.initial_weights import file_names
 from sdcaffe.net.precision import allow_tf32
-from sdcaffe.run import processes
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
+from sdcaffe.solver.devices import choose_device
 from sdcaffe.solver.lines import Scores, flat, log_clipping, log_iteration, log_outputs
 from sdcaffe.solver.measures import measure_class
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
 from sdcaffe.solver.snapshot import Loaded
 from sdcaffe.solver.step import Result, Step
 from sdcaffe.solver.testing import test
+from sdcaffe.solver.trainee import Trainee
 from sdcaffe.solver.updates import rule_class
 
 REQUESTS = (None, "snapshot", "stop")  # the later one wins where processes differ
@@ -88,7 +88,7 @@ class Solver:
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
         if seed is not None and world > 1:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
-        self.trainee = processes.Trainee(self.net, shares_statistics=param.sync_batch_norm)
+        self.trainee = Trainee(self.net, shares_statistics=param.sync_batch_norm)
         self.update = rule_class(param)(param, self.net.learnable)
         self.work = Step(self.net, self.trainee, self.update, param)
         self.step_once = make_step(self.work, self.device)
@@ -328,25 +328,3 @@ def _weights_of(param: Any) -> list[str]:
 def _exhaust(turns: Iterator[None]) -> None:
     for _ in turns:
         pass
-
-
-def choose_device(param: Any, device: str | torch.device | None) -> torch.device:
-    """The device asked for, else what solver_mode and device_id say; without CUDA, solver_mode GPU runs on the CPU.
-
-    Raises SolverError for a device asked for that is not there.
-    """
-    if device is not None:
-        chosen = torch.device(device)
-        if chosen.type == "cuda" and not torch.cuda.is_available():
-            raise SolverError(f"--device {device}: this PyTorch sees no CUDA device; use --device cpu")
-        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-            raise SolverError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices")
-        return chosen
-    gpu = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
-    if param.solver_mode == gpu and torch.cuda.is_available():
-        own = processes.own_device(["cuda"]) if processes.in_a_job() else None
-        return torch.device(own or f"cuda:{param.device_id}")
-    if param.solver_mode == gpu and param.HasField("solver_mode"):
-        glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device: using the CPU", logging.WARNING)
-    glog("caffe.cpp:197", "Use CPU.")
-    return torch.device("cpu")

@@ -14,7 +14,7 @@ from sdcaffe.collectives import apart
 from sdcaffe.errors import SolverError
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch
-from sdcaffe.run.processes import Trainee
+from sdcaffe.solver.trainee import Trainee
 from sdcaffe.solver.updates import RULES, Rate, UpdateRule, clip_scale
 
 

@@ -11,7 +11,7 @@ import torch
 
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.run.progress import Tick, no_tick
+from sdcaffe.log import Tick, no_tick
 from sdcaffe.solver import Solver
 from sdcaffe.tools.costs import costs
 

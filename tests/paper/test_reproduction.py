@@ -43,7 +43,7 @@ def test_a_log_has_the_settings_that_were_planned(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small_study.write(tmp_path, "study", "baseline")
     param = proto.read_solver("prototxt/study/solver_baseline.prototxt")
-    with setup("a.log", live=False):
+    with setup("a.log"):
         solver = Solver(param)
         solver.solve()
         solver.close()

@@ -16,7 +16,8 @@ from process_nets import PLAIN, write
 
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.log import parse_log
-from sdcaffe.run import launch, processes
+from sdcaffe.run import launch
+from sdcaffe.solver.devices import own_device
 
 # The command as it runs with `--gpu 0,1`, on a machine that has two CPUs for GPUs.
 COMMAND = """
@@ -221,12 +222,12 @@ def test_what_one_cannot_do_is_said_once(folder):
 
 
 def test_a_device_for_each_process(monkeypatch):
-    assert processes.own_device([]) is None
-    assert processes.own_device(["cpu"]) == "cpu"
+    assert own_device([]) is None
+    assert own_device(["cpu"]) == "cpu"
     for name, value in launch.environment(1, 4, launch.new_store()).items():
         monkeypatch.setenv(name, value)
-    assert processes.own_device(["cpu"]) == "cpu"
-    assert processes.own_device(["cuda:3", "cuda:2"]) == "cuda:2"
+    assert own_device(["cpu"]) == "cpu"
+    assert own_device(["cuda:3", "cuda:2"]) == "cuda:2"
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(SdcaffeError, match="this is process 3 on this machine, but there is a device for 2"):
-        processes.own_device(["cuda:3", "cuda:2"])
+        own_device(["cuda:3", "cuda:2"])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sdcaffe.log import LiveProgress, Progress, Screen, bar, glog, setup
+from sdcaffe.log import Progress, glog
+from sdcaffe.run.progress import LiveProgress, Screen, bar, shown
 
 
 class Terminal(io.StringIO):
@@ -43,8 +44,8 @@ def test_a_display_of_loss_rate_speed_time_left_and_accuracy(terminal: Terminal)
 
 def test_runs_share_a_screen_that_stays_until_the_last_is_over(terminal: Terminal, tmp_path: Path) -> None:
     screen = Screen(terminal)
-    with setup(tmp_path / "b.log", terminal, run="b_seed2", screen=screen) as second:
-        with setup(tmp_path / "a.log", terminal, run="a_seed1", screen=screen) as first:
+    with shown(tmp_path / "b.log", terminal, run="b_seed2", screen=screen) as second:
+        with shown(tmp_path / "a.log", terminal, run="a_seed1", screen=screen) as first:
             first.update(3, 10, loss=1.5, lr=1, images=1)
             second.update(4, 10, loss=2.5, lr=1, images=1)
             first.say("careful")
@@ -68,7 +69,7 @@ def test_a_solver_is_asked_for_its_loss_four_times_a_second(terminal: Terminal) 
 
 
 def test_without_a_terminal_no_loss_is_asked_for_but_scores_and_snapshot_are_kept() -> None:
-    with setup(stream=io.StringIO()) as progress:
+    with shown(stream=io.StringIO()) as progress:
         assert not progress.due()
         progress.tested(1, {"accuracy": 0.5})
         progress.saved("tiny_iter_15.solverstate")
@@ -78,7 +79,7 @@ def test_without_a_terminal_no_loss_is_asked_for_but_scores_and_snapshot_are_kep
 
 
 def test_a_terminal_shows_warnings_but_no_scrolling_lines(terminal: Terminal, tmp_path: Path) -> None:
-    with setup(tmp_path / "tiny.log", terminal) as progress:
+    with shown(tmp_path / "tiny.log", terminal) as progress:
         glog("solver.cpp:289", "Solving tiny")
         progress.update(1, 10, loss=1, lr=1, images=1)
         glog("snapshot.py:1", "Passing over a broken [bold]snapshot[/bold]", level=30)
@@ -90,7 +91,7 @@ def test_a_terminal_shows_warnings_but_no_scrolling_lines(terminal: Terminal, tm
 
 def test_a_dumb_terminal_gets_lines(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    with setup(stream=terminal):
+    with shown(stream=terminal):
         glog("solver.cpp:289", "Solving tiny")
     assert terminal.getvalue().endswith("solver.cpp:289] Solving tiny\n")
 

@@ -239,7 +239,7 @@ def test_one_far_ahead_of_its_device_waits_while_others_go_on():
 
 def test_a_second_ctrl_c_ends_all_and_their_logs_say_so(here):
     def waiting(name: str, last: bool):
-        with log.setup(here / f"{name}.log", live=False):
+        with log.setup(here / f"{name}.log"):
             yield
             if last:
                 os.kill(os.getpid(), signal.SIGINT)

@@ -103,5 +103,5 @@ def test_outputs_that_change_their_number_have_no_mean(tmp_path):
     param = proto.SolverParameter()
     proto.text.parse("base_lr: 0.1 lr_policy: 'fixed' test_iter: 4 test_interval: 1 max_iter: 1", param, "s")
     proto.text.parse(CHANGING, param.net_param, "net")
-    with setup(tmp_path / "log", live=False), pytest.raises(SolverError, match="so it has no mean"):
+    with setup(tmp_path / "log"), pytest.raises(SolverError, match="so it has no mean"):
         sdcaffe.Solver(param).test_all()

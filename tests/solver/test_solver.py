@@ -177,7 +177,7 @@ def test_the_log_tells_a_run_in_caffes_order(tmp_path):
         "lr_policy: 'multistep' gamma: 0.1 stepvalue: 4"
     )
     param.snapshot_prefix = str(tmp_path / "line")
-    with setup(tmp_path / "line.log", live=False):
+    with setup(tmp_path / "line.log"):
         sdcaffe.Solver(param).solve()
     messages = [line.split("] ", 1)[1] for line in (tmp_path / "line.log").read_text().splitlines() if "] " in line]
     events = [m.split(" (")[0].split(",")[0] for m in messages[messages.index("Solving line") :]]

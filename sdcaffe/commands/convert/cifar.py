@@ -8,7 +8,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sdcaffe.flags import Parser
-from sdcaffe.log import bar, setup
+from sdcaffe.log import setup
+from sdcaffe.run.progress import bar
 
 EXAMPLE = "sdcaffe convert cifar cifar10 cifar10_databases"
 
@@ -27,6 +28,6 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from sdcaffe.converters.cifar import convert
 
-    with setup(live=False), bar("images") as tick:
+    with setup(), bar("images") as tick:
         convert(args.kind, args.output, args.folder, backend=args.backend, tick=tick)
     print(f"Wrote {args.output}: {args.kind}_train_{args.backend}, {args.kind}_test_{args.backend}, mean.binaryproto")

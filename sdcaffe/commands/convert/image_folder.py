@@ -8,7 +8,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sdcaffe.flags import Parser
-from sdcaffe.log import bar, setup
+from sdcaffe.log import setup
+from sdcaffe.run.progress import bar
 
 EXAMPLE = "sdcaffe convert image-folder tests/goldens/files/lmdb_raw image_folder"
 
@@ -28,6 +29,6 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from sdcaffe.converters.image_folder import LIST, convert
 
-    with setup(live=False), bar("images") as tick:
+    with setup(), bar("images") as tick:
         count = convert(args.database, args.folder, args.backend, channel_order=args.channel_order, tick=tick)
     print(f"Wrote {args.folder}: {count} images and {LIST}")

@@ -10,7 +10,8 @@ from argparse import Namespace
 from sdcaffe import flags
 from sdcaffe.commands.convert_imageset import add_image_flags, options_of
 from sdcaffe.flags import Parser
-from sdcaffe.log import bar, setup
+from sdcaffe.log import setup
+from sdcaffe.run.progress import bar
 
 EXAMPLE = (
     "sdcaffe convert images tests/goldens/files/images images_lmdb --list tests/goldens/files/list.txt "
@@ -34,7 +35,7 @@ def run(args: Namespace) -> None:
     options = options_of(args)
     from sdcaffe.converters.image_set import convert, convert_folder
 
-    with setup(live=False), bar("images") as tick:
+    with setup(), bar("images") as tick:
         if args.list:
             count = convert(args.folder, args.list, args.database, args.backend, options, cores=args.cores, tick=tick)
         else:

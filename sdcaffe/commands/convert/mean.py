@@ -9,7 +9,8 @@ import os
 from argparse import Namespace
 
 from sdcaffe.flags import Parser
-from sdcaffe.log import bar, setup
+from sdcaffe.log import setup
+from sdcaffe.run.progress import bar
 
 EXAMPLE = "sdcaffe convert mean tests/goldens/files/lmdb_raw mean.binaryproto mean.npy"
 
@@ -23,7 +24,7 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from sdcaffe.converters.image_mean import image_mean, read_mean, write_mean
 
-    with setup(live=False), bar("images") as tick:
+    with setup(), bar("images") as tick:
         is_mean = os.path.isfile(args.input)
         mean = read_mean(args.input) if is_mean else image_mean(args.input, args.backend, tick)
         write_mean(mean, *args.outputs)

@@ -30,7 +30,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe.converters.onnx_import import onnx_to_caffe
-    from sdcaffe.log import bar
+    from sdcaffe.run.progress import bar
 
     with bar("read, checked and written") as tick:
         done = onnx_to_caffe(args.input, args.prototxt, args.weights, dict(args.shape), tick=tick)

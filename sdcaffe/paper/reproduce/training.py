@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log import accuracy, glog, setup
+from sdcaffe.log import accuracy, glog
 from sdcaffe.log.table import text_table
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
 from sdcaffe.paper.reproduce.jobs import Job, iteration_of, mark_done
+from sdcaffe.run.progress import shown
 from sdcaffe.solver import Solver
 from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools.step_times import StepTime
@@ -168,7 +169,7 @@ def _finished_meanwhile(job: Job) -> bool:
 def train(job: Job, limit: Limit, device: str | None = None) -> str:
     """Begin a run or go on from its newest whole snapshot; returns what came of it, in words."""
     prefix = job.param.snapshot_prefix
-    with setup(job.log, append=bool(newest(prefix))) as progress:
+    with shown(job.log, append=bool(newest(prefix))) as progress:
         solver = Solver(job.param, device=device, action=limit.check, progress=progress)
         try:
             found = solver.restore_newest()

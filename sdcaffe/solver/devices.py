@@ -1,0 +1,61 @@
+"""Where a solver computes: the device asked for, or that of this process among those started with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import torch
+
+from sdcaffe import proto
+from sdcaffe.errors import SdcaffeError, SolverError
+from sdcaffe.log import glog
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def in_a_job() -> bool:
+    """Whether this process was started as one of several, as torchrun does it."""
+    return all(name in os.environ for name in _VARIABLES) and os.environ["WORLD_SIZE"] != "1"
+
+
+def own_device(devices: list[str]) -> str | None:
+    """Of the devices that this machine's processes were given, the one of this process; None where none were.
+
+    `cpu` alone is everybody's, and `cuda` the GPU of the process's number. Raises SdcaffeError where there are
+    too few.
+    """
+    local = int(os.environ.get("LOCAL_RANK", 0)) if in_a_job() else 0
+    if devices in (["cpu"], []):
+        return devices[0] if devices else None
+    if devices == ["cuda"]:
+        devices = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if local < len(devices):
+        return devices[local]
+    raise SdcaffeError(
+        f"this is process {local + 1} on this machine, but there is a device for {len(devices)}: start one process "
+        "a GPU, and name all of them (--gpu all)"
+    )
+
+
+def choose_device(param: Any, device: str | torch.device | None) -> torch.device:
+    """The device asked for, else what solver_mode and device_id say; without CUDA, solver_mode GPU runs on the CPU.
+
+    Raises SolverError for a device asked for that is not there.
+    """
+    if device is not None:
+        chosen = torch.device(device)
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise SolverError(f"--device {device}: this PyTorch sees no CUDA device; use --device cpu")
+        if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+            raise SolverError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices")
+        return chosen
+    gpu = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
+    if param.solver_mode == gpu and torch.cuda.is_available():
+        own = own_device(["cuda"]) if in_a_job() else None
+        return torch.device(own or f"cuda:{param.device_id}")
+    if param.solver_mode == gpu and param.HasField("solver_mode"):
+        glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device: using the CPU", logging.WARNING)
+    glog("caffe.cpp:197", "Use CPU.")
+    return torch.device("cpu")
