@@ -14,6 +14,7 @@ from sdcaffe.errors import WeightsError
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.paper.layers.dense_block import BLOBS
 from sdcaffe.proto.files import StrPath
+from sdcaffe.proto.keys import layer_keys
 from sdcaffe.proto.weights import LayerBlobs, read_weights
 
 Blobs = Mapping[str, list[Any]]
@@ -23,20 +24,20 @@ _PARTS = (("{b}_{i}_bn", 0, 3), ("{b}_{i}_scale", 3, 5), ("{b}_{i}", 5, 6))
 
 
 def written_out(layers: list[LayerBlobs], known: Collection[str] = ()) -> dict[str, list[Any]]:
-    """Blobs by layer name, where those of each DenseBlock stand under the names of the layers it stands for.
+    """Blobs by the layers' keys, where those of each DenseBlock stand under the names of the layers it stands for.
 
     HDF5 says no types: a layer without one that is not in `known` is a DenseBlock if it has as many blobs as one.
     """
     blobs: dict[str, list[Any]] = {}
-    for layer in layers:
-        guessed = not layer.type and layer.name not in known and len(layer.blobs) % BLOBS == 0
+    for key, layer in zip(layer_keys(layer.name for layer in layers), layers, strict=True):
+        guessed = not layer.type and key not in known and len(layer.blobs) % BLOBS == 0
         if layer.type != "DenseBlock" and not guessed:
-            blobs[layer.name] = list(layer.blobs)
+            blobs[key] = list(layer.blobs)
             continue
         for i in range(len(layer.blobs) // BLOBS):
             for name, first, end in _PARTS:
                 inner = layer.blobs[BLOBS * i + first : BLOBS * i + end]
-                blobs[name.format(b=layer.name, i=i + 1)] = list(inner)
+                blobs[name.format(b=key, i=i + 1)] = list(inner)
     return blobs
 
 

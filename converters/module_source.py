@@ -122,7 +122,7 @@ class _Source:
                 self.readers.setdefault(self._slot(slot), []).append(i)
         self.values: dict[int, str] = {}  # slot -> a variable, or an expression to nest where its one reader stands
         self.inputs = [(name, self.names.new(name)) for name in net.inputs]
-        self.values.update((net._input_slots[name], variable) for name, variable in self.inputs)
+        self.values.update((net.assembled.inputs[name], variable) for name, variable in self.inputs)
         for i, step in enumerate(self.steps):
             self._write(i, step)
         self._return()
@@ -131,10 +131,10 @@ class _Source:
         return self.alias.get(slot, slot)
 
     def _write(self, i: int, step: Any) -> None:
-        layer = self.net.layers[step.layer.name]
+        layer = self.net.layers[step.key]
         bottoms = [self._slot(slot) for slot in step.bottoms]
-        written = step_of(layer, [self.net._shapes[slot] for slot in step.bottoms])
-        module = self._module(layer, written) if written.module is not None else "self"
+        written = step_of(layer, [self.net.assembled.shapes[slot] for slot in step.bottoms])
+        module = self._module(step.key, layer, written) if written.module is not None else "self"
         if written.each:
             expressions = [self._filled(written, [slot], module) for slot in bottoms]
         else:
@@ -164,8 +164,8 @@ class _Source:
 
     def _nests(self, i: int) -> bool:
         step = self.steps[i]
-        layer = self.net.layers[step.layer.name]
-        return len(step.bottoms) == 1 and step_of(layer, [self.net._shapes[step.bottoms[0]]]).nests
+        layer = self.net.layers[step.key]
+        return len(step.bottoms) == 1 and step_of(layer, [self.net.assembled.shapes[step.bottoms[0]]]).nests
 
     def _variable(self, slot: int) -> str:
         """A blob's variable; versions of a blob that layers make in place have one."""
@@ -174,9 +174,9 @@ class _Source:
                 return name
         return self.names.new(self.net.graph.slots[slot])
 
-    def _module(self, layer: Layer, step: Step) -> str:
-        """Add a layer's module, under its name, to `__init__`; the expression that gets it."""
-        name, parts = layer.name, layer.name.split(".")
+    def _module(self, name: str, layer: Layer, step: Step) -> str:
+        """Add a layer's module, under `name`, to `__init__`; the expression that gets it."""
+        parts = name.split(".")
         taken = next((part for part in parts if not part or hasattr(nn.Module(), part)), None)
         if taken is not None:
             raise layer.error(f'a PyTorch module cannot have one named "{taken}" in it: rename the layer')
@@ -188,12 +188,12 @@ class _Source:
             first = "self, " if len(parts) > 1 else ""
             self.modules.append(statement("", f"{function}({first}{string(name)}, {step.module})", 8))
             found = f"self.get_submodule({string(name)})"
-        self._share(layer, found)
+        self._share(name, layer, found)
         return found
 
-    def _share(self, layer: Layer, found: str) -> None:
+    def _share(self, key: str, layer: Layer, found: str) -> None:
         """Parameters that another layer owns are its own."""
-        if self.net._views.get(layer.name):
+        if key in {self.net.graph.steps[place].key for place in self.net.assembled.views}:
             raise layer.error("a parameter shared under another shape cannot be written as a PyTorch module")
         names = blob_names(layer.type, len(layer.blobs), layer.name)
         for i, blob in enumerate(layer.blobs):

@@ -128,7 +128,7 @@ def _one_pass(
 
 def _values(net: Net, name: str, shape: Shape, generator: Any, spread: float | None) -> NDArray[np.float32]:
     """Random values that suit what reads an input: indices, flags, boxes, pixels, weights, or any numbers."""
-    kind, limit = _use(net, net._input_slots[name])
+    kind, limit = _use(net, net.assembled.inputs[name])
     if kind == "index":
         return generator.integers(0, limit, shape).astype(np.float32)
     if kind == "flag":
@@ -147,7 +147,7 @@ def _use(net: Net, slot: int) -> tuple[str, float]:
     for step in net.graph.steps:
         if slot not in step.bottoms:
             continue
-        layer: Any = net.layers[step.layer.name]
+        layer: Any = net.layers[step.key]
         if layer.type in _SAME_VALUES:
             for top in step.tops:
                 use = _use(net, top)
@@ -156,11 +156,11 @@ def _use(net: Net, slot: int) -> tuple[str, float]:
         elif layer.type == "Embed":
             return "index", layer.param.input_dim
         elif layer.type == "BatchReindex" and slot == step.bottoms[1]:
-            return "index", net._shapes[step.bottoms[0]][0]
+            return "index", net.assembled.shapes[step.bottoms[0]][0]
         elif layer.type in _FLAGS and slot == step.bottoms[_FLAGS[layer.type]]:
             return "flag", 1
         elif layer.type == "ROIPooling" and slot == step.bottoms[1]:
-            return "rois", min(net._shapes[step.bottoms[0]][2:]) / 2 / max(layer.param.spatial_scale, 1e-3)
+            return "rois", min(net.assembled.shapes[step.bottoms[0]][2:]) / 2 / max(layer.param.spatial_scale, 1e-3)
         elif layer.type == "Distort":
             return "pixels", 255
         elif getattr(layer, "pool", None) is expected_pool:  # values are weights; of both signs their sum may be near 0

@@ -56,7 +56,7 @@ class Images:
                     copy.distort_param.ClearField(field)
         net = Net(param, proto.TEST)
         try:
-            brings: Any = net.layers[self.layers[0].name]
+            brings: Any = net.assembled.layers[0]
             left: int | None = brings.item_count
             if left is None and count is None:
                 raise ModelError(f'layer "{self.layers[0].name}" draws batches without end: say how many to test')

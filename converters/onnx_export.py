@@ -179,7 +179,7 @@ def _diagnosed(module: ExportModule, net: Net, error: Exception) -> ModelError:
     """Which layers the exporter cannot take, each tried alone."""
     bad = []
     for stage in module.stages:
-        bottoms = tuple(torch.zeros(net._shapes[slot]) for slot in stage.bottoms)
+        bottoms = tuple(torch.zeros(net.assembled.shapes[slot]) for slot in stage.bottoms)
         try:
             with _quiet(), torch.no_grad():
                 torch.onnx.export(stage.run, bottoms, dynamo=True, verbose=False)

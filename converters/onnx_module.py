@@ -44,18 +44,18 @@ class ExportModule(nn.Module):
         super().__init__()
         self.stages: list[Stage] = []
         self.folded: list[str] = []
-        for step in net.graph.steps:
+        for place, step in enumerate(net.graph.steps):
             if step.layer.type != "Input":
-                layer = net.layers[step.layer.name]
-                run = _with_views(net, layer) or exportable(layer)
-                self.stages.append(Stage(layer.name, layer, step.bottoms, step.tops, run))
+                layer = net.assembled.layers[place]
+                run = _with_views(net, place) or exportable(layer)
+                self.stages.append(Stage(step.key, layer, step.bottoms, step.tops, run))
         self.outputs = [net.graph.latest[name] for name in outputs]
         self._skip_splits()
         if fold:
             self._fold(shared={id(blob) for blob in _shared(net)})
         for i, stage in enumerate(self.stages):
             self.add_module(f"layer_{i}", stage.run)
-        self.inputs = [net._input_slots[name] for name in net.inputs]
+        self.inputs = [net.assembled.inputs[name] for name in net.inputs]
         self.preprocess = preprocess
         if preprocess is not None:
             self.add_module(f"layer_{len(self.stages)}", _Preprocessing(preprocess))
@@ -174,8 +174,8 @@ class _Viewing(nn.Module):
         return functional_call(self.layer, blobs, bottoms)
 
 
-def _with_views(net: Net, layer: Layer) -> nn.Module | None:
-    owners = net._views.get(layer.name)
+def _with_views(net: Net, place: int) -> nn.Module | None:
+    layer, owners = net.assembled.layers[place], net.assembled.views.get(place)
     if not owners:
         return None
     return _Viewing(layer, {i: owner.detach().reshape(layer.blobs[i].shape) for i, owner in owners.items()})
@@ -184,7 +184,7 @@ def _with_views(net: Net, layer: Layer) -> nn.Module | None:
 def _shared(net: Net) -> list[Tensor]:
     """Parameters that more than one layer uses."""
     seen: dict[int, Tensor] = {}
-    shared: list[Tensor] = [owner for views in net._views.values() for owner in views.values()]
+    shared: list[Tensor] = [owner for views in net.assembled.views.values() for owner in views.values()]
     for layer in net.layers.values():
         shared.extend(blob for blob in layer.blobs if id(blob) in seen)
         seen.update((id(blob), blob) for blob in layer.blobs)

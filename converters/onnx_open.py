@@ -18,6 +18,7 @@ from sdcaffe.errors import NetError, WeightsError
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import DataLayer, Shape, class_of
 from sdcaffe.net import Net
+from sdcaffe.net.weights import Weights
 
 _NOT_EXPORTED = {"Python": "it is Python code", "DetectionOutput": "its number of boxes hangs on their values"}
 
@@ -149,8 +150,9 @@ def _reason(layer: Any) -> str:
 
 
 def _refuse_unfilled(net: Net, weights: str) -> None:
-    have = {entry.name for entry in proto.read_weights(weights) if entry.blobs}
-    missing = [name for name in net.params if name not in have]
+    names = [step.layer.name for step in net.graph.steps]
+    have = {place for place, entry in Weights([weights]).matched(names) if entry.blobs}
+    missing = [key for place, (key, layer) in enumerate(net.layers.items()) if len(layer.blobs) and place not in have]
     if missing:
         raise WeightsError(f"has no weights for {', '.join(missing)}: is it of another net?", weights)
 

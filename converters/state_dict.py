@@ -26,6 +26,7 @@ from torch import Tensor
 
 from sdcaffe.errors import WeightsError
 from sdcaffe.proto.blobs import Array
+from sdcaffe.proto.keys import layer_keys
 from sdcaffe.proto.weights import LayerBlobs
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -58,24 +59,20 @@ _FEWER_AXES = {
 def to_state_dict(layers: Iterable[LayerBlobs]) -> dict[str, Tensor]:
     """The blobs of layers by key. Blobs of files before Caffe's BlobShape lose their leading axes of 1.
 
-    Raises WeightsError where a layer's type is not known, two layers have one name, a blob is not in the file
-    that should have it, or the sums of a BatchNorm would not come back.
+    `layers` are all of a file or a net: those that share a name are told apart as `layer_keys` does. Raises
+    WeightsError where a layer's type is not known, a blob is not in the file that should have it, or the sums of a
+    BatchNorm would not come back.
     """
     state: dict[str, Tensor] = {}
-    seen: set[str] = set()
-    for layer in layers:
+    layers = list(layers)
+    for key, layer in zip(layer_keys(layer.name for layer in layers), layers, strict=True):
         if not layer.blobs:
             continue
-        if layer.name in seen:
-            raise WeightsError(f'two layers are named "{layer.name}"', layer=layer.name)
-        seen.add(layer.name)
         names = blob_names(layer.type, len(layer.blobs), layer.name)
         blobs = [_current(array, layer, name) for array, name in zip(layer.blobs, names, strict=True)]
         if names == STATISTICS:
             blobs = _divided(blobs, layer.name)
-        state.update(
-            (f"{layer.name}.{name}", torch.from_numpy(array)) for name, array in zip(names, blobs, strict=True)
-        )
+        state.update((f"{key}.{name}", torch.from_numpy(array)) for name, array in zip(names, blobs, strict=True))
     return state
 
 

@@ -15,6 +15,7 @@ from sdcaffe.layers.base import show_shape
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.files import StrPath
+from sdcaffe.proto.keys import layer_keys
 from sdcaffe.proto.weights import LayerBlobs
 
 
@@ -84,7 +85,7 @@ def fit(layers: Sequence[LayerBlobs], net: Any) -> tuple[list[LayerBlobs], list[
 
     Raises WeightsError for a layer or a blob that is missing, and for one of another shape.
     """
-    given = {layer.name: list(layer.blobs) for layer in layers}
+    given = dict(zip(layer_keys(layer.name for layer in layers), (list(layer.blobs) for layer in layers), strict=True))
     owners: dict[str, Array] = {}
     result = []
     for name, wanted in net.params.items():
@@ -121,11 +122,9 @@ def _layers_of(net: Any) -> list[LayerBlobs]:
 def _write_caffemodel(target: StrPath, layers: Sequence[LayerBlobs], net: Any) -> None:
     """As a .caffemodel, or HDF5 where the name ends in .h5; with `net`, as that writes its own."""
     blobs: dict[str, list[Array]] = {}
-    for layer in layers:
-        if layer.name in blobs:
-            raise WeightsError(f'two layers are named "{layer.name}"', layer=layer.name)
-        blobs[layer.name] = [array for array in layer.blobs if array is not None]
-        if len(blobs[layer.name]) < len(layer.blobs):
+    for key, layer in zip(layer_keys(layer.name for layer in layers), layers, strict=True):
+        blobs[key] = [array for array in layer.blobs if array is not None]
+        if len(blobs[key]) < len(layer.blobs):
             raise WeightsError(
                 f'a blob of layer "{layer.name}" is shared and stands at its owner: give the net with --net',
                 layer=layer.name,

@@ -249,7 +249,7 @@ def _solving(
     param: Any, args: Namespace, action: Callable[[], str | None], device: str | None, progress: Progress
 ) -> Generator[None, None, int]:
     """Solve bit by bit, and return the iteration reached."""
-    from sdcaffe.net.initial_weights import file_names
+    from sdcaffe.net.weights import file_names
     from sdcaffe.solver import Solver
     from sdcaffe.solver.devices import choose_device
 

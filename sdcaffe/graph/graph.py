@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdcaffe.errors import GraphError
+from sdcaffe.proto.keys import layer_keys
 
 
 @dataclass
 class Step:
-    """One layer's place: the slots it reads and writes, and those that nobody reads after it."""
+    """One layer's place: the slots it reads and writes, and those that nobody reads after it.
+
+    `key` is the layer's name, told apart from the other layers of that name.
+    """
 
     layer: Any  # LayerParameter
+    key: str
     bottoms: list[int]
     tops: list[int]
     in_place: list[bool]  # for each top: it carries the name of the bottom at the same index
@@ -21,7 +26,7 @@ class Step:
 
 @dataclass
 class Graph:
-    """Steps in prototxt order over slots.
+    """Steps in prototxt order over slots. A layer's place is the index of its step.
 
     A slot is one version of a blob: a layer that works in place reads one slot and writes the next under
     the same name, so no value that autograd has saved is ever overwritten.
@@ -32,6 +37,12 @@ class Graph:
     slots: list[str]  # the blob name of each slot
     latest: dict[str, int]  # blob name -> the slot that holds its last version
     outputs: dict[str, int]  # blobs that no layer reads, sorted by name as Caffe reports them
+
+    def slot(self, name: str) -> int:
+        """The slot that holds the last version of the blob `name`. Raises GraphError where there is none."""
+        if name not in self.latest:
+            raise GraphError(f'net "{self.name}" has no blob "{name}"; it has {", ".join(self.latest)}')
+        return self.latest[name]
 
 
 ANONYMOUS = "(automatic)"  # Caffe's name for the top that a loss layer adds by itself; nobody can read it
@@ -49,6 +60,7 @@ def build_graph(net: Any) -> Graph:
     unread: set[str] = set()
     last_use: dict[int, int] = {}
     steps: list[Step] = []
+    keys = layer_keys(layer.name for layer in net.layer)
     for i, layer in enumerate(net.layer):
         if layer.propagate_down and len(layer.propagate_down) != len(layer.bottom):
             raise GraphError(
@@ -76,7 +88,7 @@ def build_graph(net: Any) -> Graph:
             if name != ANONYMOUS:
                 latest[name] = tops[-1]
                 unread.add(name)
-        steps.append(Step(layer, bottoms, tops, in_place))
+        steps.append(Step(layer, keys[i], bottoms, tops, in_place))
     outputs = {name: latest[name] for name in sorted(unread)}
     for slot, i in last_use.items():
         steps[i].release.append(slot)

@@ -1,4 +1,7 @@
-"""Makes the layers of a graph: arity, shapes, loss weights, shared parameters. Runs nothing."""
+"""Makes the layers of a graph: arity, shapes, loss weights, shared parameters. Runs nothing.
+
+A layer is known by its place, the index of its step in the graph; what goes by name is a view of that.
+"""
 
 from __future__ import annotations
 
@@ -8,82 +11,129 @@ import torch
 from torch import Tensor, nn
 
 from sdcaffe import proto
-from sdcaffe.errors import GraphError, LayerError
-from sdcaffe.graph import ANONYMOUS, Graph, Step
-from sdcaffe.layers.base import Count, Layer, Shape, blamed_on, check_size, class_of, show_shape
+from sdcaffe.errors import LayerError
+from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, keep_layers
+from sdcaffe.layers.base import Count, DataLayer, Layer, Shape, blamed_on, check_size, class_of, show_shape
 from sdcaffe.log import glog
-from sdcaffe.net.initial_weights import InitialWeights
+from sdcaffe.net.parameters import Learnable, Parameters, Views
+from sdcaffe.net.weights import Weights, brought, check_shared, fill, shared_places
+from sdcaffe.proto.weights import LayerBlobs
 
-_MULTIPLIERS = ("lr_mult", "decay_mult")
 
+class Assembled:
+    """The layers of a net, set up: what runs, exporters and scripts read of it.
 
-class Learnable:
-    """One parameter that a solver updates. Layers that share it by name share this object.
-
-    `explicit`: those of lr_mult and decay_mult that a prototxt has given, by the name of the layer.
+    - `param`: the NetParameter that really runs, splits and defaults written in; `graph`: its wiring
+    - `layers`: by place; `inputs`: blob name -> slot, of the blobs that whoever runs the net gives
+    - `shapes`: slot -> shape, Caffe's NCHW
+    - `loss_weights`: slot -> weight (0-dim), of those that have one
+    - `learnable`: what a solver updates, in Caffe's order
+    - `views`: place -> {blob index: the parameter, of another shape, that the layer shares}
     """
 
-    def __init__(self, tensor: nn.Parameter, lr_mult: float, decay_mult: float, layer: str, index: int) -> None:
-        self.tensor = tensor
-        self.lr_mult = lr_mult
-        self.decay_mult = decay_mult
-        self.layer = layer
-        self.index = index
-        self.explicit: dict[str, str] = {}
-
-    def note(self, spec: Any, layer: str) -> None:
-        """Remember which multipliers the ParamSpec of a layer gives."""
-        self.explicit.update({field: layer for field in _MULTIPLIERS if spec.HasField(field)})
-
-
-class Assembly:
-    """The layers of one graph, set up in order.
-
-    - `layers`: name -> Layer; `shapes`, `loss_weights`: by slot
-    - `learnable`: in Caffe's order
-    - `views`: layer name -> {blob index: the parameter, of another shape, that it shares}
-    """
-
-    def __init__(self, graph: Graph, phase: int, weights: InitialWeights, shared: dict[str, nn.ParameterList]) -> None:
-        """`shared`: layer name -> blobs to use instead of new ones. Raises GraphError, LayerError, WeightsError."""
-        self.phase = phase
-        self.layers: dict[str, Layer] = {}
+    def __init__(self, param: Any, graph: Graph) -> None:
+        self.param = param
+        self.graph = graph
+        self.layers: list[Layer] = []
+        self.inputs: dict[str, int] = {}
         self.shapes: dict[int, Shape] = {}
-        self.loss_weights: dict[int, float] = {}
+        self.loss_weights: dict[int, Tensor] = {}
         self.learnable: list[Learnable] = []
-        self.views: dict[str, dict[int, nn.Parameter]] = {}
-        self._owners: dict[str, Learnable] = {}
-        values = 0
-        for step in graph.steps:
-            others = shared.get(step.layer.name)
-            given = weights.blobs(step.layer.name) if others is None else dict[int, Tensor](enumerate(others))
-            layer = self._make(step, given)
+        self.views: Views = {}
+
+    def set_up(self, first: int, shapes: dict[int, Shape]) -> None:
+        """Set the layers from place `first` on up again, from the `shapes` of the slots before them."""
+        for layer, step in zip(self.layers[first:], self.graph.steps[first:], strict=True):
+            if not layer.given and not isinstance(layer, DataLayer):
+                tops = layer.setup([shapes[slot] for slot in step.bottoms])
+                shapes.update(zip(step.tops, map(tuple, tops), strict=True))
+        self.shapes = shapes
+
+    def owner(self, place: int, index: int) -> nn.Parameter:
+        """The parameter behind blob `index` of the layer at `place`: its own, or one that it shares."""
+        found: nn.Parameter = self.views.get(place, {}).get(index, self.layers[place].blobs[index])
+        return found
+
+
+def assemble(source: Any, state: Any, weights: Weights, share: Assembled | None) -> Assembled:
+    """The layers that `state` keeps of the NetParameter `source`, filled with `weights`.
+
+    `share`: a net whose parameters the layers of the same names use. Raises GraphError, LayerError, WeightsError.
+    """
+    net = proto.NetParameter()
+    net.CopyFrom(source)
+    net.state.phase = state.phase
+    if state.level:
+        net.state.level = state.level
+    net.state.stage.extend(stage for stage in state.stage if stage not in net.state.stage)
+    net = keep_layers(net)
+    glog("net.cpp:53", lambda: f"Initializing net from parameters: \n{proto.text.format(net)}")
+    for layer in net.layer:
+        complete_tops(layer)
+    param = insert_splits(net)
+    return _Assembly(Assembled(param, build_graph(param)), state.phase, weights, share).done()
+
+
+class _Assembly:
+    """An Assembled in the making."""
+
+    def __init__(self, made: Assembled, phase: int, weights: Weights, share: Assembled | None) -> None:
+        self._made, self._graph = made, made.graph
+        self._phase = phase
+        self._weights = weights
+        self._share = share
+        names = [step.layer.name for step in self._graph.steps]
+        others = [step.layer.name for step in share.graph.steps] if share is not None else []
+        self._shared = shared_places(names, others)
+        self._matched = [(place, entry) for place, entry in weights.matched(names) if place not in self._shared]
+        self._entries: dict[int, list[LayerBlobs]] = {}
+        for place, entry in self._matched:
+            self._entries.setdefault(place, []).append(entry)
+
+    def done(self) -> Assembled:
+        made, parameters, values = self._made, Parameters(), 0
+        for place, step in enumerate(self._graph.steps):
+            entries = self._entries.get(place, [])
+            others = self._others(place)
+            layer = self._make(step, dict(enumerate(others[-1].blobs)) if others else brought(entries))
             values += self._setup(step, layer)
-            if others is None:
-                weights.check(layer)
-                self._add_params(layer, given or {})
-            elif len(others) != len(layer.blobs):
-                raise layer.error(
-                    f"it has {len(layer.blobs)} blobs here but {len(others)} in the net it shares them with"
-                )
+            if others:
+                check_shared(layer, others)
+                self._take_views(place)
+            else:
+                parameters.add(place, layer)
+            for entry in entries:
+                self._weights.check(layer, place, entry, parameters.learnable)
             glog("net.cpp:139", f"Memory required for data: {values * 4}")
-        self._log_backward(graph)
+        made.learnable = parameters.learnable
+        made.views.update(parameters.views)
+        if parameters.shared:  # Caffe copies a file entry after entry into the one parameter
+            fill(made.layers, made.views, self._matched)
+        self._log_backward()
+        self._weights.report(self._graph, [place for place, layer in enumerate(made.layers) if len(layer.blobs)])
+        return made
+
+    def _others(self, place: int) -> list[Layer]:
+        """The layers of the other net whose blobs this one uses."""
+        return [] if self._share is None else [self._share.layers[there] for there in self._shared.get(place, ())]
+
+    def _take_views(self, place: int) -> None:
+        assert self._share is not None
+        there = self._shared[place][-1]
+        if there in self._share.views:
+            self._made.views[place] = self._share.views[there]
 
     def _make(self, step: Step, given: dict[int, Tensor] | None) -> Layer:
         param = step.layer
-        if param.name in self.layers:
-            raise GraphError(
-                f'two layers are named "{param.name}"; weights are found by layer name, so rename one',
-                layer=param.name,
-                field="name",
-            )
         if not param.HasField("phase"):
-            param.phase = self.phase
+            param.phase = self._phase
         glog("layer_factory.hpp:77", f"Creating layer {param.name}")
         cls = class_of(param)
         check_counts(cls, param)
-        layer = cls(param, self.phase, given)
-        self.layers[param.name] = layer
+        layer = cls(param, self._phase, given)
+        self._made.layers.append(layer)
+        if layer.given:
+            self._made.inputs.update(zip(param.top, step.tops, strict=True))
         glog("net.cpp:86", f"Creating Layer {param.name}")
         for name in param.bottom:
             glog("net.cpp:408", f"{param.name} <- {name}")
@@ -99,7 +149,7 @@ class Assembly:
     def _setup(self, step: Step, layer: Layer) -> int:
         """Set one layer up; returns how many values its tops hold."""
         with blamed_on(layer):
-            tops = [tuple(shape) for shape in layer.setup([self.shapes[slot] for slot in step.bottoms])]
+            tops = [tuple(shape) for shape in layer.setup([self._made.shapes[slot] for slot in step.bottoms])]
         if len(tops) != len(step.tops):
             raise layer.error(f"setup gave {len(tops)} top shapes for {len(step.tops)} tops")
         own = {name for name, _ in layer.named_parameters() if not name.startswith("blobs.")}
@@ -118,90 +168,26 @@ class Assembly:
             raise layer.error(f"{counts}; give one for each or none", "loss_weight")
         for j, (slot, shape) in enumerate(zip(step.tops, tops, strict=True)):
             check_size(layer, f'top "{step.layer.top[j]}"', shape)
-            self.shapes[slot] = tuple(shape)
+            self._made.shapes[slot] = tuple(shape)
             weight = weights[j] if j < len(weights) else 0.0
-            self.loss_weights[slot] = weight
+            if weight:
+                self._made.loss_weights[slot] = torch.tensor(weight)
             glog("net.cpp:131", f"Top shape: {show_shape(shape)}")
             if weight:
                 glog("net.cpp:134", f"    with loss weight {weight:g}")
             count += torch.Size(shape).numel()
         return count
 
-    def _add_params(self, layer: Layer, given: dict[int, Tensor]) -> None:
-        """The learnable parameters of one layer, or its part in those that another layer owns.
-
-        `given`: the blobs that a weight file brought.
-        """
-        specs = layer.layer_param.param
-        if len(specs) > len(layer.blobs):
-            raise layer.error(f"{len(specs)} param entries for {len(layer.blobs)} blobs", "param")
-        for i, blob in enumerate(layer.blobs):
-            spec = specs[i] if i < len(specs) else proto.ParamSpec()
-            if spec.name in self._owners:
-                owner = self._owners[spec.name]
-                self._share(layer, i, spec, owner)
-                if i in given:  # Caffe copies a file layer after layer into the one parameter
-                    owner.tensor.data.copy_(blob.data.reshape(owner.tensor.shape))
-                continue
-            lr_mult = spec.lr_mult if blob.requires_grad else 0.0
-            if lr_mult == 0:
-                blob.requires_grad_(False)
-            learnable = Learnable(blob, lr_mult, spec.decay_mult, layer.name, i)
-            learnable.note(spec, layer.name)
-            self.learnable.append(learnable)
-            if spec.name:
-                self._owners[spec.name] = learnable
-
-    def _share(self, layer: Layer, index: int, spec: Any, owner: Learnable) -> None:
-        glog(
-            "net.cpp:483",
-            f"Sharing parameters '{spec.name}' owned by layer '{owner.layer}', param index {owner.index}",
-        )
-        blob = layer.blobs[index]
-        have, want = tuple(owner.tensor.shape), tuple(blob.shape)
-        permissive = spec.share_mode == proto.schema.enum_value("ParamSpec.DimCheckMode", "PERMISSIVE")
-        if have != want and not (permissive and owner.tensor.numel() == blob.numel()):
-            need = "even PERMISSIVE sharing needs one count" if permissive else "STRICT sharing needs one shape"
-            raise GraphError(
-                f'parameter "{spec.name}" is {show_shape(have)} in layer "{owner.layer}" and {show_shape(want)} '
-                f'in layer "{layer.name}"; {need}',
-                layer=layer.name,
-                field="param",
-            )
-        self._agree(layer, spec, owner)
-        if have == want:
-            layer.blobs[index] = owner.tensor
-        else:
-            blob.requires_grad_(False)
-            self.views.setdefault(layer.name, {})[index] = owner.tensor
-
-    def _agree(self, layer: Layer, spec: Any, owner: Learnable) -> None:
-        """Take a multiplier from the first layer that gives it, as Caffe does. Raises GraphError for another value."""
-        for field in _MULTIPLIERS:
-            value, owned = getattr(spec, field), getattr(owner, field)
-            if spec.HasField(field) and field in owner.explicit and value != owned:
-                raise GraphError(
-                    f'shared parameter "{spec.name}" has {field} {value:g} in layer "{layer.name}" but {owned:g} '
-                    f'in layer "{owner.explicit[field]}"; give both the same',
-                    layer=layer.name,
-                    field="param",
-                )
-            if spec.HasField(field):
-                setattr(owner, field, value)
-        owner.note(spec, layer.name)
-        if owner.lr_mult == 0:
-            owner.tensor.requires_grad_(False)
-
-    def _log_backward(self, graph: Graph) -> None:
+    def _log_backward(self) -> None:
         """Caffe's lines on which layers backward reaches."""
         needs: set[int] = set()
-        for step in graph.steps:
-            layer = self.layers[step.layer.name]
+        graph, weights = self._graph, self._made.loss_weights
+        for layer, step in zip(self._made.layers, graph.steps, strict=True):
             if any(p.requires_grad for p in layer.parameters()) or needs.intersection(step.bottoms):
                 needs.update(step.tops)
         under_loss: set[int] = set()
         for step in reversed(graph.steps):
-            contributes = any(self.loss_weights[slot] or slot in under_loss for slot in step.tops)
+            contributes = any(slot in weights or slot in under_loss for slot in step.tops)
             if contributes:
                 under_loss.update(step.bottoms)
             if contributes and needs.intersection(step.tops):

@@ -5,13 +5,13 @@ Which layers these are, they say themselves: see the promises of `Layer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sdcaffe.graph.graph import Graph
 from sdcaffe.layers.base import Layer
 
-Layers = dict[str, Layer]  # by name
+Layers = Sequence[Layer]  # by place
 
 
 @dataclass
@@ -43,12 +43,12 @@ def batch_norm_chains(graph: Graph, layers: Layers) -> list[Chain]:
 
     linear = {
         norm: i
-        for i, step in enumerate(graph.steps)
-        if layers[step.layer.name].linear and (norm := only_reader(i, lambda layer: layer.normalizes)) is not None
+        for i in range(len(graph.steps))
+        if layers[i].linear and (norm := only_reader(i, lambda layer: layer.normalizes)) is not None
     }
     chains = []
     for i, step in enumerate(graph.steps):
-        if not layers[step.layer.name].normalizes or step.layer.loss_weight:
+        if not layers[i].normalizes or step.layer.loss_weight:
             continue
         scale = only_reader(i, _scales)
         if scale is None:
@@ -71,7 +71,7 @@ def rectified(graph: Graph, layers: Layers) -> list[tuple[int, int]]:
     readers = _readers(graph)
     pairs = []
     for i, step in enumerate(graph.steps):
-        if layers[step.layer.name].lends_top and not step.layer.loss_weight:
+        if layers[i].lends_top and not step.layer.loss_weight:
             relu = _only_reader(graph, layers, readers, i, lambda layer: layer.rectifies)
             if relu is not None:
                 pairs.append((i, relu))
@@ -81,14 +81,14 @@ def rectified(graph: Graph, layers: Layers) -> list[tuple[int, int]]:
 def summed_in_place(graph: Graph, layers: Layers) -> dict[int, int]:
     """Every plain sum -> that of its first two bottoms whose memory it may take: one lent to it alone."""
     readers = _readers(graph)
-    makers = {slot: step for step in graph.steps for slot in step.tops}
+    makers = {slot: i for i, step in enumerate(graph.steps) for slot in step.tops}
     found = {}
     for i, step in enumerate(graph.steps):
-        if not layers[step.layer.name].sums:
+        if not layers[i].sums:
             continue
         for k, slot in enumerate(step.bottoms[:2]):
-            maker = makers[slot].layer
-            lent = layers[maker.name].lends_top and not maker.loss_weight
+            maker = makers[slot]
+            lent = layers[maker].lends_top and not graph.steps[maker].layer.loss_weight
             if lent and readers[slot] == [i] and False not in step.layer.propagate_down:
                 found[i] = k
                 break
@@ -116,4 +116,4 @@ def _only_reader(
         return None
     layer = graph.steps[found[0]].layer
     passes_on = not layer.loss_weight and False not in layer.propagate_down
-    return found[0] if passes_on and is_wanted(layers[layer.name]) else None
+    return found[0] if passes_on and is_wanted(layers[found[0]]) else None

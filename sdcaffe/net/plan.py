@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -14,8 +14,7 @@ from sdcaffe.graph import Graph, Step
 from sdcaffe.layers.base import Affine, DataLayer, Layer
 from sdcaffe.net.folding import Folding, foldable, folded
 from sdcaffe.net.fusion import batch_norm_chains, rectified, summed_in_place
-
-Views = dict[str, dict[int, nn.Parameter]]
+from sdcaffe.net.parameters import Views
 
 
 @dataclass
@@ -33,21 +32,21 @@ class Op:
     exact: bool = False  # computes in float32 whatever the net's precision
     leaves: list[int] = field(default_factory=list)  # tops that a later layer differentiates by
     overwritten: int | None = None  # a bottom whose memory the tops take, or a top whose gradient's is taken
-    checked: bool = False  # a plugin's tops were what its setup said
+    checked: bool = False  # the tops were what setup said
 
 
 def make_plan(
     graph: Graph,
-    layers: dict[str, Layer],
+    layers: Sequence[Layer],
     weighted: set[int],
     views: Views,
     apart: frozenset[int] = frozenset(),
 ) -> list[Op]:
     """What to run: each computing step, chains as one; each blob released after its last reader.
 
-    `weighted` are the slots with a loss weight; `views` are the blobs, by layer and index, that other layers own
-    under another shape. A chain that makes one of the slots `apart` on its way runs as its layers, and none of them is
-    written over.
+    `weighted` are the slots with a loss weight; `views` are the blobs, by the layer's place and index, that other
+    layers own under another shape. A chain that makes one of the slots `apart` on its way runs as its layers, and none
+    of them is written over.
     """
     chains: dict[int, tuple[int, list[Layer], Callable[..., Any]]] = {}  # first step -> last, layers, what to run
     members: set[int] = set()
@@ -56,9 +55,9 @@ def make_plan(
     slots: dict[int, tuple[int, int]] = {}  # first step of a chain -> what a Folding makes for it
     for chain in batch_norm_chains(graph, layers):
         parts = [i for i in (chain.convolution, chain.batch_norm, chain.scale, chain.relu) if i is not None]
-        at = {i: layers[graph.steps[i].layer.name] for i in parts}
+        at = {i: layers[i] for i in parts}
         inside = {slot for i in parts[:-1] for slot in graph.steps[i].tops}
-        if inside & apart or any(layer.name in views for layer in at.values()):
+        if inside & apart or any(i in views for i in parts):
             continue
         batch_norm, scale, relu = at[chain.batch_norm], at[chain.scale], chain.relu is not None
         if chain.convolution is not None and foldable(at[chain.convolution], batch_norm):
@@ -70,7 +69,7 @@ def make_plan(
         else:
             first = chain.batch_norm
             top = graph.steps[chain.last].tops[0]
-            reader = None if chain.reader is None else layers[graph.steps[chain.reader].layer.name]
+            reader = None if chain.reader is None else layers[chain.reader]
             over = relu and top not in apart and reader is not None
             run = _fused(batch_norm, scale, relu, reader if over else None)
             if over:
@@ -78,26 +77,26 @@ def make_plan(
         chains[first] = (chain.last, [at[i] for i in parts if i >= first], run)
         members.update(i for i in parts if i > first)
     for i, k in summed_in_place(graph, layers).items():
-        slot, adder = graph.steps[i].bottoms[k], layers[graph.steps[i].layer.name]
+        slot, adder = graph.steps[i].bottoms[k], layers[i]
         if slot not in apart and slot not in weighted:
             chains[i] = (i, [adder], _adding(adder, k))
             overwritten[i] = slot
     for maker, rectifier in rectified(graph, layers):
-        pair = [layers[graph.steps[i].layer.name] for i in (maker, rectifier)]
+        pair = [layers[i] for i in (maker, rectifier)]
         hidden = not apart.intersection(graph.steps[maker].tops)
-        if hidden and not any(layer.name in views for layer in pair):
+        if hidden and not {maker, rectifier} & views.keys():
             _, _, run = chains.get(maker, (maker, pair, pair[0]))
             chains[maker] = (rectifier, pair, _rectifying(run))
             members.add(rectifier)
     differentiated = gradient_slots(graph, layers)
     ops = [Op(folding.layers, folding, [], folding.tops, checked=True) for folding in foldings.values()]
     for i, step in enumerate(graph.steps):
-        layer = layers[step.layer.name]
+        layer = layers[i]
         if i in members or isinstance(layer, DataLayer) or layer.given:
             continue
         last, layers_here, run = chains.get(i, (i, [layer], layer))
-        if layer.name in views:
-            run = _with_views(layer, views[layer.name])
+        if i in views:
+            run = _with_views(layer, views[i])
         tops = graph.steps[last].tops
         ops.append(
             Op(
@@ -117,9 +116,9 @@ def make_plan(
     return ops
 
 
-def gradient_slots(graph: Graph, layers: dict[str, Layer]) -> set[int]:
+def gradient_slots(graph: Graph, layers: Sequence[Layer]) -> set[int]:
     """The slots that layers differentiate by in their forward."""
-    return {step.bottoms[i] for step in graph.steps for i in layers[step.layer.name].gradient_bottoms}
+    return {step.bottoms[i] for layer, step in zip(layers, graph.steps, strict=True) for i in layer.gradient_bottoms}
 
 
 def _detached(layer: Layer, step: Step) -> list[int]:

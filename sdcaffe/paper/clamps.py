@@ -15,8 +15,8 @@ from sdcaffe.errors import DataError, WeightsError
 from sdcaffe.graph import keep_layers
 from sdcaffe.log import accuracy
 from sdcaffe.net import Net
-from sdcaffe.net.initial_weights import InitialWeights
 from sdcaffe.net.net import Batch
+from sdcaffe.net.weights import Weights
 
 
 class Clamps:
@@ -80,10 +80,10 @@ class Clamps:
         Raises WeightsError for a file that leaves a layer untrained.
         """
         self._kept = []
-        weights = InitialWeights([file])
+        weights = Weights([file])
         clamps = {_clamp(blob) for blob in self.blobs}
         for net in (self._before, self.net):
-            for name in net.params.keys() - weights.layers.keys() - clamps:
+            for name in net.params.keys() - weights.names - clamps:
                 raise WeightsError(f'has no weights for layer "{name}": it is of another net', file)
             net.load_weights(weights)
 

@@ -7,6 +7,7 @@ Weights: `data/LAYER/INDEX`, a group for every layer; `diff` likewise. State: `i
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def read_state(data: bytes, path: StrPath) -> dict[str, Any]:
 
 def weights_image(net: Any, blobs: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]]) -> bytes:
     """The bytes of a .caffemodel.h5. A shared parameter's data stands at its first layer, its diff at each."""
-    _refuse_names({layer.name for layer in net.layer})
+    _refuse_names([layer.name for layer in net.layer])
     with _new() as file:
         root = file.create_group("data")
         gradients = file.create_group("diff") if diffs else None
@@ -97,12 +98,18 @@ def state_image(
 # ---- Writing ----
 
 
-def _refuse_names(names: set[str]) -> None:
+def _refuse_names(names: Sequence[str]) -> None:
     """Raise WeightsError where HDF5, to which "/" parts a path, would lose a layer's name or take it for a blob's."""
-    for name in names:
+    counts = Counter(names)
+    for name, count in counts.items():
+        if count > 1:
+            raise WeightsError(
+                f"HDF5 cannot hold {count} layers of one name, {name!r}: rename them or write another format",
+                layer=name,
+            )
         parts = name.split("/")
         lost = any(part in ("", ".") or "\0" in part for part in parts)
-        if lost or any(parts[i].isdecimal() and "/".join(parts[:i]) in names for i in range(1, len(parts))):
+        if lost or any(parts[i].isdecimal() and "/".join(parts[:i]) in counts for i in range(1, len(parts))):
             raise WeightsError(f"HDF5 cannot hold a layer named {name!r}; write another format", layer=name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdcaffe.errors import Place
+from sdcaffe.errors import NetError, Place
 from sdcaffe.proto.tokens import Source
 
 
@@ -36,6 +36,11 @@ class Positions:
         if layer == "input":  # made from the net's own input fields when it was upgraded
             return self.field("input")
         return None
+
+    def locate(self, error: NetError) -> None:
+        """Tell an error of a layer where that stands, if it does not know yet."""
+        if error.where is None:
+            error.where = self.find(error.layer, error.field)
 
     def field(self, name: str) -> Place | None:
         """The place of the first field of that name of the whole message: `field("base_lr")`; None: not there."""

@@ -14,6 +14,7 @@ from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
 from sdcaffe.proto import files, schema, seal, upgrade, v0
 from sdcaffe.proto.blobs import Array, array_to_blob, blob_to_array, raw_blob
 from sdcaffe.proto.files import StrPath
+from sdcaffe.proto.keys import layer_keys
 
 __all__ = [
     "LayerBlobs",
@@ -39,12 +40,13 @@ _LARGEST = 2**31 - 1
 class LayerBlobs:
     """One layer of a weight file. `type` is its current name, "" where the file does not say (HDF5).
 
-    A blob is None where an HDF5 file leaves it to the layer that owns the shared parameter.
+    A blob is None where an HDF5 file (`hdf5`) leaves it to the layer that owns the shared parameter.
     """
 
     name: str
     type: str
     blobs: list[Array | None]
+    hdf5: bool = False
 
 
 @dataclasses.dataclass(eq=False)
@@ -71,7 +73,7 @@ def read_weights(path: StrPath) -> list[LayerBlobs]:
     if _is_hdf5(data):
         from sdcaffe.proto import hdf5
 
-        return [LayerBlobs(name, "", blobs) for name, blobs in hdf5.read_weights(data, path)]
+        return [LayerBlobs(name, "", blobs, hdf5=True) for name, blobs in hdf5.read_weights(data, path)]
     net = _weights_net(data, path)
     return [_layer_blobs(*_identity(layer), path) for layer in [*net.layers, *net.layer]]
 
@@ -97,23 +99,23 @@ def _weights_net(data: bytes, path: StrPath) -> Any:
 def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = None) -> None:
     """Write a .caffemodel as Caffe does: the net's name, and each layer with its blobs; nothing else of `net`.
 
-    `net` is the NetParameter whose layers really run; `blobs` holds arrays by layer name, float32 or
-    float64; `diffs` likewise where gradients are to be kept (`snapshot_diff`). A path that ends in ".h5"
-    gets Caffe's HDF5 form, in which a shared parameter is written by its first layer only.
-    Raises WeightsError for names that the net lacks, more than protobuf's 2 GiB, and a path that fails.
+    `net` is the NetParameter whose layers really run; `blobs` holds arrays by the keys of its layers (layer_keys:
+    their names, told apart), float32 or float64; `diffs` likewise where gradients are to be kept (`snapshot_diff`).
+    A path that ends in ".h5" gets Caffe's HDF5 form, in which a shared parameter is written by its first layer only.
+    Raises WeightsError for keys that the net lacks, for layers of one name in HDF5, for more than protobuf's 2 GiB,
+    and for a path that fails.
     """
     diffs = diffs or {}
-    names = {layer.name for layer in net.layer}
-    for name in [*blobs, *diffs]:
-        if name not in names:
-            raise WeightsError(f'no layer "{name}" in the net whose weights are written', str(path))
+    keys = layer_keys(layer.name for layer in net.layer)
+    for key in {*blobs, *diffs}.difference(keys):
+        raise WeightsError(f'no layer "{key}" in the net whose weights are written', str(path))
     if str(path).endswith(".h5"):
         from sdcaffe.proto import hdf5
 
         return _write(path, [hdf5.weights_image(net, blobs, diffs)], WeightsError)
     _check_size([a for group in (blobs, diffs) for arrays in group.values() for a in arrays], path, WeightsError)
     result = schema.raw_message("NetParameter")(name=net.name)
-    for layer in net.layer:
+    for key, layer in zip(keys, net.layer, strict=True):
         bare = layer
         if layer.blobs:
             bare = type(layer)()
@@ -121,8 +123,8 @@ def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = N
             bare.ClearField("blobs")
         new = result.layer.add()
         new.MergeFromString(bare.SerializePartialToString())
-        gradients = diffs.get(layer.name, ())
-        for i, array in enumerate(blobs.get(layer.name, ())):
+        gradients = diffs.get(key, ())
+        for i, array in enumerate(blobs.get(key, ())):
             new.blobs.append(raw_blob(array, gradients[i] if i < len(gradients) else None))
     _write(path, files.sealed(result, path, WeightsError), WeightsError)
 

@@ -84,24 +84,26 @@ class Net:
 
     @cached_property
     def params(self) -> OrderedDict[str, BlobVec]:
-        """Layer name -> its parameter blobs, of the layers that have any."""
-        return OrderedDict((name, blobs) for name, blobs in self._net.param_blobs.items() if blobs)
+        """Layer name -> its parameter blobs, of the layers that have any; of several of one name the last."""
+        named = zip(self._layer_names, self._net.param_blobs, strict=True)
+        return OrderedDict((name, blobs) for name, blobs in named if blobs)
 
     @cached_property
     def layers(self) -> list[CaffeLayer]:
         """Every layer, splits included, with `type` and `blobs`; a Python layer is the object of its class."""
-        return [self._layer(name) for name in self._layer_names]
+        return [self._layer(place) for place in range(len(self._layer_names))]
 
-    def _layer(self, name: str) -> CaffeLayer:
-        layer = self._net.layers[name]
+    def _layer(self, place: int) -> CaffeLayer:
+        layer = self._net.assembled.layers[place]
         if isinstance(layer, Python) and layer.instance is not None:
             return layer.instance
         view = CaffeLayer(layer.layer_param)
-        view.type, view.phase, view.blobs = layer.type, layer.phase, self._net.param_blobs[name]
+        view.type, view.phase, view.blobs = layer.type, layer.phase, self._net.param_blobs[place]
         return view
 
     @cached_property
     def layer_dict(self) -> OrderedDict[str, CaffeLayer]:
+        """Layer name -> layer, as in `layers`; of several of one name the last, at the place of the first."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
     @property
@@ -129,7 +131,7 @@ class Net:
 
     @property
     def _layer_names(self) -> list[str]:
-        return list(self._net.layers)
+        return [step.layer.name for step in self._net.graph.steps]
 
     @property
     def _blob_names(self) -> list[str]:
@@ -213,9 +215,11 @@ class Net:
                 raise WrongArray(f'"{name}" has shape {shape}, given: {array.shape}; reshape the blob first') from None
 
     def _index(self, layer: str) -> int:
-        if layer not in self._net.layers:
-            raise UnknownLayer(f'net "{self.name}" has no layer "{layer}"; it has {", ".join(self._layer_names)}')
-        return self._layer_names.index(layer)
+        """The place of the first layer of a name."""
+        names = self._layer_names
+        if layer not in names:
+            raise UnknownLayer(f'net "{self.name}" has no layer "{layer}"; it has {", ".join(names)}')
+        return names.index(layer)
 
     def _blob(self, name: str) -> Blob:
         try:
@@ -280,7 +284,7 @@ class Net:
 
         Raises NoMemoryData or WrongInput, both RuntimeErrors, for another first layer or arrays that do not fit it.
         """
-        first = next(iter(self._net.layers.values()))
+        first = self._net.assembled.layers[0]
         if not isinstance(first, MemoryData):
             raise NoMemoryData("set_input_arrays is for a net whose first layer is MemoryData")
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdcaffe.graph import Step
@@ -20,7 +20,7 @@ class Reach:
 
 def backward_reach(
     steps: Sequence[Step],
-    layers: Mapping[str, Layer],
+    layers: Sequence[Layer],
     bottoms: Sequence[Sequence[int]],
     tops: Sequence[Sequence[int]],
     losses: Sequence[Sequence[float]],
@@ -34,16 +34,15 @@ def backward_reach(
     """
     reaches: list[Reach] = []
     needed: set[int] = set()
-    for step, below, above in zip(steps, bottoms, tops, strict=True):
-        specs, layer = step.layer.param, layers[step.layer.name]
+    for step, layer, below, above in zip(steps, layers, bottoms, tops, strict=True):
+        specs = step.layer.param
         blobs = [specs[i].lr_mult != 0 if i < len(specs) else True for i in range(len(layer.blobs))]
         given = list(step.layer.propagate_down) or [blob in needed for blob in below]
         reaches.append(Reach(any(blobs) or not needed.isdisjoint(below), given, blobs))
         if reaches[-1].layer:
             needed.update(above)
     _cut(reaches, bottoms, tops, losses)
-    for step, reach in zip(steps, reaches, strict=True):
-        layer = layers[step.layer.name]
+    for layer, reach in zip(layers, reaches, strict=True):
         reach.layer = reach.layer or force
         reach.bottoms = [(want or force) and j not in layer.index_bottoms for j, want in enumerate(reach.bottoms)]
         reach.blobs = [(want or force) and i not in layer.fixed_blobs for i, want in enumerate(reach.blobs)]

@@ -17,8 +17,8 @@ from sdcaffe.errors import GraphError
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.python import Python
 from sdcaffe.net import Net
-from sdcaffe.net.initial_weights import Files
 from sdcaffe.net.net import Batch, Pass
+from sdcaffe.net.weights import Files, shared_places
 from sdcaffe.pycaffe import mode
 from sdcaffe.pycaffe.reach import backward_reach
 from sdcaffe.pycaffe.runners import Place, Runner, as_raised, make_runner
@@ -31,9 +31,11 @@ class StepwiseNet(Net):
 
     - `blobs`, `blob_names`, `blob_losses`: by Caffe's blob number; layers in place have one blob
     - `bottom_ids`, `top_ids`: the blob numbers of each layer
-    - `param_blobs`: layer name -> its parameter blobs
+    - `param_blobs`: the parameter blobs of each layer
     - `runners`: one for each layer, in order
     """
+
+    channels_last = False  # parameters are views of blobs, in NCHW order
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class StepwiseNet(Net):
         self.bottom_ids: list[list[int]] = []
         self.top_ids: list[list[int]] = []
         self._number_blobs()
-        self.param_blobs: dict[str, BlobVec] = {}
+        self.param_blobs: list[BlobVec] = []
         self._blob_of: dict[int, Blob] = {}  # id of a parameter -> the blob whose memory it has
         self._take_parameters(share._blob_of if isinstance(share, StepwiseNet) else {})
         self.blob_losses = [0.0] * len(self.blobs)
@@ -66,18 +68,14 @@ class StepwiseNet(Net):
             name: [] for name in ("before_forward", "after_forward", "before_backward", "after_backward")
         }
 
-    def _lay_out(self) -> None:
-        """Parameters keep their NCHW order: they are views of blobs."""
-
     def _number_blobs(self) -> None:
         number: dict[int, int] = {}  # slot -> blob
-        for step in self.graph.steps:
-            layer = self.layers[step.layer.name]
+        for step, layer in zip(self.graph.steps, self.assembled.layers, strict=True):
             below = [number[slot] for slot in step.bottoms]
             for j, (slot, same) in enumerate(zip(step.tops, step.in_place, strict=True)):
                 number[slot] = below[j] if same else len(self.blobs)
                 if not same:
-                    self.blobs.append(layer.top[j] if isinstance(layer, Python) else Blob(*self._shapes[slot]))
+                    self.blobs.append(layer.top[j] if isinstance(layer, Python) else Blob(*self.assembled.shapes[slot]))
                     self.blob_names.append(self.graph.slots[slot])
             self.bottom_ids.append(below)
             self.top_ids.append([number[slot] for slot in step.tops])
@@ -87,11 +85,11 @@ class StepwiseNet(Net):
 
     def _take_parameters(self, shared: dict[int, Blob]) -> None:
         """Blobs for all parameters. `shared`: those of a net whose parameters this one uses, data alone."""
-        for name, layer in self.layers.items():
+        for place, layer in enumerate(self.assembled.layers):
             made = layer.instance.blobs if isinstance(layer, Python) and layer.instance else BlobVec()
-            self.param_blobs[name] = made
+            self.param_blobs.append(made)
             for i, parameter in enumerate(layer.blobs):
-                owner = self._views.get(name, {}).get(i, parameter)
+                owner = self.assembled.owner(place, i)
                 if i == len(made):
                     made.add_blob(*parameter.shape)
                 blob, first = made[i], self._blob_of.get(id(owner))
@@ -107,23 +105,24 @@ class StepwiseNet(Net):
                 owner.data = torch.from_numpy(blob.data)
 
     def _make_runners(self) -> list[Runner]:
-        losses = [[float(self._loss_weights.get(slot, 0)) for slot in step.tops] for step in self.graph.steps]
+        given = self.assembled.loss_weights
+        losses = [[float(given.get(slot, 0)) for slot in step.tops] for step in self.graph.steps]
         for above, weights in zip(self.top_ids, losses, strict=True):
             for blob, weight in zip(above, weights, strict=True):
                 self.blob_losses[blob] = weight
         force = self.param.force_backward
-        reaches = backward_reach(self.graph.steps, self.layers, self.bottom_ids, self.top_ids, losses, force)
+        reaches = backward_reach(self.graph.steps, self.assembled.layers, self.bottom_ids, self.top_ids, losses, force)
         runners = []
-        for i, step in enumerate(self.graph.steps):
+        for i, layer in enumerate(self.assembled.layers):
             place = Place(
                 bottoms=[self.blobs[blob] for blob in self.bottom_ids[i]],
                 tops=[self.blobs[blob] for blob in self.top_ids[i]],
                 in_place=[blob in self.top_ids[i] for blob in self.bottom_ids[i]],
                 loss_weights=losses[i],
-                params=self.param_blobs[step.layer.name],
+                params=self.param_blobs[i],
                 reach=reaches[i],
             )
-            runners.append(make_runner(self.layers[step.layer.name], place))
+            runners.append(make_runner(layer, place))
         return runners
 
     # ------------------------------------------------------------ running
@@ -169,14 +168,14 @@ class StepwiseNet(Net):
     def compute(self, batch: Batch, keep: Iterable[str] = ()) -> Pass:
         """One forward pass over the blobs; the outputs and `keep` as tensors of their memory."""
         loss = self.forward_from_to(0, len(self.runners) - 1)
-        wanted = {**self.graph.outputs, **{name: self._slot(name) for name in keep}}
+        wanted = {**self.graph.outputs, **{name: self.graph.slot(name) for name in keep}}
         return Pass(torch.tensor(loss), {name: torch.from_numpy(self.blob(name).data) for name in wanted})
 
     # ------------------------------------------------------------ what it holds
 
     def blob(self, name: str) -> Blob:
         """The blob of a name. Raises GraphError where there is none."""
-        self._slot(name)
+        self.graph.slot(name)
         return self.blobs[len(self.blob_names) - 1 - self.blob_names[::-1].index(name)]
 
     def learnable_blobs(self) -> Iterable[tuple[Tensor, Blob]]:
@@ -184,27 +183,37 @@ class StepwiseNet(Net):
         return [(item.tensor, self._blob_of[id(item.tensor)]) for item in self.learnable]
 
     def clear_diffs(self) -> None:
-        for blobs in self.param_blobs.values():
+        for blobs in self.param_blobs:
             for blob in blobs:
                 blob.diff[...] = 0
 
     def share_parameters(self, other: StepwiseNet) -> None:
-        """Use the data of `other`'s layers of the same names. Raises GraphError where the blobs differ."""
-        for name, blobs in self.param_blobs.items():
-            theirs = other.param_blobs.get(name)
-            if theirs is None:
-                continue
-            have, want = [blob.shape for blob in theirs], [blob.shape for blob in blobs]
+        """Use the data of `other`'s layers of the same names, each in the first one of its name, as Caffe does.
+
+        Raises GraphError where the blobs differ.
+        """
+        names, others = ([step.layer.name for step in net.graph.steps] for net in (self, other))
+        shared = shared_places(names, others)
+        for place, there in ((place, there) for place, theirs in shared.items() for there in theirs):
+            blobs, sources = self.param_blobs[place], other.param_blobs[there]
+            have, want = [blob.shape for blob in sources], [blob.shape for blob in blobs]
             if have != want:
+                name = names[place]
                 raise GraphError(f'layer "{name}" cannot share weights: {want} here, {have} there', layer=name)
-            for i, (blob, source) in enumerate(zip(blobs, theirs, strict=True)):
+        for place, theirs in shared.items():
+            for i, (blob, source) in enumerate(
+                zip(self.param_blobs[place], other.param_blobs[theirs[-1]], strict=True)
+            ):
                 blob.share_data(source)
-                owner = self._views.get(name, {}).get(i, self.layers[name].blobs[i])
+                owner = self.assembled.owner(place, i)
                 owner.data = torch.from_numpy(self._blob_of[id(owner)].data)
 
     def blob_arrays(self) -> dict[str, list[Any]]:
-        return {name: [blob.data for blob in blobs] for name, blobs in self.param_blobs.items() if blobs}
+        return {key: [blob.data for blob in blobs] for key, blobs in self._blobs_by_key()}
 
     def diff_arrays(self) -> dict[str, list[Any]]:
-        """Layer name -> the diffs of its blobs."""
-        return {name: [blob.diff for blob in blobs] for name, blobs in self.param_blobs.items() if blobs}
+        """The key of each layer that has blobs -> their diffs."""
+        return {key: [blob.diff for blob in blobs] for key, blobs in self._blobs_by_key()}
+
+    def _blobs_by_key(self) -> list[tuple[str, BlobVec]]:
+        return [(key, blobs) for key, blobs in zip(self.layers, self.param_blobs, strict=True) if blobs]

@@ -25,7 +25,7 @@ from sdcaffe.errors import SdcaffeError, SnapshotError
 from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
-from sdcaffe.net.initial_weights import InitialWeights
+from sdcaffe.net.weights import Weights
 from sdcaffe.solver.updates import UpdateRule
 
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
@@ -95,7 +95,7 @@ class Loaded:
     path: Path
     state: proto.State
     extra: dict[str, Any]
-    weights: InitialWeights
+    weights: Weights
 
 
 def load(path: str | os.PathLike[str]) -> Loaded:
@@ -108,8 +108,8 @@ def load(path: str | os.PathLike[str]) -> Loaded:
         raise SnapshotError(f"{model} is not the weights file that was written with it", where=str(path))
     if state.iter < 0 or state.current_step < 0:
         raise SnapshotError(f"iter {state.iter} and current_step {state.current_step} cannot be negative", str(path))
-    weights = InitialWeights([str(model)] if model is not None else None)
-    arrays = [a for entry in weights.layers.values() for a in entry.blobs if a is not None]
+    weights = Weights([str(model)] if model is not None else None, exact=bool(extra))
+    arrays = [a for entry in weights.entries for a in entry.blobs if a is not None]
     if not all(np.isfinite(array).all() for array in (*arrays, *state.history)):
         raise SnapshotError("it holds numbers that are not finite", where=str(path))
     return Loaded(path, state, extra, weights)
@@ -198,9 +198,14 @@ def _extra(solver: Run) -> dict[str, Any]:
 def _net_state(net: Net) -> dict[str, Any]:
     """Where the data layers are, and what layers carry from one pass to the next (LSTM)."""
     return {
-        "data": {layer.name: [layer.cursor, layer.seed, _batch_size(net, layer)] for layer in net.data_layers},
+        "data": {key: [layer.cursor, layer.seed, _batch_size(net, layer)] for key, layer in _data_layers(net)},
         "buffers": {name: [list(b.shape), _text(b.detach().cpu().float())] for name, b in _carried(net).items()},
     }
+
+
+def _data_layers(net: Net) -> list[tuple[str, DataLayer]]:
+    """Those of a net, by key: of several that share a name each has its own place in the data."""
+    return [(key, layer) for key, layer in net.layers.items() if isinstance(layer, DataLayer)]
 
 
 def _batch_size(net: Net, layer: DataLayer) -> int:
@@ -219,9 +224,9 @@ def _apply_extra(solver: Run, extra: dict[str, Any]) -> None:
     same = world == saved
     _set_generators(solver, extra["generators"][rank if same else 0], None if same else rank)
     for net, state in zip((solver.net, *solver.test_nets), extra["nets"], strict=False):
-        for layer in net.data_layers:
-            if layer.name in state["data"]:
-                layer.cursor, layer.seed, size = state["data"][layer.name]
+        for key, layer in _data_layers(net):
+            if key in state["data"]:
+                layer.cursor, layer.seed, size = state["data"][key]
                 if net is solver.net:  # as many images on, whatever the processes and their batches
                     layer.cursor = layer.cursor * size * saved // (_batch_size(net, layer) * world)
         buffers = _carried(net)

@@ -17,8 +17,8 @@ from sdcaffe import collectives, proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
-from sdcaffe.net.initial_weights import file_names
 from sdcaffe.net.precision import allow_tf32
+from sdcaffe.net.weights import file_names
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.devices import choose_device

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.errors import SolverError, unknown
-from sdcaffe.net.net import Learnable
+from sdcaffe.net.parameters import Learnable
 from sdcaffe.plugins import Kind
 
 Tensors = list[Tensor]

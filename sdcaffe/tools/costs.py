@@ -52,27 +52,25 @@ class Costs:
 
 def costs(net: Net) -> Costs:
     """The costs of every layer, in prototxt order; splits that were inserted by themselves are left out."""
-    shapes = net.blob_shapes
-    slots = [shapes.get(name, ()) for name in net.graph.slots]
-    found = {}
-    batch = 1
+    shapes, found, batch = net.assembled.shapes, {}, 1
     for step in reversed(net.graph.steps):
-        layer = net.layers[step.layer.name]
-        tops = [slots[slot] for slot in step.tops]
+        layer = net.layers[step.key]
+        tops = [shapes[slot] for slot in step.tops]
         if not step.bottoms and tops and tops[0] and not layer.blobs:
             batch = tops[0][0]
         own = [shape for shape, same in zip(tops, step.in_place, strict=True) if not same]
         memory = 0 if layer.type in _SAME_MEMORY else FLOAT * sum(map(math.prod, own))
-        products = multiply_adds(layer, [slots[slot] for slot in step.bottoms], tops)
-        found[layer.name] = LayerCost(layer.name, layer.type, tops, multiply_adds=products, memory=memory)
+        products = multiply_adds(layer, [shapes[slot] for slot in step.bottoms], tops)
+        found[step.key] = LayerCost(layer.name, layer.type, tops, multiply_adds=products, memory=memory)
     for item in net.learnable:
-        cost, count = found[item.layer], item.tensor.numel()
-        if isinstance(net.layers[item.layer], BatchNorm):
+        key, count = net.graph.steps[item.place].key, item.tensor.numel()
+        cost = found[key]
+        if isinstance(net.layers[key], BatchNorm):
             cost.statistics += count
         else:
             cost.parameters += count
             cost.frozen += count if item.lr_mult == 0 else 0
-    listed = [found[step.layer.name] for step in net.graph.steps if not _is_automatic(step)]
+    listed = [found[step.key] for step in net.graph.steps if not _is_automatic(step)]
     return Costs(net.name, batch, listed)
 
 

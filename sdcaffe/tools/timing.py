@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from sdcaffe.graph import ANONYMOUS, Step
+from sdcaffe.graph import Step
 from sdcaffe.layers.base import DataLayer, Layer, Shape, blamed_on
 from sdcaffe.log import glog, number
 from sdcaffe.net import Net
@@ -43,7 +43,7 @@ class Stopwatch:
 
 @dataclass
 class Times:
-    """Sums over `iterations` of milliseconds; `layers`: name -> forward and backward."""
+    """Sums over `iterations` of milliseconds; `layers`: key of each layer, in order -> forward and backward."""
 
     iterations: int
     layers: dict[str, list[float]] = field(default_factory=dict)
@@ -57,14 +57,9 @@ class LayerByLayer:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        weights = {net.graph.latest[name]: weight for name, weight in net.loss_weights.items()}
-        anonymous = (slot for slot, name in enumerate(net.graph.slots) if name == ANONYMOUS)
-        self._weights = {**dict.fromkeys(anonymous, 1.0), **weights}
-        shapes = net.blob_shapes
-        self._shapes = {
-            step.layer.name: [shapes.get(net.graph.slots[slot], ()) for slot in step.bottoms]
-            for step in net.graph.steps
-        }
+        self._weights = {slot: float(weight) for slot, weight in net.assembled.loss_weights.items()}
+        shapes = net.assembled.shapes
+        self._shapes = {step.key: [shapes[slot] for slot in step.bottoms] for step in net.graph.steps}
         self._values: dict[int, Tensor] = {}
         self._bottoms: dict[str, list[Tensor]] = {}
         self._gradients: dict[int, Tensor] = {}
@@ -79,24 +74,24 @@ class LayerByLayer:
             self._values = {slot: _channels_last(tensor) for slot, tensor in next_batch(self.net).items()}
 
     def forward(self, step: Step) -> None:
-        layer = self.net.layers[step.layer.name]
+        layer = self.net.layers[step.key]
         if step.layer.type == "Input":
             return
         with blamed_on(layer):
             if isinstance(layer, DataLayer):
                 tops = tuple(_channels_last(top) for top in layer.next_batch(self.net.device))
             else:
-                bottoms = self._bottoms[layer.name] = self._cut(layer, step)
-                self._follow(layer, [tuple(bottom.shape) for bottom in bottoms])
+                bottoms = self._bottoms[step.key] = self._cut(layer, step)
+                self._follow(step, [tuple(bottom.shape) for bottom in bottoms])
                 out = layer(*bottoms)
                 tops = (out,) if isinstance(out, Tensor) else tuple(out)
         self._values.update(zip(step.tops, tops, strict=True))
 
-    def _follow(self, layer: Layer, shapes: list[Shape]) -> None:
+    def _follow(self, step: Step, shapes: list[Shape]) -> None:
         """Set a layer up again behind one whose tops came in other shapes."""
-        if shapes != self._shapes[layer.name]:
-            layer.setup(shapes)
-            self._shapes[layer.name] = shapes
+        if shapes != self._shapes[step.key]:
+            self.net.layers[step.key].setup(shapes)
+            self._shapes[step.key] = shapes
 
     def _cut(self, layer: Layer, step: Step) -> list[Tensor]:
         flags = list(step.layer.propagate_down)
@@ -113,10 +108,10 @@ class LayerByLayer:
         return sum(weight * float(self._values[slot].detach().sum()) for slot, weight in self._weights.items())
 
     def backward(self, step: Step) -> None:
-        layer = self.net.layers[step.layer.name]
+        layer = self.net.layers[step.key]
         pairs = [(self._values[slot], self._gradient(slot)) for slot in step.tops]
         tops = [(top, gradient) for top, gradient in pairs if gradient is not None and top.requires_grad]
-        bottoms = self._bottoms.pop(layer.name, [])
+        bottoms = self._bottoms.pop(step.key, [])
         wanted = [(slot, b) for slot, b in zip(step.bottoms, bottoms, strict=False) if b.requires_grad]
         blobs = [blob for blob in layer.parameters() if blob.requires_grad]
         if not tops or not (wanted or blobs):
@@ -155,7 +150,7 @@ def measure(net: Net, iterations: int) -> Times:
         passes.backward(step)
     glog("caffe.cpp:365", "*** Benchmark begins ***")
     glog("caffe.cpp:366", f"Testing for {iterations} iterations.")
-    times = Times(iterations, {step.layer.name: [0.0, 0.0] for step in passes.steps})
+    times = Times(iterations, {step.key: [0.0, 0.0] for step in passes.steps})
     total = Stopwatch(net.device)
     for j in range(iterations):
         iteration = Stopwatch(net.device)
@@ -163,7 +158,7 @@ def measure(net: Net, iterations: int) -> Times:
         times.backward += _sweep(passes, reversed(passes.steps), times, 1)
         glog("caffe.cpp:394", f"Iteration: {j + 1} forward-backward time: {number(iteration.stop())} ms.")
     times.total = total.stop()
-    _log(times)
+    _log(times, [step.layer.name for step in passes.steps])
     return times
 
 
@@ -177,14 +172,14 @@ def _sweep(passes: LayerByLayer, steps: Iterable[Step], times: Times, which: int
             passes.forward(step)
         else:
             passes.backward(step)
-        times.layers[step.layer.name][which] += one.stop()
+        times.layers[step.key][which] += one.stop()
     return whole.stop()
 
 
-def _log(times: Times) -> None:
+def _log(times: Times, names: list[str]) -> None:
     n = times.iterations
     glog("caffe.cpp:397", "Average time per layer: ")
-    for name, (forward, backward) in times.layers.items():
+    for name, (forward, backward) in zip(names, times.layers.values(), strict=True):
         glog("caffe.cpp:400", f"{name:>10}\tforward: {number(forward / n)} ms.")
         glog("caffe.cpp:403", f"{name:>10}\tbackward: {number(backward / n)} ms.")
     glog("caffe.cpp:408", f"Average Forward pass: {number(times.forward / n)} ms.")

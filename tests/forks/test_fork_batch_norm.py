@@ -153,7 +153,7 @@ def test_nvidia_with_scale_and_relu_before_a_convolution(stored):
     x = torch.randn(4, 3, 12, 8, generator=generator).contiguous(memory_format=torch.channels_last)
     found = x.clone(memory_format=torch.preserve_format).double().requires_grad_()
     wanted = x.double().requires_grad_()
-    (slot,) = net._input_slots.values()
+    (slot,) = net.assembled.inputs.values()
     mean, variance, scale, shift = (torch.tensor(v, dtype=torch.float64) for v in (MEAN, VARIANCE, SCALE, SHIFT))
     top = F.batch_norm(wanted, mean, variance, scale, shift, training=not stored, eps=EPS)
     top = (top * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)).relu()

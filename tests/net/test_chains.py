@@ -22,7 +22,7 @@ def chains(text):
     param = proto.NetParameter()
     proto.text.parse(text, param, "net")
     net = Net(param, proto.TRAIN)
-    return batch_norm_chains(net.graph, net.layers)
+    return batch_norm_chains(net.graph, net.assembled.layers)
 
 
 @pytest.mark.parametrize(

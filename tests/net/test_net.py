@@ -36,7 +36,7 @@ def test_a_fused_chain_gives_the_numbers_gradients_and_blobs_of_its_layers():
     fused = net_of(CHAIN + "force_backward: true")
     torch.manual_seed(3)
     apart = net_of(APART + "force_backward: true")
-    assert len(fused._plans[frozenset()]) == 2
+    assert len(fused.execution.plain) == 2
     x, seed = normal(2, 3, 4, 4), torch.from_numpy(normal(2, 5, 4, 4))
     results = []
     for net, top in ((fused, "y"), (apart, "r")):
@@ -66,9 +66,9 @@ SUM = 'layer { name: "sum" type: "Eltwise" bottom: "r" bottom: "x" top: "sum" }\
 def test_a_chain_of_many_values(text, keep):
     """Where torch's batch norm would not do, forward and all gradients are those of float64."""
     net = net_of(text)
-    assert any(op.overwritten is not None for op in net._ops_making({net._slot(name) for name in keep})) == (
-        text == LONG and "r" not in keep and "s" not in keep
-    )
+    assert any(
+        op.overwritten is not None for op in net.execution.ops_making({net.graph.slot(name) for name in keep})
+    ) == (text == LONG and "r" not in keep and "s" not in keep)
     values = 5 + 2 * normal(6, 3, 32, 32)
     batch = net.feed({"x": values})
     blobs = net.compute(batch, keep).blobs
@@ -130,7 +130,7 @@ def test_a_relu_in_the_memory_of_its_bottom_gives_the_same(kind):
     for text, steps in ((layer + relu, 1), (layer + relu + look, 3)):
         torch.manual_seed(3)
         net = net_of(text)
-        assert len([op for op in net._plans[frozenset()] if op.layers[0].type != "Split"]) == steps
+        assert len([op for op in net.execution.plain if op.layers[0].type != "Split"]) == steps
         batch = net.feed({"x": normal(2, 3, 4, 4)})
         out = net.compute(batch).blobs["r"]
         out.square().sum().backward()
@@ -221,7 +221,7 @@ def test_a_test_net_folds_statistics_into_the_convolution(bias):
     folded = net_of(text, sdcaffe.TEST)
     torch.manual_seed(3)
     layers = net_of(apart, sdcaffe.TEST)
-    assert len(folded._plans[frozenset()]) == 2  # the factors, then one convolution
+    assert len(folded.execution.plain) == 2  # the factors, then one convolution
     for net in (folded, layers):
         generator = torch.Generator().manual_seed(1)
         for name in ("bn", "scale"):
@@ -319,7 +319,6 @@ def test_inputs_of_another_shape_reshape_the_net():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('layer { name: "in" type: "Silence" bottom: "x" }', 'two layers are named "in"'),
         (
             'layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 4294967296 dim: 4294967296 } } }',
             r"would hold 18446744073709551616 values; Caffe's limit is 2\^31 - 1",

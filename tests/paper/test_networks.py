@@ -212,7 +212,7 @@ def reference_layers(net: Net):
 
 
 def logits(net: Net, image: torch.Tensor, top: str) -> np.ndarray:
-    slot = net._input_slots["data"]
+    slot = net.assembled.inputs["data"]
     return net.compute({slot: image}, keep=(top,)).blobs[top].detach().numpy()
 
 

@@ -1,0 +1,160 @@
+"""Runs the plans of a net, op after op. Which ops there are is plan.py's; backward is autograd's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe.errors import NetError
+from sdcaffe.layers.base import blamed
+from sdcaffe.net.assembly import Assembled
+from sdcaffe.net.plan import Op, gradient_slots, make_plan
+from sdcaffe.net.precision import computing, exactly
+from sdcaffe.proto.positions import Positions
+
+Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
+
+
+class Execution:
+    """Of an assembled net, on blobs by slot. `positions` tell where its layers stand in a file, for errors.
+
+    `plain` is the plan of a pass that keeps no blob but the outputs.
+    """
+
+    def __init__(self, made: Assembled, positions: Positions | None) -> None:
+        self._made = made
+        self._positions = positions
+        self._differentiates = bool(gradient_slots(made.graph, made.layers))
+        self.plain = self._plan(frozenset())
+        self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self.plain}
+
+    def _plan(self, apart: frozenset[int]) -> list[Op]:
+        made = self._made
+        return make_plan(made.graph, made.layers, set(made.loss_weights), made.views, apart)
+
+    def ops_making(self, slots: set[int]) -> list[Op]:
+        """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
+        made = {slot for op in self.plain for slot in op.tops} - {op.overwritten for op in self.plain}
+        loaded = {s for step in self._made.graph.steps if not step.bottoms for s in step.tops}
+        apart = frozenset(slots - made - loaded)
+        if apart not in self._plans:
+            self._plans[apart] = self._plan(apart)
+        return self._plans[apart]
+
+    def run(
+        self, batch: Batch, held: set[int], keep: bool, precision: str, device: torch.device
+    ) -> tuple[Tensor, Batch]:
+        """The total loss (0-dim), and the blobs in the slots `held`; with `keep` these may be any."""
+        values = _inside(batch)
+        loss = self._add_losses([slot for slot in batch if slot in self._made.loss_weights], values, None)
+        with self._recording(), computing(precision, device):
+            exact = exactly(precision, device)
+            for op in self.ops_making(held) if keep else self.plain:
+                self._run(op, values, exact)
+                if op.losses:
+                    loss = self._add_losses(op.losses, values, loss)
+                for slot in op.release:
+                    if slot not in held:
+                        del values[slot]
+        return torch.zeros((), device=device) if loss is None else loss, values
+
+    @torch.no_grad()
+    def first_not_finite(self, batch: Batch) -> str | None:
+        """The name of the first layer whose output on this batch is not finite."""
+        steps = self._made.graph.steps
+        for slot, tensor in batch.items():
+            if not torch.isfinite(tensor).all():
+                return next(step.layer.name for step in steps if slot in step.tops)
+        values = _inside(batch)
+        chained = {slot for step in steps for slot in step.tops}
+        with self._recording():
+            for op in self.ops_making(chained):
+                self._run(op, values, nullcontext())
+                if any(not torch.isfinite(values[slot]).all() for slot in op.tops):
+                    return op.layers[0].name
+        return None
+
+    def _recording(self) -> AbstractContextManager[Any]:
+        """Where layers differentiate in their forward, a pass is recorded for them even under torch.no_grad."""
+        return torch.enable_grad() if self._differentiates else nullcontext()
+
+    def _add_losses(self, slots: Iterable[int], values: Batch, loss: Tensor | None) -> Tensor | None:
+        """`loss` and the weighted sums of some blobs on top.
+
+        A blob with a weight that a later layer reads gets the gradient of both; Caffe's reader writes over that of a
+        weight by default.
+        """
+        for slot in slots:
+            term = values[slot].sum() if values[slot].dim() else values[slot]
+            term = term * self._made.loss_weights[slot]
+            loss = term if loss is None else loss + term
+        return loss
+
+    def _run(self, op: Op, values: Batch, exact: AbstractContextManager[Any]) -> None:
+        bottoms = [values[slot] for slot in op.bottoms]
+        if op.detach:
+            bottoms = [bottom.detach() if i in op.detach else bottom for i, bottom in enumerate(bottoms)]
+        try:
+            if op.exact:
+                with exact:
+                    tops = op.run(*in_float32(bottoms))
+            else:
+                tops = op.run(*bottoms)
+            tops = (tops,) if isinstance(tops, Tensor) else tops
+            if not op.checked:
+                self._check(op, tops)
+        except Exception as error:
+            found = blamed(op.layers[0], error)
+            if isinstance(found, NetError) and self._positions is not None:
+                self._positions.locate(found)
+            if found is error:
+                raise
+            raise found from error
+        values.update(zip(op.tops, tops, strict=True))
+        if op.leaves:
+            _begin_at(op, values)
+        if op.dynamic is not None:
+            self._follow(op.dynamic, values)
+
+    def _check(self, op: Op, tops: Any) -> None:
+        """On the first pass: a forward must give what its setup said."""
+        op.checked = True
+        layer = op.layers[0]
+        if not (isinstance(tops, (tuple, list)) and all(isinstance(top, Tensor) for top in tops)):
+            raise layer.error(f"forward must return a tensor for each top, not {type(tops).__name__}")
+        shapes, said = [tuple(top.shape) for top in tops], [self._made.shapes[slot] for slot in op.tops]
+        if len(shapes) != len(said) or (shapes != said and op.dynamic is None):
+            raise layer.error(f"forward gave tops of shapes {shapes}, but setup said {said}")
+
+    def _follow(self, place: int, values: Batch) -> None:
+        """After a dynamic layer: set up those behind it anew where its tops have new shapes."""
+        made = self._made
+        tops = {slot: tuple(values[slot].shape) for slot in made.graph.steps[place].tops}
+        if any(made.shapes[slot] != shape for slot, shape in tops.items()):
+            made.set_up(place + 1, {**made.shapes, **tops})
+
+
+def in_float32(tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors, those of a shorter format widened."""
+    return [tensor.float() if tensor.dtype == torch.bfloat16 else tensor for tensor in tensors]
+
+
+def _begin_at(op: Op, values: Batch) -> None:
+    """Record from an op's tops on, for a layer that will differentiate by them. Tops that are one tensor stay one."""
+    for slot in op.leaves:
+        top = values[slot]
+        if not top.requires_grad and top.is_floating_point():
+            leaf = top.detach().requires_grad_()
+            values.update((other, leaf) for other in op.tops if values[other] is top)
+
+
+def _inside(batch: Batch) -> Batch:
+    """The batch with its 4-D blobs in channels_last memory."""
+    return {
+        slot: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+        for slot, tensor in batch.items()
+    }
