@@ -23,7 +23,11 @@ class Times:
 
 
 def take_turns(
-    ways: Mapping[str, Callable[[], None]], rounds: int, calls: int = 1, wait: Callable[[], None] = lambda: None
+    ways: Mapping[str, Callable[[], None]],
+    rounds: int,
+    calls: int = 1,
+    wait: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """Call each of `ways` `calls` times a round, in turns, after two calls to warm up; `wait` ends a measurement."""
     for way in ways.values():
@@ -34,9 +38,9 @@ def take_turns(
         order = list(ways.items())
         for name, way in order if i % 2 else reversed(order):
             wait()
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls):
                 way()
             wait()
-            seconds[name].append((time.perf_counter() - start) / calls)
+            seconds[name].append((clock() - start) / calls)
     return Times(seconds)
