@@ -32,6 +32,8 @@ class DummyData(DataLayer):
             raise self.error(f"shapes {[list(shape) for shape in self.shapes]} hold a negative size", "shape")
         fillers_given = list(self.param.data_filler) or [proto.FillerParameter(type="constant", value=0)]
         self.fillers: list[Any] = self._for_each_top("data_filler", fillers_given)
+        for filler in self.fillers:
+            fillers.check(filler)
         self._constant: dict[tuple[int, torch.device], Tensor] = {}
         return self.shapes
 
@@ -50,22 +52,29 @@ class DummyData(DataLayer):
             raise self.error(f"{len(values)} x {field} for {tops} tops; give one for all or one for each", field)
         return values if len(values) == tops else values * tops
 
+    @property
+    def constant_tops(self) -> list[int]:
+        """The tops that are filled once; the others are drawn for each batch."""
+        return [i for i, filler in enumerate(self.fillers) if filler.type == "constant"]
+
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         batch = tuple(self._top(i, device) for i in range(len(self.shapes)))
         self.cursor += 1
         return batch
 
     def _top(self, i: int, device: torch.device) -> Tensor:
-        filler, constant = self.fillers[i], (i, device)
-        if constant in self._constant:
-            return self._constant[constant]
-        top = torch.empty(self.shapes[i], device=device)
-        if filler.type == "constant":
-            fillers.fill(top, filler)
+        if i not in self.constant_tops:
+            return self.filled(i, self.shapes[i], device)
+        if (i, device) not in self._constant:
+            top = self.filled(i, self.shapes[i], device)
             if top.dim() == 4:  # the layout that the net computes in, once and not for each batch
                 top = top.contiguous(memory_format=torch.channels_last)
-            self._constant[constant] = top
-            return top
+            self._constant[i, device] = top
+        return self._constant[i, device]
+
+    def filled(self, i: int, shape: Shape, device: torch.device) -> Tensor:
+        """Top `i` of the batch at the cursor, in any shape."""
+        top = torch.empty(shape, device=device)
         generator = torch.default_generator
         if device.type == "cuda":
             generator = torch.cuda.default_generators[top.device.index]
@@ -74,7 +83,7 @@ class DummyData(DataLayer):
         state = generator.get_state()
         try:
             generator.manual_seed(seed)
-            fillers.fill(top, filler)
+            fillers.fill(top, self.fillers[i])
         finally:
             generator.set_state(state)
         return top

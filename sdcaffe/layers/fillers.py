@@ -95,19 +95,20 @@ FILLERS: dict[str, Callable[[Tensor, Any], None]] = {
 }
 
 
-@torch.no_grad()
-def fill(tensor: Tensor, filler: Any) -> None:
-    """Fill `tensor` in place as the FillerParameter says.
-
-    Raises LayerError for an unknown type, and for `sparse` on a filler that has none (Caffe's check).
-    """
-    function = FILLERS.get(filler.type)
-    if function is None:
+def check(filler: Any) -> None:
+    """Raise LayerError for a FillerParameter of an unknown type, and for `sparse` on a filler that has none."""
+    if filler.type not in FILLERS:
         raise LayerError(f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type")
     if filler.sparse < -1:
         raise LayerError(f"sparse is {filler.sparse}; it is -1 (none) or how many weights to keep", field="sparse")
-    if not tensor.numel():
-        raise LayerError(f'filler "{filler.type}" has nothing to fill: the blob\'s shape is {tuple(tensor.shape)}')
     if filler.sparse != -1 and filler.type not in _SPARSE_TYPES:
         raise LayerError(f'filler "{filler.type}" has no sparse form', field="sparse")
-    function(tensor, filler)
+
+
+@torch.no_grad()
+def fill(tensor: Tensor, filler: Any) -> None:
+    """Fill `tensor` in place as the FillerParameter says. Raises LayerError for one that cannot fill it."""
+    check(filler)
+    if not tensor.numel():
+        raise LayerError(f'filler "{filler.type}" has nothing to fill: the blob\'s shape is {tuple(tensor.shape)}')
+    FILLERS[filler.type](tensor, filler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from torch.func import functional_call
 from sdcaffe.layers.base import DataLayer, Layer, Shape
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.caffe_layer import PythonLayerError
+from sdcaffe.layers.dummy_data import DummyData
 from sdcaffe.layers.python import Python
 from sdcaffe.pycaffe import mode
 from sdcaffe.pycaffe.reach import Reach
@@ -103,8 +104,22 @@ class DataRunner(Runner):
     def run(self) -> None:
         self.write(self.layer.next_batch(_CPU))
 
-    def reshape(self) -> None:
-        self.shape_tops(self.layer.setup([]))
+
+class DummyRunner(DataRunner):
+    """DummyData: what a script writes into constant tops stays, since they are filled once; so do new shapes of all."""
+
+    layer: DummyData
+
+    def connect(self) -> None:
+        self._fill(self.layer.constant_tops)
+
+    def run(self) -> None:
+        self._fill(i for i in range(len(self.tops)) if i not in self.layer.constant_tops)
+        self.layer.cursor += 1
+
+    def _fill(self, tops: Iterable[int]) -> None:
+        for i in tops:
+            np.copyto(self.tops[i].data, self.layer.filled(i, self.tops[i].shape, _CPU))
 
 
 class PythonRunner(Runner):
@@ -281,6 +296,8 @@ def make_runner(layer: Layer, place: Place) -> Runner:
     kind: Any = _KINDS.get(layer.type, TorchRunner)
     if isinstance(layer, Python):
         kind = PythonRunner
+    elif isinstance(layer, DummyData):
+        kind = DummyRunner
     elif isinstance(layer, DataLayer):
         kind = DataRunner
     return kind(layer, place)

@@ -405,3 +405,72 @@ def test_arrays_of_memory_data_are_the_scripts_own(tmp_path):
     assert net.blobs["y"].data.tolist() == [3, 3]
     net.blobs["x"].data[...] = 0
     assert (data == 7).all()
+
+
+# ---------------------------------------------------------------- DummyData, filled as Caffe fills it
+
+THREE = """dummy_data_param { shape { dim: 2 dim: 3 } data_filler { type: "constant" value: 7 }
+  data_filler { type: "gaussian" std: 1 } data_filler { type: "constant" value: -2 } }"""
+DUMMY = layer("d", "DummyData", "", "a b c", THREE) + layer("p", "Power", "a", "q", "power_param { scale: 2 }")
+
+
+def firsts(net, names):
+    return [float(net.blobs[name].data.flat[0]) for name in names]
+
+
+@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST])
+def test_constant_tops_are_filled_once_and_keep_what_is_written(tmp_path, phase):
+    net = net_of(tmp_path, DUMMY, phase)
+    assert firsts(net, "abcq") == [7, 0, -2, 0]  # of BVLC Caffe, as all below
+    net.forward(start="p")
+    assert firsts(net, "q") == [14]
+    net.blobs["a"].data[...] = net.blobs["b"].data[...] = 5
+    net.forward()
+    assert firsts(net, "aqc") == [5, 10, -2]
+    assert firsts(net, "b") != [5]
+    for name in "ab":
+        net.blobs[name].reshape(4, 3)
+    net.blobs["a"].data[...] = 6
+    net.blobs["b"].data[...] = 5
+    net.forward()
+    assert [net.blobs[name].shape for name in "abq"] == [(4, 3)] * 3
+    assert firsts(net, "q") == [12]
+    assert (net.blobs["b"].data != 5).all()
+    net.reshape()
+    assert net.blobs["a"].shape == (4, 3)
+
+
+def test_constants_of_the_older_four_numbers_without_a_filler_and_of_a_solver(tmp_path):
+    net = net_of(
+        tmp_path, layer("d", "DummyData", "", "a", "dummy_data_param { num: 2 channels: 1 height: 1 width: 3 }")
+    )
+    assert net.blobs["a"].data.tolist() == [[[[0, 0, 0]]]] * 2
+    loss = product("ip", "a", 3) + layer("l", "EuclideanLoss", "ip c", "l") + layer("s", "Silence", "b q")
+    (tmp_path / "net.prototxt").write_text(DUMMY + loss)
+    text = f'net: "{tmp_path}/net.prototxt" lr_policy: "fixed" base_lr: 0 test_iter: 1 test_interval: 100'
+    (tmp_path / "s.prototxt").write_text(text)
+    solver = caffe.get_solver(str(tmp_path / "s.prototxt"))
+    for net in (solver.net, *solver.test_nets):
+        assert firsts(net, "abc") == [7, 0, -2]
+    solver.net.blobs["a"].data[...] = 3
+    solver.step(2)
+    assert firsts(solver.net, "aq") == [3, 6]
+
+
+def test_in_place_on_a_constant_works_on_what_the_last_pass_left(tmp_path):
+    """In Caffe, too: the constant is filled once, and the layer in place writes over it."""
+    net = net_of(tmp_path, DUMMY + layer("i", "Power", "q", "q", "power_param { scale: 3 }"))
+    net.forward()
+    assert firsts(net, "q") == [42]
+    once = net_of(
+        tmp_path,
+        layer("d", "DummyData", "", "a b c", THREE) + layer("i", "Power", "a", "a", "power_param { scale: 2 }"),
+    )
+    once.forward()
+    once.forward()
+    assert firsts(once, "a") == [28]
+
+
+def test_a_filler_that_does_not_exist_is_told_when_the_net_is_made(tmp_path):
+    with pytest.raises(LayerError, match='unknown filler type "gausian"'):
+        net_of(tmp_path, DUMMY.replace("gaussian", "gausian"))
