@@ -124,6 +124,10 @@ class Layer(nn.Module):
         """
         raise LayerError(f'layer type "{self.type}" does not define setup', layer=self.name)
 
+    def shapes_at(self, bottoms: Sequence[Tensor]) -> list[Shape]:
+        """The shapes of the tops when a script reshapes its net: those of `setup`, unless they hang on the values."""
+        return self.setup([tuple(bottom.shape) for bottom in bottoms])
+
     @property
     def lends_top(self) -> bool:
         """Its backward does not look at its top, so the layer behind it may write over that."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from sdcaffe.layers.base import Layer, Shape, register, show_shape
 class Filter(Layer):
     """The last bottom selects: items where it is not 0 go on, from each of the others to its top.
 
-    At set-up the tops have the shapes of their bottoms; later the first axis is the number selected.
+    When a net is made the tops have the shapes of their bottoms; later the first axis is the number selected.
     """
 
     bottoms = (2, None)
@@ -35,6 +36,15 @@ class Filter(Layer):
                 )
         return shapes
 
+    def shapes_at(self, bottoms: Sequence[Tensor]) -> list[Shape]:
+        count = len(_selected(bottoms))
+        return [(count, *shape[1:]) for shape in super().shapes_at(bottoms)]
+
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        selected = bottoms[-1].detach().reshape(-1).nonzero().reshape(-1)
+        selected = _selected(bottoms)
         return tuple(torch.index_select(bottom, 0, selected) for bottom in bottoms[:-1])
+
+
+def _selected(bottoms: Sequence[Tensor]) -> Tensor:
+    """The numbers of the items that the last bottom selects."""
+    return bottoms[-1].detach().reshape(-1).nonzero().reshape(-1)

@@ -200,7 +200,7 @@ class TorchRunner(Runner):
 
     def reshape(self) -> None:
         self._seen = self._bottom_shapes()
-        self.shape_tops(self.layer.setup(self._seen))
+        self.shape_tops(self.layer.shapes_at([torch.from_numpy(blob.data) for blob in self.bottoms]))
 
     def _compute(self) -> list[Tensor]:
         if self._bottom_shapes() != self._seen:

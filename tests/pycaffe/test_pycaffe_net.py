@@ -474,3 +474,41 @@ def test_in_place_on_a_constant_works_on_what_the_last_pass_left(tmp_path):
 def test_a_filler_that_does_not_exist_is_told_when_the_net_is_made(tmp_path):
     with pytest.raises(LayerError, match='unknown filler type "gausian"'):
         net_of(tmp_path, DUMMY.replace("gaussian", "gausian"))
+
+
+# ---------------------------------------------------------------- tops whose shapes hang on values
+
+
+def test_reshape_reads_the_selector_of_a_filter(tmp_path):
+    """As BVLC Caffe: all items when the net is made, then those that the selector picks, none at first."""
+    text = input_layer("x", 4, 3) + input_layer("s", 4) + layer("f", "Filter", "x s", "y") + product("ip", "y", 2)
+    net = net_of(tmp_path, text)
+
+    def shapes():
+        return [net.blobs[name].shape for name in ("y", "ip")]
+
+    assert shapes() == [(4, 3), (4, 2)]
+    net.reshape()
+    assert shapes() == [(0, 3), (0, 2)]
+    net.blobs["s"].data[...] = [0, 1, 1, 0]
+    net.reshape()
+    assert shapes() == [(2, 3), (2, 2)]
+    net.forward()
+    assert shapes() == [(2, 3), (2, 2)]
+    net.blobs["s"].data[...] = [1, 1, 0, 1]
+    net.reshape()
+    assert shapes() == [(3, 3), (3, 2)]
+    net.blobs["s"].data[...] = 0
+    net.forward()
+    assert shapes() == [(0, 3), (0, 2)]
+
+
+def test_reshape_reads_the_detections_of_detection_evaluate(tmp_path):
+    """SSD's layer has a row for each class and for each detection whose label is not -1."""
+    text = input_layer("found", 1, 1, 4, 7) + input_layer("truth", 1, 1, 2, 8)
+    body = "detection_evaluate_param { num_classes: 3 background_label_id: 0 }"
+    net = net_of(tmp_path, text + layer("e", "DetectionEvaluate", "found truth", "rows", body), caffe.TEST)
+    assert net.blobs["rows"].shape == (1, 1, 6, 5)
+    net.blobs["found"].data[0, 0, :, 1] = [1, -1, 2, -1]
+    net.reshape()
+    assert net.blobs["rows"].shape == (1, 1, 4, 5)

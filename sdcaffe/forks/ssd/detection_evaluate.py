@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,10 @@ class DetectionEvaluate(Layer):
         self.resize = resize
         self.classes = [label for label in range(param.num_classes) if label != param.background_label_id]
         return [(1, 1, len(self.classes) + bottom_shapes[0][2], 5)]
+
+    def shapes_at(self, bottoms: Sequence[Tensor]) -> list[Shape]:
+        self.setup([tuple(bottom.shape) for bottom in bottoms])
+        return [(1, 1, len(self.classes) + int((bottoms[0].reshape(-1, 7)[:, 1] != -1).sum()), 5)]
 
     def forward(self, detections: Tensor, label: Tensor) -> Tensor:
         found = detections.detach().reshape(-1, 7).cpu().numpy().astype(np.float32)
