@@ -1,8 +1,8 @@
 """Train the runs of the paper's tables that no log shows finished, cheapest first; the same command goes on.
 
-First it lists what each costs on this machine. Logs go to reference_logs/runs, where `sdcaffe compare` finds them,
-weights and snapshots to runs. Several of these commands may run at once, on a processor or a GPU each: they share the
-runs out.
+First it lists what each costs on this machine. Nets and solvers are those of prototxt/, written here where they are
+absent. Logs go to reference_logs/runs, where `sdcaffe compare` finds them, weights and snapshots to runs. Several of
+these commands may run at once, on a processor or a GPU each: they share the runs out.
 """
 
 from __future__ import annotations

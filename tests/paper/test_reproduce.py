@@ -239,7 +239,6 @@ def test_the_command_lists_runs_and_says_when_all_is_done(tmp_path, capsys):
         (["--time-limit", "nan"], 2, "no number of seconds above 0"),
         (["--net", "resnet"], 1, "no chosen table has a network"),
         (["--logs", "a.log"], 2, "it names the folder of the logs"),
-        ([], 1, "run this at the top of a clone"),
     ],
 )
 def test_mistakes(flags, code, message, capsys):

@@ -81,10 +81,13 @@ def test_a_network_that_is_not_there(at_root):
         jobs(["6"], ["alexnet"], 1, KNOWN)
 
 
-def test_elsewhere_than_in_a_clone(tmp_path, monkeypatch):
+def test_elsewhere_than_in_a_clone_the_networks_are_written_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="it is not here: run this at the top of a clone"):
-        jobs(["6"], [], 1, KNOWN)
+    found = jobs(["6"], ["wrn16_8"], 1, KNOWN)
+    assert {job.file.parent for job in found} == {Path("prototxt/cifar100/wrn16_8")}
+    written = {path.name: path.read_bytes() for path in Path("prototxt/cifar100/wrn16_8").iterdir()}
+    assert written == {path.name: path.read_bytes() for path in (ROOT / "prototxt/cifar100/wrn16_8").iterdir()}
+    assert [path.name for path in Path("prototxt/cifar100").iterdir()] == ["wrn16_8"]
 
 
 def test_a_teacher_comes_with_its_pupil_once_for_all_seeds(at_root):

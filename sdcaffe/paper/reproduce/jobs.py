@@ -16,6 +16,7 @@ from sdcaffe.paper import published as paper
 from sdcaffe.paper.compare.recognise import TrainingRun, recognise
 from sdcaffe.paper.published import Published, Value
 from sdcaffe.solver.snapshot import newest
+from sdcaffe.tools import zoo
 
 STUDY = "study"
 TABLES = (*map(str, paper.TITLES), STUDY)
@@ -94,8 +95,8 @@ def jobs(tables: Sequence[str], nets: Sequence[str], seeds: int, known: Publishe
     """The runs of some tables and networks (none named: of all the published ones), each once for every seed.
 
     Their logs are to be in the folder `logs`.
-    A teacher that has to be trained first stands before the first run that needs it. Raises DataError for a network
-    that no chosen table has and for files that are not there.
+    A teacher that has to be trained first stands before the first run that needs it. Networks of which prototxt/ here
+    has no solver are written there. Raises DataError for a network that no chosen table has.
     """
     wanted = _solver_files(tables or [str(table) for table in paper.TITLES], known)
     chosen = _of_networks(wanted, nets)
@@ -165,7 +166,7 @@ def _job(file: Path, seed: int, known: Published, found: dict[tuple[Path, int], 
     if (file, seed) in found:
         return found[file, seed]
     if not file.is_file():
-        raise DataError("it is not here: run this at the top of a clone of sdcaffe", where=str(file))
+        zoo.write(file.parent.relative_to(zoo.TOP).as_posix(), Path())
     param = proto.read_solver(file)
     param.random_seed = seed
     param.snapshot_prefix += f"_seed{seed}"
