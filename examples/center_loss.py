@@ -1,5 +1,14 @@
-"""Center loss (Wen et al., 2016): how far features lie from the learned centre of their class."""
+r"""A layer with a learned blob: center loss (Wen et al., 2016), how far features lie from the centre of their class.
 
+{ cat prototxt/quickstart/train_val_baseline.prototxt
+  echo 'layer { name: "center" type: "CenterLoss" bottom: "pool" bottom: "label" top: "center" loss_weight: 0.003
+                center_loss_param { num_output: 10 center_filler { type: "gaussian" } } }'
+} > center.prototxt
+sed 's/^net:.*/net: "center.prototxt"/' prototxt/quickstart/solver_baseline.prototxt > center_solver.prototxt
+sdcaffe train center_solver.prototxt --plugin examples/center_loss.py
+"""
+
+from math import prod
 from typing import Any
 
 from sdcaffe import Layer, Message, register
@@ -17,9 +26,9 @@ class CenterLoss(Layer):
 
     def setup(self, bottom_shapes):
         features, _ = bottom_shapes
-        self.blob(0, (self.param.num_output, features[1]), self.param.center_filler)
+        self.blob(0, (self.param.num_output, prod(features[1:])), self.param.center_filler)
         return [()]
 
     def forward(self, features, labels):
         centers = self.blobs[0][labels.long().flatten()]
-        return (features - centers).square().sum() / (2 * len(features))
+        return (features.flatten(1) - centers).square().sum() / (2 * len(features))

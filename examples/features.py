@@ -1,7 +1,10 @@
 """Takes features of a net from Python: what its global pooling gives for a batch of the test images.
 
-Run it in a clone, or where `sdcaffe zoo quickstart .` was run: `python examples/features.py [WEIGHTS]`. Without weights
-the net is as it is filled. `sdcaffe extract-features` writes the same to a database.
+Run it in a clone, or where `sdcaffe zoo quickstart .` was run. Without weights the net is as it is filled.
+`sdcaffe extract-features` writes the same to a database.
+
+    sdcaffe train prototxt/quickstart/solver_baseline.prototxt
+    python examples/features.py runs/quickstart/baseline_iter_400.caffemodel
 """
 
 import sys

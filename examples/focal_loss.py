@@ -1,4 +1,10 @@
-"""Focal loss (Lin et al., 2017) as a layer of one's own: `sdcaffe train --plugin focal_loss.py ...`."""
+r"""A layer of one's own: focal loss (Lin et al., 2017).
+
+    sed 's/type: "SoftmaxWithLoss"/type: "FocalLoss" focal_loss_param { gamma: 3 }/' \
+        prototxt/quickstart/train_val_baseline.prototxt > focal.prototxt
+    sed 's/^net:.*/net: "focal.prototxt"/' prototxt/quickstart/solver_baseline.prototxt > focal_solver.prototxt
+    sdcaffe train focal_solver.prototxt --plugin examples/focal_loss.py
+"""
 
 from sdcaffe import Layer, register
 

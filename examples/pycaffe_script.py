@@ -1,6 +1,8 @@
-"""A script as it was written for BVLC Caffe's Python: `sdcaffe pycaffe examples/pycaffe_script.py`.
+"""A script as it was written for BVLC Caffe's Python.
 
-Run it in a clone, or where `sdcaffe zoo quickstart .` was run.
+Run it in a clone, or where `sdcaffe zoo quickstart .` was run:
+
+    sdcaffe pycaffe examples/pycaffe_script.py
 """
 
 import caffe

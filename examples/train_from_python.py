@@ -1,13 +1,15 @@
 """Trains the quickstart from Python, changes a loss weight on the way, and tests.
 
-Run it in a clone, or where `sdcaffe zoo quickstart .` was run: `python examples/train_from_python.py [ITERATIONS]`.
+Run it in a clone, or where `sdcaffe zoo quickstart .` was run, with the number of iterations:
+
+    python examples/train_from_python.py 400
 """
 
 import sys
 
 import sdcaffe
 
-iterations = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+iterations = int(sys.argv[1])
 
 settings = sdcaffe.read_solver("prototxt/quickstart/solver_self_distilled.prototxt")
 settings.max_iter = iterations
