@@ -5,6 +5,6 @@ To add `sdcaffe convert my-format`, add one file here, `my_format.py`: a docstri
 the work is a function of the package `converters`, imported in `run`. A function that takes a while calls its
 argument `tick(done, total)`, and `run` shows that on a terminal:
 
-    with sdcaffe.log.bar("images") as tick:
+    with sdcaffe.run.progress.bar("images") as tick:
         converters.my_format.convert(args.input, args.output, tick=tick)
 """

@@ -21,10 +21,11 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from sdcaffe import layers, log
+    from sdcaffe import layers
     from sdcaffe.converters.dense_blocks import convert
+    from sdcaffe.run.progress import bar
 
     layers.discover(args.plugin)
-    with log.bar("read and written") as tick:
+    with bar("read and written") as tick:
         count = convert(args.weights, args.net, args.output, ignore_unknown=args.ignore_unknown, tick=tick)
     print(f"Wrote {args.output}: {count} layers with blobs")

@@ -26,11 +26,12 @@ def add_flags(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if not args.output.endswith(".py"):
         raise UsageError(f'"{args.output}" does not end in .py. See sdcaffe convert module --help')
-    from sdcaffe import layers, log
+    from sdcaffe import layers
     from sdcaffe.converters.module_source import convert
+    from sdcaffe.run.progress import bar
 
     layers.discover(args.plugin)
-    with log.bar("read, checked and written") as tick:
+    with bar("read, checked and written") as tick:
         done = convert(args.input, args.output, args.weights, ignore_unknown=args.ignore_unknown, tick=tick)
     print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative)")
     print(f"Wrote {args.output}: class {done.name}, {', '.join(done.inputs) or 'nothing'} to {', '.join(done.outputs)}")

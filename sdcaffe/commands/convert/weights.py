@@ -38,16 +38,17 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from sdcaffe import layers, log, proto
+    from sdcaffe import layers, proto
     from sdcaffe.converters.weights import convert
     from sdcaffe.net import Net
+    from sdcaffe.run.progress import bar
 
     layers.discover(args.plugin)
     net = None
     if args.net:
         param, positions = proto.read_net_located(args.net, ignore_unknown=args.ignore_unknown)
         net = Net(param, proto.TEST, positions=positions)
-    with log.bar("read and written") as tick:
+    with bar("read and written") as tick:
         done = convert(
             args.input,
             args.output,
