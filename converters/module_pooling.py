@@ -6,7 +6,7 @@ from typing import Any
 
 from sdcaffe.converters.module_text import call, pair
 
-from sdcaffe.layers.pooling import Windows, ave_pool, max_pool
+from sdcaffe.layers.windows import Windows, ave_pool, max_pool
 
 
 def pooled(layer: Any, windows: Windows) -> str:

@@ -14,8 +14,8 @@ from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.converters.onnx_runtime import open_session
 
 from sdcaffe.layers.base import Shape
-from sdcaffe.layers.pooling import expected_pool
 from sdcaffe.layers.recurrent import Recurrent
+from sdcaffe.layers.windows import expected_pool
 from sdcaffe.net import Net
 
 TOLERANCE = 1e-4  # of the largest absolute value of an output
@@ -120,7 +120,7 @@ def _one_pass(
                         getattr(layer, f"state_{i}").zero_()
         with torch.no_grad():
             blobs = net.compute(net.feed(given), keep=outputs).blobs
-        expected = {name: blobs[name].contiguous().numpy() for name in outputs}
+        expected = {name: blobs[name].detach().contiguous().numpy() for name in outputs}
         if all(np.isfinite(array).all() for array in expected.values()):
             break
     return given, images, expected

@@ -182,7 +182,7 @@ def _diagnosed(module: ExportModule, net: Net, error: Exception) -> ModelError:
         bottoms = tuple(torch.zeros(net.assembled.shapes[slot]) for slot in stage.bottoms)
         try:
             with _quiet(), torch.no_grad():
-                torch.onnx.export(stage.run, bottoms, dynamo=True, verbose=False)
+                torch.onnx.export(stage, bottoms, dynamo=True, verbose=False)
         except Exception as own:
             bad.append(f'"{stage.name}" ({stage.layer.type}: {_reason_of(own)})')
     if bad:

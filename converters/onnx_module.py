@@ -2,35 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from sdcaffe.converters.onnx_layers import exportable, rows
-from sdcaffe.converters.onnx_norms import statistics
 from sdcaffe.converters.onnx_pixels import Preprocess
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sdcaffe.layers.base import Layer
-from sdcaffe.layers.batch_norm import BatchNorm
-from sdcaffe.layers.convolution import Convolution
-from sdcaffe.layers.deconvolution import Deconvolution
-from sdcaffe.layers.inner_product import InnerProduct
-from sdcaffe.layers.scale import Scale
+from sdcaffe.layers.base import Affine, Layer, Tops
 from sdcaffe.net import Net
 
 
-@dataclass
-class Stage:
-    """One layer: the slots it reads and writes, and what is traced for it."""
+class Stage(nn.Module):
+    """One layer as it is traced, an OnnxBuilder: the slots it reads and writes, and its numbers.
 
-    name: str
-    layer: Layer
-    bottoms: list[int]
-    tops: list[int]
-    run: nn.Module
+    `views` are blobs, by index, that another layer owns under another shape.
+    """
+
+    layer: Layer  # not a submodule: what it holds is exported only where it is used
+
+    def __init__(
+        self, name: str, layer: Layer, bottoms: list[int], tops: list[int], views: Mapping[int, Tensor]
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.__dict__["layer"] = layer
+        self.bottoms, self.tops, self.shares = bottoms, tops, bool(views)
+        blobs = layer.onnx_blobs() if not views else [blob.detach() for blob in layer.blobs]
+        for i, owner in views.items():
+            blobs[i] = owner.detach().reshape(blobs[i].shape)
+        self._keep("blob", blobs)
+        self._buffers_of_layer = [name for name, _ in layer.named_buffers()]
+        self._keep("own", [buffer for _, buffer in layer.named_buffers()])
+        self._exact: list[Tensor] | None = None  # weight and bias, or factor and bias, in float64
+
+    def _keep(self, stem: str, values: Iterable[Tensor]) -> None:
+        for i, value in enumerate(values):
+            self.register_buffer(f"{stem}_{i}", value)
+
+    def _kept(self, stem: str) -> list[Tensor]:
+        return [buffer for name, buffer in self.named_buffers(remove_duplicate=False) if name.startswith(f"{stem}_")]
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return self.layer.to_onnx(self, *bottoms)
+
+    def take(self, affine: Affine) -> None:
+        """Take in what a layer behind this one does to its channels, in float64."""
+        layer = self.layer
+        if layer.linear:
+            weight, *bias = self._exact or [blob.detach().double() for blob in layer.blobs]
+            moved = affine.moved(bias[0] if bias else None)
+            self._exact = [
+                layer.times(weight, affine.factor),
+                torch.zeros_like(affine.factor) if moved is None else moved,
+            ]
+            self._keep("blob", [value.float() for value in self._exact])
+            return
+        if self._exact is not None:
+            affine = Affine(self._exact[0], bias=self._exact[1]).then(affine)
+        moved = affine.moved(None)
+        self._exact = [affine.factor, torch.zeros_like(affine.factor) if moved is None else moved]
+        self._keep("scale", [value.float() for value in self._exact])
+
+    # ---- what a layer's to_onnx is given ----
+
+    @property
+    def blobs(self) -> list[Tensor]:
+        return self._kept("blob")
+
+    @property
+    def scale(self) -> tuple[Tensor | None, Tensor | None]:
+        factor, bias = self._kept("scale") or (None, None)
+        return factor, bias
+
+    def traced(self, *bottoms: Tensor) -> Any:
+        layer, blobs = self.layer, self.blobs
+        if layer.linear:
+            tops = tuple(layer.compute(bottom, blobs[0], blobs[1] if len(blobs) > 1 else None) for bottom in bottoms)
+            return tops[0] if len(tops) == 1 else tops
+        values = {f"layer.blobs.{i}": blob for i, blob in enumerate(blobs)}
+        values.update(
+            (f"layer.{name}", own) for name, own in zip(self._buffers_of_layer, self._kept("own"), strict=True)
+        )
+        if layer.normalizes:
+            return functional_call(_Call(layer, "normalize"), values, (*bottoms, *self.scale))
+        return functional_call(_Call(layer, "forward"), values, bottoms)
+
+    def operator(self, name: str, inputs: Sequence[Tensor], shape: Sequence[Any], **attributes: Any) -> Tensor:
+        dtype = inputs[0].dtype
+        top: Tensor = torch.onnx.ops.symbolic(name, tuple(inputs), attributes, dtype=dtype, shape=tuple(shape))
+        return top
 
 
 class ExportModule(nn.Module):
@@ -45,16 +107,15 @@ class ExportModule(nn.Module):
         self.stages: list[Stage] = []
         self.folded: list[str] = []
         for place, step in enumerate(net.graph.steps):
-            if step.layer.type != "Input":
-                layer = net.assembled.layers[place]
-                run = _with_views(net, place) or exportable(layer)
-                self.stages.append(Stage(step.key, layer, step.bottoms, step.tops, run))
+            layer = net.assembled.layers[place]
+            if not layer.given:
+                self.stages.append(Stage(step.key, layer, step.bottoms, step.tops, net.assembled.views.get(place, {})))
         self.outputs = [net.graph.latest[name] for name in outputs]
         self._skip_splits()
         if fold:
             self._fold(shared={id(blob) for blob in _shared(net)})
         for i, stage in enumerate(self.stages):
-            self.add_module(f"layer_{i}", stage.run)
+            self.add_module(f"layer_{i}", stage)
         self.inputs = [net.assembled.inputs[name] for name in net.inputs]
         self.preprocess = preprocess
         if preprocess is not None:
@@ -92,10 +153,7 @@ class ExportModule(nn.Module):
         self.outputs = [source.get(slot, slot) for slot in self.outputs]
 
     def _fold(self, shared: set[int]) -> None:
-        """Make every BatchNorm and Scale behind a convolution or an inner product part of its weights.
-
-        A Scale behind another BatchNorm becomes that one's own.
-        """
+        """Make a norm and a Scale behind a linear layer part of its weights, and a Scale behind a norm part of that."""
         readers: dict[int, int] = {}
         for slot in [slot for stage in self.stages for slot in stage.bottoms] + self.outputs:
             readers[slot] = readers.get(slot, 0) + 1
@@ -105,13 +163,14 @@ class ExportModule(nn.Module):
             affine = _affine(stage.layer) if len(stage.bottoms) == 1 else None
             before = maker.get(stage.bottoms[0]) if affine is not None else None
             if affine is not None and before is not None and readers[stage.bottoms[0]] == 1:
-                before.run = _times(before, *affine)
+                before.take(affine)
                 before.tops = stage.tops
                 maker[stage.tops[0]] = before
                 self.folded.append(stage.name)
                 continue
             kept.append(stage)
-            if _foldable(stage, shared):
+            own = not stage.shares and all(id(blob) not in shared for blob in stage.layer.blobs)
+            if len(stage.tops) == 1 and own and _takes(stage.layer):
                 maker[stage.tops[0]] = stage
         self.stages = kept
 
@@ -131,56 +190,6 @@ class _Preprocessing(nn.Module):
         return (pixels - self.get_buffer("mean")) * self.get_buffer("scale")
 
 
-class _Weighted(nn.Module):
-    """A convolution, an inner product or a BatchNorm with other weights than its layer's."""
-
-    layer: Any
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, layer: Any, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.__dict__["layer"] = layer
-        self.register_buffer("weight", weight.float())
-        self.register_buffer("bias", bias.float())
-        self.exact = weight, bias  # float64, for what is folded in next
-        if isinstance(layer, BatchNorm):
-            for name, values in zip(("mean", "variance"), statistics(layer), strict=True):
-                self.register_buffer(name, values.float())
-
-    def forward(self, bottom: Tensor) -> Tensor:
-        weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
-        if isinstance(self.layer, BatchNorm):
-            return nn.functional.batch_norm(bottom, self.mean, self.variance, weight, bias, eps=self.layer.eps)
-        if isinstance(self.layer, InnerProduct):
-            return nn.functional.linear(rows(bottom, self.layer.axis), weight, bias)
-        top: Tensor = self.layer.compute(bottom, weight, bias)
-        return top
-
-
-class _Viewing(nn.Module):
-    """A layer with blobs that another layer owns under another shape."""
-
-    layer: Layer
-
-    def __init__(self, layer: Layer, blobs: dict[int, Tensor]) -> None:
-        super().__init__()
-        self.__dict__["layer"] = layer
-        for i, blob in blobs.items():
-            self.register_buffer(f"blob_{i}", blob)
-
-    def forward(self, *bottoms: Tensor) -> Any:
-        blobs = {f"blobs.{name.removeprefix('blob_')}": blob for name, blob in self.named_buffers()}
-        return functional_call(self.layer, blobs, bottoms)
-
-
-def _with_views(net: Net, place: int) -> nn.Module | None:
-    layer, owners = net.assembled.layers[place], net.assembled.views.get(place)
-    if not owners:
-        return None
-    return _Viewing(layer, {i: owner.detach().reshape(layer.blobs[i].shape) for i, owner in owners.items()})
-
-
 def _shared(net: Net) -> list[Tensor]:
     """Parameters that more than one layer uses."""
     seen: dict[int, Tensor] = {}
@@ -191,47 +200,22 @@ def _shared(net: Net) -> list[Tensor]:
     return shared
 
 
-def _foldable(stage: Stage, shared: set[int]) -> bool:
-    layer: Any = stage.layer
-    if len(stage.tops) != 1 or any(id(blob) in shared for blob in layer.blobs) or isinstance(stage.run, _Viewing):
-        return False
-    if type(layer) is BatchNorm:
-        return layer.use_global_stats and not layer.one_channel
-    if type(layer) in (Convolution, Deconvolution):
-        return bool(layer.axis == 1)
-    return type(layer) is InnerProduct and layer.axis == 1
+def _takes(layer: Layer) -> bool:
+    """Whether what a layer behind it does to the channels can go into its own numbers."""
+    return layer.linear or (layer.normalizes and layer.affine(list(layer.blobs)) is not None)
 
 
-def _affine(layer: Layer) -> tuple[Tensor, Tensor] | None:
-    """Factor and summand of each channel, in float64, where that is all the layer does."""
-    if type(layer) is BatchNorm and layer.use_global_stats and not layer.one_channel:
-        mean, variance = statistics(layer)
-        factor = (variance + layer.eps).rsqrt()
-        return factor, -mean * factor
-    if type(layer) is Scale and len(layer.layer_param.bottom) == 1:
-        if layer.blobs[0].dim() != 1 or layer.param.axis != 1:
-            return None
-        factor = layer.blobs[0].detach().double()
-        return factor, layer.blobs[1].detach().double() if layer.bias_term else torch.zeros_like(factor)
-    return None
+def _affine(layer: Layer) -> Affine | None:
+    """What a layer does to the channels, in float64."""
+    return layer.affine([blob.detach().double() for blob in layer.blobs])
 
 
-def _times(stage: Stage, factor: Tensor, summand: Tensor) -> _Weighted:
-    """The stage's weights with an affine map of its top's channels folded in."""
-    layer: Any = stage.layer
-    if isinstance(stage.run, _Weighted):
-        weight, bias = stage.run.exact
-    elif isinstance(layer, BatchNorm):
-        weight, bias = torch.ones_like(factor), torch.zeros_like(factor)
-    else:
-        weight = layer.blobs[0].detach().double()
-        if isinstance(layer, InnerProduct) and layer.transpose:
-            weight = weight.t()
-        bias = layer.blobs[1].detach().double() if len(layer.blobs) > 1 else torch.zeros_like(factor)
-    if type(layer) is Deconvolution:  # weights (c, outputs / group, ...): a group's outputs go with its own inputs
-        inputs, outputs = weight.shape[:2]
-        grouped = weight.reshape(layer.group, inputs // layer.group, outputs, -1)
-        weight = (grouped * factor.reshape(layer.group, 1, outputs, 1)).reshape(weight.shape)
-    else:
-        weight = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
-    return _Weighted(layer, weight, bias * factor + summand)
+class _Call(nn.Module):
+    """One of a layer's own functions, as a module whose parameters can be put in."""
+
+    def __init__(self, layer: Layer, function: str) -> None:
+        super().__init__()
+        self.layer, self.function = layer, function
+
+    def forward(self, *arguments: Any) -> Any:
+        return getattr(self.layer, self.function)(*arguments)

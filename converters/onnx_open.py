@@ -16,11 +16,9 @@ from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column
 from sdcaffe import proto
 from sdcaffe.errors import NetError, WeightsError
 from sdcaffe.layers import load_builtin
-from sdcaffe.layers.base import DataLayer, Shape, class_of
+from sdcaffe.layers.base import Shape, class_of
 from sdcaffe.net import Net
 from sdcaffe.net.weights import Weights
-
-_NOT_EXPORTED = {"Python": "it is Python code", "DetectionOutput": "its number of boxes hangs on their values"}
 
 
 @dataclass
@@ -138,15 +136,9 @@ def output_names(net: Net, outputs: list[str]) -> list[str]:
 
 
 def _refuse(param: Any, where: str) -> None:
-    bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := _reason(layer))]
+    bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := class_of(layer).not_exported)]
     if bad:
         raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", where)
-
-
-def _reason(layer: Any) -> str:
-    if issubclass(class_of(layer), DataLayer):
-        return "it brings data"
-    return _NOT_EXPORTED.get(layer.type, "")
 
 
 def _refuse_unfilled(net: Net, weights: str) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
 from sdcaffe.forks.running_norm import RunningNorm
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
-from sdcaffe.layers.batch_norm import normalize_batch
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, register, show_shape
+from sdcaffe.layers.batch_norm import normalize_batch, traced_norm
 from sdcaffe.proto.schema import Message
 
 SEGNET_EPS = 1e-9
@@ -119,6 +119,14 @@ class SegNetBN(Layer):
         count = bottom.numel() // bottom.shape[1] * sharing_statistics()
         statistics = (mean, variance * ((count - 1) / count))[: self.extra]
         return (top, *(s.reshape(scale.shape) for s in statistics)) if self.extra else top
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tops:
+        scale, shift = builder.blobs
+        if not self.learns:
+            return bottoms[0] * scale + shift
+        top, *of_batch = traced_norm(bottoms[0], SEGNET_EPS)
+        top = top * scale + shift
+        return (top, *of_batch[: self.extra]) if self.extra else top
 
 
 @register("BN", field="bn_param", when=is_pspnet)

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
 
 
 class ROIPoolingParameter:
@@ -57,3 +57,12 @@ class ROIPooling(Layer):
             )
         top: Tensor = roi_pool(bottom, regions, (param.pooled_h, param.pooled_w), param.spatial_scale)
         return top
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        """By the operator MaxRoiPool, which was defined as Caffe's."""
+        bottom, regions = bottoms
+        param = self.param
+        pooled = [param.pooled_h, param.pooled_w]
+        shape = (regions.shape[0], bottom.shape[1], *pooled)
+        settings = {"pooled_shape": pooled, "spatial_scale": param.spatial_scale}
+        return builder.operator("MaxRoiPool", [bottom, regions.flatten(1)], shape, **settings)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
-from sdcaffe.layers.base import Layer, Shape
-from sdcaffe.layers.batch_norm import normalize_batch
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape
+from sdcaffe.layers.batch_norm import normalize_batch, traced_norm
 
 
 class RunningNorm(Layer):
@@ -78,4 +78,14 @@ class RunningNorm(Layer):
             kept = batch_variance if self.unbiased else batch_variance * ((count - 1) / count)
             for blob, batch in zip((self.blobs[2], self.blobs[3]), (batch_mean, kept), strict=True):
                 blob.lerp_(batch.reshape(blob.shape), self.step)
+        return top.transpose(1, self.axis)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        x = bottoms[0].transpose(1, self.axis)
+        scale, shift, mean, variance = (blob.flatten() for blob in builder.blobs)
+        if self.running:
+            top = F.batch_norm(x, mean, variance, scale, shift, eps=self.eps)
+        else:
+            view = (-1, *[1] * (x.dim() - 2))
+            top = traced_norm(x, self.eps)[0] * scale.reshape(view) + shift.reshape(view)
         return top.transpose(1, self.axis)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, canonical_axis, register
 
 
 @register("ArgMax", field="argmax_param")
@@ -46,3 +46,15 @@ class ArgMax(Layer):
             return greatest if self.param.out_max_val else place
         top = torch.stack([place, greatest], 1) if self.param.out_max_val else place
         return top.reshape(self._top_shape(bottom.shape))
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        """Of equals ONNX takes the first, so the axis is turned round for Caffe's last."""
+        (bottom,) = bottoms
+        values = bottom.flatten(1) if self.axis is None else bottom
+        axis = 1 if self.axis is None else self.axis
+        greatest, order = values.flip(axis).topk(self.param.top_k, axis)
+        place = (values.shape[axis] - 1 - order).to(bottom.dtype)
+        if self.axis is not None:
+            return greatest if self.param.out_max_val else place
+        top = torch.stack([place, greatest], 1) if self.param.out_max_val else place.unsqueeze(1)
+        return top.reshape(*top.shape, *[1] * max(0, bottom.dim() - 3))

@@ -1,384 +1,43 @@
-"""The layer contract and the registry. A layer is one class in one file; nothing else is edited."""
+"""What a layer's file imports: the contract of `layer`, the registry, and how a layer is written in other forms."""
 
 from __future__ import annotations
 
-import math
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
-
-import torch
-from torch import Tensor, nn
-
-from sdcaffe import proto
-from sdcaffe.errors import LayerError, NetError, SdcaffeError, WeightsError, nearest
-from sdcaffe.layers import fillers
-
-Shape = tuple[int, ...]
-Count = int | tuple[int, int | None]  # exactly, or (at least, at most); None: no upper bound
-Claim = Callable[[Any], bool]  # whether a LayerParameter is written in a dialect
-
-_registry: dict[str, type[Layer]] = {}
-_dialects: dict[str, dict[type[Layer], Claim]] = {}
-
-
-class Blobs(nn.ParameterList):
-    """A layer's parameter blobs, by index; read several times a step, for which torch's own list is slow."""
-
-    def __getitem__(self, index: Any) -> Any:
-        found = self._parameters.get(str(index))
-        return super().__getitem__(index) if found is None else found  # a slice, or what torch's pruning renamed
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, range(len(self)))
-
-
-class Affine(NamedTuple):
-    """y = (x - mean) * factor + bias for each channel, axis 1. Each is (c,); None where there is none."""
-
-    factor: Tensor
-    mean: Tensor | None = None
-    bias: Tensor | None = None
-
-    def then(self, other: Affine) -> Affine:
-        """This, and `other` of what comes out."""
-        return Affine(other.factor * self.factor, self.mean, other.moved(self.bias))
-
-    def moved(self, bias: Tensor | None) -> Tensor | None:
-        """What becomes of a bias (c,) of x; None stands for zeros."""
-        if self.mean is not None:
-            bias = -self.mean if bias is None else bias - self.mean
-        bias = None if bias is None else bias * self.factor
-        return bias if self.bias is None else self.bias if bias is None else bias + self.bias
-
-
-_COMPUTES = ("forward", "compute", "normalize")
-
-
-class Layer(nn.Module):
-    """One layer of a net: `setup` once the bottom shapes are known, then `forward`.
-
-    Class attributes declare what a net checks before `setup` is called:
-
-    - `bottoms`, `tops`: how many a layer takes; `same_tops`: as many tops as bottoms.
-    - `loss`: its first top has loss weight 1 where the prototxt says nothing, and a missing top is added.
-    - `in_place`: a top may carry the name of its bottom.
-    - `index_bottoms`: bottoms that hold labels or indices; no gradient goes there.
-    - `gradient_bottoms`: bottoms by which `forward` itself differentiates, with `torch.autograd.grad`: the net then
-      records what that takes from them on, whether or not gradients are asked of it.
-    - `dynamic`: its tops may take other shapes than `setup` said; what follows is then set up again.
-    - `given`: its tops are given by whoever runs the net; nothing is computed.
-    - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
-
-    Promises let a net run several layers as one, or in less memory: `lends_top`, `fresh_gradient`, `rectifies`,
-    `sums`, `linear`, `normalizes` and `affine`. A class makes one by an attribute (`lends_top = True`) or a property.
-    They are about what `forward`, `compute` and `normalize` do: a class that defines one of these anew inherits none.
-
-    Attributes of an instance: `name`, `phase` (proto.TRAIN or proto.TEST), `layer_param` (the whole
-    LayerParameter), `param` (this type's own message, such as `convolution_param`), `blobs`, and
-    `fixed_blobs`, the indices of those that are not learnable.
-    """
-
-    type: Any = ""  # ClassVar[str]; nn.Module.type, a cast of old, gives way to Caffe's word
-    field: ClassVar[str | None] = None
-    bottoms: ClassVar[Count] = 1
-    tops: ClassVar[Count] = 1
-    same_tops: ClassVar[bool] = False
-    loss: ClassVar[bool] = False
-    in_place: ClassVar[bool] = False
-    index_bottoms: ClassVar[tuple[int, ...]] = ()
-    gradient_bottoms: ClassVar[tuple[int, ...]] = ()
-    dynamic: ClassVar[bool] = False
-    given: ClassVar[bool] = False
-    yields: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if any(name in vars(cls) for name in _COMPUTES):
-            for name in _PROMISES:
-                if name not in vars(cls):
-                    setattr(cls, name, vars(Layer)[name])
-
-    def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
-        """`given` maps blob indices to tensors to adopt, not fill: shared, loaded or a train net's."""
-        super().__init__()
-        self.layer_param = layer_param
-        self.name: str = layer_param.name
-        self.phase = phase
-        self.blobs = Blobs()
-        self.fixed_blobs: set[int] = set()
-        self._given = self.arranged(given or {})
-
-    @property
-    def param(self) -> Any:
-        """This type's own parameter message, defaults included."""
-        if self.field is None:
-            raise LayerError(f'layer type "{self.type}" has no parameter message', layer=self.name)
-        return getattr(self.layer_param, self.field)
-
-    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        """Check the bottoms, make the parameter blobs in Caffe's order, return the shapes of the tops.
-
-        Called again when the bottoms change shape; blobs that exist are then kept.
-        """
-        raise LayerError(f'layer type "{self.type}" does not define setup', layer=self.name)
-
-    def shapes_at(self, bottoms: Sequence[Tensor]) -> list[Shape]:
-        """The shapes of the tops when a script reshapes its net: those of `setup`, unless they hang on the values."""
-        return self.setup([tuple(bottom.shape) for bottom in bottoms])
-
-    @property
-    def lends_top(self) -> bool:
-        """Its backward does not look at its top, so the layer behind it may write over that."""
-        return False
-
-    @property
-    def fresh_gradient(self) -> bool:
-        """The gradient that it sends to its bottom is a tensor that nobody else has."""
-        return False
-
-    @property
-    def rectifies(self) -> bool:
-        """Its top is max(x, 0) of its one bottom."""
-        return False
-
-    @property
-    def sums(self) -> bool:
-        """Its top is the plain sum of its bottoms."""
-        return False
-
-    @property
-    def linear(self) -> bool:
-        """It has `compute`."""
-        return False
-
-    @property
-    def normalizes(self) -> bool:
-        """It has `normalize`."""
-        return False
-
-    def affine(self, blobs: Sequence[Tensor]) -> Affine | None:
-        """What the layer does to each channel, where that is an affine map of stored numbers; None where it is more.
-
-        `blobs` are the layer's own, each (c,) or (1,), perhaps in float64, or those of several such layers with the
-        same settings one after the other. A net in the test phase makes the map part of the weights of a layer that
-        is `linear`, and so does an exporter.
-        """
-        return None
-
-    def compute(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The top by another weight and bias than blobs 0 and 1. A layer that is `linear` has it.
-
-        The top is linear in both, its channels are axis 1, and the bias is (c,), there or not.
-        """
-        raise self.error("is not linear")
-
-    def times(self, weight: Tensor, factor: Tensor) -> Tensor:
-        """The weight by which `compute` gives `factor` (c,) times what it gives by `weight`."""
-        return weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
-
-    def normalize(self, bottom: Tensor, weight: Tensor | None, bias: Tensor | None, rectify: bool = False) -> Tensor:
-        """The layer's top times `weight` plus `bias`, both (c,). A layer that `normalizes` has it.
-
-        A Scale behind the layer is then run by this one call. With `rectify` ReLU follows, and may write its gradient
-        over the one that comes back to it. Its backward does not look at the top.
-        """
-        raise self.error("does not normalize")
-
-    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
-        """The blobs of a weight file, tensors or arrays by index, in the order and the shapes this layer has.
-
-        For a plugin to say otherwise where its forks stored them in other ways. It is called before `setup`
-        and again on blobs that are in order, which it gives back as they are.
-        """
-        return dict(blobs)
-
-    def blob(self, index: int, shape: Iterable[int], filler: Any = None, *, learnable: bool = True) -> None:
-        """Make parameter blob `index`, filled as the FillerParameter `filler` says (None: zeros).
-
-        Adopts a given blob of the same shape instead, and keeps one that is already there.
-        Raises WeightsError where the shapes differ.
-        """
-        shape = tuple(int(n) for n in shape)
-        check_size(self, f"blob {index}", shape)
-        if index < len(self.blobs):
-            existing = self.blobs[index]
-            if tuple(existing.shape) != shape:
-                raise self._misfit(index, tuple(existing.shape), shape)
-            return
-        if index in self._given:
-            tensor = self._adopt(index, self._given.pop(index), shape)
-        else:
-            tensor = nn.Parameter(torch.zeros(shape))
-            if filler is not None:
-                fillers.fill(tensor.data, filler)
-        if not learnable:
-            self.fixed_blobs.add(index)
-            tensor.requires_grad_(False)
-        self.blobs.append(tensor)
-
-    def _adopt(self, index: int, given: Tensor, shape: Shape) -> nn.Parameter:
-        if tuple(given.shape) != shape:
-            legacy = (1,) * (4 - len(shape)) + shape  # files before BlobShape store four dimensions
-            if tuple(given.shape) != legacy:
-                raise self._misfit(index, tuple(given.shape), shape)
-            given = given.detach().reshape(shape)
-        return given if isinstance(given, nn.Parameter) else nn.Parameter(given)
-
-    def _misfit(self, index: int, have: Shape, want: Shape) -> WeightsError:
-        return WeightsError(
-            f'blob {index} of layer "{self.name}" has shape {show_shape(have)} but the layer needs '
-            f"{show_shape(want)}; to train this layer afresh, give it another name",
-            layer=self.name,
-        )
-
-    def error(self, message: str, field: str | None = None) -> LayerError:
-        """A LayerError that names this layer; `field` is the prototxt field it is about."""
-        return LayerError(f'layer "{self.name}" ({self.type}): {message}', layer=self.name, field=field)
-
-    def close(self) -> None:
-        """Let go of files and threads; what is still to be written is written."""
-
-    def extra_repr(self) -> str:
-        return f'"{self.name}"'
-
-
-_PROMISES = ("lends_top", "fresh_gradient", "rectifies", "sums", "linear", "normalizes", "affine")
-
-
-class DataLayer(Layer):
-    """A layer without bottoms that brings batches from outside; runs apart from the computation.
-
-    Batch k is a function of k and the seed alone, so these two numbers are all that a resumed run needs.
-    """
-
-    bottoms: ClassVar[Count] = 0
-    cursor: int = 0
-    seed: int = 0
-    item_count: int | None = None  # of its source, once it is set up; None where batches are drawn without end
-
-    def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
-        """The tops of batch `cursor` on `device`; moves the cursor on by one."""
-        raise NotImplementedError
-
-
-@contextmanager
-def blamed_on(layer: Layer) -> Iterator[None]:
-    """What goes wrong inside names the layer, as `blamed` says."""
-    try:
-        yield
-    except Exception as error:
-        found = blamed(layer, error)
-        if found is error:
-            raise
-        raise found from error
-
-
-def blamed(layer: Layer, error: Exception) -> Exception:
-    """What to raise for an error within a layer: one of sdcaffe's own as it is, a LayerError with the place for others.
-
-    It names the layer; of want of memory it says what helps.
-    """
-    if isinstance(error, NetError):
-        error.layer = error.layer or layer.name
-    if isinstance(error, SdcaffeError):
-        return error
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
-        return layer.error("there is not enough memory for it; make batch_size or the layer smaller")
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return layer.error(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})")
-
-
-def register(
-    type_name: str, *, field: str | None = None, number: int | None = None, when: Claim | None = None
-) -> Callable[[type[Layer]], type[Layer]]:
-    """Make a Layer class known under its prototxt type.
-
-    `field` names the LayerParameter field that holds the type's parameters (None: it has none). For a
-    field that Caffe lacks, `number` is its field number (1000 or above; the fork's own for a layer of a fork
-    of Caffe) and the class holds a class `Param` whose annotated attributes are its fields; see
-    `proto.schema.declare`. With `when`, the class is a dialect of a type that has one: it makes the layers
-    for which `when(layer_param)` is true.
-    """
-
-    def add(cls: type[Layer]) -> type[Layer]:
-        if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise LayerError(f'layer type "{type_name}": {cls!r} is not a subclass of sdcaffe.Layer')
-        known = _registry.get(type_name)
-        if when is not None:
-            if known is None or known.yields or not cls.yields:
-                cls.type, cls.field = type_name, field
-                _dialects.setdefault(type_name, {})[cls] = when
-            return cls
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            if cls.yields:
-                return cls
-            if not known.yields:
-                raise LayerError(f'layer type "{type_name}" is already registered by {known.__module__}')
-            if known.field is not None:
-                proto.schema.retract(known.field)
-            _dialects.pop(type_name, None)
-        if number is not None:
-            if field is None or not hasattr(cls, "Param"):
-                raise LayerError(f'layer type "{type_name}": a field number needs a field name and a class Param')
-            proto.schema.declare(field, number, cls.Param)
-        cls.type, cls.field = type_name, field
-        _registry[type_name] = cls
-        return cls
-
-    return add
-
-
-def registered() -> dict[str, type[Layer]]:
-    """Every known layer type, sorted by name."""
-    return dict(sorted(_registry.items()))
-
-
-def class_of(layer_param: Any) -> type[Layer]:
-    """The class that makes a layer: its type's, or the last dialect that claims it. Raises LayerError."""
-    for cls, claims in reversed(_dialects.get(layer_param.type, {}).items()):
-        if claims(layer_param):
-            return cls
-    return layer_class(layer_param.type, layer_param.name)
-
-
-def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
-    """The class of a prototxt layer type. Raises LayerError, with the fork that has it or the nearest known type."""
-    try:
-        return _registry[type_name]
-    except KeyError:
-        pass
-    message = f'unknown layer type "{type_name}" in layer "{layer_name}"'
-    fork, near = proto.elsewhere.of_type(type_name), nearest(type_name, _registry)
-    if fork is not None:
-        message += f". It is not one of BVLC Caffe's, but {fork} has it: "
-    elif near is not None:
-        message += f'. Did you mean "{near}"? If another Caffe has it: '
-    else:
-        message += ". It is not one of BVLC Caffe's: "
-    message += "write it as a plugin and name its file with --plugin"
-    raise LayerError(message, layer=layer_name, field="type")
-
-
-def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:
-    """Raise LayerError for a shape that Caffe cannot hold: a negative size, or 2^31 values and more."""
-    if min(shape, default=0) < 0:
-        raise layer.error(f"{what} would have the shape {tuple(shape)}; sizes cannot be negative")
-    if math.prod(shape) >= 2**31:
-        raise layer.error(f"{what} would hold {math.prod(shape)} values; Caffe's limit is 2^31 - 1")
-
-
-def show_shape(shape: Sequence[int]) -> str:
-    """A shape as Caffe prints it: `8 3 32 32 (24576)`."""
-    count = 1
-    for n in shape:
-        count *= n
-    return "".join(f"{n} " for n in shape) + f"({count})"
-
-
-def canonical_axis(layer: Layer, axis: int, dims: int) -> int:
-    """`axis` counted from the end where negative. Raises LayerError where it is out of range."""
-    if not -dims <= axis < dims:
-        raise layer.error(f"axis {axis} is out of range for a bottom of {dims} dimensions", "axis")
-    return axis % dims if dims else 0
+from sdcaffe.layers.layer import (
+    Affine,
+    Count,
+    DataLayer,
+    Layer,
+    Shape,
+    Tops,
+    blamed,
+    blamed_on,
+    canonical_axis,
+    check_size,
+    show_shape,
+)
+from sdcaffe.layers.registry import class_of, layer_class, register, registered
+from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder, call, number, pair
+
+__all__ = [
+    "Affine",
+    "Count",
+    "DataLayer",
+    "Layer",
+    "OnnxBuilder",
+    "Shape",
+    "Source",
+    "SourceBuilder",
+    "Tops",
+    "blamed",
+    "blamed_on",
+    "call",
+    "canonical_axis",
+    "check_size",
+    "class_of",
+    "layer_class",
+    "number",
+    "pair",
+    "register",
+    "registered",
+    "show_shape",
+]

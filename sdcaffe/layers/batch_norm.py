@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import collectives, proto
-from sdcaffe.layers.base import Affine, Layer, Shape, register
+from sdcaffe.layers.base import Affine, Layer, OnnxBuilder, Shape, register
 from sdcaffe.layers.shared_statistics import SharedStatistics
 
 
@@ -68,6 +68,21 @@ class BatchNorm(Layer):
             return self._normalize_channels(bottom.unsqueeze(1), weight, bias, rectify).squeeze(1)
         return self._normalize_channels(bottom, weight, bias, rectify)
 
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        x = bottoms[0].unsqueeze(1) if self.one_channel else bottoms[0]
+        if self.use_global_stats:
+            mean, variance = builder.blobs
+            top = F.batch_norm(x, mean, variance, *builder.scale, eps=self.eps)
+        else:
+            top = traced_norm(x, self.eps)[0]
+        return top.squeeze(1) if self.one_channel else top
+
+    def onnx_blobs(self) -> list[Tensor]:
+        """The stored mean and variance."""
+        if not self.use_global_stats:
+            return []
+        return [values.float() for values in stored_statistics(blob.detach().double() for blob in self.blobs)]
+
     def affine(self, blobs: Sequence[Tensor]) -> Affine | None:
         if not self.use_global_stats or self.one_channel:
             return None
@@ -96,6 +111,14 @@ def stored_statistics(blobs: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 def per_weight(weight: Tensor) -> Tensor:
     """What sums of statistics of that weight are multiplied by: 1 / weight, and 0 for weight 0."""
     return weight.reciprocal().nan_to_num_(nan=math.nan, posinf=0.0, neginf=0.0)
+
+
+def traced_norm(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """A blob (n, c, ...) normalised by its own statistics, then their mean and biased variance, for an exporter."""
+    axes = [axis for axis in range(x.dim()) if axis != 1]
+    mean = x.mean(axes, keepdim=True)
+    variance = (x - mean).square().mean(axes, keepdim=True)
+    return (x - mean) / (variance + eps).sqrt(), mean, variance
 
 
 def normalize_batch(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.errors import DataError
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
 
 
 @register("BatchReindex")
@@ -31,3 +31,6 @@ class BatchReindex(Layer):
                 f"the batch has {len(bottom)} items, so they go from 0 to {len(bottom) - 1}"
             )
         return torch.index_select(bottom, 0, index)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        return torch.index_select(bottoms[0], 0, bottoms[1].long())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, canonical_axis, register, show_shape
 
 
 @register("Crop", field="crop_param")
@@ -44,4 +44,10 @@ class Crop(Layer):
     def forward(self, bottom: Tensor, size: Tensor) -> Tensor:
         for axis, offset, length in self.cut:
             bottom = bottom.narrow(axis, offset, length)
+        return bottom
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        bottom, size = bottoms
+        for axis, offset, _ in self.cut:
+            bottom = bottom.narrow(axis, offset, size.shape[axis])
         return bottom

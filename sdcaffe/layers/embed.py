@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
 
 
 @register("Embed", field="embed_param")
@@ -42,3 +42,8 @@ class Embed(Layer):
         size = self.blobs[0].shape[0]
         if low < 0 or high >= size:
             raise self.error(f"index {int(low if low < 0 else high)} is not in [0, {size})", "input_dim")
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        weight, *bias = builder.blobs
+        top = F.embedding(bottoms[0].long(), weight)
+        return top + bias[0] if bias else top

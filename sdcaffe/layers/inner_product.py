@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, canonical_axis, register
 
 
 @register("InnerProduct", field="inner_product_param")
@@ -44,3 +44,9 @@ class InnerProduct(Layer):
 
     def times(self, weight: Tensor, factor: Tensor) -> Tensor:
         return weight * (factor if self.transpose else factor.unsqueeze(1))
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        (bottom,), (weight, *bias) = bottoms, builder.blobs
+        if self.axis == 1 and bottom.dim() != 2:  # by an operator that no batch size has to be computed for
+            bottom = builder.operator("Flatten", [bottom], (bottom.shape[0], bottom.shape[1:].numel()), axis=1)
+        return self.compute(bottom, weight, bias[0] if bias else None)

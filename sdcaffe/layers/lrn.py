@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register
-from sdcaffe.layers.pooling import check_4d
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
+from sdcaffe.layers.windows import check_4d
 
 
 @register("LRN", field="lrn_param")
@@ -34,6 +34,14 @@ class LRN(Layer):
         self.within = param.norm_region == within
         self.k: float = 1.0 if self.within else param.k
         return [bottom_shapes[0]]
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        (bottom,) = bottoms
+        if self.within:
+            mean = F.avg_pool2d(bottom.square(), self.size, 1, self.size // 2)
+            return bottom * (mean * self.alpha + self.k).pow(-self.beta)
+        settings = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.k}
+        return builder.operator("LRN", [bottom], bottom.shape, **settings)  # whose definition is Caffe's
 
     def forward(self, bottom: Tensor) -> Tensor:
         squares = bottom.square()

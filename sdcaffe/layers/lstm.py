@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.layers.base import register
-from sdcaffe.layers.lstm_unit import lstm_unit
+from sdcaffe.layers.lstm_unit import lstm_unit, traced_unit
 from sdcaffe.layers.recurrent import Recurrent
 
 
@@ -34,5 +34,16 @@ class LSTM(Recurrent):
         for gates, going in zip(x.unbind(), cont.unbind(), strict=True):
             gates = torch.addmm(gates, hidden * going, weight)
             cell, hidden = lstm_unit(cell, gates, going)
+            steps.append(hidden)
+        return torch.stack(steps), [hidden, cell]
+
+    def unroll_traced(
+        self, x: Tensor, cont: Tensor, state: list[Tensor], blobs: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        hidden, cell = state
+        weight = blobs[0].t()
+        steps = []
+        for gates, going in zip(x.unbind(), cont.unbind(), strict=True):
+            cell, hidden = traced_unit(cell, gates + (hidden * going) @ weight, going)
             steps.append(hidden)
         return torch.stack(steps), [hidden, cell]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
 
 
 class _Unit(torch.autograd.Function):
@@ -48,6 +48,14 @@ def lstm_unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor
     return _Unit.apply(cell, gates, cont.detach())
 
 
+def traced_unit(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor]:
+    """`lstm_unit` without a gradient of its own, which an exporter cannot trace."""
+    size = cell.shape[-1]
+    i, f, o = gates[..., : 3 * size].sigmoid().chunk(3, -1)
+    cell = f * cont * cell + i * gates[..., 3 * size :].tanh()
+    return cell, o * cell.tanh()
+
+
 @register("LSTMUnit")
 class LSTMUnit(Layer):
     """Bottoms: cell (1, n, d), gate inputs (1, n, 4 d), continuation flags (1, n). Tops: cell, hidden (1, n, d)."""
@@ -70,3 +78,7 @@ class LSTMUnit(Layer):
 
     def forward(self, cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, ...]:
         return lstm_unit(cell, gates, cont.unsqueeze(-1))
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        cell, gates, cont = bottoms
+        return traced_unit(cell, gates, cont.unsqueeze(-1))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
 
 
 class _Normalize(torch.autograd.Function):
@@ -54,3 +54,11 @@ class MVN(Layer):
         else:
             rows = rows - rows.mean(1, keepdim=True)
         return rows.reshape(shape)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        x = bottoms[0].reshape(*bottoms[0].shape, *[1] * (4 - bottoms[0].dim()))
+        axes = (1, 2, 3) if self.param.across_channels else (2, 3)
+        centred = x - x.mean(axes, keepdim=True)
+        if not self.param.normalize_variance:
+            return centred
+        return centred / (centred.square().mean(axes, keepdim=True).sqrt() + self.param.eps)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import OnnxBuilder, Shape, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -50,3 +50,10 @@ class Power(NeuronLayer):
         base = bottom if self.scale == 1 else bottom * self.scale
         base = base if self.shift == 0 else base + self.shift
         return base if self.power == 1 else torch.pow(base, self.power)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        (x,) = bottoms
+        if self.scale and self.power:
+            return self.forward(x)
+        # a constant as a product with 0, an operator that every runtime and importer knows
+        return x * 0 if self.constant == 0 else x * 0 + self.constant

@@ -42,6 +42,7 @@ class Python(Layer):
     tops = (0, None)
     in_place = True
     dynamic = True
+    not_exported = "it is Python code"
     instance: CaffeLayer | None = None
     _here: Tensor
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sdcaffe.layers.base import Layer, Shape, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, show_shape
 
 
 class Recurrent(Layer):
@@ -95,3 +95,23 @@ class Recurrent(Layer):
             for buffer, state in zip(kept, after, strict=True):
                 buffer.copy_(state.unsqueeze(0))
         return top
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tops:
+        """Unrolled over the steps. A sequence begins with a state of 0 where the layer does not expose it."""
+        x, cont, *rest = bottoms
+        blobs = list(builder.blobs)
+        inputs = functional.linear(x.flatten(2), blobs[0], blobs[1])
+        if self.static:
+            inputs = inputs + functional.linear(rest[0].flatten(1), blobs[2])
+        cont, own = cont.unsqueeze(-1), blobs[3 if self.static else 2 :]
+        if self.param.expose_hidden:
+            top, after = self.unroll_traced(inputs, cont, [state[0] for state in rest[-self.states :]], own)
+            return (top, *(state.unsqueeze(0) for state in after))
+        zeros = x.new_zeros(x.shape[1], self.param.num_output)
+        return self.unroll_traced(inputs, cont, [zeros] * self.states, own)[0]
+
+    def unroll_traced(
+        self, x: Tensor, cont: Tensor, state: list[Tensor], blobs: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`unroll` as an exporter traces it, by the blobs that the subclass made."""
+        raise NotImplementedError

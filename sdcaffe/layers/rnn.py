@@ -36,3 +36,14 @@ class RNN(Recurrent):
             hidden = torch.addmm(step, hidden * going, recurrent.t()).tanh()
             steps.append(hidden)
         return functional.linear(torch.stack(steps), out, bias).tanh(), [hidden]
+
+    def unroll_traced(
+        self, x: Tensor, cont: Tensor, state: list[Tensor], blobs: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        (hidden,) = state
+        recurrent, out, bias = blobs
+        steps = []
+        for step, going in zip(x.unbind(), cont.unbind(), strict=True):
+            hidden = (step + (hidden * going) @ recurrent.t()).tanh()
+            steps.append(hidden)
+        return functional.linear(torch.stack(steps), out, bias).tanh(), [hidden]

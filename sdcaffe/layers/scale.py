@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Affine, Layer, Shape, register
+from sdcaffe.layers.base import Affine, Layer, OnnxBuilder, Shape, register
 from sdcaffe.layers.bias import aligned, spanned
 
 
@@ -50,3 +50,13 @@ class Scale(Layer):
         if not self.bias_term:
             return bottom * scale
         return torch.addcmul(self.blobs[-1].reshape(self.view), bottom, scale)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        """As two operators; what forward does, in one, is exported as three."""
+        blobs = list(builder.blobs)
+        if len(bottoms) == 1:
+            top = bottoms[0] * blobs[0].reshape(self.view)
+        else:
+            factor = bottoms[1]
+            top = bottoms[0] * factor.reshape(*factor.shape, *[1] * (len(self.view) - factor.dim()))
+        return top + blobs[-1].reshape(self.view) if self.bias_term else top

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register
-from sdcaffe.layers.pooling import Pair, check_4d, place_windows, pooling_of
+from sdcaffe.layers import pooling_written
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
+from sdcaffe.layers.windows import Pair, check_4d, place_windows, pooling_of
 
 
 @register("SPP", field="spp_param")
@@ -38,8 +39,14 @@ class SPP(Layer):
         return [(bottom[0], bottom[1] * sum(w.pooled[0] * w.pooled[1] for w in self.levels))]
 
     def forward(self, bottom: Tensor) -> Tensor:
-        pooled = [self.pool(bottom, windows) for windows in self.levels]
-        return pooled[0] if len(pooled) == 1 else torch.cat([level.flatten(1) for level in pooled], 1)
+        return _side_by_side([self.pool(bottom, windows) for windows in self.levels])
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        return _side_by_side([pooling_written.pool(bottoms[0], windows, self.pool) for windows in self.levels])
+
+
+def _side_by_side(pooled: list[Tensor]) -> Tensor:
+    return pooled[0] if len(pooled) == 1 else torch.cat([level.flatten(1) for level in pooled], 1)
 
 
 def _bins(bottom: Shape, count: int) -> tuple[Pair, Pair]:

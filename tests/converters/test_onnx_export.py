@@ -301,7 +301,9 @@ def test_a_model_that_differs_is_not_written_and_an_old_file_stays(
     model, weights = write_net(TINY, tmp_path)
     (tmp_path / "net.onnx").write_text("old")
     right = onnx_module._affine
-    monkeypatch.setattr(onnx_module, "_affine", lambda layer: (found := right(layer)) and (found[0] * 1.001, found[1]))
+    monkeypatch.setattr(
+        onnx_module, "_affine", lambda layer: (found := right(layer)) and found._replace(factor=found.factor * 1.001)
+    )
     with pytest.raises(ModelError, match=r"differs from the net by .* so nothing was written"):
         export(model, weights, str(tmp_path / "net.onnx"))
     assert (tmp_path / "net.onnx").read_text() == "old"

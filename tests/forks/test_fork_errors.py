@@ -13,7 +13,7 @@ import sdcaffe
 from sdcaffe import layers, proto
 from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, PrototxtError, SdcaffeError
-from sdcaffe.layers import base
+from sdcaffe.layers import base, registry
 from sdcaffe.proto import schema
 
 IMAGE, PRIOR = (1, 4, 6, 6), (1, 2, 8)
@@ -239,8 +239,8 @@ class Normalize(sdcaffe.Layer):
 @pytest.fixture
 def forgotten(monkeypatch):
     """What a test registers is forgotten after it."""
-    monkeypatch.setattr(base, "_registry", dict(base._registry))
-    monkeypatch.setattr(base, "_dialects", {name: dict(found) for name, found in base._dialects.items()})
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+    monkeypatch.setattr(registry, "_dialects", {name: dict(found) for name, found in registry._dialects.items()})
     monkeypatch.setattr(schema, "_declared", dict(schema._declared))
     monkeypatch.setattr(schema, "_pools", {})
 

@@ -8,7 +8,7 @@ import pytest
 
 from sdcaffe import layers
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.layers import base
+from sdcaffe.layers import registry
 from sdcaffe.layers.base import registered
 
 LAYER = """
@@ -24,7 +24,7 @@ class Mine(Layer):
 def _no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
     """The types of a test are forgotten after it."""
     layers.load_builtin()
-    monkeypatch.setattr(base, "_registry", dict(base._registry))
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
 
 def test_built_in_layers_are_found_by_lying_there() -> None:

@@ -9,7 +9,7 @@ import torch
 import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import LayerError
-from sdcaffe.layers import base
+from sdcaffe.layers import registry
 
 TEXT = """
 layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
@@ -20,7 +20,7 @@ layer { name: "mine" type: "Mistaken" bottom: "x" top: "y" }
 @pytest.fixture
 def run(monkeypatch):
     """Make a net with a plugin of the given setup and forward, and run it once."""
-    monkeypatch.setattr(base, "_registry", dict(base._registry))
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
     def run(forward=lambda self, x: x, setup=lambda self, shapes: shapes):
         sdcaffe.discover()

@@ -60,6 +60,7 @@ class DetectionOutput(Layer):
     bottoms = (3, 4)
     index_bottoms = (0, 1, 2, 3)
     dynamic = True
+    not_exported = "its number of boxes hangs on their values"
     yields = True
 
     def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:

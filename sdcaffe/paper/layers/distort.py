@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, register, show_shape
 from sdcaffe.paper.layers import random_erasing, warp
 from sdcaffe.paper.layers.random_erasing import RandomErasing
 from sdcaffe.paper.layers.warp import AffineWarp, PerspectiveWarp, ThinPlateSplineWarp, Warp
@@ -207,3 +207,21 @@ class Distort(Layer):
         top, left = (source.shape[1] - crop_h) // 2, (source.shape[2] - crop_w) // 2
         window = source[:, top : top + crop_h, left : left + crop_w]
         return window if outgrown else self._normalised(window)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tops:
+        (images,) = bottoms
+        crop_h, crop_w = self.crop
+        if self.param.crop_size:
+            if crop_h > images.shape[2] or crop_w > images.shape[3]:
+                return self.forward(images)
+            y, x = (images.shape[2] - crop_h) // 2, (images.shape[3] - crop_w) // 2
+            images = images[:, :, y : y + crop_h, x : x + crop_w]
+        if self.normalises:
+            scale, shift = builder.blobs
+            top = images * scale + shift
+        else:
+            top = images * 1.0
+        return top if len(self.layer_param.top) == 1 else (top,) * len(self.layer_param.top)
+
+    def onnx_blobs(self) -> list[Tensor]:
+        return [self.scale.reshape(-1, 1, 1), self.shift.reshape(-1, 1, 1)]

@@ -1,0 +1,77 @@
+"""Pooling as it is written in ONNX, for images whose size may be a symbol. Holds no layer type."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe.layers.windows import Windows, ave_pool, max_pool
+
+
+def _fits(windows: Windows, size: Any, axis: int) -> bool:
+    """Whether windows rounded down, padded alike on both sides, are the windows of this axis."""
+    kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
+    if 2 * pad > kernel:
+        return False
+    if not windows.ceil or stride == 1:  # then none begins behind the image either: a pad is less than its kernel
+        return True
+    return isinstance(size, int) and (size + 2 * pad - kernel) // stride + 1 == windows.pooled[axis]
+
+
+def _count(size: Any, windows: Windows, axis: int) -> Any:
+    """How many windows lie on an axis whose size may be symbolic; one begins in the padding behind: it is dropped."""
+    kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
+    spare = size + 2 * pad - kernel
+    count = ((spare + stride - 1) // stride if windows.ceil else spare // stride) + 1
+    if stride <= kernel - pad:
+        return count
+    return torch.sym_min(count, (size + pad + stride - 1) // stride)
+
+
+def _exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
+    """The bottom padded, or cut, to what its windows cover."""
+    behind = []
+    for axis in (0, 1):
+        kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
+        size = bottom.shape[2 + axis]
+        count = windows.pooled[axis] if isinstance(size, int) else _count(size, windows, axis)
+        behind.append((count - 1) * stride + kernel - pad - size)
+    return F.pad(bottom, (windows.pad[1], behind[1], windows.pad[0], behind[0]), value=value)
+
+
+def _simple(bottom: Tensor, windows: Windows) -> bool:
+    return all(_fits(windows, bottom.shape[2 + axis], axis) for axis in (0, 1))
+
+
+def _none_dropped(windows: Windows) -> bool:
+    """Whether no window can begin behind the image, so that an operator's own rounding up is Caffe's."""
+    places = zip(windows.kernel, windows.stride, windows.pad, strict=True)
+    return windows.ceil and not windows.wide and all(stride <= kernel - pad for kernel, stride, pad in places)
+
+
+def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
+    """MAX, AVE, or the STOCHASTIC of the test phase, of an image whose size may be symbolic."""
+    if method is max_pool:
+        if _simple(bottom, windows):
+            return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
+        if _none_dropped(windows):
+            return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad, ceil_mode=True)
+        return F.max_pool2d(_exactly(bottom, windows, -math.inf), windows.kernel, windows.stride)
+    if method is ave_pool:
+        if _simple(bottom, windows):
+            return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
+        if windows.pad == (0, 0) and _none_dropped(windows):
+            return F.avg_pool2d(bottom, windows.kernel, windows.stride, ceil_mode=True, count_include_pad=False)
+        total = F.avg_pool2d(_exactly(bottom, windows, 0.0), windows.kernel, windows.stride)
+        h, w = windows.pad  # Caffe divides by the area within the image and its padding
+        area = F.pad(torch.ones_like(bottom[:1, :1]), (w, w, h, h), value=1.0)
+        inner = Windows(windows.kernel, windows.stride, (0, 0), windows.pooled, windows.ceil)
+        return total / F.avg_pool2d(_exactly(area, inner, 0.0), windows.kernel, windows.stride)
+    padded = _exactly(bottom, windows, 0.0)
+    squares = F.avg_pool2d(padded.square(), windows.kernel, windows.stride)
+    sums = F.avg_pool2d(padded, windows.kernel, windows.stride)
+    return squares / (sums + torch.finfo(sums.dtype).tiny)
