@@ -20,10 +20,10 @@ layer { name: "mine" type: "Mistaken" bottom: "x" top: "y" }
 @pytest.fixture
 def run(monkeypatch):
     """Make a net with a plugin of the given setup and forward, and run it once."""
+    sdcaffe.discover()
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
 
     def run(forward=lambda self, x: x, setup=lambda self, shapes: shapes):
-        sdcaffe.discover()
         cls = type("Mistaken", (sdcaffe.Layer,), {"setup": setup, "forward": forward, "__module__": "a_plugin"})
         sdcaffe.register("Mistaken")(cls)
         net = proto.NetParameter()
