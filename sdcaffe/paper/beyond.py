@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from sdcaffe import proto
 from sdcaffe.paper.datasets import ImageSet
 from sdcaffe.paper.mechanisms import PARTS, Layers, Mechanism, SeparateBranches, TwoBranches
-from sdcaffe.paper.networks.network import Network
-from sdcaffe.paper.text import NetText
 
 
 @dataclass(frozen=True)
@@ -22,8 +20,8 @@ class Distorted(TwoBranches):
     def measures(self) -> str:
         return " + ".join([super().measures, *(name.replace("_", " ") for name in self.distortion)])
 
-    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
-        return super().net(network, replace(images, further_distortion=self.distortion), batch_size)
+    def distorted(self, images: ImageSet) -> ImageSet:
+        return replace(images, further_distortion=self.distortion)
 
 
 @dataclass(frozen=True)

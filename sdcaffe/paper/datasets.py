@@ -15,7 +15,7 @@ class ImageSet:
     `mean` and `std` are in pixel units, one a channel, in the order of the channels, `order`; without `std`
     only the mean is subtracted. `size` is that of the crop. `database` is the kind of the sources, where they
     are no embedded set. `temperature` is the paper's T for the set. `further_distortion` is what Distort
-    does beyond the paper's.
+    does beyond the paper's. A source that has one of `words` in its name is taken for the set.
     """
 
     title: str
@@ -34,6 +34,7 @@ class ImageSet:
     pad: int = 0
     database: str | None = None
     top_5: bool = False
+    words: tuple[str, ...] = ()
     further_distortion: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def data_param(self, batch_size: int) -> Mapping[str, object]:
@@ -89,6 +90,7 @@ CIFAR10 = ImageSet(
     mean=_pixels(0.4914, 0.4822, 0.4465),
     std=_pixels(0.2470, 0.2435, 0.2616),
     pad=4,
+    words=("cifar10",),
 )
 
 CIFAR100 = ImageSet(
@@ -103,6 +105,7 @@ CIFAR100 = ImageSet(
     mean=_pixels(0.5071, 0.4865, 0.4409),
     std=_pixels(0.2673, 0.2564, 0.2762),
     pad=4,
+    words=("cifar100",),
 )
 
 # For the study: 20 images of each class to train with, all to test with.
@@ -123,6 +126,7 @@ IMAGENET = ImageSet(
     size=224,
     database="LMDB",
     top_5=True,
+    words=("imagenet", "ilsvrc"),
 )
 
 SYNTHETIC = ImageSet(
@@ -138,3 +142,19 @@ SYNTHETIC = ImageSet(
     std=_pixels(0.25),
     pad=4,
 )
+
+# Those that the paper has.
+PUBLISHED = (CIFAR10, CIFAR100, IMAGENET)
+
+
+def named(text: str) -> ImageSet | None:
+    """The paper's image set that a text names, such as the path of a database: by its longest word."""
+    plain = "".join(letter for letter in text.lower() if letter.isalnum())
+    found = {word: images for images in PUBLISHED for word in images.words if word in plain}
+    return found[max(found, key=len)] if found else None
+
+
+def is_part(source: str) -> bool:
+    """Whether a source takes every Kth image alone, as cifar100:train/25 does."""
+    split, _, every = source.partition(":")[2].partition(":")[0].partition("/")
+    return split in ("train", "test") and every.lstrip("0") not in ("", "1")

@@ -60,6 +60,10 @@ class Mechanism(ABC):
         """The stage of the solver's train_state, if any."""
         return ""
 
+    def distorted(self, images: ImageSet) -> ImageSet:
+        """The images as it distorts them."""
+        return images
+
     @abstractmethod
     def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
         """The net that trains `network` so, and tests it."""
@@ -126,7 +130,7 @@ class TwoBranches(Mechanism):
         return Writer
 
     def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
-        plain = Baseline().net(network, images, batch_size)
+        plain = Baseline().net(network, self.distorted(images), batch_size)
         settings = Settings(images.temperature, self.kl_weight, self.mmd_weight)
         found = rewritten(plain.net(), settings, self.writer(images))
         layers = self.edited(zip(found.origins, found.net.layer, strict=True))

@@ -1,12 +1,10 @@
-"""The paper's published values and recipes, read from reference_logs/paper; it compares nothing."""
+"""The paper's published values, read from reference_logs/paper; it compares nothing."""
 
 from __future__ import annotations
 
 import csv
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sdcaffe import packaged
 from sdcaffe.errors import DataError
@@ -47,47 +45,22 @@ class Value:
         low, high = self.mu
         return f"{low:g}" if low == high else f"{low:g}-{high:g}"
 
-
-@dataclass(frozen=True)
-class DataSet:
-    """`pad` and `crop` of the distortion are None where it is not the CIFAR one."""
-
-    train_images: int
-    test_images: int
-    temperature: float
-    pad: int | None = None
-    crop: int | None = None
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained; None or empty for what is not said. `drops` are epochs."""
-
-    epochs: int
-    weight_decay: float
-    base_lr: float
-    batch: int | None = None
-    gamma: float | None = None
-    drops: tuple[int, ...] = ()
+    def matches(self, network: str, data_set: str, mechanism: str, peer: str, mu: float | None) -> bool:
+        """Whether this is what it measures."""
+        if (self.network, self.data_set, self.peer) != (network, data_set, peer):
+            return False
+        if self.mu == (0, 0):  # Table 5: "without the MMD"
+            return mechanism == WITH_KL
+        if self.mechanism != mechanism:
+            return False
+        low, high = self.mu or (mu or 0, mu or 0)
+        # loss weights are 32-bit numbers
+        return low * (1 - 1e-6) <= (mu or 0) <= high * (1 + 1e-6)
 
 
-@dataclass(frozen=True)
-class Published:
-    values: tuple[Value, ...]
-    data_sets: dict[str, DataSet]
-    recipes: dict[str, Recipe]
-    type: str
-    momentum: float
-    kl_weight: float
-
-
-def load(place: Path | None = None) -> Published:
-    """Every published value and recipe, from `place` or the folder that comes with sdcaffe. Raises DataError."""
-    place = place or packaged.folder("reference_logs/paper")
-    return _read_recipes(place / "recipes.toml", _read_values(place / "published.csv"))
-
-
-def _read_values(path: Path) -> tuple[Value, ...]:
+def load(place: Path | None = None) -> tuple[Value, ...]:
+    """Every published value, from `place` or the folder that comes with sdcaffe. Raises DataError."""
+    path = (place or packaged.folder("reference_logs/paper")) / "published.csv"
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         try:
@@ -109,24 +82,3 @@ def _value(row: dict[str, str]) -> Value:
         top1_error=float(row["top1_error"]),
         top5_error=float(row["top5_error"]) if row["top5_error"] else None,
     )
-
-
-def _read_recipes(path: Path, values: tuple[Value, ...]) -> Published:
-    try:
-        with open(path, "rb") as file:
-            content: dict[str, Any] = tomllib.load(file)
-        recipes = {}
-        for table in content["recipe"]:
-            table["drops"] = tuple(table.get("drops", ()))
-            networks = table.pop("networks")
-            recipes.update(dict.fromkeys(networks, Recipe(**table)))
-        return Published(
-            values=values,
-            data_sets={name: DataSet(**table) for name, table in content["data_set"].items()},
-            recipes=recipes,
-            type=content["type"],
-            momentum=content["momentum"],
-            kl_weight=content["lambda"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"not the recipes of the published runs: {error}", where=str(path)) from error

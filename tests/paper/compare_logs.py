@@ -1,9 +1,23 @@
-"""Writes logs in the shape of tests/goldens/files/caffe_train.log, for runs that take days: every line by hand."""
+"""Writes logs in the shape of tests/goldens/files/caffe_train.log, for runs that take days.
+
+Every line is written by hand but those of the network, which are those of prototxt/.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+_PROTOTXT = Path(__file__).parents[2] / "prototxt"
+
+
+def network(folder: str) -> str:
+    """The layers of a network in prototxt/, from its images to its logits."""
+    text = (_PROTOTXT / folder / "train_val_baseline.prototxt").read_text()
+    _, _, *sections = text.split("\n\n# ")  # its name, its data, the network, its losses
+    return "".join(f"{section.partition(chr(10))[2]}\n" for section in sections[:-1])
+
 
 _CROSS_ENTROPY = """layer {{
   name: "{name}"
@@ -18,13 +32,15 @@ _DISTORT = """layer {{
   type: "Distort"
   bottom: "image"
 {tops}  distort_param {{
-    pad: 4
-    crop_size: 32
-    mirror: true
+    {param}
   }}
 }}
 """
-_TRUNK = """layer {
+CIFAR_100 = """pad: 4 crop_size: 32 mirror: true
+    mean_value: 129.3105 mean_value: 124.0575 mean_value: 112.4295
+    std_value: 68.1615 std_value: 65.382 std_value: 70.431"""
+IMAGENET = "crop_size: 227 mirror: true mean_value: 104 mean_value: 117 mean_value: 123"
+SMALL = """layer {
   name: "conv1"
   type: "Convolution"
   bottom: "data"
@@ -84,6 +100,9 @@ _PAIR = """layer {{
 """
 
 
+RESNET = network("cifar100/resnet32")
+
+
 @dataclass(frozen=True)
 class Log:
     """A run, by default a whole one of the paper's recipe for ResNet-32 on CIFAR-100, baseline."""
@@ -102,6 +121,9 @@ class Log:
     until: int | None = None
     resume: int | None = None
     of_caffe: bool = False
+    network: str = RESNET
+    logits: str = "fc"
+    distortion: str = CIFAR_100
     day: str = "0423"
 
     def text(self) -> str:
@@ -163,21 +185,27 @@ class Log:
         text = f'name: "{self.net}"\nstate {{\n  phase: {phase}\n}}\n' + self._data(phase)
         two = self.branches == 2 and phase == "TRAIN"
         if two:
-            text += _DISTORT.format(tops='  top: "data_a"\n  top: "data_b"\n') if not self.of_caffe else ""
+            text += (
+                _DISTORT.format(tops='  top: "data_a"\n  top: "data_b"\n', param=self.distortion)
+                if not self.of_caffe
+                else ""
+            )
             text += 'layer {\n  name: "both"\n  type: "Concat"\n  bottom: "data_a"\n  bottom: "data_b"\n  top: "data"\n'
             text += "  concat_param {\n    axis: 0\n  }\n}\n"
         elif not self.of_caffe:
-            text += _DISTORT.format(tops='  top: "data"\n')
-        text += _TRUNK
+            text += _DISTORT.format(tops='  top: "data"\n', param=self.distortion)
+        text += self.network
         if two:
             text += _SLICE.format(bottom="pool", top="feature") + _SLICE.format(bottom="fc", top="logits")
             text += "".join(_CROSS_ENTROPY.format(name=f"loss_{b}", bottom=f"logits_{b}") for b in "ab")
             text += self._kl() + self._mmd()
         else:
-            text += _CROSS_ENTROPY.format(name="loss", bottom="fc")
+            text += _CROSS_ENTROPY.format(name="loss", bottom=self.logits)
         if phase == "TEST":
             for name, top_k in (("accuracy", 1), *((("five", 5),) if self.top5 else ())):
-                text += f'layer {{\n  name: "{name}"\n  type: "Accuracy"\n  bottom: "fc"\n  bottom: "label"\n'
+                text += (
+                    f'layer {{\n  name: "{name}"\n  type: "Accuracy"\n  bottom: "{self.logits}"\n  bottom: "label"\n'
+                )
                 text += f'  top: "{name}"\n  accuracy_param {{\n    top_k: {top_k}\n  }}\n}}\n'
         return text
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from compare_logs import BASELINE, DISTILLED, Log
+from compare_logs import BASELINE, DISTILLED, IMAGENET, SMALL, Log, network
 
 from sdcaffe import layers, proto
 from sdcaffe.cli import main
@@ -20,7 +20,8 @@ from sdcaffe.log import parse_log
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import Comparison, Group, Row, compare, gains
 from sdcaffe.paper.compare import text as compare_text
-from sdcaffe.paper.compare.recognise import TrainingRun, networks_in, recognise
+from sdcaffe.paper.compare.recognise import recognise
+from sdcaffe.paper.compare.runs import TrainingRun
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "tests" / "goldens" / "files"
@@ -187,6 +188,9 @@ def test_top_5_errors_of_imagenet(tmp_path: Path) -> None:
     log = replace(
         BASELINE,
         net="AlexNet",
+        network=network("imagenet/alexnet"),
+        logits="fc8",
+        distortion=IMAGENET,
         source="/data/ilsvrc12_{}_lmdb",
         max_iter=1_801_641,  # 90 epochs in batches of 64
         accuracies=(0.5, 0.57),
@@ -202,8 +206,8 @@ def test_top_5_errors_of_imagenet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("log", "reason"),
     [
-        (replace(BASELINE, net="LeNet"), 'the net\'s name, "LeNet", names no network'),
-        (replace(BASELINE, net="ResNet-56 CIFAR-100 baseline"), "the paper has no ResNet-56 on CIFAR-100"),
+        (replace(BASELINE, network=SMALL), "its network is none of the recipes', nor near one"),
+        (replace(BASELINE, network=network("imagenet/resnet18")), "the paper has no ResNet-18 on CIFAR-100"),
         (replace(BASELINE, source="synthetic:{}"), "its data comes from synthetic:train"),
         (replace(BASELINE, source="cifar100:{}/25"), "it trains on a part of a data set, cifar100:train/25"),
         (replace(BASELINE, source="cifar10:{}"), 'called "ResNet-32 CIFAR-100 baseline", but its data comes from "cif'),
@@ -274,7 +278,7 @@ def test_folders_are_searched_by_content_and_names_do_not_matter(tmp_path: Path)
 
 def test_the_recorded_run_of_caffe_is_not_the_papers() -> None:
     (run,) = compare([FILES / "caffe_train.log"]).others
-    assert run.reason == 'the net\'s name, "tiny", names no network'
+    assert run.reason == "its network is none of the recipes', nor near one"
     assert (run.finished, run.iterations, run.max_iter, run.seed) == (True, 30, 30, 3)
     assert (run.last(), run.best(), run.mechanism) == (0, 0, "baseline")
 
@@ -284,22 +288,6 @@ def test_the_gain_of_self_distillation(tmp_path: Path) -> None:
     measured = {(g.network, g.data_set): (g.published, g.measured) for g in gains(found.rows) if g.measured}
     assert measured == {("ResNet-32", "CIFAR-100"): (pytest.approx(2.79), pytest.approx(3.0))}
     assert len(gains(found.rows)) == 20
-
-
-@pytest.mark.parametrize(
-    ("name", "networks"),
-    [
-        ("ResNet-32 CIFAR-100 taught by WRN-28-10", ["ResNet-32", "WRN-28-10"]),
-        ("resnet_110_cifar10", ["ResNet-110"]),
-        ("pre-activation ResNet-18", ["pre-act ResNet-18"]),
-        ("PreActResNet34", ["pre-act ResNet-34"]),
-        ("Wide-ResNet-28-10", ["WRN-28-10"]),
-        ("DenseNet_100", ["DenseNet-100"]),
-        ("CaffeNet", []),
-    ],
-)
-def test_networks_are_known_by_the_names_people_give_them(name: str, networks: list[str]) -> None:
-    assert list(networks_in(name)) == networks
 
 
 # What a recipe trains with that the paper does not, as compare says it.

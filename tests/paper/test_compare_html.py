@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from compare_logs import BASELINE, DISTILLED
+from compare_logs import BASELINE, DISTILLED, SMALL
 
 from sdcaffe.cli import main
 from sdcaffe.paper.compare import svg
@@ -47,7 +47,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(tmp_path: Path) -> Page:
-    other = replace(BASELINE, net="ResNet-14 CIFAR-100 <script>alert(1)</script> & more")
+    other = replace(BASELINE, network=SMALL, net="ResNet-14 CIFAR-100 <script>alert(1)</script> & more")
     logs = (
         BASELINE,
         BASELINE.with_seed(2, 0.7, 0.68),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from sdcaffe import packaged
+from sdcaffe import layers, packaged, proto
 from sdcaffe.errors import DataError
 from sdcaffe.paper import published
+from sdcaffe.paper.datasets import PUBLISHED
+from sdcaffe.paper.recipes import RECIPES
 
-PAPER = published.load()
+VALUES = published.load()
+
+layers.discover()
 
 # network: parameters, CIFAR-10 baseline and self-distilled, CIFAR-100 baseline and self-distilled (Tables 2 and 3)
 CIFAR = """
@@ -35,7 +39,7 @@ def cifar() -> dict[tuple[str, str, str], tuple[str, float]]:
 
 
 def of_table(table: int) -> list[published.Value]:
-    return [value for value in PAPER.values if value.table == table]
+    return [value for value in VALUES if value.table == table]
 
 
 def test_table_1() -> None:
@@ -74,7 +78,7 @@ def test_table_4() -> None:
         ("ResNet-18", "11.7M", "self-distilled", 31.34, 11.30),
     ]
     assert {v.data_set for v in of_table(4)} == {"ImageNet"}
-    assert all(v.top5_error is None for v in PAPER.values if v.table != 4)
+    assert all(v.top5_error is None for v in VALUES if v.table != 4)
 
 
 def test_table_5() -> None:
@@ -103,7 +107,7 @@ def test_table_6() -> None:
 
 def test_mu_is_what_the_paper_says_of_a_row() -> None:
     """0.0001 to 0.0005, save where Table 5 shows the same error at one of its mu."""
-    for value in PAPER.values:
+    for value in VALUES:
         if value.mechanism not in ("self-distilled", "two branches + MMD"):
             assert value.mu is None
         elif value.table != 5:
@@ -120,13 +124,20 @@ def test_the_recipes() -> None:
         **dict.fromkeys(("DenseNet-40", "DenseNet-100"), dense),
     }
     for network, settings in expected.items():
-        assert PAPER.recipes[network] == published.Recipe(base_lr=0.1, **settings)
-    assert (PAPER.type, PAPER.momentum, PAPER.kl_weight) == ("Nesterov", 0.9, 1)
-    assert {name: data.temperature for name, data in PAPER.data_sets.items()} == {
-        "CIFAR-10": 2,
-        "CIFAR-100": 3,
-        "ImageNet": 3,
-    }
+        found = [recipe for recipe in RECIPES if recipe.title == network and "cifar" in recipe.folder]
+        assert {recipe.images.title for recipe in found} == {"CIFAR-10", "CIFAR-100"}
+        for recipe in found:
+            solver = proto.SolverParameter()
+            proto.text.parse(recipe.solver(), solver, recipe.solver_file)
+            epoch = 50_000 / settings["batch"]
+            assert recipe.schedule.batch_size == settings["batch"]
+            assert solver.max_iter == settings["epochs"] * epoch
+            assert list(solver.stepvalue) == [int(drop * epoch) for drop in settings["drops"]]
+            rates = (solver.base_lr, solver.weight_decay, solver.gamma, solver.momentum)
+            assert rates == pytest.approx((0.1, settings["weight_decay"], settings["gamma"], 0.9))
+            assert (solver.type, solver.lr_policy, recipe.schedule.ours) == ("Nesterov", "multistep", frozenset())
+    assert {recipe.mechanism.kl_weight for recipe in RECIPES if recipe.mechanism.measures == "self-distilled"} == {1}
+    assert {images.title: images.temperature for images in PUBLISHED} == {"CIFAR-10": 2, "CIFAR-100": 3, "ImageNet": 3}
 
 
 def test_a_broken_line_is_named(tmp_path) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from sdcaffe.errors import DataError
 from sdcaffe.log import Run, parse_log
 from sdcaffe.paper import published as paper
-from sdcaffe.paper.compare.recognise import TrainingRun, matches, recognise
-from sdcaffe.paper.published import Published, Value
+from sdcaffe.paper.compare.recognise import recognise
+from sdcaffe.paper.compare.runs import TrainingRun
+from sdcaffe.paper.published import Value
 
 MEASURED, OTHER_SETTINGS, CUT_SHORT = "measured", "other settings", "cut short"
 
@@ -51,6 +52,10 @@ class Group:
     def departures(self) -> list[str]:
         return self.runs[0].departures
 
+    def measures(self, value: Value) -> bool:
+        run = self.runs[0]
+        return value.matches(run.network, run.data_set, run.mechanism, run.peer, run.mu)
+
     @property
     def status(self) -> str:
         """A result is of whole runs, and of the paper's settings."""
@@ -78,7 +83,7 @@ class Group:
 
     def unlike(self, other: Group) -> list[str]:
         """The settings that are not those of another group; long ones by their names only."""
-        own, others = self.runs[0].settings, other.runs[0].settings
+        own, others = self.runs[0].what, other.runs[0].what
         found = []
         for name in {**others, **own}:
             if own.get(name) != others.get(name):
@@ -159,15 +164,15 @@ class Gain:
     measured: float | None
 
 
-def compare(paths: Sequence[str | Path], known: Published | None = None) -> Comparison:
+def compare(paths: Sequence[str | Path], values: Sequence[Value] | None = None) -> Comparison:
     """Compare logs, or all logs in folders, with the paper. Raises DataError for what is no log or folder."""
-    known = known or paper.load()
-    runs = read_runs(paths, known)
+    values = values or paper.load()
+    runs = read_runs(paths, values)
     recognised = [run for run in runs if not run.reason]
     groups = grouped(recognised)
     rows = []
-    for value in known.values:
-        found = [group for group in groups if matches(value, group.runs[0])]
+    for value in values:
+        found = [group for group in groups if group.measures(value)]
         rows.append(Row(value, ranked(found)))
     return Comparison(rows, recognised, [run for run in runs if run.reason])
 
@@ -176,7 +181,7 @@ def grouped(runs: Iterable[TrainingRun]) -> list[Group]:
     """Runs put together where all is the same but the seed, each group in the order of seeds."""
     groups: dict[tuple[object, ...], Group] = {}
     for run in sorted(runs, key=lambda run: (run.seed is None, run.seed or 0, run.logs)):
-        key = (run.network, run.data_set, run.mechanism, run.peer, *run.settings.items(), *run.departures)
+        key = (run.network, run.data_set, run.mechanism, run.peer, *run.what.items(), *run.departures)
         groups.setdefault(key, Group()).runs.append(run)
     return list(groups.values())
 
@@ -208,12 +213,12 @@ def gains(rows: Iterable[Row]) -> list[Gain]:
     return found
 
 
-def read_runs(paths: Sequence[str | Path], known: Published) -> list[TrainingRun]:
+def read_runs(paths: Sequence[str | Path], values: Sequence[Value]) -> list[TrainingRun]:
     """The runs of all logs: sessions in files of their own joined, copies of a run left out."""
     runs: list[TrainingRun] = []
     seen: dict[tuple[object, ...], TrainingRun] = {}
     for path in find_logs(paths):
-        run = recognise(str(path), parse_log(path), known)
+        run = recognise(str(path), parse_log(path), values)
         log = run.log
         tests = [(row.iteration, *row.outputs.items()) for row in log.test]
         key = (log.start, log.solver_text, *log.nets, log.end, len(log.train), *tests)
@@ -221,7 +226,18 @@ def read_runs(paths: Sequence[str | Path], known: Published) -> list[TrainingRun
             run.copy, run.reason = True, f"a copy of {seen[key].logs[0]}"
         seen.setdefault(key, run)
         runs.append(run)
+    _name_strangers(runs)
     return _joined(runs)
+
+
+def _name_strangers(runs: Iterable[TrainingRun]) -> None:
+    """Networks of no recipe are called as their nets are; those that are the same, by the shortest of their names."""
+    strangers = [run for run in runs if run.network_key and run.network == run.log.net]
+    names: dict[str, str] = {}
+    for run in strangers:
+        names[run.network_key] = min(run.network, names.get(run.network_key, run.network), key=len)
+    for run in strangers:
+        run.network = names[run.network_key]
 
 
 def find_logs(paths: Sequence[str | Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sdcaffe.paper.compare import svg
 from sdcaffe.paper.compare.comparison import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
-from sdcaffe.paper.compare.recognise import TrainingRun
+from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.compare.text import OTHER_HEADING, measured_cells, mechanism, other_cells
 from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, TITLES
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdcaffe.log.table import text_table
 from sdcaffe.paper.compare.comparison import MEASURED, Comparison, Group, Row, Spread, gains
-from sdcaffe.paper.compare.recognise import TrainingRun
+from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.published import TITLES
 
 _HEADING = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "seeds", "difference", "iterations")

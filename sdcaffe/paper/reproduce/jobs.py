@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,10 @@ from sdcaffe.errors import DataError, nearest
 from sdcaffe.graph import keep_layers
 from sdcaffe.log import Run
 from sdcaffe.paper import published as paper
-from sdcaffe.paper.compare.recognise import TrainingRun, recognise
-from sdcaffe.paper.published import Published, Value
+from sdcaffe.paper.compare.recognise import describe
+from sdcaffe.paper.compare.runs import TrainingRun
+from sdcaffe.paper.published import Value
+from sdcaffe.paper.recipes import RECIPES, Recipe
 from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools import zoo
 
@@ -22,30 +23,16 @@ STUDY = "study"
 TABLES = (*map(str, paper.TITLES), STUDY)
 LOGS = Path("reference_logs/runs")
 
-_FILES = {
-    paper.BASELINE: "baseline",
-    paper.SELF_DISTILLED: "self_distilled",
-    paper.TWO_BRANCHES: "two_branch",
-    paper.WITH_MMD: "two_branch_mmd",
-    paper.WITH_KL: "two_branch_kl",
-    paper.TEACHER: "teacher_{}",
-    paper.STUDENT: "peer_{}",
-}
-_PAPER_MU = 0.0005  # self_distilled's
-_STUDY_NET = "resnet8"
-_STUDY_ORDER = ("baseline", "two_branch", "two_branch_mmd", "two_branch_kl", "self_distilled")
-_WEIGHTS = re.compile(r"runs/(.+)/([^/]+)_iter_\d+\.caffemodel")
-
 
 @dataclass
 class Job:
-    """One run: a solver file and a seed. `param` is the solver as it will train, `run` what its log will be taken for.
+    """One run: a recipe and a seed. `param` is the solver as it will train, `run` what its log will be taken for.
 
     `teacher` is the job that makes the weights it starts from, None where it starts from none; `taught` says that
     others wait for its weights. `done` says that a log shows it finished, and nothing else is wanted of it.
     """
 
-    file: Path
+    recipe: Recipe
     param: Any
     run: TrainingRun
     logs: Path = LOGS
@@ -53,6 +40,10 @@ class Job:
     teacher: Job | None = None
     taught: bool = False
     done: bool = False
+
+    @property
+    def file(self) -> Path:
+        return Path(self.recipe.solver_file)
 
     @property
     def seed(self) -> int:
@@ -91,105 +82,104 @@ def iteration_of(state: Path) -> int:
     return int(state.name.rpartition("_iter_")[2].partition(".")[0])
 
 
-def jobs(tables: Sequence[str], nets: Sequence[str], seeds: int, known: Published, logs: Path = LOGS) -> list[Job]:
+def jobs(
+    tables: Sequence[str], nets: Sequence[str], seeds: int, values: Sequence[Value], logs: Path = LOGS
+) -> list[Job]:
     """The runs of some tables and networks (none named: of all the published ones), each once for every seed.
 
     Their logs are to be in the folder `logs`.
     A teacher that has to be trained first stands before the first run that needs it. Networks of which prototxt/ here
     has no solver are written there. Raises DataError for a network that no chosen table has.
     """
-    wanted = _solver_files(tables or [str(table) for table in paper.TITLES], known)
-    chosen = _of_networks(wanted, nets)
-    found: dict[tuple[Path, int], Job] = {}
-    for file, named in chosen.items():
+    wanted = _wanted(tables or [str(table) for table in paper.TITLES], values)
+    found: dict[tuple[str, int], Job] = {}
+    for recipe in _of_networks(list(wanted), nets):
         for seed in range(1, seeds + 1):
-            job = _job(file, seed, known, found)
-            job.tables += named
+            _job(recipe, seed, values, found).tables += wanted[recipe]
     for job in found.values():
         job.logs = logs
     return list(found.values())
 
 
-def solver_file(value: Value) -> Path:
-    """The solver in prototxt/ that trains what a published value is of."""
-    name = _FILES[value.mechanism].format(_folder(value.peer))
-    if value.table == 5 and value.mu == (0, 0):
-        name = _FILES[paper.WITH_KL]
-    elif value.table == 5 and value.mu and value.mu[0] != _PAPER_MU:
-        name = f"mu_{value.mu[0]:g}"
-    data_set = value.data_set.lower().replace("-", "")
-    return Path("prototxt") / data_set / _folder(value.network) / f"solver_{name}.prototxt"
+def recipe_of(value: Value) -> Recipe:
+    """The first recipe that measures a published value."""
+    return next(recipe for recipe in RECIPES if _measures(recipe, value))
 
 
-def _folder(network: str) -> str:
-    """pre-act ResNet-18: preact_resnet18; WRN-40-4: wrn40_4."""
-    kind, *sizes = network.lower().replace("pre-act ", "preact_").split("-")
-    return kind + "_".join(sizes)
+def _measures(recipe: Recipe, value: Value) -> bool:
+    mechanism = recipe.mechanism
+    return value.matches(recipe.title, recipe.images.title, mechanism.measures, mechanism.peer, mechanism.mu)
 
 
-def _solver_files(tables: Sequence[str], known: Published) -> dict[Path, list[str]]:
-    """Every solver that the tables need, and which of these it is for, in the order of the tables."""
-    found: dict[Path, list[str]] = {}
-    for value in known.values:
+def _wanted(tables: Sequence[str], values: Sequence[Value]) -> dict[Recipe, list[str]]:
+    """Every recipe that the tables need, and which of these it is for, in the order of the tables."""
+    found: dict[Recipe, list[str]] = {}
+    for value in values:
         if str(value.table) in tables:
-            named = found.setdefault(solver_file(value), [])
+            named = found.setdefault(recipe_of(value), [])
             if str(value.table) not in named:
                 named.append(str(value.table))
     if STUDY in tables:
-        found |= {Path("prototxt", STUDY, f"solver_{name}.prototxt"): [STUDY] for name in _STUDY_ORDER}
+        found |= {recipe: [STUDY] for recipe in RECIPES if recipe.folder == STUDY}
     return found
 
 
-def _of_networks(files: dict[Path, list[str]], nets: Sequence[str]) -> dict[Path, list[str]]:
+def _of_networks(recipes: Sequence[Recipe], nets: Sequence[str]) -> list[Recipe]:
     if not nets:
-        return files
-    there = {_plain(_network(file)): _network(file) for file in files}
+        return list(recipes)
+    there = {_plain(recipe.title): _short(recipe) for recipe in recipes}
     for net in nets:
         if _plain(net) not in there:
             near = nearest(_plain(net), there)
             hint = f'did you mean "{there[near]}"?' if near else f"there are {', '.join(there.values())}"
             raise DataError(f'no chosen table has a network "{net}"; {hint}')
-    return {file: named for file, named in files.items() if _plain(_network(file)) in map(_plain, nets)}
+    return [recipe for recipe in recipes if _plain(recipe.title) in map(_plain, nets)]
 
 
-def _network(file: Path) -> str:
-    """What --net calls the network of a solver file: its folder's name, but for the study's."""
-    return _STUDY_NET if file.parent.name == STUDY else file.parent.name
+def _short(recipe: Recipe) -> str:
+    """What --net calls a network: the name of its folder, where that is its own."""
+    name = recipe.folder.rpartition("/")[2]
+    return name if "/" in recipe.folder else _plain(recipe.title)
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def _job(file: Path, seed: int, known: Published, found: dict[tuple[Path, int], Job]) -> Job:
-    """The job of a solver file and a seed, made if it is not in `found`; its teacher's first."""
-    if (file, seed) in found:
-        return found[file, seed]
-    if not file.is_file():
-        zoo.write(file.parent.relative_to(zoo.TOP).as_posix(), Path())
-    param = proto.read_solver(file)
+def _job(recipe: Recipe, seed: int, values: Sequence[Value], found: dict[tuple[str, int], Job]) -> Job:
+    """The job of a recipe and a seed, made if it is not in `found`; its teacher's first."""
+    key = recipe.solver_file, seed
+    if key in found:
+        return found[key]
+    if not Path(recipe.solver_file).is_file():
+        zoo.write(recipe.folder, Path())
+    param = proto.read_solver(recipe.solver_file)
     param.random_seed = seed
     param.snapshot_prefix += f"_seed{seed}"
     teacher = None
-    if len(param.weights) == 1 and (named := _WEIGHTS.fullmatch(param.weights[0])):
+    if recipe.teacher:
         # one teacher for all seeds, as one baseline would have been trained for all of them
-        teacher = _job(Path("prototxt", named[1], f"solver_{named[2]}.prototxt"), 1, known, found)
-        param.weights[0] = str(teacher.weights)
-    job = Job(file, param, planned(str(file), param, known), teacher=teacher)
-    return found.setdefault((file, seed), job)
+        teacher = _job(recipe.teacher, 1, values, found)
+        param.weights[:] = [str(teacher.weights)]
+    return found.setdefault(key, Job(recipe, param, planned(param, values), teacher=teacher))
 
 
-def planned(name: str, param: Any, known: Published) -> TrainingRun:
+def planned(param: Any, values: Sequence[Value]) -> TrainingRun:
     """What the log of a solver's run will be recognised as. Raises what reading its net raises."""
     net = proto.read_net(param.net)
-    texts = []
+    nets = []
     for phase in (proto.TRAIN, proto.TEST):
-        state = proto.NetState(phase=phase)
+        net.state.Clear()
+        net.state.phase = phase
         if phase == proto.TRAIN:
-            state.MergeFrom(param.train_state)
-        net.state.CopyFrom(state)
-        texts.append(proto.text.format(keep_layers(net)))
-    return recognise(name, Run(net=net.name, solver_text=proto.text.format(param), nets=texts), known)
+            net.state.MergeFrom(param.train_state)
+        nets.append(keep_layers(net))
+    run = TrainingRun([], Run(net=net.name))
+    try:
+        describe(run, param, nets, values)
+    except DataError as why:
+        run.reason = str(why)
+    return run
 
 
 def mark_done(every: Iterable[Job], runs: Iterable[TrainingRun]) -> None:
@@ -198,9 +188,9 @@ def mark_done(every: Iterable[Job], runs: Iterable[TrainingRun]) -> None:
     A teacher whose weights are missing while a run needs them is not done, whatever a log says.
     """
     every = list(every)
-    finished = [(run.seed, run.settings) for run in runs if run.finished]
+    finished = [(run.seed, run.what) for run in runs if run.finished]
     for job in every:
-        job.done = bool(job.run.settings) and (job.seed, job.run.settings) in finished
+        job.done = bool(job.run.settings) and (job.seed, job.run.what) in finished
     for job in every:
         if job.teacher and not job.done and not job.ready:
             job.teacher.taught, job.teacher.done = True, False

@@ -14,8 +14,8 @@ from sdcaffe.layers import discover
 from sdcaffe.log import setup
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
-from sdcaffe.paper.compare.recognise import matches
-from sdcaffe.paper.reproduce.jobs import jobs, mark_done, planned, solver_file
+from sdcaffe.paper.recipes import RECIPES
+from sdcaffe.paper.reproduce.jobs import jobs, mark_done, planned, recipe_of
 
 ROOT = Path(__file__).parents[2]
 KNOWN = published.load()
@@ -28,14 +28,21 @@ def at_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("file", sorted({solver_file(value) for value in KNOWN.values}), ids=str)
-def test_the_solver_of_a_published_value_is_recognised_as_it(file, at_root):
+@pytest.mark.parametrize("value", KNOWN, ids=lambda value: f"{value.table} {value.network} {value.mechanism}")
+def test_the_recipe_of_a_published_value_is_recognised_as_it(value, at_root):
     """By the same reading that recognises a log, which knows nothing of file names."""
-    run = planned(str(file), proto.read_solver(file), KNOWN)
+    recipe = recipe_of(value)
+    run = planned(proto.read_solver(recipe.solver_file), KNOWN)
     assert (run.reason, run.departures) == ("", [])
-    for value in KNOWN.values:
-        if solver_file(value) == file:
-            assert matches(value, run)
+    assert run.recipe is recipe
+    assert value.matches(run.network, run.data_set, run.mechanism, run.peer, run.mu)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.solver_file)
+def test_every_recipe_is_recognised_as_itself(recipe, at_root):
+    run = planned(proto.read_solver(recipe.solver_file), KNOWN)
+    assert run.recipe is recipe
+    assert run.departures == []
 
 
 def test_a_log_has_the_settings_that_were_planned(tmp_path, monkeypatch):
@@ -48,7 +55,7 @@ def test_a_log_has_the_settings_that_were_planned(tmp_path, monkeypatch):
         solver.solve()
         solver.close()
     (logged,) = read_runs(["a.log"], KNOWN)
-    run = planned("", param, KNOWN)
+    run = planned(param, KNOWN)
     assert logged.settings == run.settings
     assert len(run.settings) > 10
     assert logged.seed == run.seed == 1

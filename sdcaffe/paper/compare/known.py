@@ -1,0 +1,85 @@
+"""The recipes in canonical form, each part once: the networks, and what the mechanisms train with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.graph import keep_layers, net_state
+from sdcaffe.paper.compare.form import Network, distortion_of, network_of, training_of
+from sdcaffe.paper.compare.nodes import Node, Wired
+from sdcaffe.paper.datasets import ImageSet
+from sdcaffe.paper.mechanisms import Baseline, Mechanism, SeparateBranches, TwoBranches
+from sdcaffe.paper.networks.resnet import ResNet
+from sdcaffe.paper.recipes import ABLATION, MAIN, RECIPES, Recipe
+from sdcaffe.proto.printing import fields
+
+
+@dataclass(frozen=True)
+class Known:
+    """A network of the recipes: what the paper's tables call it, its own name, and its form."""
+
+    title: str
+    name: str
+    form: Network
+
+
+@functools.cache
+def networks() -> tuple[Known, ...]:
+    """Every network of the recipes, once for all numbers of classes."""
+    found: dict[str, Known] = {}
+    for recipe in RECIPES:
+        if recipe.network.name not in found:
+            net = parsed(Baseline().net(recipe.network, recipe.images, 1).net(), proto.TEST)
+            found[recipe.network.name] = Known(recipe.title, recipe.network.name, network_of(net))
+    return tuple(found.values())
+
+
+@functools.cache
+def keys() -> dict[str, str]:
+    """What a net's networks are told by, and what the paper's tables call them."""
+    return {known.form.key: known.title for known in networks()}
+
+
+@functools.cache
+def mechanisms() -> tuple[Mechanism, ...]:
+    """Those of the recipes, and Table 6's with statistics for each branch."""
+    parts = [m for m in (*ABLATION, *MAIN) if isinstance(m, TwoBranches)]
+    separate = [SeparateBranches(m.title, m.file, m.kl_weight, m.mmd_weight) for m in parts]
+    return tuple(dict.fromkeys([*(recipe.mechanism for recipe in RECIPES), *separate]))
+
+
+@functools.cache
+def training(mechanism: Mechanism, images: ImageSet) -> tuple[Node, ...]:
+    """What a mechanism trains with, the same for every network."""
+    small = ResNet(8, images.classes)
+    net = mechanism.net(small, images, 1).net()
+    stages = (mechanism.stage,) if mechanism.stage else ()
+    network = network_of(parsed(net, proto.TEST))
+    return training_of(parsed(net, proto.TRAIN, stages), network, keys())[0]
+
+
+@functools.cache
+def solver(recipe: Recipe) -> Any:
+    """The recipe's SolverParameter."""
+    message = proto.SolverParameter()
+    proto.text.parse(recipe.solver(), message, recipe.solver_file)
+    return message
+
+
+@functools.cache
+def distortion(images: ImageSet) -> Mapping[str, str]:
+    """How training images are distorted."""
+    layer = proto.LayerParameter()
+    text = " ".join(fields({"type": "Distort", "distort_param": images.distort_param}))
+    proto.text.parse(text, layer, images.title)
+    return distortion_of(layer)
+
+
+def parsed(net: Any, phase: int, stages: tuple[str, ...] = ()) -> Wired:
+    """A NetParameter as a phase has it."""
+    net.state.CopyFrom(net_state(phase, stages=stages))
+    return Wired(keep_layers(net))
