@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ OUTPUTS = (
     "weights.pt",
     "net.py",
     "blocks.caffemodel",
+    "mnist_train_lmdb",
+    "mnist_siamese_train_leveldb",
 )
 SLOW = {"train": pytest.mark.slow}
 
@@ -57,6 +60,12 @@ def write_dense_net(folder: Path) -> None:
     Net(str(folder / "blocks.prototxt")).save(folder / "written_out.caffemodel")
 
 
+def write_idx(folder: Path) -> None:
+    """Three images of two by two pixels and their labels, as MNIST comes."""
+    (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4I", 2051, 3, 2, 2) + bytes(range(12)))
+    (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, 3) + bytes([7, 0, 7]))
+
+
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like a clone whose quickstart was trained."""
@@ -65,6 +74,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "runs" / "quickstart").mkdir(parents=True)
     write_dense_net(tmp_path)
+    write_idx(tmp_path)
     return tmp_path
 
 
