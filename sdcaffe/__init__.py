@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sdcaffe.layers import discover
     from sdcaffe.layers.base import Layer, register
     from sdcaffe.net import Net
+    from sdcaffe.paper.rewrite import self_distill
     from sdcaffe.proto import TEST, TRAIN, read_net, read_solver
     from sdcaffe.proto.weights import read_weights, write_weights
     from sdcaffe.solver import Solver
@@ -47,6 +48,7 @@ __all__ = [
     "register_policy",
     "register_source",
     "register_update",
+    "self_distill",
     "write_weights",
 ]
 
@@ -72,9 +74,10 @@ _HOMES = {
     "register_policy": "solver.rates",
     "register_source": "data.source",
     "register_update": "solver.updates",
+    "self_distill": "paper.rewrite",
     "write_weights": "proto.weights",
 }
-_NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver"}
+_NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver", "self_distill"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Turns a baseline net into its self-distilled form. Reads no file.
+"""Turns a baseline net into its self-distilled form.
 
 What is found in the baseline, and what is refused, stands in reading.py.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from sdcaffe import proto
@@ -51,6 +52,26 @@ def self_distilled(net: Any, settings: Settings) -> Rewritten:
     with parameters. Raises GraphError, with what to do, for a net that this would not do justice to.
     """
     return rewritten(net, settings, Writer)
+
+
+def self_distill(
+    net: Any,
+    *,
+    temperature: float = 3.0,
+    kl_weight: float = 1.0,
+    mmd_weight: float = 0.0005,
+    logits: str | None = None,
+    feature: str | None = None,
+) -> Any:
+    """The NetParameter that trains `net`, a baseline's NetParameter or prototxt, by self-distillation.
+
+    `temperature`, `kl_weight` and `mmd_weight` are the paper's T, lambda and mu (Xu and Liu, AAAI 2019, Eq. 5); a
+    weight of 0 leaves its loss out. `logits` and `feature` name the blobs that the branches compare, where they are
+    not to be found: the bottom of the one softmax loss, and that of the layer that makes it. `net` stays as it is.
+    Raises GraphError, with what to do, for a net that this would not do justice to, and what reading a file raises.
+    """
+    baseline = proto.read_net(net) if isinstance(net, (str, PathLike)) else net
+    return self_distilled(baseline, Settings(temperature, kl_weight, mmd_weight, logits, feature)).net
 
 
 def rewritten(net: Any, settings: Settings, kind: type[Writer]) -> Rewritten:

@@ -23,6 +23,7 @@ from rewriting import (
 )
 from zoo_nets import parsed, without_data
 
+import sdcaffe
 from sdcaffe import Net, proto
 from sdcaffe.errors import GraphError
 from sdcaffe.paper.rewrite import Settings, self_distilled
@@ -43,6 +44,17 @@ def test_the_committed_self_distilled_nets_are_the_baselines_rewritten(name):
     assert result.net == parsed(FILES[name.replace("baseline", "self_distilled")])
     assert kept(result.net, proto.TEST) == kept(baseline, proto.TEST)
     assert baseline == parsed(FILES[name])  # the given net stays as it was
+
+
+def test_from_python_by_name_or_message():
+    path = ROOT / "prototxt/cifar10/resnet32/train_val_baseline.prototxt"
+    expected = parsed(FILES["prototxt/cifar10/resnet32/train_val_self_distilled.prototxt"])
+    baseline = sdcaffe.read_net(path)
+    for net in (path, str(path), baseline):
+        assert sdcaffe.self_distill(net, temperature=2) == expected
+    assert baseline == sdcaffe.read_net(path)
+    with pytest.raises(GraphError, match="mu must be"):
+        sdcaffe.self_distill(path, mmd_weight=-1)
 
 
 @pytest.mark.parametrize("name", [*BASELINES, *(n for n in FILES if "teacher" in n and "solver" not in n)])
