@@ -14,7 +14,7 @@ import onnx.parser
 import pytest
 from command_lines import ROOT
 
-from sdcaffe import commands
+from sdcaffe import commands, discover
 from sdcaffe.cli import main
 from sdcaffe.net import Net
 
@@ -56,6 +56,7 @@ def write_dense_net(folder: Path) -> None:
     """A net of one dense block, and weights for it."""
     head = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }\n'
     block = 'layer { name: "d" type: "DenseBlock" bottom: "x" top: "y" dense_block_param { layers: 1 growth: 2 } }\n'
+    discover()
     (folder / "blocks.prototxt").write_text(head + block)
     Net(str(folder / "blocks.prototxt")).save(folder / "written_out.caffemodel")
 
