@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from sdcaffe.converters import module_functions, module_layers, module_parts  # noqa: F401 (two fill module_step's table)
-from sdcaffe.converters.module_step import Step, step_of
+from sdcaffe.converters.module_parts import place
 from sdcaffe.converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
 from sdcaffe.converters.onnx_deploy import deployed
 from sdcaffe.converters.state_dict import blob_names, to_state_dict
@@ -24,7 +23,8 @@ from torch import Tensor, nn
 
 from sdcaffe import proto
 from sdcaffe.errors import NetError, SdcaffeError
-from sdcaffe.layers.base import Layer, Shape
+from sdcaffe.graph import Step
+from sdcaffe.layers.base import Layer, Shape, Source
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
 from sdcaffe.proto.files import StrPath
@@ -33,8 +33,7 @@ from sdcaffe.proto.weights import LayerBlobs
 TOLERANCE = 1e-5  # of the largest value of an output
 
 _LONGEST = 96  # characters of an expression that others may still be nested in
-_PARTS = [name for name, part in vars(module_parts).items() if getattr(part, "__module__", "") == module_parts.__name__]
-_WORDS = ("self", "torch", "nn", "F", "Tensor", "dict", "float", "super", "x", "_", *_PARTS)
+_WORDS = ("self", "torch", "nn", "F", "Tensor", "dict", "float", "super", "x", "_", place.__name__)
 _USED = {
     "import torch": r"\btorch\.",
     "from torch import Tensor, nn": "",
@@ -100,21 +99,32 @@ def source_of(net: Net, outputs: Iterable[str], origin: str = "", state: str = "
 
 
 class _Source:
-    """Source in the making: modules for `__init__`, statements for `forward`."""
+    """Source in the making, a SourceBuilder: modules for `__init__`, statements for `forward`."""
 
     def __init__(self, net: Net, outputs: list[str]) -> None:
         self.net = net
         self.outputs = outputs
-        self.name = class_name(net.name, _WORDS)
         self.modules: list[str] = []
         self.statements: list[str] = []
         self.owners: dict[int, str] = {}  # a parameter -> where it stands first
-        self.names = Names((*_WORDS, self.name))
-        self.steps = [step for step in net.graph.steps if step.layer.type not in ("Input", "Split")]
+        self.parts: dict[str, Callable[..., Any]] = {}
+        self.steps: list[Step] = []
+        self.layers: list[Layer] = []
         self.alias: dict[int, int] = {}  # what a Split gives -> what it copies
-        for step in net.graph.steps:
-            if step.layer.type == "Split":
+        for layer, step in zip(net.assembled.layers, net.graph.steps, strict=True):
+            if layer.copies:
                 self.alias.update((top, self._slot(step.bottoms[0])) for top in step.tops)
+            elif not layer.given:
+                self.steps.append(step)
+                self.layers.append(layer)
+        shapes = net.assembled.shapes
+        self.sources = [
+            layer.to_source(self, *(shapes[slot] for slot in step.bottoms))
+            for layer, step in zip(self.layers, self.steps, strict=True)
+        ]
+        taken = (*_WORDS, *self.parts)
+        self.name = class_name(net.name, taken)
+        self.names = Names((*taken, self.name))
         self.output_slots = [self._slot(net.graph.latest[name]) for name in outputs]
         self.readers: dict[int, list[int]] = {slot: [len(self.steps)] for slot in self.output_slots}
         for i, step in enumerate(self.steps):
@@ -127,14 +137,19 @@ class _Source:
             self._write(i, step)
         self._return()
 
+    def part(self, part: Callable[..., Any]) -> str:
+        name = part.__name__
+        if self.parts.setdefault(name, part) is not part:
+            raise SdcaffeError(f'two layers bring parts of the name "{name}", and one file cannot hold both')
+        return name
+
     def _slot(self, slot: int) -> int:
         return self.alias.get(slot, slot)
 
     def _write(self, i: int, step: Any) -> None:
-        layer = self.net.layers[step.key]
+        written = self.sources[i]
         bottoms = [self._slot(slot) for slot in step.bottoms]
-        written = step_of(layer, [self.net.assembled.shapes[slot] for slot in step.bottoms])
-        module = self._module(step.key, layer, written) if written.module is not None else "self"
+        module = self._module(step.key, self.layers[i], written.module) if written.module is not None else "self"
         if written.each:
             expressions = [self._filled(written, [slot], module) for slot in bottoms]
         else:
@@ -147,8 +162,8 @@ class _Source:
         self.values.update(zip(step.tops, variables, strict=True))
         self.statements.append(statement(f"{', '.join(variables)} = ", expressions[0], 8))
 
-    def _filled(self, step: Step, bottoms: list[int], module: str) -> str:
-        return step.text.format(*(self.values[slot] for slot in bottoms), **{"self": module})
+    def _filled(self, source: Source, bottoms: list[int], module: str) -> str:
+        return source.text.format(*(self.values[slot] for slot in bottoms), **{"self": module})
 
     def _keep(self, i: int, slot: int, expression: str) -> None:
         """Nest the value in its one reader where that comes next and takes it; give it a variable otherwise."""
@@ -163,9 +178,7 @@ class _Source:
             self.statements.append(statement(f"{variable} = ", expression, 8))
 
     def _nests(self, i: int) -> bool:
-        step = self.steps[i]
-        layer = self.net.layers[step.key]
-        return len(step.bottoms) == 1 and step_of(layer, [self.net.assembled.shapes[step.bottoms[0]]]).nests
+        return len(self.steps[i].bottoms) == 1 and self.sources[i].nests
 
     def _variable(self, slot: int) -> str:
         """A blob's variable; versions of a blob that layers make in place have one."""
@@ -174,19 +187,19 @@ class _Source:
                 return name
         return self.names.new(self.net.graph.slots[slot])
 
-    def _module(self, name: str, layer: Layer, step: Step) -> str:
+    def _module(self, name: str, layer: Layer, module: str) -> str:
         """Add a layer's module, under `name`, to `__init__`; the expression that gets it."""
         parts = name.split(".")
         taken = next((part for part in parts if not part or hasattr(nn.Module(), part)), None)
         if taken is not None:
             raise layer.error(f'a PyTorch module cannot have one named "{taken}" in it: rename the layer')
         if is_identifier(name):
-            self.modules.append(statement(f"self.{name} = ", str(step.module), 8))
+            self.modules.append(statement(f"self.{name} = ", module, 8))
             found = f"self.{name}"
         else:
-            function = "place" if len(parts) > 1 else "self.add_module"
+            function = self.part(place) if len(parts) > 1 else "self.add_module"
             first = "self, " if len(parts) > 1 else ""
-            self.modules.append(statement("", f"{function}({first}{string(name)}, {step.module})", 8))
+            self.modules.append(statement("", f"{function}({first}{string(name)}, {module})", 8))
             found = f"self.get_submodule({string(name)})"
         self._share(name, layer, found)
         return found
@@ -214,9 +227,7 @@ class _Source:
 
     def text(self, origin: str, state: str) -> tuple[str, str]:
         body = self._class()
-        parts = [name for name in _PARTS if re.search(rf"\b{name}\(", body)]
-        classes = [inspect.getsource(vars(module_parts)[name]) for name in parts]
-        code = "\n\n".join([*classes, body])
+        code = "\n\n".join([*(inspect.getsource(part) for part in self.parts.values()), body])
         return f"{self._head(origin, state)}\n{self._imports(code)}\n\n{code}", self.name
 
     def _head(self, origin: str, state: str) -> str:
@@ -264,10 +275,8 @@ def _randomise(net: Net) -> None:
     """Numbers for every blob, so that a comparison without weights sees each of them."""
     generator = torch.Generator().manual_seed(1)
     for layer in net.layers.values():
-        for i, blob in enumerate(layer.blobs):
-            if layer.type == "BatchNorm":
-                blob.normal_(0, 0.3, generator=generator) if i == 0 else blob.uniform_(0.5, 1.5, generator=generator)
-            elif blob.dim() > 1:
+        for blob in layer.blobs:
+            if blob.dim() > 1:
                 blob.normal_(0, (blob.numel() / blob.shape[0]) ** -0.5, generator=generator)
             else:
                 blob.uniform_(0.3, 1, generator=generator)

@@ -1,13 +1,10 @@
-"""Pieces of Python source: names, numbers, strings, calls. Nothing from a prototxt gets past it as code."""
+"""Pieces of Python source: names, strings, statements. Nothing from a prototxt gets past it as code."""
 
 from __future__ import annotations
 
 import keyword
-import math
 import re
 from collections.abc import Iterable
-
-import numpy as np
 
 WIDTH = 120
 _LONGEST_NAME = 40
@@ -28,29 +25,6 @@ def prose(text: str) -> str:
     """Text for a docstring: ASCII, on one line, of some length at most, without what could end the docstring."""
     plain = re.sub(r"[^ -~]|[\"\\]", " ", text[:_LONGEST_NAME])
     return " ".join(plain.split())
-
-
-def number(value: float) -> str:
-    """The shortest decimal of a number that a prototxt gave as float32, or a whole number."""
-    if isinstance(value, int):
-        return str(value)
-    if not math.isfinite(value):
-        return f'float("{value}")'
-    return repr(float(str(np.float32(value))))
-
-
-def pair(values: Iterable[int]) -> str:
-    """A size for each axis: one number where all are the same."""
-    values = tuple(values)
-    if len(set(values)) == 1:
-        return str(values[0])
-    return f"({', '.join(map(str, values))})"
-
-
-def call(function: str, *arguments: str, **named: str | None) -> str:
-    """A call; arguments that are None are left out."""
-    given = [f"{name}={value}" for name, value in named.items() if value is not None]
-    return f"{function}({', '.join([*arguments, *given])})"
 
 
 def statement(left: str, right: str, indent: int) -> str:

@@ -23,7 +23,7 @@ TOLERANCE = 1e-4  # of the largest absolute value of an output
 Arrays = dict[str, NDArray[Any]]
 
 _FLAGS = {"LSTM": 1, "RNN": 1, "LSTMUnit": 2, "Filter": -1}  # which bottom is 0 or 1
-_SAME_VALUES = {"Split", "Reshape", "Flatten", "Slice", "Concat"}  # what flags and indices pass through unchanged
+_SAME_VALUES = {"Slice", "Concat"}  # what flags and indices pass through unchanged
 
 
 @dataclass
@@ -148,7 +148,7 @@ def _use(net: Net, slot: int) -> tuple[str, float]:
         if slot not in step.bottoms:
             continue
         layer: Any = net.layers[step.key]
-        if layer.type in _SAME_VALUES:
+        if layer.copies or layer.views or layer.type in _SAME_VALUES:
             for top in step.tops:
                 use = _use(net, top)
                 if use[0]:

@@ -145,7 +145,7 @@ class ExportModule(nn.Module):
         kept = []
         for stage in self.stages:
             stage.bottoms = [source.get(slot, slot) for slot in stage.bottoms]
-            if stage.layer.type == "Split":
+            if stage.layer.copies:
                 source.update((top, stage.bottoms[0]) for top in stage.tops)
             else:
                 kept.append(stage)

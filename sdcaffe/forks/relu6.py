@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -30,3 +30,6 @@ class ReLU6(NeuronLayer):
             return F.relu6(bottom)
         leaky = F.leaky_relu(bottom, slope)
         return torch.where(leaky < 6, leaky, 6)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source("F.relu6({0})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -17,3 +17,6 @@ class AbsVal(NeuronLayer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.abs(bottom)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source("torch.abs({0})")

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, canonical_axis, register
 
 
 @register("ArgMax", field="argmax_param")
@@ -58,3 +58,10 @@ class ArgMax(Layer):
             return greatest if self.param.out_max_val else place
         top = torch.stack([place, greatest], 1) if self.param.out_max_val else place.unsqueeze(1)
         return top.reshape(*top.shape, *[1] * max(0, bottom.dim() - 3))
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if self.axis is None or self.param.top_k != 1 or self.param.out_max_val:
+            raise self.unwritten("an ArgMax of other than the one greatest place along an axis")
+        axis = self.axis  # turned round: of equal values torch takes the first and Caffe the last
+        place = f"torch.argmax({{0}}.flip({axis}), {axis}, keepdim=True)"
+        return Source(f"({{0}}.shape[{axis}] - 1 - {place}).float()", nests=False)

@@ -16,7 +16,7 @@ from sdcaffe.layers.layer import (
     show_shape,
 )
 from sdcaffe.layers.registry import class_of, layer_class, register, registered
-from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder, call, number, pair
+from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder, call, linear_text, number, pair
 
 __all__ = [
     "Affine",
@@ -35,6 +35,7 @@ __all__ = [
     "check_size",
     "class_of",
     "layer_class",
+    "linear_text",
     "number",
     "pair",
     "register",

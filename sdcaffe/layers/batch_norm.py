@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import collectives, proto
-from sdcaffe.layers.base import Affine, Layer, OnnxBuilder, Shape, register
+from sdcaffe.layers.base import Affine, Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register
 from sdcaffe.layers.shared_statistics import SharedStatistics
 
 
@@ -82,6 +82,22 @@ class BatchNorm(Layer):
         if not self.use_global_stats:
             return []
         return [values.float() for values in stored_statistics(blob.detach().double() for blob in self.blobs)]
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        dims = len(bottoms[0])
+        if not self.use_global_stats:
+            raise self.unwritten("a BatchNorm that uses the batch's own statistics in the test phase")
+        if not 2 <= dims <= 5:
+            raise self.unwritten(f"a BatchNorm of {dims} axes")
+        momentum = round(1 - float(number(self.fraction)), 9)
+        module = call(
+            f"nn.BatchNorm{max(1, dims - 2)}d",
+            str(bottoms[0][1]),
+            eps=number(self.eps) if float(number(self.eps)) != 1e-5 else None,  # torch's defaults
+            momentum=None if momentum == 0.1 else repr(momentum) if momentum else "None",
+            affine="False",
+        )
+        return Source("{self}({0})", module)
 
     def affine(self, blobs: Sequence[Tensor]) -> Affine | None:
         if not self.use_global_stats or self.one_channel:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register, show_shape
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, canonical_axis, register, show_shape
 
 
 def spanned(layer: Layer, bottom: Shape, axis: int, num_axes: int) -> Shape:
@@ -35,6 +38,19 @@ def aligned(layer: Layer, bottom: Shape, axis: int, operand: Shape) -> Shape:
     return operand + (1,) * (len(bottom) - start - len(operand))
 
 
+def trailed(view: Shape, operand: Shape) -> str:
+    """In source, the second bottom with as many axes of 1 behind it as `view` has."""
+    trailing = len(view) - len(operand)
+    return "{1}[..., " + ", ".join(["None"] * trailing) + "]" if trailing else "{1}"
+
+
+def spanning(cls: str, layer: Any, **named: str | None) -> str:
+    """In source, a module of class `cls` with the shape of a layer's blob 0."""
+    shape = tuple(layer.blobs[0].shape)
+    trailing = len(layer.view) - len(shape)
+    return call(cls, *map(str, shape), trailing=str(trailing) if trailing != 2 else None, **named)
+
+
 @register("Bias", field="bias_param")
 class Bias(Layer):
     """y = x + b, with b spanning num_axes axes (1 by default, -1 to the end) from `axis` (1) on.
@@ -59,3 +75,8 @@ class Bias(Layer):
     def forward(self, bottom: Tensor, bias: Tensor | None = None) -> Tensor:
         bias = self.blobs[0] if bias is None else bias
         return bottom + bias.reshape(self.view)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if len(bottoms) == 2:
+            return Source(f"{{0}} + {trailed(self.view, bottoms[1])}", nests=False)
+        return Source("{self}({0})", spanning(builder.part(source_parts.Bias), self))

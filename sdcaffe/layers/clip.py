@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -28,3 +28,8 @@ class Clip(NeuronLayer):
         # torch.clamp's own derivative on the bounds is 0 in some of its versions
         inside = (bottom >= self.low) & (bottom <= self.high)
         return torch.where(inside, bottom, bottom.detach().clamp(max=self.high).clamp(min=self.low))
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if self.low > self.high:
+            raise self.unwritten(f"a Clip to the empty interval from {self.low:g} to {self.high:g}")
+        return Source(f"torch.clamp({{0}}, {number(self.low)}, {number(self.high)})")

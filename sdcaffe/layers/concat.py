@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register, show_shape
 
 
 @register("Concat", field="concat_param")
@@ -31,6 +31,11 @@ class Concat(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tensor:
         return bottoms[0] if len(bottoms) == 1 else torch.cat(bottoms, self.axis)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if len(bottoms) == 1:
+            return Source("{0}")
+        return Source(f"torch.cat(({', '.join(f'{{{i}}}' for i in range(len(bottoms)))}), {self.axis})", nests=False)
 
 
 def joined_axis(layer: Layer, legacy_field: str, dims: int) -> int:

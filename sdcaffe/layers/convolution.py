@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sdcaffe.layers import spatial
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, canonical_axis, pair, register, show_shape
 
 
 @register("Convolution", field="convolution_param")
@@ -78,3 +78,29 @@ class Convolution(Layer):
         """All axes before the channels are one batch axis to the computation."""
         top = self.compute(bottom.reshape(-1, *bottom.shape[self.axis :]), weight, bias)
         return top.reshape(*bottom.shape[: self.axis], *top.shape[1:])
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        missing = [max(0, -spare) for spare in self.geometry.spare(bottoms[0][2:])]
+        module = self.torch_module(f"nn.Conv{len(missing)}d", bottoms[0][1], self.blobs[0].shape[0])
+        if any(missing):  # Caffe reads zeros behind an image that is smaller than the kernel
+            behind = ", ".join(f"0, {size}" for size in reversed(missing))
+            return Source(f"{{self}}(F.pad({{0}}, ({behind})))", module, nests=False, each=True)
+        return Source("{self}({0})", module, nests=False, each=True)
+
+    def torch_module(self, cls: str, inputs: int, outputs: int) -> str:
+        """The torch module of this geometry. Raises LayerError where there is none."""
+        geometry = self.geometry
+        axes = len(geometry.kernel)
+        if self.axis != 1 or not 1 <= axes <= 3:
+            raise self.unwritten(f"a convolution of {axes} spatial axes from axis {self.axis + 1} on")
+        return call(
+            cls,
+            str(inputs),
+            str(outputs),
+            pair(geometry.kernel),
+            stride=pair(geometry.stride) if set(geometry.stride) != {1} else None,
+            padding=pair(geometry.pad) if any(geometry.pad) else None,
+            dilation=pair(geometry.dilation) if set(geometry.dilation) != {1} else None,
+            groups=str(self.group) if self.group != 1 else None,
+            bias=None if len(self.blobs) > 1 else "False",
+        )

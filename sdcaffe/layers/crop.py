@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, canonical_axis, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, canonical_axis, register, show_shape
 
 
 @register("Crop", field="crop_param")
@@ -51,3 +51,12 @@ class Crop(Layer):
         for axis, offset, _ in self.cut:
             bottom = bottom.narrow(axis, offset, size.shape[axis])
         return bottom
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if not self.cut:
+            return Source("{0}", nests=False)
+        spans = []
+        for axis, offset, _ in self.cut:
+            size = f"{{1}}.shape[{axis}]"
+            spans.append(f"{offset} : {offset} + {size}" if offset else f": {size}")
+        return Source("{0}[" + ", ".join([":"] * self.cut[0][0] + spans) + "]", nests=False)

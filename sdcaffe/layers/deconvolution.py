@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sdcaffe.layers import spatial
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.convolution import Convolution
 
 
@@ -36,3 +36,8 @@ class Deconvolution(Convolution):
 
     def compute(self, bottom: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return spatial.transpose(bottom, weight, bias, self.geometry, self.group)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        cls = f"nn.ConvTranspose{len(self.geometry.kernel)}d"
+        module = self.torch_module(cls, bottoms[0][1], self.blobs[0].shape[1] * self.group)
+        return Source("{self}({0})", module, nests=False, each=True)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -27,3 +27,6 @@ class Dropout(NeuronLayer):
         if self.phase == proto.TEST or self.ratio == 0:
             return bottom
         return F.dropout(bottom, self.ratio)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source(f"F.dropout({{0}}, {number(self.ratio)}, self.training)")

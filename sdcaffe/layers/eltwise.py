@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, number, register, show_shape
 
 
 @register("Eltwise", field="eltwise_param")
@@ -56,3 +56,21 @@ class Eltwise(Layer):
             for bottom, coefficient in zip(bottoms[1:], self.coefficients[1:], strict=True):
                 top = torch.add(top, bottom, alpha=coefficient)
         return top
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        names = [f"{{{i}}}" for i in range(len(bottoms))]
+        if self.operation == self.param.PROD:
+            return Source(" * ".join(names), nests=False)
+        if self.operation == self.param.MAX:
+            text = names[0]
+            for name in names[1:]:
+                text = f"torch.maximum({text}, {name})"
+            return Source(text, nests=False)
+        text = _times(self.coefficients[0], names[0])
+        for coefficient, name in zip(self.coefficients[1:], names[1:], strict=True):
+            text += f" - {_times(-coefficient, name)}" if coefficient < 0 else f" + {_times(coefficient, name)}"
+        return Source(text, nests=False)
+
+
+def _times(coefficient: float, name: str) -> str:
+    return name if coefficient == 1 else f"{number(coefficient)} * {name}"

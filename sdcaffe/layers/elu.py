@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -19,3 +19,6 @@ class ELU(NeuronLayer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return F.elu(bottom, self.alpha)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source(f"F.elu({{0}}, {number(self.alpha)})")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, register
 
 
 @register("Embed", field="embed_param")
@@ -47,3 +48,8 @@ class Embed(Layer):
         weight, *bias = builder.blobs
         top = F.embedding(bottoms[0].long(), weight)
         return top + bias[0] if bias else top
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        count, outputs = self.blobs[0].shape
+        bias = None if len(self.blobs) > 1 else "False"
+        return Source("{self}({0})", call(builder.part(source_parts.Embed), str(count), str(outputs), bias=bias))

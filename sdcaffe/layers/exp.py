@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -31,3 +31,8 @@ class Exp(NeuronLayer):
         power = bottom if self.inner == 1 else bottom * self.inner
         top = torch.exp(power)
         return top if self.outer == 1 else top * self.outer
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        inner = "{0}" if self.inner == 1 else f"{{0}} * {self.inner!r}"
+        outer = "" if self.outer == 1 else f" * {self.outer!r}"
+        return Source(f"torch.exp({inner}){outer}", nests=self.inner == 1)

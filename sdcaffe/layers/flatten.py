@@ -6,12 +6,14 @@ import math
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
 @register("Flatten", field="flatten_param")
 class Flatten(Layer):
     """Axes `axis` to `end_axis`, both included, become one, in NCHW order."""
+
+    views = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         dims = len(bottom_shapes[0])
@@ -26,3 +28,8 @@ class Flatten(Layer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom.reshape(self._top_shape(bottom.shape))
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        last = self.end - 1
+        to_the_end = last == len(bottoms[0]) - 1
+        return Source(f"torch.flatten({{0}}, {self.start}{'' if to_the_end else f', {last}'})")

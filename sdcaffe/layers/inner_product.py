@@ -7,7 +7,8 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, canonical_axis, register
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, canonical_axis, register
 
 
 @register("InnerProduct", field="inner_product_param")
@@ -50,3 +51,13 @@ class InnerProduct(Layer):
         if self.axis == 1 and bottom.dim() != 2:  # by an operator that no batch size has to be computed for
             bottom = builder.operator("Flatten", [bottom], (bottom.shape[0], bottom.shape[1:].numel()), axis=1)
         return self.compute(bottom, weight, bias[0] if bias else None)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        inputs, outputs = self.blobs[0].shape if self.transpose else tuple(self.blobs[0].shape)[::-1]
+        cls = builder.part(source_parts.TransposedLinear) if self.transpose else "nn.Linear"
+        module = call(cls, str(inputs), str(outputs), bias=None if len(self.blobs) > 1 else "False")
+        if self.axis == len(bottoms[0]) - 1:
+            return Source("{self}({0})", module, nests=False)
+        if self.axis == len(bottoms[0]):
+            raise self.unwritten("an inner product behind the last axis")
+        return Source(f"{{self}}(torch.flatten({{0}}, {self.axis}))", module, nests=False)

@@ -66,6 +66,8 @@ class Layer(nn.Module):
       records what that takes from them on, whether or not gradients are asked of it.
     - `dynamic`: its tops may take other shapes than `setup` said; what follows is then set up again.
     - `given`: its tops are given by whoever runs the net; nothing is computed.
+    - `copies`: each top is its bottom, value for value, and has its memory.
+    - `views`: its top is its bottom's memory, gradient's too, in another shape.
     - `not_exported`: why an ONNX model cannot have it, where it cannot.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
 
@@ -90,6 +92,8 @@ class Layer(nn.Module):
     gradient_bottoms: ClassVar[tuple[int, ...]] = ()
     dynamic: ClassVar[bool] = False
     given: ClassVar[bool] = False
+    copies: ClassVar[bool] = False
+    views: ClassVar[bool] = False
     not_exported: ClassVar[str] = ""
     yields: ClassVar[bool] = False
 
@@ -252,6 +256,10 @@ class Layer(nn.Module):
     def error(self, message: str, field: str | None = None) -> LayerError:
         """A LayerError that names this layer; `field` is the prototxt field it is about."""
         return LayerError(f'layer "{self.name}" ({self.type}): {message}', layer=self.name, field=field)
+
+    def unwritten(self, what: str) -> LayerError:
+        """The error that says which option of the layer cannot be written in PyTorch source."""
+        return self.error(f"{what} cannot be written as a PyTorch module")
 
     def close(self) -> None:
         """Let go of files and threads; what is still to be written is written."""

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, linear_text, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -32,3 +32,8 @@ class Log(NeuronLayer):
         inner = inner if self.shift == 0 else inner + self.shift
         top = torch.log(inner)
         return top if self.log_base == 1 else top / self.log_base
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        linear = linear_text(self.scale, self.shift)
+        outer = "" if self.log_base == 1 else f" / {self.log_base!r}"
+        return Source(f"torch.log({linear}){outer}", nests=linear == "{0}")

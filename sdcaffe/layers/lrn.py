@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register
 from sdcaffe.layers.windows import check_4d
 
 
@@ -54,3 +54,11 @@ class LRN(Layer):
             mean = F.avg_pool1d(channels_last, self.size, 1, reach).reshape(n, h, w, c).permute(0, 3, 1, 2)
         scale = torch.add(mean * self.alpha, self.k)
         return bottom * scale.pow(-self.beta)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        alpha, beta, k = map(number, (self.alpha, self.beta, self.k))
+        if self.within:
+            mean = f"F.avg_pool2d(torch.square({{0}}), {self.size}, 1, {self.size // 2})"
+            return Source(f"{{0}} * torch.pow({mean} * {alpha} + {k}, -{beta})", nests=False)
+        named = {"alpha": alpha, "beta": beta, "k": k if self.k != 1 else None}
+        return Source(call("F.local_response_norm", "{0}", str(self.size), **named), nests=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import register
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, register
 from sdcaffe.layers.lstm_unit import lstm_unit, traced_unit
 from sdcaffe.layers.recurrent import Recurrent
 
@@ -47,3 +48,9 @@ class LSTM(Recurrent):
             cell, hidden = traced_unit(cell, gates + (hidden * going) @ weight, going)
             steps.append(hidden)
         return torch.stack(steps), [hidden, cell]
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if self.static or self.param.expose_hidden:
+            raise self.unwritten("an LSTM with a static input or exposed states")
+        sizes = str(self.blobs[0].shape[1]), str(self.param.num_output)
+        return Source("{self}({0}, {1})", call(builder.part(source_parts.LSTM), *sizes))

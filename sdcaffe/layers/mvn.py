@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
 class _Normalize(torch.autograd.Function):
@@ -62,3 +63,11 @@ class MVN(Layer):
         if not self.param.normalize_variance:
             return centred
         return centred / (centred.square().mean(axes, keepdim=True).sqrt() + self.param.eps)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if len(bottoms[0]) != 4:
+            raise self.unwritten(f"an MVN of {len(bottoms[0])} axes")
+        axes = "(1, 2, 3)" if self.param.across_channels else "(2, 3)"
+        if not self.param.normalize_variance:
+            return Source(f"{{0}} - torch.mean({{0}}, {axes}, keepdim=True)", nests=False)
+        return Source(call(builder.part(source_parts.standardised), "{0}", axes, number(self.param.eps)))

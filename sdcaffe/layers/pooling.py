@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.layers import pooling_written
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, Tops, register
 from sdcaffe.layers.windows import (
     Pair,
     ave_pool,
@@ -88,3 +88,12 @@ class Pooling(Layer):
         if self.with_mask:
             return max_pool_with_mask(bottom, self.windows)
         return self.pool(bottom, self.windows)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if self.with_mask:
+            raise self.unwritten("a Pooling whose second top is the mask")
+        if self.param.global_pooling and self.pool in (max_pool, ave_pool):
+            return Source(
+                f"torch.{'amax' if self.pool is max_pool else 'mean'}({{0}}, (2, 3), keepdim=True)", nests=False
+            )
+        return Source(pooling_written.source(self, self.pool, self.windows), nests=False)

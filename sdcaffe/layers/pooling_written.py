@@ -1,4 +1,4 @@
-"""Pooling as it is written in ONNX, for images whose size may be a symbol. Holds no layer type."""
+"""Pooling as ONNX, for images whose size may be a symbol, and as PyTorch source. Holds no layer type."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe.layers.base import Layer, call, pair
 from sdcaffe.layers.windows import Windows, ave_pool, max_pool
 
 
@@ -75,3 +76,23 @@ def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
     squares = F.avg_pool2d(padded.square(), windows.kernel, windows.stride)
     sums = F.avg_pool2d(padded, windows.kernel, windows.stride)
     return squares / (sums + torch.finfo(sums.dtype).tiny)
+
+
+def source(layer: Layer, method: Any, windows: Windows) -> str:
+    """MAX or AVE of `{0}`. Raises LayerError for other methods."""
+    if method not in (max_pool, ave_pool):
+        raise layer.unwritten("STOCHASTIC pooling")
+    maximum = method is max_pool
+    function = "F.max_pool2d" if maximum else "F.avg_pool2d"
+    stride = None if windows.stride == windows.kernel else pair(windows.stride)
+    ceil = "True" if windows.ceil else None
+    if not windows.wide:
+        padding = pair(windows.pad) if any(windows.pad) else None
+        return call(function, "{0}", pair(windows.kernel), stride=stride, padding=padding, ceil_mode=ceil)
+    h, w = windows.pad  # more than half a kernel, which torch does not take; then the windows behind go
+    value = 'float("-inf")' if maximum else None
+    padded = call("F.pad", "{0}", f"({w}, {w}, {h}, {h})", value=value)
+    rows, columns = windows.pooled
+    return (
+        call(function, padded, pair(windows.kernel), stride=stride, ceil_mode="True") + f"[:, :, :{rows}, :{columns}]"
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import OnnxBuilder, Shape, register
+from sdcaffe.layers.base import OnnxBuilder, Shape, Source, SourceBuilder, linear_text, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -57,3 +57,9 @@ class Power(NeuronLayer):
             return self.forward(x)
         # a constant as a product with 0, an operator that every runtime and importer knows
         return x * 0 if self.constant == 0 else x * 0 + self.constant
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        linear = linear_text(self.scale, self.shift)
+        if self.power == 1:
+            return Source(linear, nests=linear == "{0}")
+        return Source(f"torch.pow({linear}, {number(self.power)})", nests=linear == "{0}")

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -30,3 +31,8 @@ class PReLU(NeuronLayer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return F.prelu(bottom, self.blobs[0].reshape(-1))
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if self.blobs[0].dim():
+            return Source("{self}({0})", call("nn.PReLU", str(bottoms[0][1])))
+        return Source("{self}({0})", f"{builder.part(source_parts.SharedPReLU)}()")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, number, register
 
 
 @register("Reduction", field="reduction_param")
@@ -26,3 +26,12 @@ class Reduction(Layer):
         elif param.operation == param.MEAN:
             return bottom.mean(axes) * coefficient
         return bottom.sum(axes) * coefficient
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        param = self.param
+        axes = ", ".join(str(axis) for axis in range(self.axis, len(bottoms[0])))
+        axes = f"({axes})" if "," in axes else axes
+        inner = {param.ASUM: "torch.abs({0})", param.SUMSQ: "torch.square({0})"}.get(param.operation, "{0}")
+        function = "mean" if param.operation == param.MEAN else "sum"
+        text = f"torch.{function}({inner}, {axes})"
+        return Source(text if param.coeff == 1 else f"{text} * {number(param.coeff)}")

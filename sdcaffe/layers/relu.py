@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -25,3 +25,7 @@ class ReLU(NeuronLayer):
         if self.negative_slope == 0:
             return F.relu(bottom)
         return F.leaky_relu(bottom, self.negative_slope)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        slope = self.negative_slope
+        return Source(f"F.leaky_relu({{0}}, {number(slope)})" if slope else "F.relu({0})")

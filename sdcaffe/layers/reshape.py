@@ -6,12 +6,14 @@ import math
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
 @register("Reshape", field="reshape_param")
 class Reshape(Layer):
     """Axes `axis` to `axis` + `num_axes` (-1: to the last) become `shape`; 0 copies an axis, one -1 fits."""
+
+    views = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.dims = list(self.param.shape.dim)
@@ -59,3 +61,11 @@ class Reshape(Layer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom.reshape(self._top_shape(bottom.shape))
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        dims = len(bottoms[0])
+        start, end = self._span(dims)
+        sizes = [f"{{0}}.shape[{i}]" for i in range(start)]
+        sizes += [f"{{0}}.shape[{start + i}]" if n == 0 else str(n) for i, n in enumerate(self.dims)]
+        sizes += [f"{{0}}.shape[{i}]" for i in range(end, dims)]
+        return Source(f"{{0}}.reshape({', '.join(sizes)})", nests=False)

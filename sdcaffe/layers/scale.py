@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Affine, Layer, OnnxBuilder, Shape, register
-from sdcaffe.layers.bias import aligned, spanned
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Affine, Layer, OnnxBuilder, Shape, Source, SourceBuilder, register
+from sdcaffe.layers.bias import aligned, spanned, spanning, trailed
 
 
 @register("Scale", field="scale_param")
@@ -60,3 +61,11 @@ class Scale(Layer):
             factor = bottoms[1]
             top = bottoms[0] * factor.reshape(*factor.shape, *[1] * (len(self.view) - factor.dim()))
         return top + blobs[-1].reshape(self.view) if self.bias_term else top
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if len(bottoms) == 2:
+            if self.bias_term:
+                raise self.unwritten("a Scale of two bottoms with a bias")
+            return Source(f"{{0}} * {trailed(self.view, bottoms[1])}", nests=False)
+        cls = builder.part(source_parts.Scale)
+        return Source("{self}({0})", spanning(cls, self, bias=None if self.bias_term else "False"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -15,3 +15,6 @@ class Sigmoid(NeuronLayer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.sigmoid(bottom)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source("torch.sigmoid({0})")

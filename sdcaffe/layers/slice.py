@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register
 from sdcaffe.layers.concat import joined_axis
 
 
@@ -44,3 +44,9 @@ class Slice(Layer):
 
     def forward(self, bottom: Tensor) -> tuple[Tensor, ...]:
         return torch.split(bottom, self._sizes(bottom.shape[self.axis]), self.axis)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        sizes = self._sizes(bottoms[0][self.axis])
+        if len(sizes) == 1:
+            return Source("{0}")
+        return Source(f"torch.split({{0}}, [{', '.join(map(str, sizes))}], {self.axis})")

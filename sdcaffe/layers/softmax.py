@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
 @register("Softmax", field="softmax_param")
@@ -20,3 +20,6 @@ class Softmax(Layer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.softmax(bottom, self.axis)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source(f"torch.softmax({{0}}, {self.axis})")

@@ -12,6 +12,7 @@ class Split(Layer):
     """Every top is the bottom; their gradients add up. Nothing is copied, as no layer writes into a bottom."""
 
     tops = (1, None)
+    copies = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return bottom_shapes * len(self.layer_param.top)

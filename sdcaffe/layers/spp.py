@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe.layers import pooling_written
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, register
 from sdcaffe.layers.windows import Pair, check_4d, place_windows, pooling_of
 
 
@@ -43,6 +43,12 @@ class SPP(Layer):
 
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
         return _side_by_side([pooling_written.pool(bottoms[0], windows, self.pool) for windows in self.levels])
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        levels = [pooling_written.source(self, self.pool, windows) for windows in self.levels]
+        if len(levels) == 1:
+            return Source(levels[0], nests=False)
+        return Source(f"torch.cat(({', '.join(f'torch.flatten({level}, 1)' for level in levels)}), 1)", nests=False)
 
 
 def _side_by_side(pooled: list[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -22,3 +22,8 @@ class Swish(NeuronLayer):
         if self.beta == 1:
             return F.silu(bottom)
         return bottom * torch.sigmoid(bottom * self.beta)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if self.beta == 1:
+            return Source("F.silu({0})")
+        return Source(f"{{0}} * torch.sigmoid({{0}} * {number(self.beta)})", nests=False)

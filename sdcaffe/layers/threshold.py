@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -18,3 +18,6 @@ class Threshold(NeuronLayer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return (bottom.detach() > self.threshold).to(bottom.dtype)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source(f"torch.gt({{0}}, {number(self.threshold)}).float()")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
 @register("Tile", field="tile_param")
@@ -23,3 +23,8 @@ class Tile(Layer):
         times = [1] * bottom.dim()
         times[self.axis] = self.count
         return bottom.repeat(times)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        times = ["1"] * len(bottoms[0])
+        times[self.axis] = str(self.count)
+        return Source(f"torch.tile({{0}}, ({', '.join(times)}{',' if len(times) == 1 else ''}))")

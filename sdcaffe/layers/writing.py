@@ -76,3 +76,9 @@ def call(function: str, *arguments: str, **named: str | None) -> str:
     """A call; arguments that are None are left out."""
     given = [f"{name}={value}" for name, value in named.items() if value is not None]
     return f"{function}({', '.join([*arguments, *given])})"
+
+
+def linear_text(scale: float, shift: float) -> str:
+    """The source of `{0}` times a number plus a number."""
+    text = "{0}" if scale == 1 else f"{{0}} * {number(scale)}"
+    return text if shift == 0 else f"{text} + {number(shift)}"

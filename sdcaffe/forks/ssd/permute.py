@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register
 
 
 class PermuteParameter:
@@ -34,3 +34,6 @@ class Permute(Layer):
 
     def forward(self, bottom: Tensor) -> Tensor:
         return bottom.permute(self.order)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source(f"torch.permute({{0}}, {tuple(self.order)})")

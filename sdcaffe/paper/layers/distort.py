@@ -14,8 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, register, show_shape
+from sdcaffe.layers.base import (
+    Layer,
+    OnnxBuilder,
+    Shape,
+    Source,
+    SourceBuilder,
+    Tops,
+    call,
+    number,
+    register,
+    show_shape,
+)
 from sdcaffe.paper.layers import random_erasing, warp
+from sdcaffe.paper.layers.normalise import Normalise
 from sdcaffe.paper.layers.random_erasing import RandomErasing
 from sdcaffe.paper.layers.warp import AffineWarp, PerspectiveWarp, ThinPlateSplineWarp, Warp
 
@@ -225,3 +237,13 @@ class Distort(Layer):
 
     def onnx_blobs(self) -> list[Tensor]:
         return [self.scale.reshape(-1, 1, 1), self.shift.reshape(-1, 1, 1)]
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if len(self.layer_param.top) > 1 or tuple(bottoms[0][2:]) != tuple(self.crop):
+            raise self.unwritten("a Distort of several tops, or of another size than its bottom,")
+        if not self.normalises:
+            return Source("{0}")
+        channels = bottoms[0][1]
+        mean, std = list(self.param.mean_value) or [0.0], list(self.param.std_value) or [1.0]
+        lists = (", ".join(map(number, values if len(values) > 1 else values * channels)) for values in (mean, std))
+        return Source("{self}({0})", call(builder.part(Normalise), *(f"[{numbers}]" for numbers in lists)))
