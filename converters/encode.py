@@ -20,8 +20,8 @@ _NONE, _SUB = 0, 1  # PNG filters; SUB takes from each byte the one a pixel befo
 # Endings of file names -> Pillow's name of the format, and what makes it write as OpenCV does.
 _FORMATS: dict[str, tuple[str, dict[str, object]]] = {
     "bmp": ("BMP", {}),
-    "jpeg": ("JPEG", {"quality": _JPEG_QUALITY}),
-    "jpg": ("JPEG", {"quality": _JPEG_QUALITY}),
+    "jpeg": ("JPEG", {}),
+    "jpg": ("JPEG", {}),
     "pgm": ("PPM", {}),
     "ppm": ("PPM", {}),
     "tif": ("TIFF", {}),
@@ -31,10 +31,10 @@ _FORMATS: dict[str, tuple[str, dict[str, object]]] = {
 TYPES = ("png", *_FORMATS)
 
 
-def encode_image(image: NDArray[np.uint8], kind: str) -> bytes:
+def encode_image(image: NDArray[np.uint8], kind: str, quality: int = _JPEG_QUALITY) -> bytes:
     """(C, H, W) bytes, 3 channels blue, green, red or 1 gray -> an image file of type `kind`, one of TYPES.
 
-    JPEG has OpenCV's quality, 95. Raises DataError for another type.
+    `quality` is a JPEG's, 0 to 100. Raises DataError for another type.
     """
     pixels = np.ascontiguousarray((image[::-1] if len(image) == 3 else image).transpose(1, 2, 0))
     if kind == "png":
@@ -42,6 +42,8 @@ def encode_image(image: NDArray[np.uint8], kind: str) -> bytes:
     if kind not in _FORMATS:
         raise DataError(f'no image can be encoded as "{kind}"; there are {", ".join(TYPES)}')
     name, options = _FORMATS[kind]
+    if name == "JPEG":
+        options = {"quality": quality}
     file = io.BytesIO()
     Image.fromarray(pixels if len(image) == 3 else pixels[:, :, 0]).save(file, name, **options)
     return file.getvalue()

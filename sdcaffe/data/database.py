@@ -166,20 +166,10 @@ class DatumSource(Source):
 
     def read(self, index: int) -> tuple[Image, int]:
         datum = self._parse(index)
-        if datum.encoded:
-            where = f"{self.where}, {self.name(index)}"
-            return decode_image(datum.data, self._color, where), datum.label
-        shape = (datum.channels, datum.height, datum.width)
-        if min(shape) < 1:
-            raise self._error(index, f"holds no image: {_size(shape)} (channels x height x width)")
-        floats = not datum.data
-        have, need = len(datum.float_data) if floats else len(datum.data), shape[0] * shape[1] * shape[2]
-        if have != need:
-            kind = "float values" if floats else "bytes"
-            raise self._error(index, f"says {_size(shape)} = {need} values but holds {have} {kind}")
-        if floats:
-            return np.array(datum.float_data, np.float32).reshape(shape), datum.label
-        return np.frombuffer(datum.data, np.uint8).reshape(shape), datum.label
+        try:
+            return datum_pixels(datum, self._color, f"{self.where}, {self.name(index)}"), datum.label
+        except ValueError as error:
+            raise self._error(index, str(error)) from None
 
     def encoded_file(self, index: int) -> tuple[bytes, int] | None:
         """The image file that record `index` holds, not decoded, and its label; None where it holds pixels."""
@@ -197,6 +187,27 @@ class DatumSource(Source):
     def __del__(self) -> None:
         if getattr(self, "_store", None) is not None:
             self.close()
+
+
+def datum_pixels(datum: Any, color: str, where: str) -> Image:
+    """The image of a Datum, (C, H, W) bytes or float32; `color` as in `decode_image`.
+
+    Raises DataError, at `where`, for an image file that cannot be decoded, and ValueError for a Datum whose
+    sizes do not fit what it holds.
+    """
+    if datum.encoded:
+        return decode_image(datum.data, color, where)
+    shape = (datum.channels, datum.height, datum.width)
+    if min(shape) < 1:
+        raise ValueError(f"holds no image: {_size(shape)} (channels x height x width)")
+    floats = not datum.data
+    have, need = len(datum.float_data) if floats else len(datum.data), shape[0] * shape[1] * shape[2]
+    if have != need:
+        kind = "float values" if floats else "bytes"
+        raise ValueError(f"says {_size(shape)} = {need} values but holds {have} {kind}")
+    if floats:
+        return np.array(datum.float_data, np.float32).reshape(shape)
+    return np.frombuffer(datum.data, np.uint8).reshape(shape)
 
 
 def _misplaced(path: str, backend: str, marker: str) -> DataError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,6 +30,18 @@ class _Raw:
     images: Tensor
     labels: Tensor
     windows: Windows
+
+
+class Batches(Protocol):
+    """What a data layer takes its tops from: batch k is a function of k and `seed`."""
+
+    order: Order
+    size: Size  # of the first batch's images
+    seed: int
+
+    def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]: ...
+
+    def close(self) -> None: ...
 
 
 class Feed:

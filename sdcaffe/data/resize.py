@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
 Weights = NDArray[np.int32]
+Taps = tuple[Indices, Indices, Weights, Weights]  # of each target pixel: two source pixels, and their weights
 
 _BITS = 11  # of OpenCV's fixed-point weights
 
@@ -24,18 +25,26 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
         wide = image.astype(np.uint16)
         total = wide[:, ::2, ::2] + wide[:, ::2, 1::2] + wide[:, 1::2, ::2] + wide[:, 1::2, 1::2]
         return ((total + 2) >> 2).astype(np.uint8)
-    top, bottom, above, below = _taps(image.shape[1], height)
-    left, right, before, after = _taps(image.shape[2], width)
-    rows = image[:, :, left].astype(np.int32) * before + image[:, :, right].astype(np.int32) * after
-    upper = (rows[:, top] >> 4) * above[:, None] >> 16
-    lower = (rows[:, bottom] >> 4) * below[:, None] >> 16
+    return blend(image, _centred(image.shape[1], height), _centred(image.shape[2], width))
+
+
+def blend(image: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uint8]:
+    """(C, H, W) bytes -> a byte for each of `rows` and `columns`: a mean of four pixels, in OpenCV's fixed point."""
+    top, bottom, above, below = rows
+    left, right, before, after = columns
+    wide = image[:, :, left].astype(np.int32) * before + image[:, :, right].astype(np.int32) * after
+    upper = (wide[:, top] >> 4) * above[:, None] >> 16
+    lower = (wide[:, bottom] >> 4) * below[:, None] >> 16
     return ((upper + lower + 2) >> 2).clip(0, 255).astype(np.uint8)
 
 
-def _taps(source: int, target: int) -> tuple[Indices, Indices, Weights, Weights]:
-    """Of each target pixel: its two source pixels, the same one twice beyond an edge, and their weights."""
+def _centred(source: int, target: int) -> Taps:
     centre = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
     first = np.floor(centre).astype(np.int64)
-    part = centre - first.astype(np.float32)
+    return taps(first, centre - first.astype(np.float32), source)
+
+
+def taps(first: Indices, part: NDArray[np.float32], source: int) -> Taps:
+    """What `blend` takes of an axis of `source` pixels: by `part` towards the pixel after `first`; edges go on."""
     weights = np.rint(np.stack([1 - part, part]) * np.float32(1 << _BITS)).astype(np.int32)
     return first.clip(0, source - 1), (first + 1).clip(0, source - 1), weights[0], weights[1]

@@ -19,7 +19,7 @@ class CuDNNBatchNormParameter:
     bias_filler: Any = Message("FillerParameter")
 
 
-@register("CuDNNBatchNorm", field="cudnn_batch_norm_param", number=200)
+@register("CuDNNBatchNorm", field="cudnn_batch_norm_param", number=1200)
 class CuDNNBatchNorm(RunningNorm):
     """See RunningNorm. Its parameters stand in cudnn_batch_norm_param (GENet) or in batch_norm_param (SKNet).
 

@@ -26,7 +26,7 @@ ENET = "ENet (TimoSaemann)"
 RISTRETTO = "Ristretto"
 
 _TYPES = {
-    SSD: "AnnotatedData VideoData",
+    SSD: "VideoData",
     NVIDIA: "DetectNetTransformation",
     FAST_RCNN: "SmoothL1Loss",
     RFCN: "Proposal PSROIPooling BoxAnnotatorOHEM SoftmaxWithLossOHEM SmoothL1LossOHEM DeformableConvolution "
@@ -49,8 +49,7 @@ _TYPES = {
 
 _FIELDS = {
     SSD: {
-        "LayerParameter": "annotated_data_param video_data_param",
-        "TransformationParameter": "resize_param noise_param distort_param expand_param emit_constraint crop_h crop_w",
+        "LayerParameter": "video_data_param",
         "SolverParameter": "ap_version show_per_class_result plateau_winsize",
     },
     NVIDIA: {

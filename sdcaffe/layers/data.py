@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.data.feed import Feed
+from sdcaffe.data.feed import Batches, Feed
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.order import Order, default_seed, permutation, shard
-from sdcaffe.data.source import Source
 from sdcaffe.data.transformer import Transformer
 from sdcaffe.layers.base import DataLayer, Shape, register
 from sdcaffe.log import glog
@@ -23,7 +23,7 @@ class FeedLayer(DataLayer):
     `cursor` and `seed` are all the state there is.
     """
 
-    feed: Feed | None = None
+    feed: Batches | None = None
     tag: str = ""
 
     @property
@@ -35,12 +35,12 @@ class FeedLayer(DataLayer):
     def seed(self, seed: int) -> None:
         self._running().seed = seed
 
-    def _running(self) -> Feed:
+    def _running(self) -> Batches:
         if self.feed is None:
             raise self.error("reads data only between setup and close")
         return self.feed
 
-    def _start(self, source: Source, seed: int, *, prefetch: int) -> list[Shape]:
+    def _start(self, source: Any, seed: int, *, prefetch: int) -> list[Shape]:
         """Begin to feed from `source`, or let go of it where that cannot be."""
         try:
             self.feed = self._make_feed(source, seed, prefetch)
@@ -49,9 +49,18 @@ class FeedLayer(DataLayer):
             raise
         return self._shapes()
 
-    def _make_feed(self, source: Source, seed: int, prefetch: int) -> Feed:
-        param, count = self.param, len(source)
+    def _make_feed(self, source: Any, seed: int, prefetch: int) -> Batches:
         transformer = Transformer(self.layer_param.transform_param, self.phase)
+        return Feed(source, transformer, self._order(len(source), seed), prefetch=prefetch)
+
+    @property
+    def reading(self) -> Any:
+        """The message that says how the source is read: its batch_size, shuffle and rand_skip."""
+        return self.param
+
+    def _order(self, count: int, seed: int) -> Order:
+        """The order of the source's `count` images. Raises LayerError where rand_skip leaves none."""
+        param = self.reading
         rank, world = shard(self.phase)
         order = Order(
             count,
@@ -67,10 +76,10 @@ class FeedLayer(DataLayer):
         self.item_count = count
         if order.skip:
             glog(f"{self.tag}:70", f"Skipping first {order.skip} data points.")
-        return Feed(source, transformer, order, prefetch=prefetch)
+        return order
 
     def _shapes(self) -> list[Shape]:
-        n = self.param.batch_size
+        n = self.reading.batch_size
         return [(n, *self._running().size), (n,)][: len(self.layer_param.top)]
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:

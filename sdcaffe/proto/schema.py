@@ -22,7 +22,10 @@ Field = descriptor_pb2.FieldDescriptorProto
 
 
 class _Declaration(typing.NamedTuple):
-    """One field that a plugin adds to the message `parent`, and the messages and enums it brings along."""
+    """One field that a plugin adds to the message `parent`, and the messages and enums it brings along.
+
+    Without a parent it is the messages alone, and the field no more than their first one's name.
+    """
 
     parent: str
     field: descriptor_pb2.FieldDescriptorProto
@@ -123,6 +126,15 @@ def extend(message: str, params: type) -> None:
     _declare(params, message, fields)
 
 
+def add(params: type) -> None:
+    """Add the message of `params`' annotations, of the class's name: one that stands in files, in no field of Caffe's.
+
+    Written as for `declare`. Raises PrototxtError where there is another message of its name, or of one it brings.
+    """
+    messages = described.describe(params, params.__name__)
+    _declare(params, "", [_Declaration("", Field(name=params.__name__), "", messages, [])])
+
+
 def retract(field: str) -> None:
     """Take back the declaration of a field of LayerParameter, if there is one."""
     if _declared.pop(("LayerParameter", field), None) is not None:
@@ -135,7 +147,8 @@ def _declare(params: type, parent: str, additions: list[_Declaration]) -> None:
     if not new:
         return
     for addition in new:
-        _check(addition, params)
+        if parent:
+            _check(addition, params)
     flaw = _flaw(parent, new)
     before = dict(_declared)
     _declared.update({(parent, a.field.name): a for a in new})
@@ -183,7 +196,7 @@ def _flaw(parent: str, new: list[_Declaration]) -> str | None:
     known = {message.name: message for message in _source().message_type}
     others = {message.name: message for d in _declared.values() for message in d.messages}
     brought = {message.name: message for d in new for message in d.messages}
-    if parent not in known:
+    if parent and parent not in known:
         return f'Caffe has no message "{parent}"'
     for name, message in brought.items():
         if name in known or others.get(name, message) != message:
@@ -194,9 +207,10 @@ def _flaw(parent: str, new: list[_Declaration]) -> str | None:
         if field.type == Field.TYPE_MESSAGE and name not in {**known, **others, **brought}:
             return f'"{field.name}" is of the message "{name}", which Caffe does not have'
     extended = descriptor_pb2.DescriptorProto()
-    extended.CopyFrom(known[parent])
-    for addition in new:
-        _add(addition, extended)
+    if parent:
+        extended.CopyFrom(known[parent])
+        for addition in new:
+            _add(addition, extended)
     for message in (extended, *brought.values()):
         values = [value.name for enum_type in message.enum_type for value in enum_type.value]
         twice = [name for name in values if values.count(name) > 1]
@@ -239,7 +253,8 @@ def _build(raw: bool) -> descriptor_pool.DescriptorPool:
                     messages[message.name] = file.message_type.add()
                     messages[message.name].CopyFrom(message)
         for declaration in _declared.values():
-            _add(declaration, messages[declaration.parent])
+            if declaration.parent:
+                _add(declaration, messages[declaration.parent])
     result = descriptor_pool.DescriptorPool()
     result.AddSerializedFile(file.SerializeToString())
     result.FindFileByName(file.name)

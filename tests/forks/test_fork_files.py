@@ -20,7 +20,8 @@ TABLE = {
         ("upsample_param", 149, "message"),  # the YOLO forks' number; 137 in SegNet
         ("interp_param", 163, "message"),  # PSPNet's number; 143 in DeepLab is BVLC's input_param
         ("shuffle_channel_param", 164, "message"),
-        ("cudnn_batch_norm_param", 200, "message"),
+        ("annotated_data_param", 200, "message"),
+        ("cudnn_batch_norm_param", 1200, "message"),  # GENet's number is SSD's 200
         ("multibox_loss_param", 201, "message"),
         ("permute_param", 202, "message"),
         ("prior_box_param", 203, "message"),
@@ -76,6 +77,52 @@ TABLE = {
         ("num_classes", 1, "varint"), ("background_label_id", 2, "varint", 0), ("overlap_threshold", 3, "float", 0.5),
         ("evaluate_difficult_gt", 4, "varint", True), ("name_size_file", 5, "string"), ("resize_param", 6, "message"),
     ],
+    "TransformationParameter": [
+        ("resize_param", 8, "message"), ("noise_param", 9, "message"), ("emit_constraint", 10, "message"),
+        ("crop_h", 11, "varint", 0), ("crop_w", 12, "varint", 0), ("distort_param", 13, "message"),
+        ("expand_param", 14, "message"),
+    ],
+    "NoiseParameter": [
+        ("prob", 1, "float", 0.0), ("hist_eq", 2, "varint", False), ("inverse", 3, "varint", False),
+        ("decolorize", 4, "varint", False), ("gauss_blur", 5, "varint", False), ("jpeg", 6, "float", -1.0),
+        ("posterize", 7, "varint", False), ("erode", 8, "varint", False), ("saltpepper", 9, "varint", False),
+        ("saltpepper_param", 10, "message"), ("clahe", 11, "varint", False), ("convert_to_hsv", 12, "varint", False),
+        ("convert_to_lab", 13, "varint", False),
+    ],
+    "SaltPepperParameter": [("fraction", 1, "float", 0.0), ("value", 2, "float")],
+    "DistortionParameter": [
+        ("brightness_prob", 1, "float", 0.0), ("brightness_delta", 2, "float", 0.0),
+        ("contrast_prob", 3, "float", 0.0), ("contrast_lower", 4, "float", 0.0), ("contrast_upper", 5, "float", 0.0),
+        ("hue_prob", 6, "float", 0.0), ("hue_delta", 7, "float", 0.0), ("saturation_prob", 8, "float", 0.0),
+        ("saturation_lower", 9, "float", 0.0), ("saturation_upper", 10, "float", 0.0),
+        ("random_order_prob", 11, "float", 0.0),
+    ],
+    "ExpansionParameter": [("prob", 1, "float", 1.0), ("max_expand_ratio", 2, "float", 1.0)],
+    "EmitConstraint": [("emit_type", 1, "varint", 0), ("emit_overlap", 2, "float")],
+    "AnnotatedDataParameter": [
+        ("batch_sampler", 1, "message"), ("label_map_file", 2, "string"),
+    ],
+    "BatchSampler": [
+        ("use_original_image", 1, "varint", True), ("sampler", 2, "message"), ("sample_constraint", 3, "message"),
+        ("max_sample", 4, "varint"), ("max_trials", 5, "varint", 100),
+    ],
+    "Sampler": [
+        ("min_scale", 1, "float", 1.0), ("max_scale", 2, "float", 1.0), ("min_aspect_ratio", 3, "float", 1.0),
+        ("max_aspect_ratio", 4, "float", 1.0),
+    ],
+    "SampleConstraint": [
+        ("min_jaccard_overlap", 1, "float"), ("max_jaccard_overlap", 2, "float"), ("min_sample_coverage", 3, "float"),
+        ("max_sample_coverage", 4, "float"), ("min_object_coverage", 5, "float"), ("max_object_coverage", 6, "float"),
+    ],
+    "AnnotatedDatum": [("datum", 1, "message"), ("annotation_group", 3, "message")],
+    "AnnotationGroup": [("group_label", 1, "varint"), ("annotation", 2, "message")],
+    "Annotation": [("instance_id", 1, "varint", 0), ("bbox", 2, "message")],
+    "NormalizedBBox": [
+        ("xmin", 1, "float"), ("ymin", 2, "float"), ("xmax", 3, "float"), ("ymax", 4, "float"), ("label", 5, "varint"),
+        ("difficult", 6, "varint"), ("score", 7, "float"), ("size", 8, "float"),
+    ],
+    "LabelMap": [("item", 1, "message")],
+    "LabelMapItem": [("name", 1, "string"), ("label", 2, "varint"), ("display_name", 3, "string")],
     "InterpParameter": [
         ("height", 1, "varint", 0), ("width", 2, "varint", 0), ("zoom_factor", 3, "varint", 1),
         ("shrink_factor", 4, "varint", 1), ("pad_beg", 5, "varint", 0), ("pad_end", 6, "varint", 0),
@@ -137,7 +184,16 @@ def test_a_field_has_the_forks_number_type_and_default(message, name, number, ki
         assert found.HasField(name)
         assert wanted is None or value == wanted
     else:
-        assert list(value) == [wanted]
+        assert len(value) == 1 if wanted is None else list(value) == [wanted]
+
+
+@pytest.mark.parametrize(("message", "name", "number"), [("AnnotatedDatum", "type", 2),
+                                                           ("AnnotatedDataParameter", "anno_type", 3)])  # fmt: skip
+def test_the_one_type_of_annotation_is_0(message, name, number):
+    cls = getattr(proto, message)
+    found = cls.FromString(varint(number << 3) + b"\0")
+    assert found.HasField(name)
+    assert getattr(found, name) == cls.DESCRIPTOR.fields_by_name[name].enum_type.values_by_name["BBOX"].number
 
 
 TEXT = """layer {

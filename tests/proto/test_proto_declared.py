@@ -122,6 +122,23 @@ def test_fields_that_cannot_be_added(message, annotations, error):
     assert "more" not in proto.TileParameter.DESCRIPTOR.fields_by_name
 
 
+class Drawing:
+    image: Any = Message("Datum")
+    points: list[Point]
+
+
+def test_a_message_of_its_own():
+    schema.add(Drawing)
+    pool = schema.pool()
+    schema.add(Drawing)
+    assert schema.pool() is pool
+    drawing = proto.Drawing(image={"label": 3}, points=[{"x": 1}, {"x": 2}])
+    assert proto.Drawing.FromString(drawing.SerializeToString()).points[1].x == 2
+    other = type("Drawing", (), {"__annotations__": {"z": int}, "__module__": __name__})
+    with pytest.raises(PrototxtError, match='there is a message "Drawing" already'):
+        schema.add(other)
+
+
 def test_a_declaration_taken_back():
     schema.declare("shade_param", 4101, ShadeParameter)
     schema.retract("shade_param")

@@ -1,0 +1,84 @@
+"""AnnotatedData: pictures with labelled boxes from a database, for training and testing detectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdcaffe import proto
+from sdcaffe.data.feed import Batches
+from sdcaffe.data.order import default_seed
+from sdcaffe.forks.ssd.annotated_source import AnnotatedSource
+from sdcaffe.forks.ssd.messages import AnnotationType, BatchSampler, ResizeParameter
+from sdcaffe.forks.ssd.picture_feed import PictureFeed
+from sdcaffe.forks.ssd.pipeline import Pipeline
+from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.data import FeedLayer
+from sdcaffe.log import glog
+
+
+class AnnotatedDataParameter:
+    batch_sampler: list[BatchSampler]
+    label_map_file: str
+    anno_type: AnnotationType
+
+
+@register("AnnotatedData", field="annotated_data_param", number=200)
+class AnnotatedData(FeedLayer):
+    """Batch k is records k * batch_size .. of a database of AnnotatedDatum, as in SSD (weiliu89/caffe@4817bf8).
+
+    The source, backend and batch_size are data_param's. Tops: images (n, C, h, w) as transform_param and the
+    batch_samplers make them, and the boxes of all of them, (1, 1, boxes, 8), each row: item in the batch,
+    label, instance, xmin, ymin, xmax, ymax (fractions of the image), difficult; one row of -1 where there is
+    no box. Records without a type of annotation give labels (n,) instead. What chance decides is a function of the
+    seed, the batch and the place in it.
+    """
+
+    Param = AnnotatedDataParameter
+    tops = (1, 2)
+    tag = "annotated_data_layer.cpp"
+    dynamic = True
+    yields = True
+
+    @property
+    def reading(self) -> Any:
+        return self.layer_param.data_param
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        if self.feed is not None:
+            return self._shapes()
+        reading, transform = self.reading, self.layer_param.transform_param
+        if reading.batch_size < 1:
+            raise self.error(f"batch_size is {reading.batch_size}; it must be 1 or more", "batch_size")
+        if not reading.source:
+            raise self.error("data_param has no source", "data_param")
+        resize = transform.resize_param
+        if resize.resize_mode == ResizeParameter.Resize_mode.FIT_SMALL_SIZE and reading.batch_size > 1:
+            raise self.error("FIT_SMALL_SIZE gives images of several sizes; it needs batch_size: 1", "batch_size")
+        lmdb = proto.schema.enum_value("DataParameter.DB", "LMDB")
+        backend = "LMDB" if reading.backend == lmdb else "LEVELDB"
+        color = "color" if transform.force_color else "gray" if transform.force_gray else "native"
+        source = AnnotatedSource(reading.source, backend, color=color)
+        glog(
+            "db_lmdb.cpp:35" if backend == "LMDB" else "db_leveldb.cpp:18", f"Opened {backend.lower()} {reading.source}"
+        )
+        seed = reading.seed if reading.HasField("seed") else default_seed(self.name)
+        shapes = self._start(source, seed, prefetch=reading.prefetch)
+        glog("annotated_data_layer.cpp:62", f"output data size: {','.join(str(n) for n in shapes[0])}")
+        return shapes
+
+    def _make_feed(self, source: Any, seed: int, prefetch: int) -> Batches:
+        param, transform = self.param, self.layer_param.transform_param
+        try:
+            pipeline = Pipeline(transform, param.batch_sampler, self.phase)
+        except ValueError as error:
+            raise self.error(str(error), "transform_param") from None
+        order = self._order(len(source), seed)
+        typed = param.HasField("anno_type")
+        return PictureFeed(source, pipeline, transform, order, prefetch=prefetch, typed=typed)
+
+    def _shapes(self) -> list[Shape]:
+        images, labels = (self.reading.batch_size, *self._running().size), (self.reading.batch_size,)
+        feed = self.feed
+        if isinstance(feed, PictureFeed) and feed.typed:
+            labels = (1, 1, feed.first_boxes, 8)
+        return [images, labels][: len(self.layer_param.top)]

@@ -1,0 +1,115 @@
+"""Labelled boxes through what happens to their picture: cropped, expanded, resized, mirrored. In float32, as SSD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sdcaffe.forks.ssd.messages import EmitConstraint, ResizeParameter
+
+Boxes = npt.NDArray[np.float32]
+Mode = ResizeParameter.Resize_mode
+
+WHOLE: Boxes = np.array([0, 0, 1, 1], np.float32)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Boxes (m, 4) in fractions of their picture; of each its label, its instance, whether it is difficult, (m, 3)."""
+
+    boxes: Boxes
+    facts: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def only(self, kept: npt.NDArray[np.bool_]) -> Labelled:
+        return Labelled(self.boxes[kept], self.facts[kept])
+
+
+def area(boxes: Boxes) -> Boxes:
+    """Areas (...) of boxes (..., 4); 0 of one that ends before it begins."""
+    sides = (boxes[..., 2:] - boxes[..., :2]).clip(min=0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def common(boxes: Boxes, other: Boxes) -> Boxes:
+    """The areas that boxes (m, 4) share with one (4,)."""
+    first, last = np.maximum(boxes[:, :2], other[:2]), np.minimum(boxes[:, 2:], other[2:])
+    return area(np.concatenate([first, last], 1))
+
+
+def seen_in(labelled: Labelled, window: Boxes, emit: Any | None) -> Labelled:
+    """The boxes as fractions of `window`, cut to it; those without area there are left out.
+
+    With an EmitConstraint also those whose middle lies outside (CENTER), or of whose area no more than
+    emit_overlap lies inside (MIN_OVERLAP).
+    """
+    boxes = labelled.boxes
+    kept = ((boxes[:, :2] < window[2:]) & (boxes[:, 2:] > window[:2])).all(1)
+    if emit is not None:
+        kept &= _emitted(boxes, window, emit)
+    size = window[2:] - window[:2]
+    cut = ((boxes - np.tile(window[:2], 2)) / np.tile(size, 2)).clip(0, 1)
+    return replace(labelled, boxes=cut).only(kept & (area(cut) > 0))
+
+
+def _emitted(boxes: Boxes, window: Boxes, emit: Any) -> npt.NDArray[np.bool_]:
+    if emit.emit_type == EmitConstraint.EmitType.CENTER:
+        middle = (boxes[:, :2] + boxes[:, 2:]) / np.float32(2)
+        return ((middle >= window[:2]) & (middle <= window[2:])).all(1)
+    share, whole = common(boxes, window), area(boxes)
+    covered = np.divide(share, whole, out=np.zeros_like(share), where=share > 0)
+    return covered > np.float32(emit.emit_overlap)
+
+
+def mirrored(labelled: Labelled) -> Labelled:
+    boxes = labelled.boxes.copy()
+    boxes[:, 0], boxes[:, 2] = 1 - labelled.boxes[:, 2], 1 - labelled.boxes[:, 0]
+    return replace(labelled, boxes=boxes)
+
+
+def resized(labelled: Labelled, height: int, width: int, resize: Any) -> Labelled:
+    """The boxes of a picture of height by width as fractions of what resize_param makes of it."""
+    old = np.array([width, height], np.float32)
+    new = np.array([resize.width, resize.height], np.float32)
+    aspect, wanted = old[0] / old[1], new[0] / new[1]
+    padding = np.zeros(2, np.float32)
+    if resize.resize_mode == Mode.FIT_LARGE_SIZE_AND_PAD:
+        if aspect > wanted:
+            padding[1] = (new[1] - new[0] / aspect) / 2
+        else:
+            padding[0] = (new[0] - aspect * new[1]) / 2
+    elif resize.resize_mode == Mode.FIT_SMALL_SIZE:
+        if aspect < wanted:
+            new[1] = new[0] / aspect
+        else:
+            new[0] = aspect * new[1]
+    pixels = labelled.boxes * np.tile(old, 2)
+    pixels = pixels * np.tile(new - 2 * padding, 2) / np.tile(old, 2)
+    first = padding + pixels[:, :2].clip(min=0)
+    last = padding + np.minimum(pixels[:, 2:], new)
+    return replace(labelled, boxes=np.concatenate([first, last], 1) / np.tile(new, 2))
+
+
+def of_fixed_size(labelled: Labelled, height: int, width: int, window: Boxes, resize: Any) -> Labelled:
+    """Boxes of an input that keeps its aspect (FIT_SMALL_SIZE) as fractions of width_scale and height_scale.
+
+    Unchanged in other modes and without those fields. Raises ValueError where the input is smaller than they say.
+    """
+    scale = np.array([resize.width_scale, resize.height_scale], np.float32)
+    if resize.resize_mode != Mode.FIT_SMALL_SIZE or not scale.all():
+        return labelled
+    aspect = np.float32(width) / np.float32(height)
+    size = np.array([resize.width, resize.height], np.float32)
+    if aspect < size[0] / size[1]:
+        size[1] = size[0] / aspect
+    else:
+        size[0] = size[1] * aspect
+    seen = size * (window[2:] - window[:2])
+    if (seen < scale).any():
+        raise ValueError(f"is seen in {seen[0]:g} x {seen[1]:g} pixels, less than width_scale and height_scale say")
+    return replace(labelled, boxes=labelled.boxes * np.tile(seen, 2) / np.tile(scale, 2))

@@ -1,0 +1,62 @@
+"""What SSD's data layers know of a picture before the net sees it, and what gives them pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from sdcaffe.data.source import Image, Source
+from sdcaffe.forks.ssd.geometry import Labelled
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A record: its pixels (C, H, W), its boxes, and the height and width that it says it has.
+
+    `label` is the Datum's own, None where it has none; `typed`: whether the record names a type of annotation.
+    """
+
+    pixels: Image
+    labelled: Labelled
+    height: int
+    width: int
+    encoded: bool
+    label: int | None
+    typed: bool
+    where: str
+
+
+class PictureSource(Protocol):
+    """Pictures, numbered from 0. `read` may be called from several threads at once."""
+
+    where: str
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Picture: ...
+
+    def close(self) -> None: ...
+
+
+class LabelledPictures:
+    """The images of a source of Caffe's own as pictures without boxes."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self.where = source, source.where
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, index: int) -> Picture:
+        pixels, label = self._source.read(index)
+        height, width = pixels.shape[1:]
+        where = f"{self.where}, {self._source.name(index)}"
+        return Picture(pixels, _NO_BOXES, height, width, self._source.encoded, label, False, where)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+_NO_BOXES = Labelled(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32))

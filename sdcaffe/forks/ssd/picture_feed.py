@@ -1,0 +1,160 @@
+"""Batches of pictures, with boxes or without: read, transformed and put together by threads, ahead of the net."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdcaffe import proto
+from sdcaffe.data.order import Order
+from sdcaffe.data.prefetch import Prefetcher
+from sdcaffe.data.source import Image
+from sdcaffe.data.transformer import Size, Transformer, Windows, show
+from sdcaffe.errors import DataError
+from sdcaffe.forks.ssd.dice import Dice
+from sdcaffe.forks.ssd.geometry import Labelled
+from sdcaffe.forks.ssd.picture import Picture, PictureSource
+from sdcaffe.forks.ssd.pipeline import Pipeline, Prepared
+
+KEPT_BYTES = 1 << 28  # of pictures, decoded, that stay in memory for the next epoch
+
+
+@dataclass
+class _Raw:
+    """A batch as read: images (n, h, w, C) and the label's rows (boxes, 8), or labels (n,)."""
+
+    images: Tensor
+    label: Tensor
+
+
+class PictureFeed:
+    """Batches of `source` in `order`, through `pipeline`; see `sdcaffe.data.feed.Batches`.
+
+    A batch is images float32 (n, C, h, w) and, where the records have annotations, the rows of all their
+    boxes (1, 1, boxes, 8), or one row of -1, else labels (n,). Raises DataError.
+    """
+
+    def __init__(
+        self, source: PictureSource, pipeline: Pipeline, transform: Any, order: Order, *, prefetch: int, typed: bool
+    ) -> None:
+        self.source, self.pipeline, self.order, self.typed = source, pipeline, order, typed
+        self._prefetch = prefetch
+        self._prefetcher: Prefetcher[_Raw] | None = None
+        self._kept: dict[int, Prepared | Picture] = {}
+        self._room, self._lock = KEPT_BYTES, threading.Lock()
+        first = source.read(int(order.indices(0)[0]))
+        self.size: Size = self._size(first)
+        self.first_boxes = max(len(first.labelled), 1)
+        self.typed = typed or first.typed
+        self.normaliser = Transformer(transform, proto.TEST)
+        self._check_mean(first.where)
+
+    def _check_mean(self, where: str) -> None:
+        image, values = self.normaliser.mean_image, self.normaliser.mean_value
+        mean = tuple(image.permute(2, 0, 1).shape) if image is not None else self.size
+        if mean != self.size:
+            raise DataError(f"the mean image is {show(mean)}, but what the net sees {show(self.size)}", where)
+        if len(values) not in (0, 1, self.size[0]):
+            raise DataError(f"{len(values)} mean_values for {self.size[0]} channels; give one, or one a channel", where)
+
+    def _size(self, picture: Picture) -> Size:
+        channels, height, width = picture.pixels.shape
+        return self.pipeline.size(channels, height, width)
+
+    @property
+    def seed(self) -> int:
+        """The seed of shuffling, skipping and all that the pipeline draws."""
+        return self.order.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._stop()
+        self.order.seed = seed
+
+    def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:
+        if self._prefetcher is None:
+            self._prefetcher = Prefetcher(self._read, self._prefetch, f"prefetch {self.source.where}")
+        raw = self._prefetcher.get(k)
+        nowhere = np.zeros(len(raw.images), np.int64)
+        pixels = raw.images.permute(0, 3, 1, 2).to(device, non_blocking=True)
+        return self.normaliser.normalise(pixels, Windows(nowhere, nowhere, None)), raw.label.to(device)
+
+    def _read(self, k: int) -> _Raw:
+        """Batch `k`; runs in several threads at once."""
+        items = [self._item(k, i, index) for i, index in enumerate(self.order.indices(k).tolist())]
+        channels, height, width = shape = items[0][0].shape
+        for pixels, _, picture in items:
+            if pixels.shape != shape:
+                raise DataError(
+                    f"is {show(pixels.shape)}, but the first of its batch {show(shape)} (channels x height x width); "
+                    "set resize_param, or batch_size: 1",
+                    picture.where,
+                )
+        kind = torch.uint8 if items[0][0].dtype == np.uint8 else torch.float32
+        images = self.normaliser.memory.empty((len(items), height, width, channels), kind)
+        for target, (pixels, _, _) in zip(images.numpy(), items, strict=True):
+            _copy(pixels, target)
+        if self.typed:
+            return _Raw(images, rows([labelled for _, labelled, _ in items]))
+        return _Raw(images, torch.tensor([picture.label for _, _, picture in items], dtype=torch.float32))
+
+    def _item(self, k: int, i: int, index: int) -> tuple[Image, Labelled, Picture]:
+        """Item `i` of batch `k`, record `index`: its pixels (C, h, w), its boxes, and where they came from."""
+        dice = Dice(self.order.seed, k, i, self.order.rank)
+        prepared = self._prepared(index, dice)
+        self._check_annotated(prepared.picture)
+        return *self.pipeline.cropped(prepared, dice), prepared.picture
+
+    def _check_annotated(self, picture: Picture) -> None:
+        if self.typed and not picture.typed:
+            raise DataError("has no type of annotation, as others of the database have", picture.where)
+        if not self.typed and picture.label is None:
+            raise DataError("has neither annotations nor a label", picture.where)
+
+    def _prepared(self, index: int, dice: Dice) -> Prepared:
+        """The picture before its crop: kept, where chance has no part in it, else made of the kept record."""
+        kept = self._kept.get(index)
+        if isinstance(kept, Prepared):
+            return kept
+        picture = kept or self.source.read(index)
+        prepared = self.pipeline.prepared(picture, dice)
+        if kept is None:
+            self._keep(index, picture if self.pipeline.draws_before_crop else prepared)
+        return prepared
+
+    def _keep(self, index: int, found: Prepared | Picture) -> None:
+        with self._lock:
+            if found.pixels.nbytes <= self._room and index not in self._kept:
+                self._room -= found.pixels.nbytes
+                self._kept[index] = found
+
+    def _stop(self) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
+
+    def close(self) -> None:
+        """Stop the threads and let go of the source."""
+        self._stop()
+        self._kept.clear()
+        self.source.close()
+
+
+def _copy(pixels: Image, target: Image) -> None:
+    for channel, plane in enumerate(pixels):  # numpy is slow where the innermost axis is short
+        target[:, :, channel] = plane
+
+
+def rows(found: list[Labelled]) -> Tensor:
+    """The label blob of a batch: item, label, instance, xmin, ymin, xmax, ymax, difficult; (1, 1, boxes, 8)."""
+    parts = [
+        np.column_stack([np.full(len(own), item), own.facts[:, :2], own.boxes, own.facts[:, 2:]])
+        for item, own in enumerate(found)
+    ]
+    table = np.concatenate(parts).astype(np.float32)
+    return torch.from_numpy(table if len(table) else np.full((1, 8), -1, np.float32))[None, None]

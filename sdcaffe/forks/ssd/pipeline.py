@@ -1,0 +1,223 @@
+"""One record of a database made a picture of the net's size and its boxes, as SSD's transform_param says.
+
+The order is the fork's (weiliu89/caffe@4817bf8): distort, expand, crop to a drawn window, resize, noise, crop,
+mirror. Each of the first three writes a picture that came encoded as JPEG again, and goes on with what that holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sdcaffe import proto
+from sdcaffe.converters.encode import encode_image
+from sdcaffe.data.jpeg import decode_image
+from sdcaffe.data.source import Image
+from sdcaffe.errors import DataError
+from sdcaffe.forks.ssd import distortion, geometry, interpolation, noise, sampler
+from sdcaffe.forks.ssd.dice import Dice
+from sdcaffe.forks.ssd.geometry import WHOLE, Boxes, Labelled
+from sdcaffe.forks.ssd.messages import ResizeParameter
+from sdcaffe.forks.ssd.picture import Picture
+
+Mode = ResizeParameter.Resize_mode
+
+_RAW_FILL = 32  # what the fork has around an expanded picture that did not come encoded
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture of the size that resize_param wants, not yet cropped, and where it came from."""
+
+    pixels: Image
+    picture: Picture
+
+
+class Pipeline:
+    """What transform_param and batch_sampler do to a picture. Raises ValueError for settings that cannot be."""
+
+    def __init__(self, param: Any, samplers: Any, phase: int) -> None:
+        self.param, self.samplers = param, list(samplers)
+        self.resize = param.resize_param if param.HasField("resize_param") else None
+        self.noise = param.noise_param if param.HasField("noise_param") else None
+        self.distort = param.distort_param if param.HasField("distort_param") else None
+        self.expand = param.expand_param if param.HasField("expand_param") else None
+        self.emit = param.emit_constraint if param.HasField("emit_constraint") else None
+        self.crop = (param.crop_size,) * 2 if param.crop_size else (param.crop_h, param.crop_w)
+        self.random_crop = phase == proto.TRAIN and all(self.crop)
+        self.color = "color" if param.force_color else "gray" if param.force_gray else "native"
+        self._check()
+        self._told: set[str] = set()
+
+    def _check(self) -> None:
+        resize, expand = self.resize, self.expand
+        if resize is not None and not (resize.height and resize.width):
+            raise ValueError("resize_param needs a height and a width above 0")
+        if expand is not None and not expand.max_expand_ratio > 1:
+            raise ValueError(f"expand_param's max_expand_ratio must be above 1, not {expand.max_expand_ratio:g}")
+        if any(self.crop) and not all(self.crop):
+            raise ValueError("give both crop_h and crop_w, or crop_size")
+        if expand is not None and self.param.HasField("mean_file"):
+            raise ValueError("expand_param fills with mean_value; it cannot be used with mean_file")
+        if self.noise is not None and self.noise.convert_to_lab:
+            raise ValueError("noise_param's convert_to_lab is not done: SSD's Caffe takes its numbers for bytes")
+        sampler.check(self.samplers)
+
+    @property
+    def draws_before_crop(self) -> bool:
+        """Whether chance has a part in what `prepared` gives: it may then not be kept for the next time."""
+        salted = self.noise is not None and self.noise.saltpepper
+        modes = set(self.resize.interp_mode) if self.resize is not None else set()
+        return bool(self.distort or self.expand or self.samplers or salted or len(modes) > 1)
+
+    def size(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
+        """The size (C, h, w) of what becomes of a picture."""
+        if all(self.crop):
+            return (channels, *self.crop)
+        return (channels, *(self._resized_size(height, width) if self.resize is not None else (height, width)))
+
+    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+        resize = self.resize
+        if resize.resize_mode != Mode.FIT_SMALL_SIZE:
+            return resize.height, resize.width
+        aspect, wanted = np.float32(width) / np.float32(height), np.float32(resize.width) / np.float32(resize.height)
+        if aspect < wanted:
+            return int(np.float32(resize.width) / aspect), resize.width
+        return resize.height, int(aspect * np.float32(resize.height))
+
+    # ---------------------------------------------------------------- before the crop
+
+    def prepared(self, picture: Picture, dice: Dice) -> Prepared:
+        """The picture distorted, expanded, seen through a drawn window, resized and with noise. Raises DataError."""
+        if self.distort is not None:
+            picture = self._distorted(picture, dice)
+        if self.expand is not None:
+            picture = self._expanded(picture, dice)
+        if self.samplers:
+            windows = sampler.windows(self.samplers, picture.labelled.boxes, dice)
+            if windows:
+                picture = self._window(picture, windows[dice.below(len(windows))].clip(0, 1))
+        if not picture.encoded:
+            return Prepared(self._raw(picture), picture)
+        pixels = picture.pixels
+        if self.resize is not None:
+            pixels = self._resized(pixels, dice, picture.where)
+        if self.noise is not None:
+            pixels = noise.noised(pixels, self.noise, dice, picture.where)
+        return Prepared(pixels, picture)
+
+    def _raw(self, picture: Picture) -> Image:
+        if self.resize is not None:
+            raise DataError("holds pixels as they are; resize_param resizes encoded pictures only", picture.where)
+        if self.noise is not None:
+            self._tell("noise_param only for encoded pictures: it is passed over")
+        return picture.pixels
+
+    def _distorted(self, picture: Picture, dice: Dice) -> Picture:
+        if not picture.encoded:
+            self._tell("distort_param only for encoded pictures: it is passed over")
+            return picture
+        if len(picture.pixels) != 3:
+            raise DataError("is not in three colours, as distort_param needs; set force_color", picture.where)
+        return self._written(picture, distortion.distorted(picture.pixels, self.distort, dice), picture.labelled)
+
+    def _expanded(self, picture: Picture, dice: Dice) -> Picture:
+        """The picture somewhere on a larger sheet of the mean colour."""
+        if dice.uniform(0, 1) > self.expand.prob or self.expand.max_expand_ratio - 1 < 1e-2:
+            return picture
+        channels, high, wide = picture.pixels.shape
+        ratio = np.float32(dice.uniform(1, self.expand.max_expand_ratio))
+        height, width = int(np.float32(high) * ratio), int(np.float32(wide) * ratio)
+        top, left = math.floor(dice.uniform(0, height - high)), math.floor(dice.uniform(0, width - wide))
+        sheet = np.full((channels, height, width), _RAW_FILL, picture.pixels.dtype)
+        if picture.encoded:
+            values = np.array(list(self.param.mean_value) or [0], np.float32)
+            sheet[:] = np.rint(np.resize(values, channels)).clip(0, 255)[:, None, None]
+        sheet[:, top : top + high, left : left + wide] = picture.pixels
+        place = np.array([-left, -top, width - left, height - top], np.float32) / np.array([wide, high] * 2, np.float32)
+        return self._written(picture, sheet, geometry.seen_in(picture.labelled, place, self.emit))
+
+    def _window(self, picture: Picture, window: Boxes) -> Picture:
+        """The part of the picture in a window of fractions of it, of at least a pixel."""
+        high, wide = picture.pixels.shape[1:]
+        left, top, right, bottom = window * np.array([wide, high] * 2, np.float32)
+        height, width = max(int(bottom - top), 1), max(int(right - left), 1)
+        top, left = min(int(top), high - height), min(int(left), wide - width)
+        part = picture.pixels[:, top : top + height, left : left + width]
+        return self._written(picture, part, geometry.seen_in(picture.labelled, window, self.emit))
+
+    def _written(self, picture: Picture, pixels: Image, labelled: Labelled) -> Picture:
+        """The picture with other pixels and boxes; an encoded one as JPEG again, which changes pixels a little."""
+        if picture.encoded:
+            pixels = decode_image(encode_image(pixels.astype(np.uint8), "jpg"), self.color, picture.where)
+        height, width = pixels.shape[1:]
+        return replace(picture, pixels=pixels, labelled=labelled, height=height, width=width)
+
+    def _resized(self, pixels: Image, dice: Dice, where: str) -> Image:
+        resize = self.resize
+        modes = list(resize.interp_mode) or [ResizeParameter.Interp_mode.LINEAR]
+        mode = modes[dice.below(len(modes))] if len(modes) > 1 else modes[0]
+        if resize.resize_mode != Mode.FIT_LARGE_SIZE_AND_PAD:
+            return interpolation.resized(pixels, *self._resized_size(*pixels.shape[1:]), mode)
+        aspect = np.float32(pixels.shape[2]) / np.float32(pixels.shape[1])
+        height, width = resize.height, resize.width
+        if aspect > np.float32(width) / np.float32(height):
+            height = math.floor(np.float32(width) / aspect)
+        else:
+            width = math.floor(aspect * np.float32(height))
+        if min(height, width) < 1:
+            raise ValueError(
+                f"a picture of {pixels.shape[2]} x {pixels.shape[1]} pixels vanishes in resize_param's size"
+            )
+        inside = interpolation.resized(pixels, height, width, mode)
+        top, left = (resize.height - height) // 2, (resize.width - width) // 2
+        values = np.array(list(resize.pad_value) or [0], np.float32)
+        return interpolation.bordered(
+            inside,
+            (top, resize.height - height - top),
+            (left, resize.width - width - left),
+            resize.pad_mode,
+            np.resize(values, len(pixels)),
+        )
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            logging.getLogger("sdcaffe").warning(message)
+
+    # ---------------------------------------------------------------- the crop
+
+    def cropped(self, prepared: Prepared, dice: Dice) -> tuple[Image, Labelled]:
+        """The pixels (C, h, w) of the net's input, mirrored by chance, and their boxes. Raises DataError."""
+        pixels, picture = prepared.pixels, prepared.picture
+        high, wide = pixels.shape[1:]
+        height, width = self.crop if all(self.crop) else (high, wide)
+        if height > high or width > wide:
+            raise DataError(f"is {wide} x {high} pixels, smaller than the crop of {width} x {height}", picture.where)
+        top, left = (high - height) // 2, (wide - width) // 2
+        if self.random_crop:
+            top, left = dice.below(high - height + 1), dice.below(wide - width + 1)
+        window = np.array([left, top, left + width, top + height], np.float32) / np.array([wide, high] * 2, np.float32)
+        mirror = self.param.mirror and dice.below(2) == 1
+        part = pixels[:, top : top + height, left : left + width]
+        return part[:, :, ::-1] if mirror else part, self._boxes(picture, window if all(self.crop) else WHOLE, mirror)
+
+    def _boxes(self, picture: Picture, window: Boxes, mirror: bool) -> Labelled:
+        labelled = picture.labelled
+        if self.resize is not None:
+            if min(picture.height, picture.width) < 1:
+                raise DataError("does not say its height and width, which resizing boxes needs", picture.where)
+            labelled = geometry.resized(labelled, picture.height, picture.width, self.resize)
+        labelled = geometry.seen_in(labelled, window, self.emit)
+        if mirror:
+            labelled = geometry.mirrored(labelled)
+        if self.resize is None:
+            return labelled
+        try:
+            return geometry.of_fixed_size(labelled, picture.height, picture.width, window, self.resize)
+        except ValueError as error:
+            raise DataError(str(error), picture.where) from None
