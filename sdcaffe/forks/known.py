@@ -50,7 +50,7 @@ _TYPES = {
 _FIELDS = {
     SSD: {
         "LayerParameter": "video_data_param",
-        "SolverParameter": "ap_version show_per_class_result plateau_winsize",
+        "SolverParameter": "plateau_winsize",
     },
     NVIDIA: {
         "NetParameter": "default_forward_type default_backward_type default_forward_math default_backward_math "
