@@ -140,7 +140,7 @@ def net_error(tmp_path, body, **options):
     ("type_name", "fork"),
     [
         ("DenseCRF", "DeepLab"),
-        ("AnnotatedData", "SSD"),
+        ("SegAccuracy", "DeepLab"),
         ("Proposal", "R-FCN"),
         ("SmoothL1Loss", "Fast R-CNN"),
         ("ImageSegData", "DeepLab"),
