@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "sdcaffe classify prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel "
-    "tests/goldens/files/images/im01.png --data prototxt/quickstart/train_val_baseline.prototxt"
+    "picture.png --data prototxt/quickstart/train_val_baseline.prototxt"
 )
 
 

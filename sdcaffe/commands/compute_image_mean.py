@@ -7,7 +7,7 @@ from argparse import Namespace
 from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 
-EXAMPLE = "sdcaffe compute-image-mean tests/goldens/files/lmdb_raw mean.binaryproto"
+EXAMPLE = "sdcaffe compute-image-mean train_lmdb mean.binaryproto"
 
 
 def add_flags(parser: Parser) -> None:

@@ -15,10 +15,7 @@ from sdcaffe.log import setup
 if TYPE_CHECKING:
     from sdcaffe.converters.image_set import Options
 
-EXAMPLE = (
-    "sdcaffe convert-imageset --resize_height=40 --resize_width=40 --shuffle "
-    "tests/goldens/files/images/ tests/goldens/files/list.txt images_lmdb"
-)
+EXAMPLE = "sdcaffe convert-imageset --resize_height=40 --resize_width=40 --shuffle pictures/ list.txt images_lmdb"
 
 
 def add_flags(parser: Parser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdcaffe.flags import Parser
 
-EXAMPLE = "sdcaffe parse-log tests/goldens/files/caffe_train.log runs --verbose"
+EXAMPLE = "sdcaffe parse-log runs/quickstart/baseline.log runs --verbose"
 
 
 def add_flags(parser: Parser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdcaffe.flags import Parser, UsageError
 
-EXAMPLE = "sdcaffe plot tests/goldens/files/caffe_train.log -o curves.png"
+EXAMPLE = "sdcaffe plot runs/quickstart/baseline.log -o curves.png"
 
 
 def add_flags(parser: Parser) -> None:

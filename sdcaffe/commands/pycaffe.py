@@ -14,7 +14,7 @@ from pathlib import Path
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.flags import Parser
 
-EXAMPLE = "sdcaffe pycaffe tests/goldens/record.py tests/goldens/cases.py out relu"
+EXAMPLE = "sdcaffe pycaffe script.py prototxt/quickstart/deploy.prototxt"
 
 
 def add_flags(parser: Parser) -> None:

@@ -10,7 +10,7 @@ from argparse import Namespace
 from sdcaffe import flags
 from sdcaffe.flags import Parser
 
-EXAMPLE = "sdcaffe upgrade tests/goldens/files/v0.prototxt net.prototxt"
+EXAMPLE = "sdcaffe upgrade old.prototxt net.prototxt"
 
 
 def add_flags(parser: Parser) -> None:

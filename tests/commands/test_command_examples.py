@@ -12,11 +12,10 @@ from types import ModuleType
 import onnx
 import onnx.parser
 import pytest
-from command_lines import ROOT
+from command_lines import FILES, ROOT
 
-from sdcaffe import commands, discover
+from sdcaffe import Net, commands
 from sdcaffe.cli import main
-from sdcaffe.net import Net
 
 QUICKSTART = "prototxt/quickstart/train_val_baseline.prototxt"
 OUTPUTS = (
@@ -56,7 +55,6 @@ def write_dense_net(folder: Path) -> None:
     """A net of one dense block, and weights for it."""
     head = 'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }\n'
     block = 'layer { name: "d" type: "DenseBlock" bottom: "x" top: "y" dense_block_param { layers: 1 growth: 2 } }\n'
-    discover()
     (folder / "blocks.prototxt").write_text(head + block)
     Net(str(folder / "blocks.prototxt")).save(folder / "written_out.caffemodel")
 
@@ -67,13 +65,26 @@ def write_idx(folder: Path) -> None:
     (folder / "train-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 2049, 3) + bytes([7, 0, 7]))
 
 
+# What the examples read, and the recorded file that stands for it.
+INPUTS = {
+    "pictures": "images",
+    "list.txt": "list.txt",
+    "picture.png": "images/im01.png",
+    "train_lmdb": "lmdb_raw",
+    "old.prototxt": "v0.prototxt",
+    "runs/quickstart/baseline.log": "caffe_train.log",
+}
+
+
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that looks like a clone whose quickstart was trained."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own where the quickstart was trained."""
     monkeypatch.chdir(tmp_path)
-    for name in ("prototxt", "tests"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "prototxt").symlink_to(ROOT / "prototxt")
     (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    for name, recorded in INPUTS.items():
+        (tmp_path / name).symlink_to(FILES / recorded)
+    (tmp_path / "script.py").write_text("import sys, caffe; caffe.Net(sys.argv[1], caffe.TEST).forward()")
     write_dense_net(tmp_path)
     write_idx(tmp_path)
     return tmp_path
@@ -90,7 +101,7 @@ def apart(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in COMMANDS])
 def test_the_example_of_each_command_works(
-    name: str, clone: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     example = COMMANDS[name].EXAMPLE
     program, *arguments = shlex.split(example)
@@ -104,16 +115,15 @@ def test_the_example_of_each_command_works(
         onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), "net.onnx")
     if name == "convert cifar":
         monkeypatch.delenv("SDCAFFE_DATA", raising=False)
-        official = clone / "data" / "cifar-10-batches-bin"
+        official = folder / "data" / "cifar-10-batches-bin"
         official.mkdir(parents=True)
         for batch in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
             (official / f"{batch}.bin").write_bytes(bytes(2 * 3073))
     if name == "pycaffe":  # changes the process it runs in
-        (clone / "classify.py").write_text("import caffe")
         code, error = apart(arguments)
     else:
         code, error = main(arguments), capsys.readouterr().err
     no_gpu = name == "device-query" and "no NVIDIA driver" in error
     assert code == (1 if no_gpu else 0), error
     for output in OUTPUTS:
-        assert (clone / output).exists() == (output in arguments)
+        assert (folder / output).exists() == (output in arguments)

@@ -11,7 +11,7 @@ from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
 
-EXAMPLE = "sdcaffe convert image-folder tests/goldens/files/lmdb_raw image_folder"
+EXAMPLE = "sdcaffe convert image-folder train_lmdb image_folder"
 
 
 def add_flags(parser: Parser) -> None:

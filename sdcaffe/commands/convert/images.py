@@ -13,10 +13,7 @@ from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
 
-EXAMPLE = (
-    "sdcaffe convert images tests/goldens/files/images images_lmdb --list tests/goldens/files/list.txt "
-    "--resize-width 40 --resize-height 40 --shuffle"
-)
+EXAMPLE = "sdcaffe convert images pictures images_lmdb --list list.txt --resize-width 40 --resize-height 40 --shuffle"
 
 
 def add_flags(parser: Parser) -> None:

@@ -12,7 +12,7 @@ from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
 
-EXAMPLE = "sdcaffe convert mean tests/goldens/files/lmdb_raw mean.binaryproto mean.npy"
+EXAMPLE = "sdcaffe convert mean train_lmdb mean.binaryproto mean.npy"
 
 
 def add_flags(parser: Parser) -> None:
