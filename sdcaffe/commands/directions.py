@@ -64,7 +64,7 @@ def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
     from sdcaffe.log.curves import ENDINGS, short_names
     from sdcaffe.paper import directions
-    from sdcaffe.paper.clamps import Clamps
+    from sdcaffe.paper.directions.clamps import Clamps
     from sdcaffe.run.progress import bar
 
     ending = Path(args.output or "x.png").suffix.removeprefix(".")

@@ -12,8 +12,8 @@ import torch
 
 from sdcaffe import Net, cli, proto
 from sdcaffe.errors import DataError, WeightsError
-from sdcaffe.paper.clamps import Clamps
 from sdcaffe.paper.directions import Reliance, lines, measure, pooled, to_csv
+from sdcaffe.paper.directions.clamps import Clamps
 
 IMAGES, CHANNELS, FIRST, SECOND, CLASSES = 40, 3, 4, 6, 5
 NET = """

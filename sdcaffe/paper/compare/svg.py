@@ -1,6 +1,9 @@
 """The small pictures of the comparison page as inline SVG: curves, and how far a value lies from the paper's.
 
-Colours are the page's CSS classes; ids are the caller's, so that several pictures share a page.
+Colours are the page's CSS classes, light and dark; ids are the caller's, so that several pictures share a page.
+Written here and not by matplotlib, whose SVG was measured: 67 kB for curves that take 30 here and 2.9 kB for a value's
+distance that takes 0.5 (a page has dozens), colours in style attributes that no dark page can change, a style rule
+for the whole page in each picture, and half a second for its import.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import numpy as np
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.log.curves import COLORS
 from sdcaffe.log.table import text_table
-from sdcaffe.paper.clamps import Clamps
+from sdcaffe.paper.directions.clamps import Clamps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
