@@ -8,6 +8,7 @@
       SnapshotError         a snapshot that cannot be written, read or resumed
       DataError             a data source that is missing, broken or of the wrong shape
       SolverError           a solver setting without meaning, or training that diverged
+      UsageError            flags or arguments that do not go together; the command line exits 2
 
 A message says what is wrong, with the values, and how to mend it; `where` says where
 (`file:line:col`, a path). Below a mistake in a prototxt stands the line, with a caret at the place. The command
@@ -99,6 +100,10 @@ class SnapshotError(SdcaffeError):
 
 
 class DataError(SdcaffeError):
+    pass
+
+
+class UsageError(SdcaffeError):
     pass
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sdcaffe.errors import SdcaffeError, nearest
+from sdcaffe.errors import SdcaffeError, UsageError, nearest
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
 
@@ -16,10 +16,6 @@ _FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
 # Caffe's programs take these; here there is nothing for them to change.
 _GLOG_SWITCHES = ("logtostderr", "alsologtostderr")
 _GLOG_VALUES = ("--log-dir", "--minloglevel", "--stderrthreshold", "-v", "--v")
-
-
-class UsageError(SdcaffeError):
-    """Flags that do not make a command; exit code 2."""
 
 
 class Parser(argparse.ArgumentParser):

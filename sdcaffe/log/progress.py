@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 Tick = Callable[[int, int], None]  # (done, total): what a function that takes a while calls as it goes on
 
@@ -15,8 +16,11 @@ def no_tick(done: int, total: int) -> None:
 class Progress:
     """What a solver reports to. This one shows nothing; it keeps the last scores and the last snapshot.
 
-    `scores` maps the index of a test net to its outputs by name; `snapshot` is the last solver state.
+    `scores` maps the index of a test net to its outputs by name; `snapshot` is the last solver state. One that `shows`
+    itself on a terminal takes the place of the lines there.
     """
+
+    shows: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.scores: dict[int, dict[str, float]] = {}

@@ -70,22 +70,22 @@ def setup(
     *,
     append: bool = False,
     run: str = "",
-    display: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[Progress]:
     """Send the log to `file` and to `stream` (standard error) while the context lasts.
 
-    A `display` of progress takes the place of scrolling lines on `stream`; it is told warnings and errors. A resumed
-    run appends to its `file`; any other begins
+    A `progress` that shows itself takes the place of scrolling lines on `stream`; it is told warnings and errors. A
+    resumed run appends to its `file`; any other begins
     anew and keeps the file that was there as `<file>.previous`, unless it shows no iteration and would take the
     place of one that may. An exception that ends the context is the last entry of `file`. Of several runs, each
-    has a name on `stream`, `run`. Yields what the solver reports its progress to: the display, or one that is silent.
+    has a name on `stream`, `run`. Yields what the solver reports its progress to.
     """
     stream = stream or sys.stderr
-    progress = display or Progress()
-    watcher: logging.Handler = _AboveDisplay(display) if display else logging.StreamHandler(stream)
+    progress = progress or Progress()
+    watcher: logging.Handler = _AboveDisplay(progress) if progress.shows else logging.StreamHandler(stream)
     written = _file_handler(Path(file), append) if file is not None else None
     if written is not None:
-        written.tell = progress.say if display else lambda text: print(text, file=stream)
+        written.tell = progress.say if progress.shows else lambda text: print(text, file=stream)
     handlers = [handler for handler in (watcher, written) if handler is not None]
     before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -25,20 +27,29 @@ GRACE = 5.0  # seconds that the others have to end by themselves, once one has f
 
 _HOST = "127.0.0.1"
 _INTERRUPTED = 130
+_LISTENING, _OUTCOME = "sdcaffe/listening", "sdcaffe/outcome"  # in the store: the root hears signals; what it returned
 _SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
-def run(devices: list[str], function: Callable[..., None], *args: Any) -> None:
+orphaned = threading.Event()  # set once the process that started this one is gone
+
+
+def run(devices: list[str], function: Callable[..., str | None], *args: Any) -> str | None:
     """Call `function(device, *args)` in a process for each device, at once; here, for one device or none (None).
 
-    In a process that torchrun started it is called here too, with this process's own device. `function` has to
-    be importable and `args` picklable; it enters `processes.launched` itself. SIGINT and SIGHUP go on to the
-    root. Raises SdcaffeError with what the first process to fail said; the others are ended.
+    Returns what it returned, in the first of several processes. In a process that torchrun started it is called here
+    too, with this process's own device. `function` has to be importable and `args` picklable; it enters
+    `processes.launched` itself. SIGINT and SIGHUP go on to the root. Raises SdcaffeError with what the first process
+    to fail said; the others are ended.
     """
     if len(devices) < 2 or in_a_job():
-        function(own_device(devices), *args)
-    else:
-        _run_each(devices, function, args)
+        return function(own_device(devices), *args)
+    return _run_each(devices, function, args)
+
+
+def asked() -> Literal["stop"] | None:
+    """What a solver of this process is asked by what started it: to stop, once that is gone."""
+    return "stop" if orphaned.is_set() else None
 
 
 def environment(rank: int, world: int, store: dist.TCPStore) -> dict[str, str]:
@@ -59,17 +70,19 @@ def new_store() -> dist.TCPStore:
     return dist.TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
 
 
-def _run_each(devices: list[str], function: Callable[..., None], args: Sequence[Any]) -> None:
+def _run_each(devices: list[str], function: Callable[..., str | None], args: Sequence[Any]) -> str | None:
     store = new_store()
+    context = multiprocessing.get_context("spawn")
+    every: list[BaseProcess] = []
     with _ignored(_SIGNALS) as ours:  # and the processes begin so
-        started = torch.multiprocessing.spawn(
-            _work, (devices, store.port, function, args), nprocs=len(devices), join=False
-        )
-        every: list[BaseProcess] = list(started.processes)
-        for number, handler in ours.items():
-            if handler is not signal.SIG_IGN:  # nohup
-                signal.signal(number, _forwarder(every[0], store))
         try:
+            for rank in range(len(devices)):
+                child = context.Process(target=_work, args=(rank, devices, store.port, function, args))
+                child.start()
+                every.append(child)
+            for number, handler in ours.items():
+                if handler is not signal.SIG_IGN:  # nohup
+                    signal.signal(number, _forwarder(every[0], store))
             _until_all_ended_or_one_failed(every)
             failure = _failure(every, devices, store)
             if failure:
@@ -78,11 +91,15 @@ def _run_each(devices: list[str], function: Callable[..., None], args: Sequence[
             _end(every)
     if failure:
         raise failure
+    return store.get(_OUTCOME).decode() if store.check([_OUTCOME]) else None
 
 
 @contextmanager
 def _ignored(numbers: list[signal.Signals]) -> Iterator[dict[signal.Signals, Any]]:
-    """Ignore signals while the context lasts; yields what handled them."""
+    """Ignore signals while the context lasts; yields what handled them. Nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield {}
+        return
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield before
@@ -95,7 +112,7 @@ def _forwarder(root: BaseProcess, store: dist.TCPStore) -> Callable[[int, FrameT
     """To the root, which asks the others to stop with it; before there is one that listens, stop here."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        if root.exitcode is None and root.pid is not None and store.check(["sdcaffe/listening"]):
+        if root.exitcode is None and root.pid is not None and store.check([_LISTENING]):
             os.kill(root.pid, number)
         else:
             raise KeyboardInterrupt
@@ -148,20 +165,22 @@ def _end(every: list[BaseProcess]) -> None:
         child.join()
 
 
-def _work(rank: int, devices: list[str], port: int, function: Callable[..., None], args: Sequence[Any]) -> None:
+def _work(rank: int, devices: list[str], port: int, function: Callable[..., str | None], args: Sequence[Any]) -> None:
     """What each process runs. It ends, with a snapshot, when the one that started it is killed."""
     os.setsid()  # the terminal's Ctrl-C goes to the one that started this
-    if rank == 0:
-        for number in _SIGNALS:
-            signal.signal(number, signal.default_int_handler)
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler if rank == 0 else signal.SIG_IGN)
+    threading.Thread(target=_watch_parent, daemon=True).start()
     world = len(devices)
     store = dist.TCPStore(_HOST, port, is_master=False)
     os.environ.update(environment(rank, world, store))
     torch.set_num_threads(max(1, torch.get_num_threads() // world))
     if rank == 0:
-        store.set("sdcaffe/listening", "")
+        store.set(_LISTENING, "")
     try:
-        function(devices[rank], *args)
+        outcome = function(devices[rank], *args)
+        if outcome is not None:
+            store.set(_OUTCOME, outcome)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except Exception as error:
@@ -170,3 +189,17 @@ def _work(rank: int, devices: list[str], port: int, function: Callable[..., None
             traceback.print_exc()
         processes.notes_in(store).compare_set("why", "", line or f"process {rank} failed; see above")
         sys.exit(1)
+
+
+def _watch_parent() -> None:
+    """Wait for the end of the process that started this one; tell the solver, or end where there is none yet.
+
+    A signal at the parent's death, as Linux can send it, is no substitute: it comes once for each of the parent's
+    threads that ends, and a second SIGINT cuts a stop short.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        orphaned.set()
+        if not dist.is_initialized():
+            os._exit(1)

@@ -95,6 +95,8 @@ class Screen:
 class LiveProgress(Progress):
     """The line of a run on a screen. `clock` is in seconds."""
 
+    shows = True
+
     def __init__(self, screen: Screen, run: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._screen = screen
@@ -143,8 +145,8 @@ def shown(
     Of several runs, each has a name, `run`, and all share one `screen`. Yields what the solver reports to.
     """
     stream = stream or sys.stderr
-    display = LiveProgress(screen or Screen(stream), run) if is_terminal(stream) else None
-    with setup(file, stream, append=append, run=run, display=display) as progress:
+    display = LiveProgress(screen or Screen(stream), run) if is_terminal(stream) else Progress()
+    with setup(file, stream, append=append, run=run, progress=display) as progress:
         yield progress
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log import accuracy, glog
+from sdcaffe.log import accuracy
 from sdcaffe.log.table import text_table
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
 from sdcaffe.paper.reproduce.jobs import Job, iteration_of, mark_done
-from sdcaffe.run.progress import shown
-from sdcaffe.solver import Solver
+from sdcaffe.run import run
+from sdcaffe.run.signals import Action
 from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools.step_times import StepTime
 
@@ -36,11 +36,11 @@ class Limit:
     """When to stop: `clock` has reached `end`, or `asked` answers "stop" (a signal); other answers are passed on."""
 
     end: float = math.inf
-    asked: Callable[[], str | None] = lambda: None
+    asked: Callable[[], Action | None] = lambda: None
     clock: Callable[[], float] = time.monotonic
     reached: bool = False
 
-    def check(self) -> str | None:
+    def check(self) -> Action | None:
         """What a solver is to do now: None, "snapshot" or "stop"."""
         request = self.asked()
         if request == "stop" or self.clock() >= self.end:
@@ -168,21 +168,11 @@ def _finished_meanwhile(job: Job) -> bool:
 
 def train(job: Job, limit: Limit, device: str | None = None) -> str:
     """Begin a run or go on from its newest whole snapshot; returns what came of it, in words."""
-    prefix = job.param.snapshot_prefix
-    with shown(job.log, append=bool(newest(prefix))) as progress:
-        solver = Solver(job.param, device=device, action=limit.check, progress=progress)
-        try:
-            found = solver.restore_newest()
-            glog("caffe.cpp:235", f"Resuming from {found}" if found else "No snapshot to resume from")
-            glog("caffe.cpp:239", "Starting Optimization")
-            solver.solve()
-            glog("caffe.cpp:250", "Optimization Done.")
-        finally:
-            solver.close()
-    _tidy(prefix, job.param.snapshot)
+    (outcome,) = run(job.param, devices=[device] if device else [], snapshot="auto", ask=limit.check)
+    _tidy(job.param.snapshot_prefix, job.param.snapshot)
     if limit.reached:
-        return f"stopped at iteration {solver.iter:,} of {job.param.max_iter:,}"
-    value = accuracy(progress.scores.get(0, {}))
+        return f"stopped at iteration {outcome.iteration:,} of {outcome.max_iter:,}"
+    value = accuracy(outcome.scores.get(0, {}))
     return "finished" if value is None else f"test error {100 * (1 - value):.2f} %"
 
 

@@ -1,0 +1,113 @@
+"""The runs that are asked for: each solver with each seed, read and checked before anything is written or started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdcaffe import layers, proto
+from sdcaffe.errors import SolverError, UsageError
+from sdcaffe.log import Progress
+from sdcaffe.run.signals import Action, Effect
+from sdcaffe.solver import settings
+from sdcaffe.solver.devices import in_a_job
+from sdcaffe.solver.snapshot import settle_prefix
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `run` is asked for; a solver is a path or a SolverParameter as bytes. Travels to other processes."""
+
+    solvers: tuple[str | bytes, ...]
+    devices: tuple[str, ...] = ()
+    precision: str | None = None
+    seeds: tuple[int, ...] = ()
+    snapshot: str | None = None
+    weights: tuple[str, ...] = ()
+    level: int | None = None
+    stages: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    ignore_unknown: bool = False
+    sigint: Effect = "stop"
+    sighup: Effect = "snapshot"
+    ask: Callable[[], Action | None] | None = None
+    progress: Callable[[str], Progress] | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.solvers) * max(1, len(self.seeds))
+
+    def check(self) -> None:
+        """Raise UsageError for what makes no sense together."""
+        if not self.solvers:
+            raise UsageError("there is no solver to run")
+        if self.snapshot is not None and self.weights:
+            raise UsageError("a snapshot goes on with a run and weights start one: give one of them")
+        if len(self.devices) > 1 and (self.ask is not None or self.progress is not None):
+            raise UsageError("ask and progress stay in this process: with several devices, give neither")
+        if self.count > 1 and (len(self.devices) > 1 or in_a_job()):
+            raise UsageError("several runs at once share one device, in one process: name one device, or one run")
+        if self.count > 1 and self.snapshot not in (None, AUTO):
+            raise UsageError("several runs go on each from its own newest snapshot: --snapshot auto")
+
+
+@dataclass
+class Job:
+    """One run: where its solver stands, its checked SolverParameter, and what is to be said of the snapshot_prefix."""
+
+    where: str
+    param: Any
+    positions: Any = None
+    settled: str | None = None
+    name: str = ""
+
+    @property
+    def log(self) -> Path:
+        return Path(f"{self.param.snapshot_prefix}.log")
+
+
+def read_jobs(request: Request) -> list[Job]:
+    """Every run that is asked for. Raises SolverError for two that would write the same files."""
+    layers.discover(request.plugins)
+    jobs = [_read(request, solver, seed) for solver in request.solvers for seed in request.seeds or (None,)]
+    firsts: dict[str, Job] = {}
+    for job in jobs:
+        first = firsts.setdefault(os.path.realpath(job.param.snapshot_prefix), job)
+        if first is not job:
+            raise SolverError(
+                f'this run and one of {first.where} would write the same files, of snapshot_prefix "'
+                f'{job.param.snapshot_prefix}": give each a prefix of its own',
+                job.where,
+            )
+    short = [Path(job.param.snapshot_prefix).name for job in jobs]
+    for job, name in zip(jobs, short, strict=True):
+        job.name = name if short.count(name) == 1 else job.param.snapshot_prefix
+    return jobs
+
+
+def _read(request: Request, solver: str | bytes, seed: int | None) -> Job:
+    if isinstance(solver, bytes):
+        job = Job("a SolverParameter", proto.SolverParameter.FromString(solver))
+        if not job.param.snapshot_prefix:
+            raise SolverError("it needs a snapshot_prefix: its log and its snapshots are named after it", job.where)
+    else:
+        job = Job(solver, *proto.read_solver_located(solver, ignore_unknown=request.ignore_unknown))
+    param = job.param
+    if request.precision:
+        param.precision = request.precision
+    check = settings.check_training if param.max_iter > 0 else settings.check
+    check(param, job.positions)
+    if request.level is not None:
+        param.train_state.level = request.level
+    param.train_state.stage.extend(request.stages)
+    if not isinstance(solver, bytes):
+        job.settled = settle_prefix(param, Path(solver))
+    if seed is not None:
+        param.random_seed = seed
+        param.snapshot_prefix += f"_seed{seed}"
+    return job

@@ -1,0 +1,250 @@
+"""Runs of solvers, on one device or several, one or many at once: what the train command, reproduce and scripts call.
+
+Does not train: it reads the solvers, opens the logs, starts the processes, tells each Solver what signals ask for, and
+says how each run ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sdcaffe.collectives import is_root
+from sdcaffe.errors import SdcaffeError, told
+from sdcaffe.log import Progress, glog, setup, silent
+from sdcaffe.run import launch, processes
+from sdcaffe.run.jobs import AUTO, Job, Request, read_jobs
+from sdcaffe.run.progress import Screen, is_terminal, shown
+from sdcaffe.run.signals import Action, Effect, SignalHandler
+from sdcaffe.run.together import Run, take_turns
+from sdcaffe.solver import Solver
+from sdcaffe.solver.devices import choose_device
+from sdcaffe.solver.snapshot import newest
+
+Ask = Callable[[], Action | None]
+Solvers = str | os.PathLike[str] | Any  # a path or a SolverParameter
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    - `name`: of the run, after its snapshot_prefix; `log`: its log
+    - `iteration` of `max_iter` updates are done: fewer where it was stopped
+    - `scores`: index of a test net -> what its last test gave, by name
+    - `snapshot`: the last .solverstate it wrote, if it wrote any
+    """
+
+    name: str
+    log: str
+    iteration: int
+    max_iter: int
+    scores: dict[int, dict[str, float]]
+    snapshot: str | None
+
+    @property
+    def finished(self) -> bool:
+        return self.iteration >= self.max_iter
+
+
+class RunsFailed(SdcaffeError):
+    """Some of several runs failed; `outcomes` are those of the others."""
+
+    def __init__(self, failed: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+        super().__init__(f"{len(failed)} of {len(failed) + len(outcomes)} runs failed, see above: {', '.join(failed)}")
+        self.outcomes = list(outcomes)
+
+
+def run(
+    solver: Solvers | Sequence[Solvers],
+    *,
+    devices: Sequence[str] = (),
+    precision: str | None = None,
+    seeds: Iterable[int] = (),
+    snapshot: str | os.PathLike[str] | None = None,
+    weights: Sequence[str | os.PathLike[str]] = (),
+    level: int | None = None,
+    stages: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    ignore_unknown: bool = False,
+    sigint: Effect = "stop",
+    sighup: Effect = "snapshot",
+    ask: Ask | None = None,
+    progress: Callable[[str], Progress] | None = None,
+) -> list[Outcome]:
+    """Train what one or several solvers describe, to the end or until a stop is asked for; how each run ended.
+
+    The log of a run is PREFIX.log, for the snapshot_prefix of its solver, and its lines go to standard error too;
+    where that is a terminal, a line that shows how far it is takes their place.
+
+    - `solver`: paths of prototxts, or SolverParameters, which need a snapshot_prefix
+    - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process for each, which train one run
+      together; a script that names several keeps its own work under `if __name__ == "__main__":`
+    - `precision`: fp32, tf32 or bf16, in place of the solver's
+    - `seeds`: a run of each solver with each random_seed, `_seedN` added to its prefix. Several runs take turns on one
+      device, and each ends as it would alone
+    - `snapshot`: go on from this .solverstate; `auto`: from the newest whole one of the prefix, if there is any
+    - `weights`: .caffemodel files to start from, in place of the solver's
+    - `level`, `stages`: of the state of the nets to train
+    - `plugins`: files or modules to load first, see `sdcaffe.discover`; `ignore_unknown`: skip fields of other Caffes
+    - `sigint`, `sighup`: what these signals do in the main thread: `stop`, `snapshot` or `none`. A second SIGINT on the
+      way to a stop ends at once. In another thread signals are left alone
+    - `ask`: asked once an iteration, by each run, in place of signals: answers None, `snapshot` or `stop`
+    - `progress`: makes what the run of a name reports to
+
+    In a process that torchrun started it is one of those that train together; the outcome is the root's, and the others
+    have none. Raises UsageError for arguments that make no sense together, the errors of what it reads and of training
+    and, where some of several runs failed, RunsFailed once the others are over.
+    """
+    given = [solver] if isinstance(solver, (str, os.PathLike)) or hasattr(solver, "DESCRIPTOR") else list(solver)
+    request = Request(
+        tuple(one.SerializeToString() if hasattr(one, "DESCRIPTOR") else os.fspath(one) for one in given),
+        devices=tuple(devices),
+        precision=precision,
+        seeds=tuple(seeds),
+        snapshot=None if snapshot is None else os.fspath(snapshot),
+        weights=tuple(map(os.fspath, weights)),
+        level=level,
+        stages=tuple(stages),
+        plugins=tuple(plugins),
+        ignore_unknown=ignore_unknown,
+        sigint=sigint,
+        sighup=sighup,
+        ask=ask,
+        progress=progress,
+    )
+    request.check()
+    if request.count > 1:
+        return _several(request)
+    if len(devices) > 1:
+        read_jobs(request)  # what is wrong with it shows before any process is started
+    text = launch.run(list(devices), _one, request)
+    return [_outcome(text)] if text else []
+
+
+def _one(device: str | None, request: Request) -> str | None:
+    """What one process of a run does on its own `device`; the root says how it ended."""
+    with processes.launched(device):
+        with processes.failing_as_one():
+            (job,) = read_jobs(request)
+        with _asking(request) as asks:
+            turns = _turns(job, request, asks(), device)
+            try:
+                while True:
+                    next(turns)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+        return json.dumps(asdict(outcome)) if is_root() else None
+
+
+def _outcome(text: str) -> Outcome:
+    read = Outcome(**json.loads(text))
+    return Outcome(**{**asdict(read), "scores": {int(net): scores for net, scores in read.scores.items()}})
+
+
+def _several(request: Request) -> list[Outcome]:
+    """All runs, taking turns on one device. One that fails is told when it does."""
+    jobs = read_jobs(request)
+    device = request.devices[0] if request.devices else None
+    with silent():
+        places = [choose_device(job.param, device) for job in jobs]
+    screen = Screen(sys.stderr) if is_terminal(sys.stderr) and request.progress is None else None
+    failed: list[str] = []
+
+    def tell(run: Run[Outcome], error: Exception) -> None:
+        line = told(error)
+        if line is None:
+            traceback.print_exception(error)
+        failed.append(run.name)
+        print(f"sdcaffe: error: {run.name}: {line or type(error).__name__}", file=sys.stderr)
+
+    with _asking(request) as asks:
+        runs = [
+            Run(job.name, _turns(job, request, asks(), device, job.name, screen), place)
+            for job, place in zip(jobs, places, strict=True)
+        ]
+        take_turns(runs, tell)
+    outcomes = [run.result for run in runs if run.name not in failed]
+    if failed:
+        raise RunsFailed(failed, outcomes)
+    return outcomes
+
+
+@contextmanager
+def _asking(request: Request) -> Iterator[Callable[[], Ask]]:
+    """Makes what each run asks once an iteration."""
+    if request.ask is not None:
+        ask = request.ask
+        yield lambda: ask
+    elif threading.current_thread() is not threading.main_thread():
+        yield lambda: launch.asked
+    else:
+        with SignalHandler(request.sigint, request.sighup) as signals:
+
+            def listener() -> Ask:
+                heard = signals.listener()
+                return lambda: heard() or launch.asked()
+
+            yield listener
+
+
+def _turns(
+    job: Job, request: Request, ask: Ask, device: str | None, name: str = "", screen: Screen | None = None
+) -> Generator[None, None, Outcome]:
+    """Solve bit by bit. Of several runs of this process, each has a `name`."""
+    with _log(job, request, name, screen) as progress, processes.failing_as_one():
+        if job.settled:
+            glog("upgrade_proto.cpp:1113", job.settled)
+        if device:
+            names = request.devices if request.devices[1:] else [device]
+            gpus = ", ".join(each.removeprefix("cuda:") for each in names)
+            glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {gpus}")
+        iteration = yield from _solve(job, request, ask, device, progress)
+    state = None if progress.snapshot is None else str(progress.snapshot)
+    return Outcome(job.name, str(job.log), iteration, job.param.max_iter, progress.scores, state)
+
+
+def _log(job: Job, request: Request, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:
+    """The log of a run; of several processes, the root's: the others' go nowhere."""
+    if not is_root():
+        return silent()
+    append = bool(newest(job.param.snapshot_prefix)) if request.snapshot == AUTO else request.snapshot is not None
+    if request.progress is not None:
+        return setup(job.log, append=append, run=name, progress=request.progress(job.name))
+    return shown(job.log, append=append, run=name, screen=screen)
+
+
+def _solve(job: Job, request: Request, ask: Ask, device: str | None, progress: Progress) -> Generator[None, None, int]:
+    """Solve bit by bit, and return the iteration reached."""
+    chosen = choose_device(job.param, device)
+    for name in request.weights:
+        glog("caffe.cpp:155", f"Finetuning from {name}")
+    solver = Solver(
+        job.param,
+        weights=request.weights or None,
+        device=chosen,
+        action=ask,
+        progress=progress,
+        ignore_unknown=request.ignore_unknown,
+        positions=job.positions,
+    )
+    try:
+        if request.snapshot == AUTO:
+            found = solver.restore_newest()
+            glog("caffe.cpp:235", f"Resuming from {found}" if found else "No snapshot to resume from")
+        elif request.snapshot is not None:
+            glog("caffe.cpp:235", f"Resuming from {request.snapshot}")
+            solver.restore(request.snapshot)
+        glog("caffe.cpp:239", "Starting Optimization")
+        yield from solver.turns()
+        glog("caffe.cpp:250", "Optimization Done.")
+    finally:
+        solver.close()
+    return solver.iter
