@@ -33,6 +33,7 @@ class Request:
     stages: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     ignore_unknown: bool = False
+    log: str | None = None
     sigint: Effect = "stop"
     sighup: Effect = "snapshot"
     ask: Callable[[], Action | None] | None = None
@@ -52,6 +53,8 @@ class Request:
             raise UsageError("ask and progress stay in this process: with several devices, give neither")
         if self.count > 1 and (len(self.devices) > 1 or in_a_job()):
             raise UsageError("several runs at once share one device, in one process: name one device, or one run")
+        if self.count > 1 and self.log is not None:
+            raise UsageError("a log holds one run: of several, each has its own, PREFIX.log")
         if self.count > 1 and self.snapshot not in (None, AUTO):
             raise UsageError("several runs go on each from its own newest snapshot: --snapshot auto")
 
@@ -65,10 +68,7 @@ class Job:
     positions: Any = None
     settled: str | None = None
     name: str = ""
-
-    @property
-    def log(self) -> Path:
-        return Path(f"{self.param.snapshot_prefix}.log")
+    log: str = ""
 
 
 def read_jobs(request: Request) -> list[Job]:
@@ -87,6 +87,7 @@ def read_jobs(request: Request) -> list[Job]:
     short = [Path(job.param.snapshot_prefix).name for job in jobs]
     for job, name in zip(jobs, short, strict=True):
         job.name = name if short.count(name) == 1 else job.param.snapshot_prefix
+        job.log = request.log or f"{job.param.snapshot_prefix}.log"
     return jobs
 
 

@@ -74,6 +74,7 @@ def run(
     stages: Sequence[str] = (),
     plugins: Sequence[str] = (),
     ignore_unknown: bool = False,
+    log: str | os.PathLike[str] | None = None,
     sigint: Effect = "stop",
     sighup: Effect = "snapshot",
     ask: Ask | None = None,
@@ -81,8 +82,8 @@ def run(
 ) -> list[Outcome]:
     """Train what one or several solvers describe, to the end or until a stop is asked for; how each run ended.
 
-    The log of a run is PREFIX.log, for the snapshot_prefix of its solver, and its lines go to standard error too;
-    where that is a terminal, a line that shows how far it is takes their place.
+    Its lines go to a log and to standard error; where that is a terminal, a line that shows how far it is takes their
+    place.
 
     - `solver`: paths of prototxts, or SolverParameters, which need a snapshot_prefix
     - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process for each, which train one run
@@ -94,6 +95,7 @@ def run(
     - `weights`: .caffemodel files to start from, in place of the solver's
     - `level`, `stages`: of the state of the nets to train
     - `plugins`: files or modules to load first, see `sdcaffe.discover`; `ignore_unknown`: skip fields of other Caffes
+    - `log`: where the log of one run goes; None: to PREFIX.log, for the snapshot_prefix of its solver
     - `sigint`, `sighup`: what these signals do in the main thread: `stop`, `snapshot` or `none`. A second SIGINT on the
       way to a stop ends at once. In another thread signals are left alone
     - `ask`: asked once an iteration, by each run, in place of signals: answers None, `snapshot` or `stop`
@@ -115,6 +117,7 @@ def run(
         stages=tuple(stages),
         plugins=tuple(plugins),
         ignore_unknown=ignore_unknown,
+        log=None if log is None else os.fspath(log),
         sigint=sigint,
         sighup=sighup,
         ask=ask,
@@ -208,7 +211,7 @@ def _turns(
             glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {gpus}")
         iteration = yield from _solve(job, request, ask, device, progress)
     state = None if progress.snapshot is None else str(progress.snapshot)
-    return Outcome(job.name, str(job.log), iteration, job.param.max_iter, progress.scores, state)
+    return Outcome(job.name, job.log, iteration, job.param.max_iter, progress.scores, state)
 
 
 def _log(job: Job, request: Request, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:

@@ -83,10 +83,11 @@ def test_a_message_is_trained_and_stays_as_it_is(folder):
     before = param.SerializeToString()
     (by_path,) = run("solver.prototxt")
     end = weights(by_path.snapshot)
-    (outcome,) = run(param, precision="fp32", level=1, stages=["a"])
+    (outcome,) = run(param, precision="fp32", level=1, stages=["a"], log=Path("logs/other.log"))
     assert param.SerializeToString() == before
-    assert 'precision: "fp32"' in Path("out/small.log").read_text()
-    assert '  level: 1\n  stage: "a"\n' in Path("out/small.log").read_text()
+    assert outcome.log == "logs/other.log"
+    assert 'precision: "fp32"' in Path("logs/other.log").read_text()
+    assert '  level: 1\n  stage: "a"\n' in Path("logs/other.log").read_text()
     np.testing.assert_array_equal(weights(outcome.snapshot), end)
     param.ClearField("snapshot_prefix")
     with pytest.raises(SolverError, match="a SolverParameter: it needs a snapshot_prefix"):
@@ -200,6 +201,7 @@ def test_several_devices_train_one_run_in_processes_of_their_own(folder):
         ({"snapshot": "auto", "weights": ["a.caffemodel"]}, UsageError, "give one of them"),
         ({"seeds": [1, 2], "devices": ["cpu", "cpu"]}, UsageError, "name one device, or one run"),
         ({"seeds": [1, 2], "snapshot": "a.solverstate"}, UsageError, "--snapshot auto"),
+        ({"seeds": [1, 2], "log": "a.log"}, UsageError, "each has its own"),
         ({"devices": ["cpu", "cpu"], "ask": lambda: None}, UsageError, "give neither"),
         ({"solver": "none.prototxt"}, SdcaffeError, "none.prototxt"),
         ({"precision": "half"}, SolverError, 'unknown precision "half"'),

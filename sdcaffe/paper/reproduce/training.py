@@ -168,7 +168,8 @@ def _finished_meanwhile(job: Job) -> bool:
 
 def train(job: Job, limit: Limit, device: str | None = None) -> str:
     """Begin a run or go on from its newest whole snapshot; returns what came of it, in words."""
-    (outcome,) = run(job.param, devices=[device] if device else [], snapshot="auto", ask=limit.check)
+    devices = [device] if device else []
+    (outcome,) = run(job.param, devices=devices, snapshot="auto", log=job.log, ask=limit.check)
     _tidy(job.param.snapshot_prefix, job.param.snapshot)
     if limit.reached:
         return f"stopped at iteration {outcome.iteration:,} of {outcome.max_iter:,}"
