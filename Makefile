@@ -1,6 +1,6 @@
 # The commands of README.md by shorter names.
 
-.PHONY: demo test check prototxt docs clean
+.PHONY: demo test check prototxt stubs docs clean
 
 demo:
 	@sh -c "$$(grep -m1 'bin/sdcaffe train' README.md)"
@@ -13,6 +13,9 @@ check:
 
 prototxt:
 	@.venv/bin/python -m sdcaffe.paper
+
+stubs:
+	@.venv/bin/python -m sdcaffe.proto.stubs sdcaffe.forks sdcaffe.paper.layers
 
 docs:
 	@.venv/bin/python docs/write_commands.py && .venv/bin/mkdocs build --strict -q

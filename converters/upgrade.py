@@ -43,7 +43,7 @@ def upgrade(source: str, target: str, *, ignore_unknown: bool = False) -> Upgrad
 
 def _binary(source: str, target: str) -> Upgraded:
     proto.read_weights(source)  # what is no .caffemodel is told apart best there
-    net = proto.read_binary(source, "NetParameter")
+    net = proto.read_binary(source, proto.NetParameter)
     needed = proto.net_needs_upgrade(net)
     proto.write_binary(target, proto.upgrade_net(net, source))
     return Upgraded("NetParameter", "binary", needed)
@@ -54,7 +54,7 @@ def _read_text(source: str, ignore_unknown: bool) -> tuple[str, Any, Any]:
     failures = []
     for name in ("net", "solver"):
         try:
-            kind = f"{name.capitalize()}Parameter"
+            kind = getattr(proto, f"{name.capitalize()}Parameter")
             return name, *proto.files.read_text(source, kind, ignore_unknown=ignore_unknown)
         except PrototxtError as error:
             failures.append(error)

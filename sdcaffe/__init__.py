@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sdcaffe.collectives import averaged
     from sdcaffe.data.source import Source, register_source
     from sdcaffe.errors import SdcaffeError
     from sdcaffe.layers import discover
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sdcaffe.net import Net
     from sdcaffe.paper.rewrite import self_distill
     from sdcaffe.proto import TEST, TRAIN, read_net, read_solver
+    from sdcaffe.proto.schema import Message
     from sdcaffe.proto.weights import read_weights, write_weights
     from sdcaffe.solver import Solver
     from sdcaffe.solver.measures import Measure, register_measure
@@ -80,15 +82,17 @@ _HOMES = {
 _NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver", "self_distill"}
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _NEEDS_LAYERS:
-        importlib.import_module("sdcaffe.layers").discover()
-    value = getattr(importlib.import_module(f"sdcaffe.{home}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # which would take every name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name in _NEEDS_LAYERS:
+            importlib.import_module("sdcaffe.layers").discover()
+        value = getattr(importlib.import_module(f"sdcaffe.{home}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

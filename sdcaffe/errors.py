@@ -34,8 +34,8 @@ class Place(str):
         place.excerpt = excerpt
         return place
 
-    def __getnewargs__(self) -> tuple[str, str]:
-        return str(self), self.excerpt
+    def __reduce__(self) -> tuple[type[Place], tuple[str, str]]:
+        return Place, (str(self), self.excerpt)
 
 
 class SdcaffeError(Exception):

@@ -60,8 +60,7 @@ def assemble(source: Any, state: Any, weights: Weights, share: Assembled | None)
 
     `share`: a net whose parameters the layers of the same names use. Raises GraphError, LayerError, WeightsError.
     """
-    net = proto.NetParameter()
-    net.CopyFrom(source)
+    net = proto.copied(source)
     net.state.phase = state.phase
     if state.level:
         net.state.level = state.level

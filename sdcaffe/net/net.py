@@ -75,7 +75,7 @@ class Net(nn.Module):
             None if share is None else share.assembled,
         )
         try:
-            made = assemble(proto.schema.current(source), state, files, other)
+            made = assemble(source, state, files, other)
         except NetError as error:
             if positions is not None:
                 positions.locate(error)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdcaffe.errors import SdcaffeError, WeightsError
-from sdcaffe.proto import schema
+from sdcaffe.proto import caffe, schema
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
 
 def blob_to_array(
-    blob: Any, what: str = "blob", where: str | None = None, error: type[SdcaffeError] = WeightsError
+    blob: caffe.BlobProto, what: str = "blob", where: str | None = None, error: type[SdcaffeError] = WeightsError
 ) -> Array:
     """The numbers of a BlobProto: float32, or float64 where it holds double_data; a new, writable array.
 
@@ -45,17 +45,17 @@ def blob_to_array(
         raise error(f"{what} has the impossible shape {list(shape)}", where) from None
 
 
-def blob_shape(blob: Any) -> tuple[int, ...]:
+def blob_shape(blob: caffe.BlobProto) -> tuple[int, ...]:
     """The shape a BlobProto declares, the old four axes first, as Caffe does."""
     if any(blob.HasField(name) for name in _LEGACY):
         return tuple(getattr(blob, name) for name in _LEGACY)
     return tuple(blob.shape.dim)
 
 
-def array_to_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> Any:
+def array_to_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> caffe.BlobProto:
     """A BlobProto of the current schema: float64 arrays as double_data, all others as float32 data."""
     raw = raw_blob(array, diff)
-    return schema.message("BlobProto").FromString(raw.SerializeToString())
+    return caffe.BlobProto.FromString(raw.SerializeToString())
 
 
 def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> Any:
@@ -89,7 +89,7 @@ def _joined(pieces: Iterable[bytes], dtype: str) -> Array:
 
 def _unpacked(blob: Any) -> Array:
     """The numbers of a blob written one field each, as Caffe did before it packed them."""
-    plain = schema.message("BlobProto").FromString(blob.SerializeToString())
+    plain = caffe.BlobProto.FromString(blob.SerializeToString())
     if plain.double_data:
         return np.array(plain.double_data, np.float64)
     return np.array(plain.data, np.float32)

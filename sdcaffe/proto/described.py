@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import descriptor_pb2
+from google.protobuf.message import Message as AnyMessage
 
 from sdcaffe.errors import PrototxtError
 
@@ -31,7 +32,7 @@ _PYTHON_TYPES = {
 class Message:
     """Names a Caffe message as the type of a declared field: `weight_filler: Message("FillerParameter")`.
 
-    `weight_filler: Any = Message("FillerParameter")` says the same to tools that check annotations.
+    `weight_filler: proto.FillerParameter` says the same, to tools that check annotations too.
     """
 
     def __init__(self, name: str) -> None:
@@ -91,6 +92,8 @@ def _add_field(message: Descriptor, params: type, name: str, annotation: Any, fo
     item = typing.get_args(annotation)[0] if repeated else annotation
     if isinstance(default, Message):
         item, default = default, None
+    elif isinstance(item, type) and issubclass(item, AnyMessage):
+        item = Message(item.DESCRIPTOR.name)
     field = message.field.add(name=name, number=number, label=Field.LABEL_OPTIONAL)
     if repeated:
         field.label = Field.LABEL_REPEATED

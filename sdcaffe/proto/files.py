@@ -11,15 +11,16 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar, cast
 
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import DecodeError, EncodeError, Message
 
 from sdcaffe import packaged
 from sdcaffe.errors import PrototxtError, SdcaffeError
-from sdcaffe.proto import schema, seal, text, upgrade
+from sdcaffe.proto import caffe, seal, text, upgrade
 
 StrPath = str | os.PathLike[str]
+M = TypeVar("M", bound=Message)
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -38,34 +39,35 @@ _MISTAKEN = {
 _LIKE_TEXT = re.compile(rb"\s*(#|[A-Za-z_]\w*\s*[:{<])")
 
 
-def read_net(path: StrPath, *, ignore_unknown: bool = False) -> Any:
+def read_net(path: StrPath, *, ignore_unknown: bool = False) -> caffe.NetParameter:
     """The NetParameter of a prototxt, in the current form whatever its age. Raises PrototxtError."""
     return read_net_located(path, ignore_unknown=ignore_unknown)[0]
 
 
-def read_net_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[Any, text.Positions]:
+def read_net_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[caffe.NetParameter, text.Positions]:
     """`read_net`, and where each layer stands in the file."""
-    net, positions = read_text(path, "NetParameter", ignore_unknown=ignore_unknown)
+    net, positions = read_text(path, caffe.NetParameter, ignore_unknown=ignore_unknown)
     return upgrade.upgrade_net(net, positions), positions
 
 
-def read_solver(path: StrPath, *, ignore_unknown: bool = False) -> Any:
+def read_solver(path: StrPath, *, ignore_unknown: bool = False) -> caffe.SolverParameter:
     """The SolverParameter of a prototxt, in the current form; so are nets written inside it."""
     return read_solver_located(path, ignore_unknown=ignore_unknown)[0]
 
 
-def read_solver_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[Any, text.Positions]:
+def read_solver_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[caffe.SolverParameter, text.Positions]:
     """`read_solver`, and where each field stands in the file."""
-    solver, positions = read_text(path, "SolverParameter", ignore_unknown=ignore_unknown)
+    solver, positions = read_text(path, caffe.SolverParameter, ignore_unknown=ignore_unknown)
     return upgrade.upgrade_solver(solver, positions), positions
 
 
-def read_text(path: StrPath, name: str, *, ignore_unknown: bool = False) -> tuple[Any, text.Positions]:
-    """The message `name` that a text file holds, as it stands, and where its fields are.
+def read_text(path: StrPath, kind: type[M], *, ignore_unknown: bool = False) -> tuple[M, text.Positions]:
+    """The message that a text file holds, such as a `proto.NetParameter`, as it stands, and where its fields are.
 
     Bytes that are not UTF-8 are read past in comments. Raises PrototxtError for a file that is missing,
     binary, or not such a message; it knows a net given as a solver, and a solver given as a net.
     """
+    name = kind.DESCRIPTOR.name
     data = read_bytes(path)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise PrototxtError("is UTF-16 text; save the file as UTF-8", str(path))
@@ -75,7 +77,7 @@ def read_text(path: StrPath, name: str, *, ignore_unknown: bool = False) -> tupl
             "are given apart from the net",
             str(path),
         )
-    message = schema.message(name)()
+    message = kind()
     decoded = data.decode("utf-8", "surrogateescape")
     try:
         return message, text.parse(decoded, message, str(path), ignore_unknown=ignore_unknown)
@@ -88,28 +90,28 @@ def read_text(path: StrPath, name: str, *, ignore_unknown: bool = False) -> tupl
 
 def _is_text_of(name: str, decoded: str) -> bool:
     try:
-        text.parse(decoded, schema.message(name)(), "")
+        text.parse(decoded, getattr(caffe, name)(), "")
     except PrototxtError:
         return False
     return True
 
 
-def write_text(path: StrPath, message: Any) -> None:
+def write_text(path: StrPath, message: Message) -> None:
     """Write a message as prototxt, as Caffe prints it. Raises SdcaffeError where the file cannot be written."""
     with atomic_write(path) as file:
         file.write(text.format(message).encode())
 
 
-def read_binary(path: StrPath, name: str) -> Any:
-    """The message `name` that a binary file holds, as it stands; our seal is checked and taken off.
+def read_binary(path: StrPath, kind: type[M]) -> M:
+    """The message that a binary file holds, such as a `proto.Datum`, as it stands; our seal is checked and taken off.
 
     Raises PrototxtError for a file that is missing, text, cut short or not such a message.
     """
     data = seal.opened(read_bytes(path), path, PrototxtError)
-    return decoded(schema.message(name), data, path, PrototxtError)
+    return decoded(kind, data, path, PrototxtError)
 
 
-def write_binary(path: StrPath, message: Any) -> None:
+def write_binary(path: StrPath, message: Message) -> None:
     """Write a message in binary; a NetParameter or a SolverState gets our seal, which Caffe reads past.
 
     Raises SdcaffeError where the file cannot be written.
@@ -134,16 +136,16 @@ def sealed(message: Any, path: StrPath, error: type[SdcaffeError]) -> tuple[byte
     return (seal.seal(body) if can else b""), body
 
 
-def decoded(message_class: Any, data: bytes | memoryview, path: StrPath, error: type[SdcaffeError]) -> Any:
+def decoded(kind: type[M], data: bytes | memoryview, path: StrPath, error: type[SdcaffeError]) -> M:
     """The message in `data`. Raises `error`, with what the file seems to be, where there is none."""
-    name = message_class.DESCRIPTOR.name
+    name = kind.DESCRIPTOR.name
     if len(data) >= 2**31:
         raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
     head = bytes(data[:200])
     if _LIKE_TEXT.match(head) and not _CONTROL.search(head):  # a name of 35 characters begins a binary net with "\n#"
         raise error(f"is text, but a binary {name} is wanted", str(path))
     try:
-        return message_class.FromString(data)
+        return kind.FromString(cast(bytes, data))
     except (DecodeError, UnicodeDecodeError):
         reason = seal.first_flaw(data) or "some of its bytes are damaged"
         raise error(f"is not a whole binary {name}: {reason}", str(path)) from None

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from google.protobuf.message import Message
+
 from sdcaffe.proto.tables import BOOL, BYTES, ENUM, FLOAT, MESSAGE, STRING, Field, table
 
 _ESCAPED = {
@@ -24,7 +26,7 @@ _ESCAPED = {
 _UNSAFE = re.compile(rb"[^ !#-&(-\[\]-~]")
 
 
-def format(message: Any) -> str:
+def format(message: Message) -> str:
     """The message as prototxt, each field on a line of its own, with a newline at the end."""
     lines: list[str] = []
     _print(message, "", lines)

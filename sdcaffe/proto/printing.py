@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from sdcaffe.proto import caffe
 from sdcaffe.proto.layout import quoted, shortest
 from sdcaffe.proto.tables import BYTES, ENUM, FLOAT, MESSAGE, STRING, Field, table
 
@@ -50,7 +51,7 @@ class LayerText(NamedTuple):
         return ["layer {", *(f"  {part}" for part in (*first, *broken(self.message))), "}"]
 
 
-def net_text(net: Any, head: Iterable[str]) -> str:
+def net_text(net: caffe.NetParameter, head: Iterable[str]) -> str:
     """The NetParameter as prototxt, under a comment of the lines `head`."""
     lines = [*fields({"name": net.name}), *broken(message_of(net, ("name", "layer")))]
     for layer in net.layer:
@@ -58,7 +59,7 @@ def net_text(net: Any, head: Iterable[str]) -> str:
     return comment(head) + "\n".join(lines) + "\n"
 
 
-def layer_text(layer: Any) -> LayerText:
+def layer_text(layer: caffe.LayerParameter) -> LayerText:
     """What a LayerParameter holds."""
     message = message_of(layer, _WIRING)
     phase = None

@@ -2,7 +2,7 @@
 
 It knows what messages exist; reading and writing them is the work of text.py, files.py and weights.py.
 No protoc and no generated code: the descriptors are built when first asked for, and again after a
-plugin declared a field, so look a class up each time it is needed.
+plugin declared a field, so look a class up each time it is needed. Its names are those of caffe.py.
 """
 
 from __future__ import annotations
@@ -10,15 +10,19 @@ from __future__ import annotations
 import itertools
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message as AnyMessage
 
 from sdcaffe.errors import PrototxtError
 from sdcaffe.proto import described, grammar
 from sdcaffe.proto.described import Message as Message
 
 Field = descriptor_pb2.FieldDescriptorProto
+M = TypeVar("M", bound=AnyMessage)
+P = TypeVar("P")
 
 
 class _Declaration(typing.NamedTuple):
@@ -34,7 +38,16 @@ class _Declaration(typing.NamedTuple):
     enums: list[descriptor_pb2.EnumDescriptorProto]
 
 
+class _Home(typing.NamedTuple):
+    """Where the attributes of a plugin's class are fields: in `message` itself, or in that of its one field."""
+
+    message: str
+    fields: tuple[str, ...]
+    inside: bool
+
+
 _declared: dict[tuple[str, str], _Declaration] = {}
+_homes: dict[type, set[_Home]] = {}
 _pools: dict[bool, descriptor_pool.DescriptorPool] = {}
 _sources: list[descriptor_pb2.FileDescriptorProto] = []
 _files = itertools.count()
@@ -66,12 +79,19 @@ def enum_value(enum_name: str, value_name: str) -> int:
         raise AttributeError(f'Caffe has no value "{value_name}" of an enum "{enum_name}"') from None
 
 
-def current(old: Any) -> Any:
-    """The same message in the current schema: itself, or a copy through bytes if its class is older."""
-    if old.DESCRIPTOR.file.pool is pool():
-        return old
-    name = old.DESCRIPTOR.full_name.removeprefix("caffe.")
-    return message(name).FromString(old.SerializePartialToString())
+def copied(original: M) -> M:
+    """A copy of a message, in the class that it has now: with the fields of plugins loaded since it was made.
+
+    What the copy's class does not know is kept, as in any protobuf message.
+    """
+    copy: M = message(original.DESCRIPTOR.name).FromString(original.SerializePartialToString())
+    return copy
+
+
+def file() -> FileDescriptor:
+    """The descriptor of all messages and enums, with the fields declared so far."""
+    descriptor: FileDescriptor = message("NetParameter").DESCRIPTOR.file
+    return descriptor
 
 
 def pool() -> descriptor_pool.DescriptorPool:
@@ -96,7 +116,7 @@ def declare(field: str, number: int, params: type) -> None:
 
     Each annotated attribute of `params` becomes a field: `bool`, `int` (64-bit), `float` (32-bit), `str`, an
     `enum.Enum` with whole numbers as values (its names are the names in a prototxt), another class with
-    annotations, `Message("FillerParameter")`, or `list[...]` of one of these. Fields are numbered from 1 in
+    annotations, a message as `proto.FillerParameter`, or `list[...]` of one of these. Fields are numbered from 1 in
     the order written; `Annotated[int, 7]` gives one the number 7. The value of the class attribute is the
     default. Names that start with "_" are left out. The message has the class's name, or, where that is
     Param, the field's: `focal_loss_param` is a FocalLossParameter.
@@ -113,6 +133,7 @@ def declare(field: str, number: int, params: type) -> None:
     added = Field(name=field, number=number, label=Field.LABEL_OPTIONAL, type=Field.TYPE_MESSAGE)
     added.type_name = f".caffe.{name}"
     _declare(params, "LayerParameter", [_Declaration("LayerParameter", added, "", messages, [])])
+    _homes.setdefault(params, set()).add(_Home("LayerParameter", (field,), inside=True))
 
 
 def extend(message: str, params: type) -> None:
@@ -124,6 +145,7 @@ def extend(message: str, params: type) -> None:
     own, *messages = described.describe(params, params.__name__)
     fields = [_Declaration(message, f, "", messages, list(own.enum_type)) for f in own.field]
     _declare(params, message, fields)
+    _homes.setdefault(params, set()).add(_Home(message, tuple(f.name for f in own.field), inside=False))
 
 
 def add(params: type) -> None:
@@ -139,6 +161,28 @@ def retract(field: str) -> None:
     """Take back the declaration of a field of LayerParameter, if there is one."""
     if _declared.pop(("LayerParameter", field), None) is not None:
         _pools.pop(False, None)
+    for homes in _homes.values():
+        homes.discard(_Home("LayerParameter", (field,), inside=True))
+
+
+def extension(original: AnyMessage, params: type[P]) -> P:
+    """What the class `params` of a plugin declares, as a message has it: read and set with the class's own types.
+
+    `extension(layer, FocalLoss.Param).gamma` is the gamma of the LayerParameter's field that was declared with that
+    class, its default where the layer has none. Of a class that extends a message it is the message itself. What is
+    set on it is set in the message. An enum's value is its number: an `enum.IntEnum` compares with that.
+
+    Raises PrototxtError where the class declares nothing of this message, or more than one field, and where the
+    message was made before the plugin was loaded.
+    """
+    owner, parent = described.owner(params), original.DESCRIPTOR.name
+    homes = [home for home in _homes.get(params, ()) if home.message == parent]
+    if len(homes) != 1:
+        raise PrototxtError(f"{owner} declares {'more than one field' if homes else 'no field'} of {parent}")
+    home = homes[0]
+    if not set(home.fields) <= set(original.DESCRIPTOR.fields_by_name):
+        raise PrototxtError(f"this {parent} is older than the fields of {owner}: sdcaffe.proto.copied brings it along")
+    return typing.cast(P, getattr(original, home.fields[0]) if home.inside else original)
 
 
 def _declare(params: type, parent: str, additions: list[_Declaration]) -> None:

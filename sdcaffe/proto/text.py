@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from google.protobuf.message import Message
+
 from sdcaffe.errors import PrototxtError
 from sdcaffe.proto import complaints, tokens
 from sdcaffe.proto.layout import format as format
@@ -22,7 +24,7 @@ _TRUE, _FALSE = ("true", "True", "t"), ("false", "False", "f")
 _FLOAT_NAMES = {"inf": float("inf"), "infinity": float("inf"), "nan": float("nan")}
 
 
-def parse(text: str, message: Any, filename: str, *, ignore_unknown: bool = False) -> Positions:
+def parse(text: str, message: Message, filename: str, *, ignore_unknown: bool = False) -> Positions:
     """Read `text` into `message`, which is cleared first; returns where each layer and field stands.
 
     With `ignore_unknown`, fields that the message does not have are read past and named once each in a
@@ -52,7 +54,7 @@ class _Parser:
             ENUM: self.enum,
         }
 
-    def run(self, message: Any) -> Positions:
+    def run(self, message: Message) -> Positions:
         self.fields(message, table(message.DESCRIPTOR), "", 0)
         for (name, field), offsets in self.unknown.items():
             times = f" ({len(offsets)} times)" if len(offsets) > 1 else ""

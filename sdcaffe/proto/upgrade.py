@@ -8,10 +8,9 @@ changes messages only, never files, and is silent but for what has no effect in 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from sdcaffe.errors import PrototxtError
-from sdcaffe.proto import v0
+from sdcaffe.proto import caffe, v0
 from sdcaffe.proto.positions import Where, place
 from sdcaffe.proto.tables import table
 
@@ -43,17 +42,17 @@ _TRANSFORM_FIELDS = ("scale", "mean_file", "crop_size", "mirror")
 _DATA_LAYERS = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
 
 
-def net_needs_upgrade(net: Any) -> bool:
+def net_needs_upgrade(net: caffe.NetParameter) -> bool:
     """Whether a NetParameter has any form older than the current one."""
     return bool(net.layers or net.input) or any(_old_batch_norm(layer) for layer in net.layer)
 
 
-def solver_needs_upgrade(solver: Any) -> bool:
+def solver_needs_upgrade(solver: caffe.SolverParameter) -> bool:
     """Whether a SolverParameter gives its type as `solver_type`, or has an old net inside."""
     return solver.HasField("solver_type") or any(net_needs_upgrade(net) for net in _inline_nets(solver))
 
 
-def upgrade_net(net: Any, where: Where = None) -> Any:
+def upgrade_net(net: caffe.NetParameter, where: Where = None) -> caffe.NetParameter:
     """The net in the current form: `net` itself, changed in place where it was older.
 
     `where` is the file's name or its Positions, for the errors. Raises PrototxtError for what Caffe
@@ -73,7 +72,7 @@ def upgrade_net(net: Any, where: Where = None) -> Any:
     return net
 
 
-def upgrade_solver(solver: Any, where: Where = None) -> Any:
+def upgrade_solver(solver: caffe.SolverParameter, where: Where = None) -> caffe.SolverParameter:
     """The solver in the current form, changed in place. Raises PrototxtError for both kinds of type at once."""
     if solver.HasField("solver_type"):
         if solver.HasField("type"):
@@ -86,23 +85,23 @@ def upgrade_solver(solver: Any, where: Where = None) -> Any:
     return solver
 
 
-def layer_type(v1_layer: Any) -> str:
+def layer_type(v1_layer: caffe.V1LayerParameter) -> str:
     """The current name of a V1 layer's type: SOFTMAX_LOSS is "SoftmaxWithLoss"."""
     name = table(v1_layer.DESCRIPTOR).fields["type"].value_names[v1_layer.type]
     return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
 
 
-def _inline_nets(solver: Any) -> list[Any]:
+def _inline_nets(solver: caffe.SolverParameter) -> list[caffe.NetParameter]:
     single = [getattr(solver, name) for name in ("net_param", "train_net_param") if solver.HasField(name)]
     return single + list(solver.test_net_param)
 
 
-def _old_batch_norm(layer: Any) -> bool:
+def _old_batch_norm(layer: caffe.LayerParameter) -> bool:
     """The first BatchNorm wanted three params with lr_mult 0; its blobs are not learned anyhow."""
     return layer.type == "BatchNorm" and len(layer.param) == 3
 
 
-def _upgrade_transforms(net: Any) -> None:
+def _upgrade_transforms(net: caffe.NetParameter) -> None:
     """Where any V1 data layer has one of the old fields, all of them get a transform_param, as in Caffe."""
     names = table(net.DESCRIPTOR.fields_by_name["layers"].message_type).fields["type"].value_names
     fields = [(layer, _DATA_LAYERS.get(names[layer.type])) for layer in net.layers]
@@ -118,7 +117,7 @@ def _upgrade_transforms(net: Any) -> None:
                 data.ClearField(field)
 
 
-def _warn_of_transforms(net: Any, where: Where) -> None:
+def _warn_of_transforms(net: caffe.NetParameter, where: Where) -> None:
     """Caffe reads and ignores the old fields in a current layer, but for WindowData's scale."""
     for layer in net.layer:
         for data in filter(layer.HasField, _DATA_LAYERS.values()):
@@ -131,7 +130,7 @@ def _warn_of_transforms(net: Any, where: Where) -> None:
                     )
 
 
-def _upgrade_layers(net: Any, where: Where) -> None:
+def _upgrade_layers(net: caffe.NetParameter, where: Where) -> None:
     if net.layer:
         raise PrototxtError(
             'the net has both "layer" and "layers"; write all as layer { type: "Convolution" ... }',
@@ -169,7 +168,7 @@ def _upgrade_layers(net: Any, where: Where) -> None:
     net.ClearField("layers")
 
 
-def _upgrade_input(net: Any, where: Where) -> None:
+def _upgrade_input(net: caffe.NetParameter, where: Where) -> None:
     """A net's own inputs become the first layer; an input without a shape (of weight files) just goes."""
     count, shapes, dims = len(net.input), list(net.input_shape), list(net.input_dim)
     if shapes and len(shapes) != count:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from google.protobuf.message import Message
+
 from sdcaffe.errors import PrototxtError, nearest
+from sdcaffe.proto import caffe
 from sdcaffe.proto.positions import Where, place
 from sdcaffe.proto.tables import table
 
@@ -81,7 +84,7 @@ def layer_type(v0_type: str, layer: str, where: Where) -> str:
     return TYPES[v0_type]
 
 
-def upgrade(net: Any, where: Where) -> None:
+def upgrade(net: caffe.NetParameter, where: Where) -> None:
     """Make every V0 layer of `net` a V1 layer. Of the net's other fields Caffe keeps name, input,
     input_dim and force_backward; so do we.
     """
@@ -99,9 +102,9 @@ def upgrade(net: Any, where: Where) -> None:
         _upgrade_layer(connection, net.layers.add(), where)
 
 
-def _fold_padding(net: Any, where: Where) -> None:
+def _fold_padding(net: caffe.NetParameter, where: Where) -> None:
     """A padding layer goes, and its pad becomes that of the convolution or pooling after it."""
-    producers: dict[str, Any] = dict.fromkeys(net.input)
+    producers: dict[str, caffe.V1LayerParameter | None] = dict.fromkeys(net.input)
     kept = []
     for connection in net.layers:
         kind, name = connection.layer.type, connection.layer.name
@@ -129,7 +132,7 @@ def _fold_padding(net: Any, where: Where) -> None:
     net.layers.extend(layers)
 
 
-def _upgrade_layer(connection: Any, layer: Any, where: Where) -> None:
+def _upgrade_layer(connection: caffe.V1LayerParameter, layer: caffe.V1LayerParameter, where: Where) -> None:
     layer.bottom.extend(connection.bottom)
     layer.top.extend(connection.top)
     old = connection.layer
@@ -158,7 +161,7 @@ def _upgrade_layer(connection: Any, layer: Any, where: Where) -> None:
             )
 
 
-def _set(message: Any, name: str, value: Any) -> None:
+def _set(message: Message, name: str, value: Any) -> None:
     field = table(message.DESCRIPTOR).fields[name]
     if field.repeated:
         getattr(message, name).append(value)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
-from sdcaffe.proto import files, schema, seal, upgrade, v0
+from sdcaffe.proto import caffe, files, schema, seal, upgrade, v0
 from sdcaffe.proto.blobs import Array, array_to_blob, blob_to_array, raw_blob
 from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.keys import layer_keys
@@ -96,7 +96,7 @@ def _weights_net(data: bytes, path: StrPath) -> Any:
     return net
 
 
-def write_weights(path: StrPath, net: Any, blobs: Blobs, diffs: Blobs | None = None) -> None:
+def write_weights(path: StrPath, net: caffe.NetParameter, blobs: Blobs, diffs: Blobs | None = None) -> None:
     """Write a .caffemodel as Caffe does: the net's name, and each layer with its blobs; nothing else of `net`.
 
     `net` is the NetParameter whose layers really run; `blobs` holds arrays by the keys of its layers (layer_keys:

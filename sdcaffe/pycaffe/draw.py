@@ -28,7 +28,7 @@ class Graph:
 
     def __init__(self, net: Any, rankdir: str, label_edges: bool, phase: int | None, display_lrm: bool) -> None:
         try:
-            self._diagram = diagram(proto.schema.current(net), phase, lr_mult=display_lrm)
+            self._diagram = diagram(proto.copied(net), phase, lr_mult=display_lrm)
         except GraphError as error:
             raise BothRules(error.message, layer=error.layer, field=error.field) from None
         self._rankdir = rankdir

@@ -58,8 +58,7 @@ def read_source(
     positions = None
     if path is not None:
         net_param, positions = proto.read_net_located(path, ignore_unknown=ignore_unknown)
-    net = proto.NetParameter()
-    net.CopyFrom(net_param)
+    net = proto.copied(net_param)
     merged = proto.NetState(phase=phase)
     merged.MergeFrom(net.state)
     if state is not None:

@@ -67,7 +67,7 @@ class Solver:
             file = Path(source)
             source, positions = proto.read_solver_located(file, ignore_unknown=ignore_unknown)
             snapshot.settle_prefix(source, file)
-        self.param = param = proto.schema.current(source)
+        self.param = param = proto.copied(source)
         self.action = action
         self._ignore_unknown = ignore_unknown
         self._positions = positions

@@ -137,7 +137,8 @@ def _tops(cls: type[Layer]) -> str:
 def _parameters(field: str) -> list[str]:
     """A table of the fields of one parameter message, then of the messages inside it."""
     descriptor = proto.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
-    lines, waiting = [f"{field} (LayerParameter field {_number(field)}):"], [descriptor]
+    lines = [f"{field} (LayerParameter field {_number(field)}):"]
+    waiting: list[Any] = [descriptor]
     done: set[str] = set()
     while waiting:
         message = waiting.pop(0)

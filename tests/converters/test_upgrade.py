@@ -37,7 +37,7 @@ def test_a_caffemodel_of_version_1(tmp_path: Path, capsys: pytest.CaptureFixture
     source.write_bytes(old.SerializeToString())
     assert main(["upgrade", str(source), str(target)]) == 0
     assert capsys.readouterr().out == f"Wrote upgraded NetParameter binary proto to {target}\n"
-    new = proto.read_binary(target, "NetParameter")
+    new = proto.read_binary(target, proto.NetParameter)
     assert not new.layers
     assert (new.layer[0].type, [p.lr_mult for p in new.layer[0].param]) == ("InnerProduct", [1, 2])
     (weights,) = proto.read_weights(target)

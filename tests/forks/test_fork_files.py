@@ -304,7 +304,7 @@ def test_a_stored_net_has_the_forks_numbers(tmp_path):
     data = (tmp_path / "net.binaryproto").read_bytes()
     for number in (139, 45, 149, 203, 204, 8266711):
         assert varint(number << 3 | 2) in data
-    assert proto.format(proto.read_binary(tmp_path / "net.binaryproto", "NetParameter")).endswith(TEXT)
+    assert proto.format(proto.read_binary(tmp_path / "net.binaryproto", proto.NetParameter)).endswith(TEXT)
 
 
 def blob(array):

@@ -106,11 +106,11 @@ def test_text_round_trip(tmp_path):
 
 def test_binary_round_trip_keeps_caffes_bytes_and_puts_the_seal_before_them(tmp_path):
     source = FILES / "tiny_iter_15.caffemodel"
-    net = proto.read_binary(source, "NetParameter")
+    net = proto.read_binary(source, proto.NetParameter)
     path = tmp_path / "a.caffemodel"
     proto.write_binary(path, net)
     assert path.read_bytes()[17:] == source.read_bytes()
-    again = proto.read_binary(path, "NetParameter")
+    again = proto.read_binary(path, proto.NetParameter)
     assert again == net
     proto.write_binary(path, again)
     assert path.read_bytes()[17:] == source.read_bytes()
@@ -125,7 +125,7 @@ def test_messages_without_a_place_for_the_seal_are_written_as_they_are(tmp_path)
     datum = proto.Datum(channels=1, height=1, width=2, data=b"ab", label=3)
     proto.write_binary(tmp_path / "d", datum)
     assert (tmp_path / "d").read_bytes() == datum.SerializeToString()
-    assert proto.read_binary(tmp_path / "d", "Datum") == datum
+    assert proto.read_binary(tmp_path / "d", proto.Datum) == datum
 
 
 def test_a_message_that_lacks_a_required_field_is_not_written(tmp_path):
@@ -204,4 +204,4 @@ def test_writing_to_a_pipe(tmp_path):
 
 def test_errors_are_of_the_prototxt_kind(tmp_path):
     with pytest.raises(PrototxtError):
-        proto.read_binary(FILES / "net.prototxt", "NetParameter")
+        proto.read_binary(FILES / "net.prototxt", proto.NetParameter)

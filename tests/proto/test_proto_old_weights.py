@@ -77,7 +77,7 @@ def test_names_that_are_not_utf8(tmp_path):
     """C++ writes any bytes."""
     (tmp_path / "x").write_bytes(b"\x0a\x01\xff\xa2\x06\x04\x0a\x02a\xe9")
     assert [entry.name for entry in proto.read_weights(tmp_path / "x")] == ["a\ufffd"]
-    net = proto.read_binary(tmp_path / "x", "NetParameter")
+    net = proto.read_binary(tmp_path / "x", proto.NetParameter)
     assert proto.format(net) == 'name: "\\377"\nlayer {\n  name: "a\\351"\n}\n'
     (tmp_path / "x").write_bytes(b"\x08\x01\x12\x02a\xe9")
     assert proto.read_state(tmp_path / "x").learned_net == "a\udce9"

@@ -147,14 +147,16 @@ def test_message_of_an_older_schema_is_brought_to_the_current_one(clean_schema):
 
     old = proto.NetParameter(name="n")
     old.layer.add(name="a").relu_param.negative_slope = 0.5
-    assert schema.current(old) is old
+    same = schema.copied(old)
+    assert same == old
+    assert same is not old
     schema.declare("shade_param", 4002, Shade)
-    new = schema.current(old)
+    new = schema.copied(old)
     assert new is not old
     new.layer[0].shade_param.depth = 3
     assert (new.name, new.layer[0].relu_param.negative_slope) == ("n", 0.5)
     # Bytes of a layer that an older schema did not know are not lost on the way.
-    assert schema.current(type(old).FromString(new.SerializeToString())).layer[0].shade_param.depth == 3
+    assert schema.copied(type(old).FromString(new.SerializeToString())).layer[0].shade_param.depth == 3
 
 
 def test_declaring_twice_the_same_is_fine_and_a_clash_names_both(clean_schema):

@@ -34,7 +34,7 @@ def test_solver_becomes_what_caffes_tool_made_of_it():
 
 def test_what_needs_an_upgrade():
     for name in ("v0", "v1"):
-        assert proto.net_needs_upgrade(proto.files.read_text(FILES / f"{name}.prototxt", "NetParameter")[0])
+        assert proto.net_needs_upgrade(proto.files.read_text(FILES / f"{name}.prototxt", proto.NetParameter)[0])
         assert not proto.net_needs_upgrade(proto.read_net(FILES / f"{name}.prototxt"))
     assert proto.net_needs_upgrade(net("input: 'a'"))
     assert proto.net_needs_upgrade(net("layer { type: 'BatchNorm' param {} param {} param {} }"))

@@ -120,7 +120,7 @@ def test_weights_have_the_nets_name_and_layers_and_nothing_else(tmp_path):
     net.layer[0].blobs.add(data=[1])
     net.sdcaffe_seal.size, net.sdcaffe_seal.crc32 = 1, 2
     proto.write_weights(tmp_path / "x", net, {})
-    assert proto.read_binary(tmp_path / "x", "NetParameter") == small_net()
+    assert proto.read_binary(tmp_path / "x", proto.NetParameter) == small_net()
 
 
 def test_writing_keeps_parameters_of_plugins(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_writing_keeps_parameters_of_plugins(tmp_path, monkeypatch):
     net = proto.NetParameter(name="n")
     net.layer.add(name="a").tint_param.depth = 4
     proto.write_weights(tmp_path / "x", net, {"a": [np.ones(2, np.float32)]})
-    assert proto.read_binary(tmp_path / "x", "NetParameter").layer[0].tint_param.depth == 4
+    assert proto.read_binary(tmp_path / "x", proto.NetParameter).layer[0].tint_param.depth == 4
 
 
 def test_gradients_go_along_where_they_are_given(tmp_path):
@@ -173,7 +173,7 @@ def test_hdf5_layout_is_caffes(tmp_path):
     for kind in ("caffemodel", "solverstate"):
         caffes, ours = FILES / f"tiny_h5_iter_30.{kind}.h5", tmp_path / f"x.{kind}.h5"
         if kind == "caffemodel":
-            net = proto.read_binary(FILES / "tiny_iter_30.caffemodel", "NetParameter")
+            net = proto.read_binary(FILES / "tiny_iter_30.caffemodel", proto.NetParameter)
             proto.write_weights(ours, net, {entry.name: entry.blobs for entry in proto.read_weights(caffes)})
         else:
             proto.write_state(ours, proto.read_state(caffes))

@@ -104,8 +104,8 @@ def test_a_saved_net_has_the_fields_of_the_recorded_one(tmp_path, monkeypatch):
     run = next(run for run in RUNS if run.name == "resnet8_nesterov")
     solver = solver_of(run, monkeypatch)
     solver.net.save(tmp_path / "ours.caffemodel")
-    ours = proto.read_binary(tmp_path / "ours.caffemodel", "NetParameter")
-    caffe = proto.read_binary(run / "init.caffemodel", "NetParameter")
+    ours = proto.read_binary(tmp_path / "ours.caffemodel", proto.NetParameter)
+    caffe = proto.read_binary(run / "init.caffemodel", proto.NetParameter)
     assert ours.name == caffe.name
     assert len(ours.layer) == len(caffe.layer)
     for have, want in zip(ours.layer, caffe.layer, strict=True):

@@ -1,0 +1,2177 @@
+"""Caffe's messages, their fields and enums. Written by `make stubs` from caffe.proto and the plugins of sdcaffe."""
+
+from collections.abc import Iterable as _Iterable
+from collections.abc import Mapping as _Mapping
+from typing import Any as _Any
+from typing import ClassVar as _ClassVar
+
+from google.protobuf.descriptor import FileDescriptor as _FileDescriptor
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer as _Messages
+from google.protobuf.internal.containers import RepeatedScalarFieldContainer as _Values
+from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper as _Enum
+from google.protobuf.message import Message as _Message
+
+DESCRIPTOR: _FileDescriptor
+Phase: _Enum
+TRAIN: int
+TEST: int
+
+class AccuracyParameter(_Message):
+    top_k: int
+    axis: int
+    ignore_label: int
+    def __init__(
+        self,
+        *,
+        top_k: int | None = ...,
+        axis: int | None = ...,
+        ignore_label: int | None = ...,
+    ) -> None: ...
+
+class AdversarialParameter(_Message):
+    epsilon: float
+    @property
+    def std_value(self) -> _Values[float]: ...
+    def __init__(
+        self,
+        *,
+        epsilon: float | None = ...,
+        std_value: _Iterable[float] | None = ...,
+    ) -> None: ...
+
+class AffineWarp(_Message):
+    rotation: float
+    translation: float
+    scaling: float
+    shear: float
+    def __init__(
+        self,
+        *,
+        rotation: float | None = ...,
+        translation: float | None = ...,
+        scaling: float | None = ...,
+        shear: float | None = ...,
+    ) -> None: ...
+
+class ArgMaxParameter(_Message):
+    out_max_val: bool
+    top_k: int
+    axis: int
+    def __init__(
+        self,
+        *,
+        out_max_val: bool | None = ...,
+        top_k: int | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class BNParameter(_Message):
+    BNMode: _ClassVar[_Enum]
+    LEARN: _ClassVar[int]
+    INFERENCE: _ClassVar[int]
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    @property
+    def scale_filler(self) -> FillerParameter: ...
+    @property
+    def shift_filler(self) -> FillerParameter: ...
+    bn_mode: int
+    moving_average: bool
+    decay: float
+    axis: int
+    momentum: float
+    eps: float
+    frozen: bool
+    engine: int
+    var_eps: float
+    @property
+    def slope_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        shift_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bn_mode: int | str | None = ...,
+        moving_average: bool | None = ...,
+        decay: float | None = ...,
+        axis: int | None = ...,
+        momentum: float | None = ...,
+        eps: float | None = ...,
+        frozen: bool | None = ...,
+        engine: int | str | None = ...,
+        var_eps: float | None = ...,
+        slope_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class BatchNormParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    use_global_stats: bool
+    moving_average_fraction: float
+    eps: float
+    @property
+    def scale_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    scale_bias: bool
+    engine: int
+    frozen: bool
+    momentum: float
+    def __init__(
+        self,
+        *,
+        use_global_stats: bool | None = ...,
+        moving_average_fraction: float | None = ...,
+        eps: float | None = ...,
+        scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        scale_bias: bool | None = ...,
+        engine: int | str | None = ...,
+        frozen: bool | None = ...,
+        momentum: float | None = ...,
+    ) -> None: ...
+
+class BiasParameter(_Message):
+    axis: int
+    num_axes: int
+    @property
+    def filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+        num_axes: int | None = ...,
+        filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class BlobProto(_Message):
+    num: int
+    channels: int
+    height: int
+    width: int
+    @property
+    def data(self) -> _Values[float]: ...
+    @property
+    def diff(self) -> _Values[float]: ...
+    @property
+    def shape(self) -> BlobShape: ...
+    @property
+    def double_data(self) -> _Values[float]: ...
+    @property
+    def double_diff(self) -> _Values[float]: ...
+    def __init__(
+        self,
+        *,
+        num: int | None = ...,
+        channels: int | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        data: _Iterable[float] | None = ...,
+        diff: _Iterable[float] | None = ...,
+        shape: BlobShape | _Mapping[str, _Any] | None = ...,
+        double_data: _Iterable[float] | None = ...,
+        double_diff: _Iterable[float] | None = ...,
+    ) -> None: ...
+
+class BlobProtoVector(_Message):
+    @property
+    def blobs(self) -> _Messages[BlobProto]: ...
+    def __init__(
+        self,
+        *,
+        blobs: _Iterable[BlobProto | _Mapping[str, _Any]] | None = ...,
+    ) -> None: ...
+
+class BlobShape(_Message):
+    @property
+    def dim(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        dim: _Iterable[int] | None = ...,
+    ) -> None: ...
+
+class ClipParameter(_Message):
+    min: float
+    max: float
+    def __init__(
+        self,
+        *,
+        min: float | None = ...,
+        max: float | None = ...,
+    ) -> None: ...
+
+class ConcatParameter(_Message):
+    concat_dim: int
+    axis: int
+    def __init__(
+        self,
+        *,
+        concat_dim: int | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class ContrastiveLossParameter(_Message):
+    margin: float
+    legacy_version: bool
+    def __init__(
+        self,
+        *,
+        margin: float | None = ...,
+        legacy_version: bool | None = ...,
+    ) -> None: ...
+
+class ConvolutionParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    num_output: int
+    bias_term: bool
+    @property
+    def pad(self) -> _Values[int]: ...
+    @property
+    def kernel_size(self) -> _Values[int]: ...
+    group: int
+    @property
+    def stride(self) -> _Values[int]: ...
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    pad_h: int
+    pad_w: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    engine: int
+    axis: int
+    force_nd_im2col: bool
+    @property
+    def dilation(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        bias_term: bool | None = ...,
+        pad: _Iterable[int] | None = ...,
+        kernel_size: _Iterable[int] | None = ...,
+        group: int | None = ...,
+        stride: _Iterable[int] | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        pad_h: int | None = ...,
+        pad_w: int | None = ...,
+        kernel_h: int | None = ...,
+        kernel_w: int | None = ...,
+        stride_h: int | None = ...,
+        stride_w: int | None = ...,
+        engine: int | str | None = ...,
+        axis: int | None = ...,
+        force_nd_im2col: bool | None = ...,
+        dilation: _Iterable[int] | None = ...,
+    ) -> None: ...
+
+class CropParameter(_Message):
+    axis: int
+    @property
+    def offset(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+        offset: _Iterable[int] | None = ...,
+    ) -> None: ...
+
+class CuDNNBatchNormParameter(_Message):
+    frozen: bool
+    momentum: float
+    eps: float
+    @property
+    def scale_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        frozen: bool | None = ...,
+        momentum: float | None = ...,
+        eps: float | None = ...,
+        scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class DataParameter(_Message):
+    DB: _ClassVar[_Enum]
+    LEVELDB: _ClassVar[int]
+    LMDB: _ClassVar[int]
+    source: str
+    scale: float
+    mean_file: str
+    batch_size: int
+    crop_size: int
+    mirror: bool
+    rand_skip: int
+    backend: int
+    force_encoded_color: bool
+    prefetch: int
+    shuffle: bool
+    seed: int
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        scale: float | None = ...,
+        mean_file: str | None = ...,
+        batch_size: int | None = ...,
+        crop_size: int | None = ...,
+        mirror: bool | None = ...,
+        rand_skip: int | None = ...,
+        backend: int | str | None = ...,
+        force_encoded_color: bool | None = ...,
+        prefetch: int | None = ...,
+        shuffle: bool | None = ...,
+        seed: int | None = ...,
+    ) -> None: ...
+
+class Datum(_Message):
+    channels: int
+    height: int
+    width: int
+    data: bytes
+    label: int
+    @property
+    def float_data(self) -> _Values[float]: ...
+    encoded: bool
+    def __init__(
+        self,
+        *,
+        channels: int | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        data: bytes | None = ...,
+        label: int | None = ...,
+        float_data: _Iterable[float] | None = ...,
+        encoded: bool | None = ...,
+    ) -> None: ...
+
+class DenseBlockParameter(_Message):
+    layers: int
+    growth: int
+    dropout: float
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    moving_average_fraction: float
+    eps: float
+    def __init__(
+        self,
+        *,
+        layers: int | None = ...,
+        growth: int | None = ...,
+        dropout: float | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        moving_average_fraction: float | None = ...,
+        eps: float | None = ...,
+    ) -> None: ...
+
+class DetectionEvaluateParameter(_Message):
+    num_classes: int
+    background_label_id: int
+    overlap_threshold: float
+    evaluate_difficult_gt: bool
+    name_size_file: str
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        background_label_id: int | None = ...,
+        overlap_threshold: float | None = ...,
+        evaluate_difficult_gt: bool | None = ...,
+        name_size_file: str | None = ...,
+        resize_param: ResizeParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class DetectionOutputParameter(_Message):
+    CodeType: _ClassVar[_Enum]
+    CORNER: _ClassVar[int]
+    CENTER_SIZE: _ClassVar[int]
+    CORNER_SIZE: _ClassVar[int]
+    num_classes: int
+    share_location: bool
+    background_label_id: int
+    @property
+    def nms_param(self) -> NonMaximumSuppressionParameter: ...
+    @property
+    def save_output_param(self) -> SaveOutputParameter: ...
+    code_type: int
+    keep_top_k: int
+    variance_encoded_in_target: bool
+    confidence_threshold: float
+    visualize: bool
+    visualize_threshold: float
+    save_file: str
+    clip: bool
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        share_location: bool | None = ...,
+        background_label_id: int | None = ...,
+        nms_param: NonMaximumSuppressionParameter | _Mapping[str, _Any] | None = ...,
+        save_output_param: SaveOutputParameter | _Mapping[str, _Any] | None = ...,
+        code_type: int | str | None = ...,
+        keep_top_k: int | None = ...,
+        variance_encoded_in_target: bool | None = ...,
+        confidence_threshold: float | None = ...,
+        visualize: bool | None = ...,
+        visualize_threshold: float | None = ...,
+        save_file: str | None = ...,
+        clip: bool | None = ...,
+    ) -> None: ...
+
+class DistortParameter(_Message):
+    PadStage: _ClassVar[_Enum]
+    RAW: _ClassVar[int]
+    NORMALIZED: _ClassVar[int]
+    pad: int
+    crop_size: int
+    mirror: bool
+    @property
+    def mean_value(self) -> _Values[float]: ...
+    @property
+    def std_value(self) -> _Values[float]: ...
+    pad_stage: int
+    @property
+    def affine(self) -> AffineWarp: ...
+    @property
+    def perspective(self) -> PerspectiveWarp: ...
+    @property
+    def thin_plate_spline(self) -> ThinPlateSplineWarp: ...
+    @property
+    def erasing(self) -> RandomErasing: ...
+    def __init__(
+        self,
+        *,
+        pad: int | None = ...,
+        crop_size: int | None = ...,
+        mirror: bool | None = ...,
+        mean_value: _Iterable[float] | None = ...,
+        std_value: _Iterable[float] | None = ...,
+        pad_stage: int | str | None = ...,
+        affine: AffineWarp | _Mapping[str, _Any] | None = ...,
+        perspective: PerspectiveWarp | _Mapping[str, _Any] | None = ...,
+        thin_plate_spline: ThinPlateSplineWarp | _Mapping[str, _Any] | None = ...,
+        erasing: RandomErasing | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class DropoutParameter(_Message):
+    dropout_ratio: float
+    def __init__(
+        self,
+        *,
+        dropout_ratio: float | None = ...,
+    ) -> None: ...
+
+class DummyDataParameter(_Message):
+    @property
+    def data_filler(self) -> _Messages[FillerParameter]: ...
+    @property
+    def num(self) -> _Values[int]: ...
+    @property
+    def channels(self) -> _Values[int]: ...
+    @property
+    def height(self) -> _Values[int]: ...
+    @property
+    def width(self) -> _Values[int]: ...
+    @property
+    def shape(self) -> _Messages[BlobShape]: ...
+    def __init__(
+        self,
+        *,
+        data_filler: _Iterable[FillerParameter | _Mapping[str, _Any]] | None = ...,
+        num: _Iterable[int] | None = ...,
+        channels: _Iterable[int] | None = ...,
+        height: _Iterable[int] | None = ...,
+        width: _Iterable[int] | None = ...,
+        shape: _Iterable[BlobShape | _Mapping[str, _Any]] | None = ...,
+    ) -> None: ...
+
+class ELUParameter(_Message):
+    alpha: float
+    def __init__(
+        self,
+        *,
+        alpha: float | None = ...,
+    ) -> None: ...
+
+class EltwiseParameter(_Message):
+    EltwiseOp: _ClassVar[_Enum]
+    PROD: _ClassVar[int]
+    SUM: _ClassVar[int]
+    MAX: _ClassVar[int]
+    operation: int
+    @property
+    def coeff(self) -> _Values[float]: ...
+    stable_prod_grad: bool
+    def __init__(
+        self,
+        *,
+        operation: int | str | None = ...,
+        coeff: _Iterable[float] | None = ...,
+        stable_prod_grad: bool | None = ...,
+    ) -> None: ...
+
+class EmbedParameter(_Message):
+    num_output: int
+    input_dim: int
+    bias_term: bool
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        input_dim: int | None = ...,
+        bias_term: bool | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class ExpParameter(_Message):
+    base: float
+    scale: float
+    shift: float
+    def __init__(
+        self,
+        *,
+        base: float | None = ...,
+        scale: float | None = ...,
+        shift: float | None = ...,
+    ) -> None: ...
+
+class FillerParameter(_Message):
+    VarianceNorm: _ClassVar[_Enum]
+    FAN_IN: _ClassVar[int]
+    FAN_OUT: _ClassVar[int]
+    AVERAGE: _ClassVar[int]
+    type: str
+    value: float
+    min: float
+    max: float
+    mean: float
+    std: float
+    sparse: int
+    variance_norm: int
+    def __init__(
+        self,
+        *,
+        type: str | None = ...,
+        value: float | None = ...,
+        min: float | None = ...,
+        max: float | None = ...,
+        mean: float | None = ...,
+        std: float | None = ...,
+        sparse: int | None = ...,
+        variance_norm: int | str | None = ...,
+    ) -> None: ...
+
+class FlattenParameter(_Message):
+    axis: int
+    end_axis: int
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+        end_axis: int | None = ...,
+    ) -> None: ...
+
+class GaussianMmdParameter(_Message):
+    Unit: _ClassVar[_Enum]
+    MEDIAN: _ClassVar[int]
+    MEAN: _ClassVar[int]
+    ONE: _ClassVar[int]
+    @property
+    def bandwidth(self) -> _Values[float]: ...
+    unit: int
+    unbiased: bool
+    def __init__(
+        self,
+        *,
+        bandwidth: _Iterable[float] | None = ...,
+        unit: int | str | None = ...,
+        unbiased: bool | None = ...,
+    ) -> None: ...
+
+class HDF5DataParameter(_Message):
+    source: str
+    batch_size: int
+    shuffle: bool
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        shuffle: bool | None = ...,
+    ) -> None: ...
+
+class HDF5OutputParameter(_Message):
+    file_name: str
+    def __init__(
+        self,
+        *,
+        file_name: str | None = ...,
+    ) -> None: ...
+
+class HingeLossParameter(_Message):
+    Norm: _ClassVar[_Enum]
+    L1: _ClassVar[int]
+    L2: _ClassVar[int]
+    norm: int
+    def __init__(
+        self,
+        *,
+        norm: int | str | None = ...,
+    ) -> None: ...
+
+class ImageDataParameter(_Message):
+    source: str
+    scale: float
+    mean_file: str
+    batch_size: int
+    crop_size: int
+    mirror: bool
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    root_folder: str
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        scale: float | None = ...,
+        mean_file: str | None = ...,
+        batch_size: int | None = ...,
+        crop_size: int | None = ...,
+        mirror: bool | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        root_folder: str | None = ...,
+    ) -> None: ...
+
+class InfogainLossParameter(_Message):
+    source: str
+    axis: int
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class InnerProductParameter(_Message):
+    num_output: int
+    bias_term: bool
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    axis: int
+    transpose: bool
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        bias_term: bool | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        axis: int | None = ...,
+        transpose: bool | None = ...,
+    ) -> None: ...
+
+class InputParameter(_Message):
+    @property
+    def shape(self) -> _Messages[BlobShape]: ...
+    def __init__(
+        self,
+        *,
+        shape: _Iterable[BlobShape | _Mapping[str, _Any]] | None = ...,
+    ) -> None: ...
+
+class InterpParameter(_Message):
+    height: int
+    width: int
+    zoom_factor: int
+    shrink_factor: int
+    pad_beg: int
+    pad_end: int
+    interp_type: str
+    def __init__(
+        self,
+        *,
+        height: int | None = ...,
+        width: int | None = ...,
+        zoom_factor: int | None = ...,
+        shrink_factor: int | None = ...,
+        pad_beg: int | None = ...,
+        pad_end: int | None = ...,
+        interp_type: str | None = ...,
+    ) -> None: ...
+
+class KlLossParameter(_Message):
+    Gradient: _ClassVar[_Enum]
+    PRINTED: _ClassVar[int]
+    EXACT: _ClassVar[int]
+    HINTON: _ClassVar[int]
+    temperature: float
+    gradient: int
+    one_sided: bool
+    def __init__(
+        self,
+        *,
+        temperature: float | None = ...,
+        gradient: int | str | None = ...,
+        one_sided: bool | None = ...,
+    ) -> None: ...
+
+class LRNParameter(_Message):
+    NormRegion: _ClassVar[_Enum]
+    ACROSS_CHANNELS: _ClassVar[int]
+    WITHIN_CHANNEL: _ClassVar[int]
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    local_size: int
+    alpha: float
+    beta: float
+    norm_region: int
+    k: float
+    engine: int
+    def __init__(
+        self,
+        *,
+        local_size: int | None = ...,
+        alpha: float | None = ...,
+        beta: float | None = ...,
+        norm_region: int | str | None = ...,
+        k: float | None = ...,
+        engine: int | str | None = ...,
+    ) -> None: ...
+
+class LayerParameter(_Message):
+    name: str
+    type: str
+    @property
+    def bottom(self) -> _Values[str]: ...
+    @property
+    def top(self) -> _Values[str]: ...
+    @property
+    def loss_weight(self) -> _Values[float]: ...
+    @property
+    def param(self) -> _Messages[ParamSpec]: ...
+    @property
+    def blobs(self) -> _Messages[BlobProto]: ...
+    @property
+    def include(self) -> _Messages[NetStateRule]: ...
+    @property
+    def exclude(self) -> _Messages[NetStateRule]: ...
+    phase: int
+    @property
+    def propagate_down(self) -> _Values[bool]: ...
+    @property
+    def bn_param(self) -> BNParameter: ...
+    @property
+    def transform_param(self) -> TransformationParameter: ...
+    @property
+    def loss_param(self) -> LossParameter: ...
+    @property
+    def accuracy_param(self) -> AccuracyParameter: ...
+    @property
+    def argmax_param(self) -> ArgMaxParameter: ...
+    @property
+    def concat_param(self) -> ConcatParameter: ...
+    @property
+    def contrastive_loss_param(self) -> ContrastiveLossParameter: ...
+    @property
+    def convolution_param(self) -> ConvolutionParameter: ...
+    @property
+    def data_param(self) -> DataParameter: ...
+    @property
+    def dropout_param(self) -> DropoutParameter: ...
+    @property
+    def dummy_data_param(self) -> DummyDataParameter: ...
+    @property
+    def eltwise_param(self) -> EltwiseParameter: ...
+    @property
+    def exp_param(self) -> ExpParameter: ...
+    @property
+    def hdf5_data_param(self) -> HDF5DataParameter: ...
+    @property
+    def hdf5_output_param(self) -> HDF5OutputParameter: ...
+    @property
+    def hinge_loss_param(self) -> HingeLossParameter: ...
+    @property
+    def image_data_param(self) -> ImageDataParameter: ...
+    @property
+    def infogain_loss_param(self) -> InfogainLossParameter: ...
+    @property
+    def inner_product_param(self) -> InnerProductParameter: ...
+    @property
+    def lrn_param(self) -> LRNParameter: ...
+    @property
+    def memory_data_param(self) -> MemoryDataParameter: ...
+    @property
+    def mvn_param(self) -> MVNParameter: ...
+    @property
+    def pooling_param(self) -> PoolingParameter: ...
+    @property
+    def power_param(self) -> PowerParameter: ...
+    @property
+    def relu_param(self) -> ReLUParameter: ...
+    @property
+    def sigmoid_param(self) -> SigmoidParameter: ...
+    @property
+    def softmax_param(self) -> SoftmaxParameter: ...
+    @property
+    def slice_param(self) -> SliceParameter: ...
+    @property
+    def tanh_param(self) -> TanHParameter: ...
+    @property
+    def threshold_param(self) -> ThresholdParameter: ...
+    @property
+    def window_data_param(self) -> WindowDataParameter: ...
+    @property
+    def python_param(self) -> PythonParameter: ...
+    @property
+    def prelu_param(self) -> PReLUParameter: ...
+    @property
+    def spp_param(self) -> SPPParameter: ...
+    @property
+    def reshape_param(self) -> ReshapeParameter: ...
+    @property
+    def log_param(self) -> LogParameter: ...
+    @property
+    def flatten_param(self) -> FlattenParameter: ...
+    @property
+    def reduction_param(self) -> ReductionParameter: ...
+    @property
+    def embed_param(self) -> EmbedParameter: ...
+    @property
+    def tile_param(self) -> TileParameter: ...
+    @property
+    def batch_norm_param(self) -> BatchNormParameter: ...
+    @property
+    def elu_param(self) -> ELUParameter: ...
+    @property
+    def bias_param(self) -> BiasParameter: ...
+    @property
+    def scale_param(self) -> ScaleParameter: ...
+    @property
+    def input_param(self) -> InputParameter: ...
+    @property
+    def crop_param(self) -> CropParameter: ...
+    @property
+    def parameter_param(self) -> ParameterParameter: ...
+    @property
+    def recurrent_param(self) -> RecurrentParameter: ...
+    @property
+    def swish_param(self) -> SwishParameter: ...
+    @property
+    def clip_param(self) -> ClipParameter: ...
+    @property
+    def upsample_param(self) -> UpsampleParameter: ...
+    @property
+    def interp_param(self) -> InterpParameter: ...
+    @property
+    def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
+    @property
+    def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
+    @property
+    def multibox_loss_param(self) -> MultiBoxLossParameter: ...
+    @property
+    def permute_param(self) -> PermuteParameter: ...
+    @property
+    def prior_box_param(self) -> PriorBoxParameter: ...
+    @property
+    def detection_output_param(self) -> DetectionOutputParameter: ...
+    @property
+    def detection_evaluate_param(self) -> DetectionEvaluateParameter: ...
+    @property
+    def norm_param(self) -> NormalizeParameter: ...
+    @property
+    def distort_param(self) -> DistortParameter: ...
+    @property
+    def kl_loss_param(self) -> KlLossParameter: ...
+    @property
+    def dense_block_param(self) -> DenseBlockParameter: ...
+    @property
+    def gaussian_mmd_param(self) -> GaussianMmdParameter: ...
+    @property
+    def adversarial_param(self) -> AdversarialParameter: ...
+    @property
+    def mixup_param(self) -> MixupParameter: ...
+    @property
+    def relu6_param(self) -> ReLU6Parameter: ...
+    @property
+    def roi_pooling_param(self) -> ROIPoolingParameter: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        type: str | None = ...,
+        bottom: _Iterable[str] | None = ...,
+        top: _Iterable[str] | None = ...,
+        loss_weight: _Iterable[float] | None = ...,
+        param: _Iterable[ParamSpec | _Mapping[str, _Any]] | None = ...,
+        blobs: _Iterable[BlobProto | _Mapping[str, _Any]] | None = ...,
+        include: _Iterable[NetStateRule | _Mapping[str, _Any]] | None = ...,
+        exclude: _Iterable[NetStateRule | _Mapping[str, _Any]] | None = ...,
+        phase: int | str | None = ...,
+        propagate_down: _Iterable[bool] | None = ...,
+        bn_param: BNParameter | _Mapping[str, _Any] | None = ...,
+        transform_param: TransformationParameter | _Mapping[str, _Any] | None = ...,
+        loss_param: LossParameter | _Mapping[str, _Any] | None = ...,
+        accuracy_param: AccuracyParameter | _Mapping[str, _Any] | None = ...,
+        argmax_param: ArgMaxParameter | _Mapping[str, _Any] | None = ...,
+        concat_param: ConcatParameter | _Mapping[str, _Any] | None = ...,
+        contrastive_loss_param: ContrastiveLossParameter | _Mapping[str, _Any] | None = ...,
+        convolution_param: ConvolutionParameter | _Mapping[str, _Any] | None = ...,
+        data_param: DataParameter | _Mapping[str, _Any] | None = ...,
+        dropout_param: DropoutParameter | _Mapping[str, _Any] | None = ...,
+        dummy_data_param: DummyDataParameter | _Mapping[str, _Any] | None = ...,
+        eltwise_param: EltwiseParameter | _Mapping[str, _Any] | None = ...,
+        exp_param: ExpParameter | _Mapping[str, _Any] | None = ...,
+        hdf5_data_param: HDF5DataParameter | _Mapping[str, _Any] | None = ...,
+        hdf5_output_param: HDF5OutputParameter | _Mapping[str, _Any] | None = ...,
+        hinge_loss_param: HingeLossParameter | _Mapping[str, _Any] | None = ...,
+        image_data_param: ImageDataParameter | _Mapping[str, _Any] | None = ...,
+        infogain_loss_param: InfogainLossParameter | _Mapping[str, _Any] | None = ...,
+        inner_product_param: InnerProductParameter | _Mapping[str, _Any] | None = ...,
+        lrn_param: LRNParameter | _Mapping[str, _Any] | None = ...,
+        memory_data_param: MemoryDataParameter | _Mapping[str, _Any] | None = ...,
+        mvn_param: MVNParameter | _Mapping[str, _Any] | None = ...,
+        pooling_param: PoolingParameter | _Mapping[str, _Any] | None = ...,
+        power_param: PowerParameter | _Mapping[str, _Any] | None = ...,
+        relu_param: ReLUParameter | _Mapping[str, _Any] | None = ...,
+        sigmoid_param: SigmoidParameter | _Mapping[str, _Any] | None = ...,
+        softmax_param: SoftmaxParameter | _Mapping[str, _Any] | None = ...,
+        slice_param: SliceParameter | _Mapping[str, _Any] | None = ...,
+        tanh_param: TanHParameter | _Mapping[str, _Any] | None = ...,
+        threshold_param: ThresholdParameter | _Mapping[str, _Any] | None = ...,
+        window_data_param: WindowDataParameter | _Mapping[str, _Any] | None = ...,
+        python_param: PythonParameter | _Mapping[str, _Any] | None = ...,
+        prelu_param: PReLUParameter | _Mapping[str, _Any] | None = ...,
+        spp_param: SPPParameter | _Mapping[str, _Any] | None = ...,
+        reshape_param: ReshapeParameter | _Mapping[str, _Any] | None = ...,
+        log_param: LogParameter | _Mapping[str, _Any] | None = ...,
+        flatten_param: FlattenParameter | _Mapping[str, _Any] | None = ...,
+        reduction_param: ReductionParameter | _Mapping[str, _Any] | None = ...,
+        embed_param: EmbedParameter | _Mapping[str, _Any] | None = ...,
+        tile_param: TileParameter | _Mapping[str, _Any] | None = ...,
+        batch_norm_param: BatchNormParameter | _Mapping[str, _Any] | None = ...,
+        elu_param: ELUParameter | _Mapping[str, _Any] | None = ...,
+        bias_param: BiasParameter | _Mapping[str, _Any] | None = ...,
+        scale_param: ScaleParameter | _Mapping[str, _Any] | None = ...,
+        input_param: InputParameter | _Mapping[str, _Any] | None = ...,
+        crop_param: CropParameter | _Mapping[str, _Any] | None = ...,
+        parameter_param: ParameterParameter | _Mapping[str, _Any] | None = ...,
+        recurrent_param: RecurrentParameter | _Mapping[str, _Any] | None = ...,
+        swish_param: SwishParameter | _Mapping[str, _Any] | None = ...,
+        clip_param: ClipParameter | _Mapping[str, _Any] | None = ...,
+        upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
+        interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
+        shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
+        cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        multibox_loss_param: MultiBoxLossParameter | _Mapping[str, _Any] | None = ...,
+        permute_param: PermuteParameter | _Mapping[str, _Any] | None = ...,
+        prior_box_param: PriorBoxParameter | _Mapping[str, _Any] | None = ...,
+        detection_output_param: DetectionOutputParameter | _Mapping[str, _Any] | None = ...,
+        detection_evaluate_param: DetectionEvaluateParameter | _Mapping[str, _Any] | None = ...,
+        norm_param: NormalizeParameter | _Mapping[str, _Any] | None = ...,
+        distort_param: DistortParameter | _Mapping[str, _Any] | None = ...,
+        kl_loss_param: KlLossParameter | _Mapping[str, _Any] | None = ...,
+        dense_block_param: DenseBlockParameter | _Mapping[str, _Any] | None = ...,
+        gaussian_mmd_param: GaussianMmdParameter | _Mapping[str, _Any] | None = ...,
+        adversarial_param: AdversarialParameter | _Mapping[str, _Any] | None = ...,
+        mixup_param: MixupParameter | _Mapping[str, _Any] | None = ...,
+        relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
+        roi_pooling_param: ROIPoolingParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class LogParameter(_Message):
+    base: float
+    scale: float
+    shift: float
+    def __init__(
+        self,
+        *,
+        base: float | None = ...,
+        scale: float | None = ...,
+        shift: float | None = ...,
+    ) -> None: ...
+
+class LossParameter(_Message):
+    NormalizationMode: _ClassVar[_Enum]
+    FULL: _ClassVar[int]
+    VALID: _ClassVar[int]
+    BATCH_SIZE: _ClassVar[int]
+    NONE: _ClassVar[int]
+    ignore_label: int
+    normalize: bool
+    normalization: int
+    def __init__(
+        self,
+        *,
+        ignore_label: int | None = ...,
+        normalize: bool | None = ...,
+        normalization: int | str | None = ...,
+    ) -> None: ...
+
+class MVNParameter(_Message):
+    normalize_variance: bool
+    across_channels: bool
+    eps: float
+    def __init__(
+        self,
+        *,
+        normalize_variance: bool | None = ...,
+        across_channels: bool | None = ...,
+        eps: float | None = ...,
+    ) -> None: ...
+
+class MemoryDataParameter(_Message):
+    batch_size: int
+    channels: int
+    height: int
+    width: int
+    def __init__(
+        self,
+        *,
+        batch_size: int | None = ...,
+        channels: int | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+    ) -> None: ...
+
+class MixupParameter(_Message):
+    alpha: float
+    def __init__(
+        self,
+        *,
+        alpha: float | None = ...,
+    ) -> None: ...
+
+class MultiBoxLossParameter(_Message):
+    LocLossType: _ClassVar[_Enum]
+    L2: _ClassVar[int]
+    SMOOTH_L1: _ClassVar[int]
+    ConfLossType: _ClassVar[_Enum]
+    SOFTMAX: _ClassVar[int]
+    LOGISTIC: _ClassVar[int]
+    MatchType: _ClassVar[_Enum]
+    BIPARTITE: _ClassVar[int]
+    PER_PREDICTION: _ClassVar[int]
+    CodeType: _ClassVar[_Enum]
+    CORNER: _ClassVar[int]
+    CENTER_SIZE: _ClassVar[int]
+    CORNER_SIZE: _ClassVar[int]
+    MiningType: _ClassVar[_Enum]
+    NONE: _ClassVar[int]
+    MAX_NEGATIVE: _ClassVar[int]
+    HARD_EXAMPLE: _ClassVar[int]
+    loc_loss_type: int
+    conf_loss_type: int
+    loc_weight: float
+    num_classes: int
+    share_location: bool
+    match_type: int
+    overlap_threshold: float
+    use_prior_for_matching: bool
+    background_label_id: int
+    use_difficult_gt: bool
+    do_neg_mining: bool
+    neg_pos_ratio: float
+    neg_overlap: float
+    code_type: int
+    encode_variance_in_target: bool
+    map_object_to_agnostic: bool
+    ignore_cross_boundary_bbox: bool
+    bp_inside: bool
+    mining_type: int
+    @property
+    def nms_param(self) -> NonMaximumSuppressionParameter: ...
+    sample_size: int
+    use_prior_for_nms: bool
+    def __init__(
+        self,
+        *,
+        loc_loss_type: int | str | None = ...,
+        conf_loss_type: int | str | None = ...,
+        loc_weight: float | None = ...,
+        num_classes: int | None = ...,
+        share_location: bool | None = ...,
+        match_type: int | str | None = ...,
+        overlap_threshold: float | None = ...,
+        use_prior_for_matching: bool | None = ...,
+        background_label_id: int | None = ...,
+        use_difficult_gt: bool | None = ...,
+        do_neg_mining: bool | None = ...,
+        neg_pos_ratio: float | None = ...,
+        neg_overlap: float | None = ...,
+        code_type: int | str | None = ...,
+        encode_variance_in_target: bool | None = ...,
+        map_object_to_agnostic: bool | None = ...,
+        ignore_cross_boundary_bbox: bool | None = ...,
+        bp_inside: bool | None = ...,
+        mining_type: int | str | None = ...,
+        nms_param: NonMaximumSuppressionParameter | _Mapping[str, _Any] | None = ...,
+        sample_size: int | None = ...,
+        use_prior_for_nms: bool | None = ...,
+    ) -> None: ...
+
+class NetParameter(_Message):
+    name: str
+    @property
+    def layers(self) -> _Messages[V1LayerParameter]: ...
+    @property
+    def input(self) -> _Values[str]: ...
+    @property
+    def input_dim(self) -> _Values[int]: ...
+    force_backward: bool
+    @property
+    def state(self) -> NetState: ...
+    debug_info: bool
+    @property
+    def input_shape(self) -> _Messages[BlobShape]: ...
+    @property
+    def layer(self) -> _Messages[LayerParameter]: ...
+    @property
+    def sdcaffe_seal(self) -> Seal: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        layers: _Iterable[V1LayerParameter | _Mapping[str, _Any]] | None = ...,
+        input: _Iterable[str] | None = ...,
+        input_dim: _Iterable[int] | None = ...,
+        force_backward: bool | None = ...,
+        state: NetState | _Mapping[str, _Any] | None = ...,
+        debug_info: bool | None = ...,
+        input_shape: _Iterable[BlobShape | _Mapping[str, _Any]] | None = ...,
+        layer: _Iterable[LayerParameter | _Mapping[str, _Any]] | None = ...,
+        sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class NetState(_Message):
+    phase: int
+    level: int
+    @property
+    def stage(self) -> _Values[str]: ...
+    def __init__(
+        self,
+        *,
+        phase: int | str | None = ...,
+        level: int | None = ...,
+        stage: _Iterable[str] | None = ...,
+    ) -> None: ...
+
+class NetStateRule(_Message):
+    phase: int
+    min_level: int
+    max_level: int
+    @property
+    def stage(self) -> _Values[str]: ...
+    @property
+    def not_stage(self) -> _Values[str]: ...
+    def __init__(
+        self,
+        *,
+        phase: int | str | None = ...,
+        min_level: int | None = ...,
+        max_level: int | None = ...,
+        stage: _Iterable[str] | None = ...,
+        not_stage: _Iterable[str] | None = ...,
+    ) -> None: ...
+
+class NonMaximumSuppressionParameter(_Message):
+    nms_threshold: float
+    top_k: int
+    eta: float
+    def __init__(
+        self,
+        *,
+        nms_threshold: float | None = ...,
+        top_k: int | None = ...,
+        eta: float | None = ...,
+    ) -> None: ...
+
+class NormalizeParameter(_Message):
+    across_spatial: bool
+    @property
+    def scale_filler(self) -> FillerParameter: ...
+    channel_shared: bool
+    eps: float
+    def __init__(
+        self,
+        *,
+        across_spatial: bool | None = ...,
+        scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        channel_shared: bool | None = ...,
+        eps: float | None = ...,
+    ) -> None: ...
+
+class PReLUParameter(_Message):
+    @property
+    def filler(self) -> FillerParameter: ...
+    channel_shared: bool
+    def __init__(
+        self,
+        *,
+        filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        channel_shared: bool | None = ...,
+    ) -> None: ...
+
+class ParamSpec(_Message):
+    DimCheckMode: _ClassVar[_Enum]
+    STRICT: _ClassVar[int]
+    PERMISSIVE: _ClassVar[int]
+    name: str
+    share_mode: int
+    lr_mult: float
+    decay_mult: float
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        share_mode: int | str | None = ...,
+        lr_mult: float | None = ...,
+        decay_mult: float | None = ...,
+    ) -> None: ...
+
+class ParameterParameter(_Message):
+    @property
+    def shape(self) -> BlobShape: ...
+    def __init__(
+        self,
+        *,
+        shape: BlobShape | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class PermuteParameter(_Message):
+    @property
+    def order(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        order: _Iterable[int] | None = ...,
+    ) -> None: ...
+
+class PerspectiveWarp(_Message):
+    displacement: float
+    def __init__(
+        self,
+        *,
+        displacement: float | None = ...,
+    ) -> None: ...
+
+class PoolingParameter(_Message):
+    PoolMethod: _ClassVar[_Enum]
+    MAX: _ClassVar[int]
+    AVE: _ClassVar[int]
+    STOCHASTIC: _ClassVar[int]
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    RoundMode: _ClassVar[_Enum]
+    CEIL: _ClassVar[int]
+    FLOOR: _ClassVar[int]
+    pool: int
+    kernel_size: int
+    stride: int
+    pad: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    engine: int
+    global_pooling: bool
+    round_mode: int
+    def __init__(
+        self,
+        *,
+        pool: int | str | None = ...,
+        kernel_size: int | None = ...,
+        stride: int | None = ...,
+        pad: int | None = ...,
+        kernel_h: int | None = ...,
+        kernel_w: int | None = ...,
+        stride_h: int | None = ...,
+        stride_w: int | None = ...,
+        pad_h: int | None = ...,
+        pad_w: int | None = ...,
+        engine: int | str | None = ...,
+        global_pooling: bool | None = ...,
+        round_mode: int | str | None = ...,
+    ) -> None: ...
+
+class PowerParameter(_Message):
+    power: float
+    scale: float
+    shift: float
+    def __init__(
+        self,
+        *,
+        power: float | None = ...,
+        scale: float | None = ...,
+        shift: float | None = ...,
+    ) -> None: ...
+
+class PriorBoxParameter(_Message):
+    @property
+    def min_size(self) -> _Values[float]: ...
+    @property
+    def max_size(self) -> _Values[float]: ...
+    @property
+    def aspect_ratio(self) -> _Values[float]: ...
+    flip: bool
+    clip: bool
+    @property
+    def variance(self) -> _Values[float]: ...
+    img_size: int
+    img_h: int
+    img_w: int
+    step: float
+    step_h: float
+    step_w: float
+    offset: float
+    def __init__(
+        self,
+        *,
+        min_size: _Iterable[float] | None = ...,
+        max_size: _Iterable[float] | None = ...,
+        aspect_ratio: _Iterable[float] | None = ...,
+        flip: bool | None = ...,
+        clip: bool | None = ...,
+        variance: _Iterable[float] | None = ...,
+        img_size: int | None = ...,
+        img_h: int | None = ...,
+        img_w: int | None = ...,
+        step: float | None = ...,
+        step_h: float | None = ...,
+        step_w: float | None = ...,
+        offset: float | None = ...,
+    ) -> None: ...
+
+class PythonParameter(_Message):
+    module: str
+    layer: str
+    param_str: str
+    share_in_parallel: bool
+    def __init__(
+        self,
+        *,
+        module: str | None = ...,
+        layer: str | None = ...,
+        param_str: str | None = ...,
+        share_in_parallel: bool | None = ...,
+    ) -> None: ...
+
+class ROIPoolingParameter(_Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+    ) -> None: ...
+
+class RandomErasing(_Message):
+    probability: float
+    min_area: float
+    max_area: float
+    max_aspect: float
+    def __init__(
+        self,
+        *,
+        probability: float | None = ...,
+        min_area: float | None = ...,
+        max_area: float | None = ...,
+        max_aspect: float | None = ...,
+    ) -> None: ...
+
+class ReLU6Parameter(_Message):
+    negative_slope: float
+    def __init__(
+        self,
+        *,
+        negative_slope: float | None = ...,
+    ) -> None: ...
+
+class ReLUParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    negative_slope: float
+    engine: int
+    def __init__(
+        self,
+        *,
+        negative_slope: float | None = ...,
+        engine: int | str | None = ...,
+    ) -> None: ...
+
+class RecurrentParameter(_Message):
+    num_output: int
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    debug_info: bool
+    expose_hidden: bool
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        debug_info: bool | None = ...,
+        expose_hidden: bool | None = ...,
+    ) -> None: ...
+
+class ReductionParameter(_Message):
+    ReductionOp: _ClassVar[_Enum]
+    SUM: _ClassVar[int]
+    ASUM: _ClassVar[int]
+    SUMSQ: _ClassVar[int]
+    MEAN: _ClassVar[int]
+    operation: int
+    axis: int
+    coeff: float
+    def __init__(
+        self,
+        *,
+        operation: int | str | None = ...,
+        axis: int | None = ...,
+        coeff: float | None = ...,
+    ) -> None: ...
+
+class ReshapeParameter(_Message):
+    @property
+    def shape(self) -> BlobShape: ...
+    axis: int
+    num_axes: int
+    def __init__(
+        self,
+        *,
+        shape: BlobShape | _Mapping[str, _Any] | None = ...,
+        axis: int | None = ...,
+        num_axes: int | None = ...,
+    ) -> None: ...
+
+class ResizeParameter(_Message):
+    Resize_mode: _ClassVar[_Enum]
+    WARP: _ClassVar[int]
+    FIT_SMALL_SIZE: _ClassVar[int]
+    FIT_LARGE_SIZE_AND_PAD: _ClassVar[int]
+    Pad_mode: _ClassVar[_Enum]
+    CONSTANT: _ClassVar[int]
+    MIRRORED: _ClassVar[int]
+    REPEAT_NEAREST: _ClassVar[int]
+    Interp_mode: _ClassVar[_Enum]
+    LINEAR: _ClassVar[int]
+    AREA: _ClassVar[int]
+    NEAREST: _ClassVar[int]
+    CUBIC: _ClassVar[int]
+    LANCZOS4: _ClassVar[int]
+    prob: float
+    resize_mode: int
+    height: int
+    width: int
+    pad_mode: int
+    @property
+    def pad_value(self) -> _Values[float]: ...
+    @property
+    def interp_mode(self) -> _Values[int]: ...
+    height_scale: int
+    width_scale: int
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        resize_mode: int | str | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        pad_mode: int | str | None = ...,
+        pad_value: _Iterable[float] | None = ...,
+        interp_mode: _Iterable[int | str] | None = ...,
+        height_scale: int | None = ...,
+        width_scale: int | None = ...,
+    ) -> None: ...
+
+class SPPParameter(_Message):
+    PoolMethod: _ClassVar[_Enum]
+    MAX: _ClassVar[int]
+    AVE: _ClassVar[int]
+    STOCHASTIC: _ClassVar[int]
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    pyramid_height: int
+    pool: int
+    engine: int
+    def __init__(
+        self,
+        *,
+        pyramid_height: int | None = ...,
+        pool: int | str | None = ...,
+        engine: int | str | None = ...,
+    ) -> None: ...
+
+class SaveOutputParameter(_Message):
+    output_directory: str
+    output_name_prefix: str
+    output_format: str
+    label_map_file: str
+    name_size_file: str
+    num_test_image: int
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    def __init__(
+        self,
+        *,
+        output_directory: str | None = ...,
+        output_name_prefix: str | None = ...,
+        output_format: str | None = ...,
+        label_map_file: str | None = ...,
+        name_size_file: str | None = ...,
+        num_test_image: int | None = ...,
+        resize_param: ResizeParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class ScaleParameter(_Message):
+    axis: int
+    num_axes: int
+    @property
+    def filler(self) -> FillerParameter: ...
+    bias_term: bool
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+        num_axes: int | None = ...,
+        filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_term: bool | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class Seal(_Message):
+    size: int
+    crc32: int
+    def __init__(
+        self,
+        *,
+        size: int | None = ...,
+        crc32: int | None = ...,
+    ) -> None: ...
+
+class ShuffleChannelParameter(_Message):
+    group: int
+    def __init__(
+        self,
+        *,
+        group: int | None = ...,
+    ) -> None: ...
+
+class SigmoidParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    engine: int
+    def __init__(
+        self,
+        *,
+        engine: int | str | None = ...,
+    ) -> None: ...
+
+class SliceParameter(_Message):
+    slice_dim: int
+    @property
+    def slice_point(self) -> _Values[int]: ...
+    axis: int
+    def __init__(
+        self,
+        *,
+        slice_dim: int | None = ...,
+        slice_point: _Iterable[int] | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class SoftmaxParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    engine: int
+    axis: int
+    def __init__(
+        self,
+        *,
+        engine: int | str | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class SolverParameter(_Message):
+    SolverMode: _ClassVar[_Enum]
+    CPU: _ClassVar[int]
+    GPU: _ClassVar[int]
+    SolverType: _ClassVar[_Enum]
+    SGD: _ClassVar[int]
+    NESTEROV: _ClassVar[int]
+    ADAGRAD: _ClassVar[int]
+    RMSPROP: _ClassVar[int]
+    ADADELTA: _ClassVar[int]
+    ADAM: _ClassVar[int]
+    SnapshotFormat: _ClassVar[_Enum]
+    HDF5: _ClassVar[int]
+    BINARYPROTO: _ClassVar[int]
+    train_net: str
+    @property
+    def test_net(self) -> _Values[str]: ...
+    @property
+    def test_iter(self) -> _Values[int]: ...
+    test_interval: int
+    base_lr: float
+    display: int
+    max_iter: int
+    lr_policy: str
+    gamma: float
+    power: float
+    momentum: float
+    weight_decay: float
+    stepsize: int
+    snapshot: int
+    snapshot_prefix: str
+    snapshot_diff: bool
+    solver_mode: int
+    device_id: int
+    test_compute_loss: bool
+    random_seed: int
+    @property
+    def train_net_param(self) -> NetParameter: ...
+    @property
+    def test_net_param(self) -> _Messages[NetParameter]: ...
+    debug_info: bool
+    net: str
+    @property
+    def net_param(self) -> NetParameter: ...
+    @property
+    def train_state(self) -> NetState: ...
+    @property
+    def test_state(self) -> _Messages[NetState]: ...
+    snapshot_after_train: bool
+    regularization_type: str
+    solver_type: int
+    delta: float
+    test_initialization: bool
+    average_loss: int
+    @property
+    def stepvalue(self) -> _Values[int]: ...
+    clip_gradients: float
+    iter_size: int
+    snapshot_format: int
+    rms_decay: float
+    momentum2: float
+    type: str
+    layer_wise_reduce: bool
+    @property
+    def weights(self) -> _Values[str]: ...
+    precision: str
+    sync_batch_norm: bool
+    eval_type: str
+    def __init__(
+        self,
+        *,
+        train_net: str | None = ...,
+        test_net: _Iterable[str] | None = ...,
+        test_iter: _Iterable[int] | None = ...,
+        test_interval: int | None = ...,
+        base_lr: float | None = ...,
+        display: int | None = ...,
+        max_iter: int | None = ...,
+        lr_policy: str | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        momentum: float | None = ...,
+        weight_decay: float | None = ...,
+        stepsize: int | None = ...,
+        snapshot: int | None = ...,
+        snapshot_prefix: str | None = ...,
+        snapshot_diff: bool | None = ...,
+        solver_mode: int | str | None = ...,
+        device_id: int | None = ...,
+        test_compute_loss: bool | None = ...,
+        random_seed: int | None = ...,
+        train_net_param: NetParameter | _Mapping[str, _Any] | None = ...,
+        test_net_param: _Iterable[NetParameter | _Mapping[str, _Any]] | None = ...,
+        debug_info: bool | None = ...,
+        net: str | None = ...,
+        net_param: NetParameter | _Mapping[str, _Any] | None = ...,
+        train_state: NetState | _Mapping[str, _Any] | None = ...,
+        test_state: _Iterable[NetState | _Mapping[str, _Any]] | None = ...,
+        snapshot_after_train: bool | None = ...,
+        regularization_type: str | None = ...,
+        solver_type: int | str | None = ...,
+        delta: float | None = ...,
+        test_initialization: bool | None = ...,
+        average_loss: int | None = ...,
+        stepvalue: _Iterable[int] | None = ...,
+        clip_gradients: float | None = ...,
+        iter_size: int | None = ...,
+        snapshot_format: int | str | None = ...,
+        rms_decay: float | None = ...,
+        momentum2: float | None = ...,
+        type: str | None = ...,
+        layer_wise_reduce: bool | None = ...,
+        weights: _Iterable[str] | None = ...,
+        precision: str | None = ...,
+        sync_batch_norm: bool | None = ...,
+        eval_type: str | None = ...,
+    ) -> None: ...
+
+class SolverState(_Message):
+    iter: int
+    learned_net: str
+    @property
+    def history(self) -> _Messages[BlobProto]: ...
+    current_step: int
+    sdcaffe_state: bytes
+    @property
+    def sdcaffe_seal(self) -> Seal: ...
+    def __init__(
+        self,
+        *,
+        iter: int | None = ...,
+        learned_net: str | None = ...,
+        history: _Iterable[BlobProto | _Mapping[str, _Any]] | None = ...,
+        current_step: int | None = ...,
+        sdcaffe_state: bytes | None = ...,
+        sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class SwishParameter(_Message):
+    beta: float
+    def __init__(
+        self,
+        *,
+        beta: float | None = ...,
+    ) -> None: ...
+
+class TanHParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    CUDNN: _ClassVar[int]
+    engine: int
+    def __init__(
+        self,
+        *,
+        engine: int | str | None = ...,
+    ) -> None: ...
+
+class ThinPlateSplineWarp(_Message):
+    displacement: float
+    points: int
+    def __init__(
+        self,
+        *,
+        displacement: float | None = ...,
+        points: int | None = ...,
+    ) -> None: ...
+
+class ThresholdParameter(_Message):
+    threshold: float
+    def __init__(
+        self,
+        *,
+        threshold: float | None = ...,
+    ) -> None: ...
+
+class TileParameter(_Message):
+    axis: int
+    tiles: int
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+        tiles: int | None = ...,
+    ) -> None: ...
+
+class TransformationParameter(_Message):
+    scale: float
+    mirror: bool
+    crop_size: int
+    mean_file: str
+    @property
+    def mean_value(self) -> _Values[float]: ...
+    force_color: bool
+    force_gray: bool
+    def __init__(
+        self,
+        *,
+        scale: float | None = ...,
+        mirror: bool | None = ...,
+        crop_size: int | None = ...,
+        mean_file: str | None = ...,
+        mean_value: _Iterable[float] | None = ...,
+        force_color: bool | None = ...,
+        force_gray: bool | None = ...,
+    ) -> None: ...
+
+class UpsampleParameter(_Message):
+    scale: int
+    scale_h: int
+    scale_w: int
+    pad_out_h: bool
+    pad_out_w: bool
+    upsample_h: int
+    upsample_w: int
+    def __init__(
+        self,
+        *,
+        scale: int | None = ...,
+        scale_h: int | None = ...,
+        scale_w: int | None = ...,
+        pad_out_h: bool | None = ...,
+        pad_out_w: bool | None = ...,
+        upsample_h: int | None = ...,
+        upsample_w: int | None = ...,
+    ) -> None: ...
+
+class V0LayerParameter(_Message):
+    PoolMethod: _ClassVar[_Enum]
+    MAX: _ClassVar[int]
+    AVE: _ClassVar[int]
+    STOCHASTIC: _ClassVar[int]
+    name: str
+    type: str
+    num_output: int
+    biasterm: bool
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    pad: int
+    kernelsize: int
+    group: int
+    stride: int
+    pool: int
+    dropout_ratio: float
+    local_size: int
+    alpha: float
+    beta: float
+    source: str
+    scale: float
+    meanfile: str
+    batchsize: int
+    cropsize: int
+    mirror: bool
+    k: float
+    @property
+    def blobs(self) -> _Messages[BlobProto]: ...
+    @property
+    def blobs_lr(self) -> _Values[float]: ...
+    @property
+    def weight_decay(self) -> _Values[float]: ...
+    rand_skip: int
+    det_fg_threshold: float
+    det_bg_threshold: float
+    det_fg_fraction: float
+    det_context_pad: int
+    det_crop_mode: str
+    new_num: int
+    new_channels: int
+    new_height: int
+    new_width: int
+    shuffle_images: bool
+    concat_dim: int
+    @property
+    def hdf5_output_param(self) -> HDF5OutputParameter: ...
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        type: str | None = ...,
+        num_output: int | None = ...,
+        biasterm: bool | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        pad: int | None = ...,
+        kernelsize: int | None = ...,
+        group: int | None = ...,
+        stride: int | None = ...,
+        pool: int | str | None = ...,
+        dropout_ratio: float | None = ...,
+        local_size: int | None = ...,
+        alpha: float | None = ...,
+        beta: float | None = ...,
+        source: str | None = ...,
+        scale: float | None = ...,
+        meanfile: str | None = ...,
+        batchsize: int | None = ...,
+        cropsize: int | None = ...,
+        mirror: bool | None = ...,
+        k: float | None = ...,
+        blobs: _Iterable[BlobProto | _Mapping[str, _Any]] | None = ...,
+        blobs_lr: _Iterable[float] | None = ...,
+        weight_decay: _Iterable[float] | None = ...,
+        rand_skip: int | None = ...,
+        det_fg_threshold: float | None = ...,
+        det_bg_threshold: float | None = ...,
+        det_fg_fraction: float | None = ...,
+        det_context_pad: int | None = ...,
+        det_crop_mode: str | None = ...,
+        new_num: int | None = ...,
+        new_channels: int | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        shuffle_images: bool | None = ...,
+        concat_dim: int | None = ...,
+        hdf5_output_param: HDF5OutputParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class V1LayerParameter(_Message):
+    LayerType: _ClassVar[_Enum]
+    NONE: _ClassVar[int]
+    ACCURACY: _ClassVar[int]
+    BNLL: _ClassVar[int]
+    CONCAT: _ClassVar[int]
+    CONVOLUTION: _ClassVar[int]
+    DATA: _ClassVar[int]
+    DROPOUT: _ClassVar[int]
+    EUCLIDEAN_LOSS: _ClassVar[int]
+    FLATTEN: _ClassVar[int]
+    HDF5_DATA: _ClassVar[int]
+    HDF5_OUTPUT: _ClassVar[int]
+    IM2COL: _ClassVar[int]
+    IMAGE_DATA: _ClassVar[int]
+    INFOGAIN_LOSS: _ClassVar[int]
+    INNER_PRODUCT: _ClassVar[int]
+    LRN: _ClassVar[int]
+    MULTINOMIAL_LOGISTIC_LOSS: _ClassVar[int]
+    POOLING: _ClassVar[int]
+    RELU: _ClassVar[int]
+    SIGMOID: _ClassVar[int]
+    SOFTMAX: _ClassVar[int]
+    SOFTMAX_LOSS: _ClassVar[int]
+    SPLIT: _ClassVar[int]
+    TANH: _ClassVar[int]
+    WINDOW_DATA: _ClassVar[int]
+    ELTWISE: _ClassVar[int]
+    POWER: _ClassVar[int]
+    SIGMOID_CROSS_ENTROPY_LOSS: _ClassVar[int]
+    HINGE_LOSS: _ClassVar[int]
+    MEMORY_DATA: _ClassVar[int]
+    ARGMAX: _ClassVar[int]
+    THRESHOLD: _ClassVar[int]
+    DUMMY_DATA: _ClassVar[int]
+    SLICE: _ClassVar[int]
+    MVN: _ClassVar[int]
+    ABSVAL: _ClassVar[int]
+    SILENCE: _ClassVar[int]
+    CONTRASTIVE_LOSS: _ClassVar[int]
+    EXP: _ClassVar[int]
+    DECONVOLUTION: _ClassVar[int]
+    DimCheckMode: _ClassVar[_Enum]
+    STRICT: _ClassVar[int]
+    PERMISSIVE: _ClassVar[int]
+    @property
+    def layer(self) -> V0LayerParameter: ...
+    @property
+    def bottom(self) -> _Values[str]: ...
+    @property
+    def top(self) -> _Values[str]: ...
+    name: str
+    type: int
+    @property
+    def blobs(self) -> _Messages[BlobProto]: ...
+    @property
+    def blobs_lr(self) -> _Values[float]: ...
+    @property
+    def weight_decay(self) -> _Values[float]: ...
+    @property
+    def concat_param(self) -> ConcatParameter: ...
+    @property
+    def convolution_param(self) -> ConvolutionParameter: ...
+    @property
+    def data_param(self) -> DataParameter: ...
+    @property
+    def dropout_param(self) -> DropoutParameter: ...
+    @property
+    def hdf5_data_param(self) -> HDF5DataParameter: ...
+    @property
+    def hdf5_output_param(self) -> HDF5OutputParameter: ...
+    @property
+    def image_data_param(self) -> ImageDataParameter: ...
+    @property
+    def infogain_loss_param(self) -> InfogainLossParameter: ...
+    @property
+    def inner_product_param(self) -> InnerProductParameter: ...
+    @property
+    def lrn_param(self) -> LRNParameter: ...
+    @property
+    def pooling_param(self) -> PoolingParameter: ...
+    @property
+    def window_data_param(self) -> WindowDataParameter: ...
+    @property
+    def power_param(self) -> PowerParameter: ...
+    @property
+    def memory_data_param(self) -> MemoryDataParameter: ...
+    @property
+    def argmax_param(self) -> ArgMaxParameter: ...
+    @property
+    def eltwise_param(self) -> EltwiseParameter: ...
+    @property
+    def threshold_param(self) -> ThresholdParameter: ...
+    @property
+    def dummy_data_param(self) -> DummyDataParameter: ...
+    @property
+    def accuracy_param(self) -> AccuracyParameter: ...
+    @property
+    def hinge_loss_param(self) -> HingeLossParameter: ...
+    @property
+    def relu_param(self) -> ReLUParameter: ...
+    @property
+    def slice_param(self) -> SliceParameter: ...
+    @property
+    def include(self) -> _Messages[NetStateRule]: ...
+    @property
+    def exclude(self) -> _Messages[NetStateRule]: ...
+    @property
+    def mvn_param(self) -> MVNParameter: ...
+    @property
+    def loss_weight(self) -> _Values[float]: ...
+    @property
+    def transform_param(self) -> TransformationParameter: ...
+    @property
+    def tanh_param(self) -> TanHParameter: ...
+    @property
+    def sigmoid_param(self) -> SigmoidParameter: ...
+    @property
+    def softmax_param(self) -> SoftmaxParameter: ...
+    @property
+    def contrastive_loss_param(self) -> ContrastiveLossParameter: ...
+    @property
+    def exp_param(self) -> ExpParameter: ...
+    @property
+    def loss_param(self) -> LossParameter: ...
+    @property
+    def param(self) -> _Values[str]: ...
+    @property
+    def blob_share_mode(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        layer: V0LayerParameter | _Mapping[str, _Any] | None = ...,
+        bottom: _Iterable[str] | None = ...,
+        top: _Iterable[str] | None = ...,
+        name: str | None = ...,
+        type: int | str | None = ...,
+        blobs: _Iterable[BlobProto | _Mapping[str, _Any]] | None = ...,
+        blobs_lr: _Iterable[float] | None = ...,
+        weight_decay: _Iterable[float] | None = ...,
+        concat_param: ConcatParameter | _Mapping[str, _Any] | None = ...,
+        convolution_param: ConvolutionParameter | _Mapping[str, _Any] | None = ...,
+        data_param: DataParameter | _Mapping[str, _Any] | None = ...,
+        dropout_param: DropoutParameter | _Mapping[str, _Any] | None = ...,
+        hdf5_data_param: HDF5DataParameter | _Mapping[str, _Any] | None = ...,
+        hdf5_output_param: HDF5OutputParameter | _Mapping[str, _Any] | None = ...,
+        image_data_param: ImageDataParameter | _Mapping[str, _Any] | None = ...,
+        infogain_loss_param: InfogainLossParameter | _Mapping[str, _Any] | None = ...,
+        inner_product_param: InnerProductParameter | _Mapping[str, _Any] | None = ...,
+        lrn_param: LRNParameter | _Mapping[str, _Any] | None = ...,
+        pooling_param: PoolingParameter | _Mapping[str, _Any] | None = ...,
+        window_data_param: WindowDataParameter | _Mapping[str, _Any] | None = ...,
+        power_param: PowerParameter | _Mapping[str, _Any] | None = ...,
+        memory_data_param: MemoryDataParameter | _Mapping[str, _Any] | None = ...,
+        argmax_param: ArgMaxParameter | _Mapping[str, _Any] | None = ...,
+        eltwise_param: EltwiseParameter | _Mapping[str, _Any] | None = ...,
+        threshold_param: ThresholdParameter | _Mapping[str, _Any] | None = ...,
+        dummy_data_param: DummyDataParameter | _Mapping[str, _Any] | None = ...,
+        accuracy_param: AccuracyParameter | _Mapping[str, _Any] | None = ...,
+        hinge_loss_param: HingeLossParameter | _Mapping[str, _Any] | None = ...,
+        relu_param: ReLUParameter | _Mapping[str, _Any] | None = ...,
+        slice_param: SliceParameter | _Mapping[str, _Any] | None = ...,
+        include: _Iterable[NetStateRule | _Mapping[str, _Any]] | None = ...,
+        exclude: _Iterable[NetStateRule | _Mapping[str, _Any]] | None = ...,
+        mvn_param: MVNParameter | _Mapping[str, _Any] | None = ...,
+        loss_weight: _Iterable[float] | None = ...,
+        transform_param: TransformationParameter | _Mapping[str, _Any] | None = ...,
+        tanh_param: TanHParameter | _Mapping[str, _Any] | None = ...,
+        sigmoid_param: SigmoidParameter | _Mapping[str, _Any] | None = ...,
+        softmax_param: SoftmaxParameter | _Mapping[str, _Any] | None = ...,
+        contrastive_loss_param: ContrastiveLossParameter | _Mapping[str, _Any] | None = ...,
+        exp_param: ExpParameter | _Mapping[str, _Any] | None = ...,
+        loss_param: LossParameter | _Mapping[str, _Any] | None = ...,
+        param: _Iterable[str] | None = ...,
+        blob_share_mode: _Iterable[int | str] | None = ...,
+    ) -> None: ...
+
+class WindowDataParameter(_Message):
+    source: str
+    scale: float
+    mean_file: str
+    batch_size: int
+    crop_size: int
+    mirror: bool
+    fg_threshold: float
+    bg_threshold: float
+    fg_fraction: float
+    context_pad: int
+    crop_mode: str
+    cache_images: bool
+    root_folder: str
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        scale: float | None = ...,
+        mean_file: str | None = ...,
+        batch_size: int | None = ...,
+        crop_size: int | None = ...,
+        mirror: bool | None = ...,
+        fg_threshold: float | None = ...,
+        bg_threshold: float | None = ...,
+        fg_fraction: float | None = ...,
+        context_pad: int | None = ...,
+        crop_mode: str | None = ...,
+        cache_images: bool | None = ...,
+        root_folder: str | None = ...,
+    ) -> None: ...

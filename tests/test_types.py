@@ -1,0 +1,129 @@
+"""Types: the stub of Caffe's messages is current, the public face passes mypy --strict, and a slip is found."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUESTS = "import sdcaffe.forks, sdcaffe.paper.layers"
+
+# What a script of a user's own may do with the public face, every type as it is known.
+FACE = """
+from collections.abc import Iterable
+from typing import assert_type
+
+import torch
+
+import sdcaffe
+from sdcaffe import Layer, Net, Solver, proto, register
+from sdcaffe.log import parse_log
+
+
+class HalfParameter:
+    factor: float = 0.5
+    counts: list[int]
+    filler: proto.FillerParameter
+
+
+@register("Half", field="half_param", number=5001)
+class Half(Layer):
+    Param = HalfParameter
+    param: HalfParameter
+
+    def setup(self, bottom_shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        assert_type(self.param.factor, float)
+        return bottom_shapes
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        return bottom * self.param.factor
+
+
+def factors(net: proto.NetParameter) -> Iterable[float]:
+    for layer in net.layer:
+        assert_type(layer, proto.LayerParameter)
+        half = proto.extension(layer, HalfParameter)
+        assert_type(half, HalfParameter)
+        yield half.factor
+
+
+param = sdcaffe.read_net("net.prototxt")
+assert_type(param, proto.NetParameter)
+assert_type(param.layer[0].convolution_param.kernel_size[0], int)
+assert_type(param.layer[0].pooling_param.pool == proto.PoolingParameter.AVE, bool)
+assert_type(param.layer[0].distort_param.crop_size, int)
+assert_type(param.layer[0].permute_param.order[0], int)
+param.layer.add(name="ip", type="InnerProduct").inner_product_param.num_output = 10
+proto.write_text("out.prototxt", proto.copied(param))
+assert_type(proto.read_binary("mean.binaryproto", proto.BlobProto), proto.BlobProto)
+
+net = Net(param, sdcaffe.TEST, weights=["a.caffemodel"])
+assert_type(net.forward({"data": torch.zeros(1, 3, 8, 8)})["prob"], torch.Tensor)
+assert_type(net.layers["ip"].layer_param, proto.LayerParameter)
+
+settings = sdcaffe.read_solver("solver.prototxt")
+assert_type(settings, proto.SolverParameter)
+settings.max_iter += 10
+with_settings = Solver(settings, device="cpu")
+assert_type(with_settings.param, proto.SolverParameter)
+assert_type(with_settings.net, Net)
+assert_type(parse_log("train.log").solver(), proto.SolverParameter | None)
+"""
+
+SLIPS = {
+    "param.layer[0].pooling_parm": '"LayerParameter" has no attribute "pooling_parm"; maybe "pooling_param"',
+    "param.layers_": '"NetParameter" has no attribute "layers_"',
+    "proto.NetParametr()": 'Module has no attribute "NetParametr"; maybe "NetParameter"',
+    "proto.PoolingParameter.AVG": '"type[PoolingParameter]" has no attribute "AVG"',
+    "proto.LayerParameter(nmae='x')": 'Unexpected keyword argument "nmae" for "LayerParameter"',
+    "settings.base_lr = 'high'": "Incompatible types in assignment",
+    "proto.extension(param.layer[0], HalfParameter).facter": '"HalfParameter" has no attribute "facter"',
+    "sdcaffe.read_nett": 'Module has no attribute "read_nett"; maybe "read_net"?',
+    "Net(settings)": 'Argument 1 to "Net" has incompatible type "SolverParameter"',
+}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where sdcaffe lies as an installed wheel has it: converters inside, marked as typed."""
+    folder = tmp_path_factory.mktemp("site")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "sdcaffe", folder / "sdcaffe", ignore=ignored)
+    shutil.copytree(ROOT / "converters", folder / "sdcaffe" / "converters", ignore=ignored)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def complaints(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
+    """What mypy --strict says of the script and, below it, of the slips: line -> complaint."""
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "script.py").write_text(FACE + "\n".join(SLIPS) + "\n")
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--no-error-summary", "script.py"]
+    environment = os.environ | {"MYPYPATH": str(installed)}
+    done = subprocess.run([*command, "--config-file="], cwd=folder, env=environment, capture_output=True, text=True)
+    assert not done.stderr
+    matches = [re.fullmatch(r"script\.py:(\d+): (?:error|note): (.*)", line) for line in done.stdout.splitlines()]
+    assert all(matches), done.stdout
+    return {int(match[1]): match[2] for match in reversed(matches) if match}
+
+
+def test_the_stub_is_current() -> None:
+    code = f"{GUESTS}; from sdcaffe.proto import stubs; print(stubs.text(), end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == (ROOT / "sdcaffe" / "proto" / "caffe.pyi").read_text(), "write it anew with make stubs"
+
+
+def test_the_public_face_is_typed(complaints: dict[int, str]) -> None:
+    assert {line: words for line, words in complaints.items() if line <= FACE.count("\n")} == {}
+
+
+def test_slips_are_found(complaints: dict[int, str]) -> None:
+    found = [complaints.get(FACE.count("\n") + i, "nothing") for i in range(1, len(SLIPS) + 1)]
+    for (slip, complaint), words in zip(SLIPS.items(), found, strict=True):
+        assert complaint in words, slip
