@@ -73,7 +73,7 @@ settings.max_iter += 10
 with_settings = Solver(settings, device="cpu")
 assert_type(with_settings.param, proto.SolverParameter)
 assert_type(with_settings.net, Net)
-assert_type(parse_log("train.log").solver(), proto.SolverParameter | None)
+assert_type(parse_log("train.log").solver(), proto.SolverParameter)
 """
 
 SLIPS = {

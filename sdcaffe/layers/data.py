@@ -120,7 +120,7 @@ class Data(FeedLayer):
         seed = param.seed if param.HasField("seed") else default_seed(self.name)
         transform = self.layer_param.transform_param
         color = "color" if transform.force_color else "gray" if transform.force_gray else "native"
-        backend = "LMDB" if param.backend == proto.schema.enum_value("DataParameter.DB", "LMDB") else "LEVELDB"
+        backend = "LMDB" if param.backend == proto.DataParameter.LMDB else "LEVELDB"
         source = open_source(param.source, backend, color=color, param=param)
         if color != "native" and not source.encoded:
             logging.getLogger("sdcaffe").warning("force_color and force_gray only for encoded datum")

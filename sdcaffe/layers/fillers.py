@@ -55,11 +55,11 @@ def _fan(tensor: Tensor, filler: Any) -> float:
     """
     fan_in = tensor.numel() / _outputs(tensor, filler)
     fan_out = tensor.numel() / (tensor.shape[1] if tensor.dim() > 1 else 1)
-    norms = {"FAN_IN": fan_in, "FAN_OUT": fan_out, "AVERAGE": (fan_in + fan_out) / 2}
-    for name, n in norms.items():
-        if filler.variance_norm == proto.schema.enum_value("FillerParameter.VarianceNorm", name):
-            return n
-    raise LayerError(f"unknown variance_norm {filler.variance_norm}")
+    kinds = proto.FillerParameter
+    norms = {kinds.FAN_IN: fan_in, kinds.FAN_OUT: fan_out, kinds.AVERAGE: (fan_in + fan_out) / 2}
+    if filler.variance_norm not in norms:
+        raise LayerError(f"unknown variance_norm {filler.variance_norm}")
+    return norms[filler.variance_norm]
 
 
 def _xavier(tensor: Tensor, filler: Any) -> None:

@@ -30,7 +30,7 @@ class LRN(Layer):
             raise self.error(f"local_size (={self.size}) must be odd", "local_size")
         self.alpha: float = param.alpha
         self.beta: float = param.beta
-        within = proto.schema.enum_value("LRNParameter.NormRegion", "WITHIN_CHANNEL")
+        within = proto.LRNParameter.WITHIN_CHANNEL
         self.within = param.norm_region == within
         self.k: float = 1.0 if self.within else param.k
         return [bottom_shapes[0]]

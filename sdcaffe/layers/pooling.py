@@ -37,7 +37,7 @@ class Pooling(Layer):
         stride = self._pair(param, "stride", "stride", 1)
         pad = self._pair(param, "pad", "pad", 0)
         kernel = self._kernel(param, bottom, stride, pad)
-        ceil = param.round_mode == proto.schema.enum_value("PoolingParameter.RoundMode", "CEIL")
+        ceil = param.round_mode == proto.PoolingParameter.CEIL
         self.pool = pooling_of(self, param.pool, self.phase)
         if pad != (0, 0) and self.pool not in (max_pool, ave_pool):
             raise self.error(f"only MAX and AVE pooling take a pad (={pad[0]}, {pad[1]})", "pad")

@@ -9,7 +9,7 @@ from sdcaffe import proto
 from sdcaffe.errors import LayerError, nearest
 from sdcaffe.layers.layer import Layer
 
-Claim = Callable[[Any], bool]  # whether a LayerParameter is written in a dialect
+Claim = Callable[["proto.LayerParameter"], bool]  # whether a LayerParameter is written in a dialect
 
 _registry: dict[str, type[Layer]] = {}
 _dialects: dict[str, dict[type[Layer], Claim]] = {}
@@ -60,7 +60,7 @@ def registered() -> dict[str, type[Layer]]:
     return dict(sorted(_registry.items()))
 
 
-def class_of(layer_param: Any) -> type[Layer]:
+def class_of(layer_param: proto.LayerParameter) -> type[Layer]:
     """The class that makes a layer: its type's, or the last dialect that claims it. Raises LayerError."""
     for cls, claims in reversed(_dialects.get(layer_param.type, {}).items()):
         if claims(layer_param):

@@ -139,11 +139,11 @@ def expected_pool(bottom: Tensor, windows: Windows) -> Tensor:
 
 def pooling_of(layer: Layer, method: int, phase: int) -> Callable[[Tensor, Windows], Tensor]:
     """The function of a PoolMethod (the same numbers in PoolingParameter and SPPParameter)."""
-    if method == proto.schema.enum_value("PoolingParameter.PoolMethod", "MAX"):
+    if method == proto.PoolingParameter.MAX:
         return max_pool
-    if method == proto.schema.enum_value("PoolingParameter.PoolMethod", "AVE"):
+    if method == proto.PoolingParameter.AVE:
         return ave_pool
-    if method == proto.schema.enum_value("PoolingParameter.PoolMethod", "STOCHASTIC"):
+    if method == proto.PoolingParameter.STOCHASTIC:
         return draw_pool if phase == proto.TRAIN else expected_pool
     raise layer.error(f"unknown pooling method {method}", "pool")
 

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from sdcaffe.errors import DataError
+
+if TYPE_CHECKING:
+    from sdcaffe import proto
 
 NAN = math.nan
 FINISHED, STOPPED, CUT_SHORT = "finished", "stopped", "cut short"
@@ -77,7 +80,7 @@ class Run:
     resumes: list[int] = field(default_factory=list)
     end: str = CUT_SHORT
 
-    def solver(self) -> Any:
+    def solver(self) -> proto.SolverParameter:
         """The solver's settings as a SolverParameter; fields Caffe does not have are left out."""
         from sdcaffe import proto
 

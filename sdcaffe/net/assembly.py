@@ -55,7 +55,7 @@ class Assembled:
         return found
 
 
-def assemble(source: Any, state: Any, weights: Weights, share: Assembled | None) -> Assembled:
+def assemble(source: proto.NetParameter, state: proto.NetState, weights: Weights, share: Assembled | None) -> Assembled:
     """The layers that `state` keeps of the NetParameter `source`, filled with `weights`.
 
     `share`: a net whose parameters the layers of the same names use. Raises GraphError, LayerError, WeightsError.

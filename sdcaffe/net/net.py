@@ -53,7 +53,7 @@ class Net(nn.Module):
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Any,
+        source: str | os.PathLike[str] | proto.NetParameter,
         phase: int = proto.TEST,
         weights: Files | None = None,
         *,
@@ -61,7 +61,7 @@ class Net(nn.Module):
         stages: Iterable[str] = (),
         device: str | torch.device = "cpu",
         share: Net | None = None,
-        positions: Any = None,
+        positions: proto.Positions | None = None,
     ) -> None:
         super().__init__()
         layers.load_builtin()

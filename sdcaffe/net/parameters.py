@@ -79,7 +79,7 @@ class Parameters:
         )
         blob = layer.blobs[index]
         have, want = tuple(owner.tensor.shape), tuple(blob.shape)
-        permissive = spec.share_mode == proto.schema.enum_value("ParamSpec.DimCheckMode", "PERMISSIVE")
+        permissive = spec.share_mode == proto.ParamSpec.PERMISSIVE
         if have != want and not (permissive and owner.tensor.numel() == blob.numel()):
             need = "even PERMISSIVE sharing needs one count" if permissive else "STRICT sharing needs one shape"
             raise GraphError(

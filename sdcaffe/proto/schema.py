@@ -68,17 +68,6 @@ def _message(name: str, owner: descriptor_pool.DescriptorPool) -> Any:
         raise AttributeError(f'Caffe has no message "{name}"') from None
 
 
-def enum_value(enum_name: str, value_name: str) -> int:
-    """The number of an enum's value: `enum_value("PoolingParameter.PoolMethod", "AVE")` is 1.
-
-    Raises AttributeError where there is no such enum or value.
-    """
-    try:
-        return pool().FindEnumTypeByName(f"caffe.{enum_name}").values_by_name[value_name].number
-    except KeyError:
-        raise AttributeError(f'Caffe has no value "{value_name}" of an enum "{enum_name}"') from None
-
-
 def copied(original: M) -> M:
     """A copy of a message, in the class that it has now: with the fields of plugins loaded since it was made.
 

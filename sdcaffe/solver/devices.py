@@ -51,7 +51,7 @@ def choose_device(param: Any, device: str | torch.device | None) -> torch.device
         if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
             raise SolverError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices")
         return chosen
-    gpu = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
+    gpu = proto.SolverParameter.GPU
     if param.solver_mode == gpu and torch.cuda.is_available():
         own = own_device(["cuda"]) if in_a_job() else None
         return torch.device(own or f"cuda:{param.device_id}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.log import glog, number
 
 Scores = list[tuple[str, float]]  # values by name; a blob of n values stands there n times
@@ -36,7 +36,7 @@ def log_iteration(iteration: int, speed: tuple[int, float], display: int, loss: 
     glog("solver.cpp:239", f"Iteration {iteration} ({text}), loss = {number(loss)}")
 
 
-def log_clipping(clipped: tuple[Tensor, Tensor], param: Any) -> None:
+def log_clipping(clipped: tuple[Tensor, Tensor], param: proto.SolverParameter) -> None:
     """What clip_gradients did, (norm, factor), if it did anything. Waits for the device."""
     norm, scale = map(float, clipped)
     if scale != 1:

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.log import glog, number
 from sdcaffe.net import Net
@@ -24,11 +23,11 @@ class Measure:
     `param` is the SolverParameter, with the fields that the class declares in a class `Fields`; `net` the test net.
     """
 
-    def __init__(self, param: Any, net: Net) -> None:
+    def __init__(self, param: proto.SolverParameter, net: Net) -> None:
         self.param, self.net = param, net
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         """Raise SolverError for settings that the measure has no meaning for; called before a net is built."""
 
     def update(self, batch: Pass) -> None:
@@ -55,7 +54,7 @@ register_measure = MEASURES.register
 class Mean(Measure):
     """Caffe's: the mean over the batches of each value of each output; with test_compute_loss, of the loss too."""
 
-    def __init__(self, param: Any, net: Net) -> None:
+    def __init__(self, param: proto.SolverParameter, net: Net) -> None:
         super().__init__(param, net)
         self._names: list[str] | None = None
         self._total: Tensor | float = 0.0
@@ -83,7 +82,7 @@ class Mean(Measure):
         super().log(scores)
 
 
-def measure_class(param: Any) -> type[Measure]:
+def measure_class(param: proto.SolverParameter) -> type[Measure]:
     """The measure that a SolverParameter names. Raises SolverError for one that nobody brought."""
     found = MEASURES.get(param.eval_type)
     if found is None:

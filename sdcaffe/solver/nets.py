@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 from sdcaffe import proto
 from sdcaffe.errors import SolverError
 from sdcaffe.log import glog
 
-Source = tuple[str, str | None, Any]  # how a log names it, its path, or its NetParameter
+Source = tuple[str, "str | proto.NetParameter"]  # how a log names it; its path, or what the solver holds
+T = TypeVar("T")
 _FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
 
-def train_source(param: Any) -> Source:
+def train_source(param: proto.SolverParameter) -> Source:
     """What to train. Raises SolverError unless exactly one field names a net."""
     named = [field for field in _FIELDS if param.HasField(field)]
     if len(named) != 1:
@@ -22,13 +23,13 @@ def train_source(param: Any) -> Source:
     return _source(param, named[0])
 
 
-def test_sources(param: Any) -> list[Source]:
+def test_sources(param: proto.SolverParameter) -> list[Source]:
     """What to test, in Caffe's order: test_net_param, test_net, then the generic net for what test_iter is left.
 
     Raises SolverError where test_iter, test_state and the nets do not fit.
     """
-    sources: list[Source] = [("test_net_param", None, net) for net in param.test_net_param]
-    sources += [(f"test_net file: {path}", path, None) for path in param.test_net]
+    sources: list[Source] = [("test_net_param", net) for net in param.test_net_param]
+    sources += [(f"test_net file: {path}", path) for path in param.test_net]
     generic = [field for field in ("net_param", "net") if param.HasField(field)]
     if generic:
         extra = len(param.test_iter) - len(sources)
@@ -51,14 +52,14 @@ def _unequal(field: str, count: int, nets: int) -> SolverError:
 
 
 def read_source(
-    source: Source, phase: int, state: Any | None, build: Callable[..., Any], *, ignore_unknown: bool = False
-) -> Any:
+    source: Source, phase: int, state: proto.NetState | None, build: Callable[..., T], *, ignore_unknown: bool = False
+) -> T:
     """Read the net, merge its state (phase, then its own, then the solver's) and `build` it, errors located."""
-    _, path, net_param = source
-    positions = None
-    if path is not None:
-        net_param, positions = proto.read_net_located(path, ignore_unknown=ignore_unknown)
-    net = proto.copied(net_param)
+    given, positions = source[1], None
+    if isinstance(given, str):
+        net, positions = proto.read_net_located(given, ignore_unknown=ignore_unknown)
+    else:
+        net = proto.copied(given)
     merged = proto.NetState(phase=phase)
     merged.MergeFrom(net.state)
     if state is not None:
@@ -67,17 +68,17 @@ def read_source(
     return build(net, merged.phase, positions=positions)
 
 
-def _source(param: Any, field: str) -> Source:
+def _source(param: proto.SolverParameter, field: str) -> Source:
     value = getattr(param, field)
     if isinstance(value, str):
-        return (f"{field} file: {value}", value, None)
-    return (field, None, value)
+        return (f"{field} file: {value}", value)
+    return (field, value)
 
 
 def log_creation(source: Source, test_index: int | None) -> None:
-    name = source[0]
+    name, given = source
     if test_index is None:
-        how = f"from {name}" if source[1] is not None else f"specified in {name}."
+        how = f"from {name}" if isinstance(given, str) else f"specified in {name}."
         glog("solver.cpp:102", f"Creating training net {how}")
     else:
         glog("solver.cpp:190", f"Creating test net (#{test_index}) specified by {name}")

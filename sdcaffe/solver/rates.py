@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from sdcaffe import proto
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.plugins import Kind
 
@@ -24,11 +25,11 @@ class Policy:
 
     status: ClassVar[str | None] = None
 
-    def __init__(self, param: Any) -> None:
+    def __init__(self, param: proto.SolverParameter) -> None:
         self.param = param
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         """Raise SolverError for settings that the policy has no meaning for."""
 
     def steps(self, iteration: int, before: int) -> int:
@@ -59,7 +60,7 @@ class _Decaying(Policy):
     """What takes a gamma."""
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         if param.gamma < 0:
             raise _refusal(param, "gamma", f"of at least 0, not {param.gamma:g}")
 
@@ -69,7 +70,7 @@ class Step(_Decaying):
     """base_lr * gamma^(iteration / stepsize, rounded down)"""
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         _check_stepsize(param)
         super().check(param)
 
@@ -115,7 +116,7 @@ class Poly(Policy):
     """base_lr * (1 - iteration / max_iter)^power, and 0 from max_iter on, where Caffe raises a negative number"""
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         if param.max_iter <= 0:
             raise _refusal(param, "max_iter", f"above 0, not {param.max_iter}")
 
@@ -129,7 +130,7 @@ class Sigmoid(_Decaying):
     """base_lr / (1 + exp(-gamma * (iteration - stepsize)))"""
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         _check_stepsize(param)
         super().check(param)
 
@@ -138,16 +139,16 @@ class Sigmoid(_Decaying):
         return self.param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
 
 
-def _check_stepsize(param: Any) -> None:
+def _check_stepsize(param: proto.SolverParameter) -> None:
     if param.stepsize <= 0:
         raise _refusal(param, "stepsize", f"above 0, not {param.stepsize}")
 
 
-def _refusal(param: Any, field: str, what: str) -> SolverError:
+def _refusal(param: proto.SolverParameter, field: str, what: str) -> SolverError:
     return SolverError(f'lr_policy "{param.lr_policy}" needs a {field} {what}', field=field)
 
 
-def policy_of(param: Any) -> Policy:
+def policy_of(param: proto.SolverParameter) -> Policy:
     """The policy that a SolverParameter names. Raises SolverError for one that is unknown or lacks what it needs."""
     cls = POLICIES.get(param.lr_policy)
     if cls is None:
@@ -157,7 +158,7 @@ def policy_of(param: Any) -> Policy:
         return cls(param)
 
 
-def learning_rate(param: Any, iteration: int, before: int) -> float:
+def learning_rate(param: proto.SolverParameter, iteration: int, before: int) -> float:
     """The rate of `iteration` (counted from 0), `before` steps taken an iteration earlier; inf past a float's range.
 
     Raises SolverError for a policy that is unknown or lacks what it needs.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.precision import PRECISIONS
 from sdcaffe.solver import rates
@@ -15,7 +15,7 @@ from sdcaffe.solver.updates import RULES, check_regularization, rule_class
 
 
 @contextmanager
-def located(positions: Any) -> Iterator[None]:
+def located(positions: proto.Positions | None) -> Iterator[None]:
     """Errors inside get the line of the solver file that `positions` knows (None: none)."""
     try:
         yield
@@ -25,13 +25,13 @@ def located(positions: Any) -> Iterator[None]:
         raise
 
 
-def check(param: Any, positions: Any = None) -> None:
+def check(param: proto.SolverParameter, positions: proto.Positions | None = None) -> None:
     """Raise SolverError, with the line of the file that `positions` knows, for what a solver cannot be made of."""
     with located(positions):
         _check(param)
 
 
-def check_training(param: Any, positions: Any = None) -> None:
+def check_training(param: proto.SolverParameter, positions: proto.Positions | None = None) -> None:
     """`check`, and what the first iteration would fail on: as in Caffe, a solver that makes none needs no rate."""
     check(param, positions)
     with located(positions):
@@ -39,7 +39,7 @@ def check_training(param: Any, positions: Any = None) -> None:
         check_regularization(param)
 
 
-def _check(param: Any) -> None:
+def _check(param: proto.SolverParameter) -> None:
     for field in ("average_loss", "iter_size"):
         if getattr(param, field) < 1:
             raise SolverError(f"{field} must be at least 1, not {getattr(param, field)}", field=field)

@@ -34,7 +34,7 @@ _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
 class Run(Protocol):
     """What a snapshot holds of a solver. `losses` are those that the smoothed loss is the mean of."""
 
-    param: Any
+    param: proto.SolverParameter
     iter: int
     current_step: int
     device: torch.device
@@ -44,7 +44,7 @@ class Run(Protocol):
     losses: deque[torch.Tensor]
 
 
-def settle_prefix(param: Any, solver_file: Path) -> str | None:
+def settle_prefix(param: proto.SolverParameter, solver_file: Path) -> str | None:
     """Name snapshots after the solver file where snapshot_prefix is missing or a folder; says so in Caffe's words."""
     if not param.snapshot_prefix:
         param.snapshot_prefix = str(solver_file.with_suffix(""))
@@ -61,7 +61,7 @@ def save(solver: Run) -> str:
     Of several processes the root writes, and all of them call this.
     """
     param = solver.param
-    hdf5 = param.snapshot_format == proto.schema.enum_value("SolverParameter.SnapshotFormat", "HDF5")
+    hdf5 = param.snapshot_format == proto.SolverParameter.HDF5
     stem, suffix = f"{param.snapshot_prefix}_iter_{solver.iter}", ".h5" if hdf5 else ""
     model, state = f"{stem}.caffemodel{suffix}", f"{stem}.solverstate{suffix}"
     kind = "HDF5" if hdf5 else "binary proto"

@@ -54,14 +54,14 @@ class Solver:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Any,
+        source: str | os.PathLike[str] | proto.SolverParameter,
         *,
         weights: str | os.PathLike[str] | Sequence[str] | None = None,
         device: str | torch.device | None = None,
         action: Callable[[], str | None] = lambda: None,
         progress: Progress | None = None,
         ignore_unknown: bool = False,
-        positions: Any = None,
+        positions: proto.Positions | None = None,
     ) -> None:
         if isinstance(source, (str, os.PathLike)):
             file = Path(source)
@@ -107,7 +107,7 @@ class Solver:
     def _train_net(self, source: Source, weights: Any) -> Net:
         log_creation(source, None)
 
-        def build(net: Any, phase: int, positions: Any) -> Net:
+        def build(net: proto.NetParameter, phase: int, positions: proto.Positions | None) -> Net:
             return self.net_class(net, phase, weights, device=self.device, positions=positions)
 
         state = self.param.train_state
@@ -116,7 +116,7 @@ class Solver:
     def _test_net(self, index: int, source: Source) -> Net:
         log_creation(source, index)
 
-        def build(net: Any, phase: int, positions: Any) -> Net:
+        def build(net: proto.NetParameter, phase: int, positions: proto.Positions | None) -> Net:
             return self.net_class(net, phase, device=self.device, share=self.net, positions=positions)
 
         states = self.param.test_state
@@ -320,7 +320,7 @@ class Solver:
             net.close()
 
 
-def _weights_of(param: Any) -> list[str]:
+def _weights_of(param: proto.SolverParameter) -> list[str]:
     """The files that a solver starts from; each entry may be a list with commas."""
     return [name for entry in param.weights for name in file_names(entry)]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.collectives import apart
 from sdcaffe.errors import SolverError
 from sdcaffe.net import Net
@@ -35,7 +36,7 @@ class Step:
     is not finite is a SolverError before the update.
     """
 
-    def __init__(self, net: Net, trainee: Trainee, update: UpdateRule, param: Any) -> None:
+    def __init__(self, net: Net, trainee: Trainee, update: UpdateRule, param: proto.SolverParameter) -> None:
         self.net, self.trainee, self.update, self.param = net, trainee, update, param
 
     def __call__(self, batches: Iterable[Batch], rate: Rate) -> Result:

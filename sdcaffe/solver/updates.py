@@ -9,11 +9,12 @@ a 0-dim tensor on the parameters' device, which a recorded step reads anew each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.parameters import Learnable
 from sdcaffe.plugins import Kind
@@ -37,7 +38,7 @@ class UpdateRule:
     histories: ClassVar[int] = 1
     takes_momentum: ClassVar[bool] = True
 
-    def __init__(self, param: Any, learnable: Sequence[Learnable]) -> None:
+    def __init__(self, param: proto.SolverParameter, learnable: Sequence[Learnable]) -> None:
         self.param = param
         self.history: Tensors = [
             torch.zeros_like(item.tensor, requires_grad=False) for _ in range(self.histories) for item in learnable
@@ -50,7 +51,7 @@ class UpdateRule:
         self._groups = groups
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         """Raise SolverError for settings the rule has no meaning for."""
         if not cls.takes_momentum and param.momentum:
             raise SolverError(f"{param.type} takes no momentum; remove momentum: {param.momentum:g}", field="momentum")
@@ -136,7 +137,7 @@ class RMSProp(UpdateRule):
     takes_momentum = False
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         super().check(param)
         if not 0 <= param.rms_decay < 1:
             raise SolverError(f"rms_decay must lie in [0, 1), not {param.rms_decay:g}", field="rms_decay")
@@ -169,7 +170,7 @@ class Adam(UpdateRule):
     histories = 2
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         super().check(param)
         for field in ("momentum", "momentum2"):
             if not 0 <= getattr(param, field) < 1:
@@ -203,7 +204,7 @@ def _descend(params: Tensors, direction: Tensors, squares: Tensors, rate: Tensor
     torch._foreach_sub_(params, step)
 
 
-def rule_class(param: Any) -> type[UpdateRule]:
+def rule_class(param: proto.SolverParameter) -> type[UpdateRule]:
     """The rule that a SolverParameter names. Raises SolverError for one that nobody brought."""
     found = RULES.get(param.type)
     if found is None:
@@ -211,7 +212,7 @@ def rule_class(param: Any) -> type[UpdateRule]:
     return found
 
 
-def check_regularization(param: Any) -> None:
+def check_regularization(param: proto.SolverParameter) -> None:
     """Raise SolverError for a regularization_type that is unknown and, with a weight_decay, needed."""
     if param.weight_decay and param.regularization_type not in REGULARIZATIONS:
         what = unknown("regularization_type", param.regularization_type, REGULARIZATIONS)

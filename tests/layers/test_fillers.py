@@ -20,7 +20,7 @@ def filled(shape, **options):
     norm = options.pop("variance_norm", None)
     filler = proto.FillerParameter(**options)
     if norm:
-        filler.variance_norm = proto.schema.enum_value("FillerParameter.VarianceNorm", norm)
+        filler.variance_norm = proto.FillerParameter.VarianceNorm.Value(norm)
     fillers.fill(tensor, filler)
     return tensor.double().numpy()
 

@@ -216,7 +216,7 @@ def test_imagenet_networks_train_on_crops_of_a_database(name, crop, base_lr, dec
     assert (solver.type, solver.momentum) == ("Nesterov", pytest.approx(0.9))
     net = proto.read_net(ROOT / solver.net)
     data = [layer.data_param for layer in net.layer if layer.type == "Data"]
-    assert [d.backend for d in data] == [proto.schema.enum_value("DataParameter.DB", "LMDB")] * 2
+    assert [d.backend for d in data] == [proto.DataParameter.LMDB] * 2
     assert data[0].batch_size == 256
     assert data[1].batch_size * solver.test_iter[0] == 50_000
     distort = [layer.distort_param for layer in net.layer if layer.type == "Distort"]

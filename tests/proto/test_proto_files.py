@@ -59,7 +59,7 @@ def test_a_net_and_a_solver_in_each_others_place(tmp_path):
 def test_missing_files_and_directories(tmp_path):
     assert refusal(proto.read_net, tmp_path / "no.prototxt") == f"{tmp_path}/no.prototxt: No such file or directory"
     assert refusal(proto.read_net, tmp_path) == f"{tmp_path}: Is a directory"
-    assert "No such file" in refusal(proto.read_binary, tmp_path / "no", "Datum")
+    assert "No such file" in refusal(proto.read_binary, tmp_path / "no", proto.Datum)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,9 @@ def test_a_binary_message_without_zeros_given_as_text(tmp_path):
 def test_a_text_file_given_as_binary(tmp_path, text):
     path = tmp_path / "x.caffemodel"
     path.write_text(text)
-    assert refusal(proto.read_binary, path, "NetParameter") == f"{path}: is text, but a binary NetParameter is wanted"
+    assert (
+        refusal(proto.read_binary, path, proto.NetParameter) == f"{path}: is text, but a binary NetParameter is wanted"
+    )
 
 
 def test_bytes_that_are_not_utf8(tmp_path):
@@ -138,15 +140,15 @@ def test_a_message_that_lacks_a_required_field_is_not_written(tmp_path):
 def test_damaged_binary_files(tmp_path):
     path = tmp_path / "n.caffemodel"
     path.write_bytes(b"")
-    assert refusal(proto.read_binary, path, "NetParameter") == f"{path}: is empty"
+    assert refusal(proto.read_binary, path, proto.NetParameter) == f"{path}: is empty"
     path.write_bytes(b"\x0a\x7fshort")
     assert "field 1 at byte 0 goes on after the end of the file (7 bytes)" in refusal(
-        proto.read_binary, path, "NetParameter"
+        proto.read_binary, path, proto.NetParameter
     )
     path.write_bytes(b"\x07\x00")
-    assert "none of protobuf's" in refusal(proto.read_binary, path, "NetParameter")
+    assert "none of protobuf's" in refusal(proto.read_binary, path, proto.NetParameter)
     path.write_bytes(b"\xa2\x06\x02\x0a\x7f")  # a layer whose inside is cut
-    assert "some of its bytes are damaged" in refusal(proto.read_binary, path, "NetParameter")
+    assert "some of its bytes are damaged" in refusal(proto.read_binary, path, proto.NetParameter)
 
 
 def test_an_old_file_stays_whole_when_writing_fails(tmp_path):

@@ -49,7 +49,7 @@ def test_solver_file_as_caffe_logged_it():
 @pytest.mark.parametrize("path", sorted(FILES.glob("*_upgraded.prototxt")), ids=lambda path: path.stem)
 def test_files_of_caffes_upgrade_tools(path):
     name = "SolverParameter" if "solver" in path.name else "NetParameter"
-    assert proto.format(proto.files.read_text(path, name)[0]) == path.read_text()
+    assert proto.format(proto.files.read_text(path, getattr(proto, name))[0]) == path.read_text()
 
 
 @pytest.mark.parametrize(

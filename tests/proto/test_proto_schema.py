@@ -79,13 +79,14 @@ def test_own_fields_have_numbers_that_caffe_reads_past():
 
 def test_messages_and_constants_by_name():
     assert (proto.TRAIN, proto.TEST) == (0, 1)
-    assert proto.schema.enum_value("PoolingParameter.PoolMethod", "AVE") == 1
-    assert proto.schema.enum_value("Phase", "TEST") == proto.TEST
+    assert proto.PoolingParameter.AVE == 1
+    assert proto.caffe.TEST == proto.TEST
+    assert proto.Phase.Name(proto.TEST) == "TEST"
     assert proto.LayerParameter(name="a").lrn_param.beta == 0.75
-    with pytest.raises(AttributeError, match='no message "Layer"'):
+    with pytest.raises(AttributeError, match='no message or enum "Layer"'):
         _ = proto.Layer
     with pytest.raises(AttributeError, match="MIN"):
-        schema.enum_value("PoolingParameter.PoolMethod", "MIN")
+        _ = proto.PoolingParameter.MIN
 
 
 def test_another_caffe_schema_beside_ours():

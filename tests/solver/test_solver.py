@@ -231,7 +231,7 @@ def test_a_gpu_that_is_not_there():
     with pytest.raises(SolverError, match="no CUDA device"):
         sdcaffe.Solver(solver_param(""), device="cuda")
     param = solver_param("")
-    param.solver_mode = proto.schema.enum_value("SolverParameter.SolverMode", "GPU")
+    param.solver_mode = proto.SolverParameter.GPU
     assert sdcaffe.Solver(param).device.type == "cpu"
 
 
