@@ -100,6 +100,6 @@ def run(args: Namespace) -> None:
         outputs.append((args.output, directions.plot(found, ending)))
     for path, content in outputs:
         if path:
-            with proto.atomic_write(path) as file:
-                file.write(content)
+            with proto.atomic_write(path) as written:
+                written.write(content)
     print("\n".join(directions.lines(found)))

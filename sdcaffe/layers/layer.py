@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sdcaffe import proto
 from sdcaffe.errors import LayerError, NetError, SdcaffeError, WeightsError
 from sdcaffe.layers import fillers
 from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder
@@ -104,7 +105,9 @@ class Layer(nn.Module):
                 if name not in vars(cls):
                     setattr(cls, name, vars(Layer)[name])
 
-    def __init__(self, layer_param: proto.LayerParameter, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
+    def __init__(
+        self, layer_param: proto.LayerParameter, phase: int, given: Mapping[int, Tensor] | None = None
+    ) -> None:
         """`given` maps blob indices to tensors to adopt, not fill: shared, loaded or a train net's."""
         super().__init__()
         self.layer_param = layer_param
@@ -214,7 +217,9 @@ class Layer(nn.Module):
         """
         return dict(blobs)
 
-    def blob(self, index: int, shape: Iterable[int], filler: proto.FillerParameter | None = None, *, learnable: bool = True) -> None:
+    def blob(
+        self, index: int, shape: Iterable[int], filler: proto.FillerParameter | None = None, *, learnable: bool = True
+    ) -> None:
         """Make parameter blob `index`, filled as the FillerParameter `filler` says (None: zeros).
 
         Adopts a given blob of the same shape instead, and keeps one that is already there.

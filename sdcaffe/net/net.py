@@ -80,7 +80,8 @@ class Net(nn.Module):
             if positions is not None:
                 positions.locate(error)
             raise
-        self.assembled, self.graph, self.param, self.name = made, made.graph, made.param, made.graph.name
+        self.assembled: Assembled = made
+        self.graph, self.param, self.name = made.graph, made.param, made.graph.name
         self.layers: dict[str, Layer] = {
             step.key: layer for step, layer in zip(made.graph.steps, made.layers, strict=True)
         }

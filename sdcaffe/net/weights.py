@@ -100,7 +100,8 @@ class Weights:
         for name in dict.fromkeys(entry.name for entry in self.entries if entry.blobs and entry.name not in names):
             glog("net.cpp:744", f"Ignoring source layer {name}")
         reached = {place for place, entry in self.matched(names) if entry.blobs}
-        filled, left = [], []
+        filled: list[str] = []
+        left: list[str] = []
         for place in with_blobs:
             (filled if place in reached else left).append(graph.steps[place].key)
         glog(

@@ -86,6 +86,6 @@ def _without_padding(boxes: Boxes, aspect: np.float32, resize: Any) -> Boxes:
     else:
         across = (width - height * aspect) / 2 / width
     first, last = np.array([across, down]), np.array([1 - across, 1 - down], np.float32)
-    met = ((boxes[:, :2] < last) & (boxes[:, 2:] > first)).all(1)
+    met = np.all((boxes[:, :2] < last) & (boxes[:, 2:] > first), axis=1)
     inside = (boxes - np.tile(first, 2)) / np.tile(last - first, 2)
     return np.where(met[:, None], np.clip(inside, 0, 1), boxes).astype(np.float32)
