@@ -53,6 +53,59 @@ class AffineWarp(_Message):
         shear: float | None = ...,
     ) -> None: ...
 
+class AnnotatedDataParameter(_Message):
+    AnnotationType: _ClassVar[_Enum]
+    BBOX: _ClassVar[int]
+    @property
+    def batch_sampler(self) -> _Messages[BatchSampler]: ...
+    label_map_file: str
+    anno_type: int
+    def __init__(
+        self,
+        *,
+        batch_sampler: _Iterable[BatchSampler | _Mapping[str, _Any]] | None = ...,
+        label_map_file: str | None = ...,
+        anno_type: int | str | None = ...,
+    ) -> None: ...
+
+class AnnotatedDatum(_Message):
+    AnnotationType: _ClassVar[_Enum]
+    BBOX: _ClassVar[int]
+    @property
+    def datum(self) -> Datum: ...
+    type: int
+    @property
+    def annotation_group(self) -> _Messages[AnnotationGroup]: ...
+    def __init__(
+        self,
+        *,
+        datum: Datum | _Mapping[str, _Any] | None = ...,
+        type: int | str | None = ...,
+        annotation_group: _Iterable[AnnotationGroup | _Mapping[str, _Any]] | None = ...,
+    ) -> None: ...
+
+class Annotation(_Message):
+    instance_id: int
+    @property
+    def bbox(self) -> NormalizedBBox: ...
+    def __init__(
+        self,
+        *,
+        instance_id: int | None = ...,
+        bbox: NormalizedBBox | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class AnnotationGroup(_Message):
+    group_label: int
+    @property
+    def annotation(self) -> _Messages[Annotation]: ...
+    def __init__(
+        self,
+        *,
+        group_label: int | None = ...,
+        annotation: _Iterable[Annotation | _Mapping[str, _Any]] | None = ...,
+    ) -> None: ...
+
 class ArgMaxParameter(_Message):
     out_max_val: bool
     top_k: int
@@ -136,6 +189,24 @@ class BatchNormParameter(_Message):
         engine: int | str | None = ...,
         frozen: bool | None = ...,
         momentum: float | None = ...,
+    ) -> None: ...
+
+class BatchSampler(_Message):
+    use_original_image: bool
+    @property
+    def sampler(self) -> Sampler: ...
+    @property
+    def sample_constraint(self) -> SampleConstraint: ...
+    max_sample: int
+    max_trials: int
+    def __init__(
+        self,
+        *,
+        use_original_image: bool | None = ...,
+        sampler: Sampler | _Mapping[str, _Any] | None = ...,
+        sample_constraint: SampleConstraint | _Mapping[str, _Any] | None = ...,
+        max_sample: int | None = ...,
+        max_trials: int | None = ...,
     ) -> None: ...
 
 class BiasParameter(_Message):
@@ -474,6 +545,34 @@ class DistortParameter(_Message):
         erasing: RandomErasing | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
+class DistortionParameter(_Message):
+    brightness_prob: float
+    brightness_delta: float
+    contrast_prob: float
+    contrast_lower: float
+    contrast_upper: float
+    hue_prob: float
+    hue_delta: float
+    saturation_prob: float
+    saturation_lower: float
+    saturation_upper: float
+    random_order_prob: float
+    def __init__(
+        self,
+        *,
+        brightness_prob: float | None = ...,
+        brightness_delta: float | None = ...,
+        contrast_prob: float | None = ...,
+        contrast_lower: float | None = ...,
+        contrast_upper: float | None = ...,
+        hue_prob: float | None = ...,
+        hue_delta: float | None = ...,
+        saturation_prob: float | None = ...,
+        saturation_lower: float | None = ...,
+        saturation_upper: float | None = ...,
+        random_order_prob: float | None = ...,
+    ) -> None: ...
+
 class DropoutParameter(_Message):
     dropout_ratio: float
     def __init__(
@@ -549,6 +648,19 @@ class EmbedParameter(_Message):
         bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
+class EmitConstraint(_Message):
+    EmitType: _ClassVar[_Enum]
+    CENTER: _ClassVar[int]
+    MIN_OVERLAP: _ClassVar[int]
+    emit_type: int
+    emit_overlap: float
+    def __init__(
+        self,
+        *,
+        emit_type: int | str | None = ...,
+        emit_overlap: float | None = ...,
+    ) -> None: ...
+
 class ExpParameter(_Message):
     base: float
     scale: float
@@ -559,6 +671,16 @@ class ExpParameter(_Message):
         base: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+    ) -> None: ...
+
+class ExpansionParameter(_Message):
+    prob: float
+    max_expand_ratio: float
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        max_expand_ratio: float | None = ...,
     ) -> None: ...
 
 class FillerParameter(_Message):
@@ -775,6 +897,27 @@ class LRNParameter(_Message):
         engine: int | str | None = ...,
     ) -> None: ...
 
+class LabelMap(_Message):
+    @property
+    def item(self) -> _Messages[LabelMapItem]: ...
+    def __init__(
+        self,
+        *,
+        item: _Iterable[LabelMapItem | _Mapping[str, _Any]] | None = ...,
+    ) -> None: ...
+
+class LabelMapItem(_Message):
+    name: str
+    label: int
+    display_name: str
+    def __init__(
+        self,
+        *,
+        name: str | None = ...,
+        label: int | None = ...,
+        display_name: str | None = ...,
+    ) -> None: ...
+
 class LayerParameter(_Message):
     name: str
     type: str
@@ -902,7 +1045,7 @@ class LayerParameter(_Message):
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
     @property
-    def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
+    def annotated_data_param(self) -> AnnotatedDataParameter: ...
     @property
     def multibox_loss_param(self) -> MultiBoxLossParameter: ...
     @property
@@ -927,6 +1070,8 @@ class LayerParameter(_Message):
     def adversarial_param(self) -> AdversarialParameter: ...
     @property
     def mixup_param(self) -> MixupParameter: ...
+    @property
+    def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
     @property
     def relu6_param(self) -> ReLU6Parameter: ...
     @property
@@ -998,7 +1143,7 @@ class LayerParameter(_Message):
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
-        cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
         multibox_loss_param: MultiBoxLossParameter | _Mapping[str, _Any] | None = ...,
         permute_param: PermuteParameter | _Mapping[str, _Any] | None = ...,
         prior_box_param: PriorBoxParameter | _Mapping[str, _Any] | None = ...,
@@ -1011,6 +1156,7 @@ class LayerParameter(_Message):
         gaussian_mmd_param: GaussianMmdParameter | _Mapping[str, _Any] | None = ...,
         adversarial_param: AdversarialParameter | _Mapping[str, _Any] | None = ...,
         mixup_param: MixupParameter | _Mapping[str, _Any] | None = ...,
+        cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
@@ -1210,6 +1356,39 @@ class NetStateRule(_Message):
         not_stage: _Iterable[str] | None = ...,
     ) -> None: ...
 
+class NoiseParameter(_Message):
+    prob: float
+    hist_eq: bool
+    inverse: bool
+    decolorize: bool
+    gauss_blur: bool
+    jpeg: float
+    posterize: bool
+    erode: bool
+    saltpepper: bool
+    @property
+    def saltpepper_param(self) -> SaltPepperParameter: ...
+    clahe: bool
+    convert_to_hsv: bool
+    convert_to_lab: bool
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        hist_eq: bool | None = ...,
+        inverse: bool | None = ...,
+        decolorize: bool | None = ...,
+        gauss_blur: bool | None = ...,
+        jpeg: float | None = ...,
+        posterize: bool | None = ...,
+        erode: bool | None = ...,
+        saltpepper: bool | None = ...,
+        saltpepper_param: SaltPepperParameter | _Mapping[str, _Any] | None = ...,
+        clahe: bool | None = ...,
+        convert_to_hsv: bool | None = ...,
+        convert_to_lab: bool | None = ...,
+    ) -> None: ...
+
 class NonMaximumSuppressionParameter(_Message):
     nms_threshold: float
     top_k: int
@@ -1235,6 +1414,28 @@ class NormalizeParameter(_Message):
         scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         channel_shared: bool | None = ...,
         eps: float | None = ...,
+    ) -> None: ...
+
+class NormalizedBBox(_Message):
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    label: int
+    difficult: bool
+    score: float
+    size: float
+    def __init__(
+        self,
+        *,
+        xmin: float | None = ...,
+        ymin: float | None = ...,
+        xmax: float | None = ...,
+        ymax: float | None = ...,
+        label: int | None = ...,
+        difficult: bool | None = ...,
+        score: float | None = ...,
+        size: float | None = ...,
     ) -> None: ...
 
 class PReLUParameter(_Message):
@@ -1552,6 +1753,49 @@ class SPPParameter(_Message):
         engine: int | str | None = ...,
     ) -> None: ...
 
+class SaltPepperParameter(_Message):
+    fraction: float
+    @property
+    def value(self) -> _Values[float]: ...
+    def __init__(
+        self,
+        *,
+        fraction: float | None = ...,
+        value: _Iterable[float] | None = ...,
+    ) -> None: ...
+
+class SampleConstraint(_Message):
+    min_jaccard_overlap: float
+    max_jaccard_overlap: float
+    min_sample_coverage: float
+    max_sample_coverage: float
+    min_object_coverage: float
+    max_object_coverage: float
+    def __init__(
+        self,
+        *,
+        min_jaccard_overlap: float | None = ...,
+        max_jaccard_overlap: float | None = ...,
+        min_sample_coverage: float | None = ...,
+        max_sample_coverage: float | None = ...,
+        min_object_coverage: float | None = ...,
+        max_object_coverage: float | None = ...,
+    ) -> None: ...
+
+class Sampler(_Message):
+    min_scale: float
+    max_scale: float
+    min_aspect_ratio: float
+    max_aspect_ratio: float
+    def __init__(
+        self,
+        *,
+        min_scale: float | None = ...,
+        max_scale: float | None = ...,
+        min_aspect_ratio: float | None = ...,
+        max_aspect_ratio: float | None = ...,
+    ) -> None: ...
+
 class SaveOutputParameter(_Message):
     output_directory: str
     output_name_prefix: str
@@ -1713,9 +1957,11 @@ class SolverParameter(_Message):
     layer_wise_reduce: bool
     @property
     def weights(self) -> _Values[str]: ...
+    show_per_class_result: bool
     precision: str
     sync_batch_norm: bool
     eval_type: str
+    ap_version: str
     def __init__(
         self,
         *,
@@ -1761,9 +2007,11 @@ class SolverParameter(_Message):
         type: str | None = ...,
         layer_wise_reduce: bool | None = ...,
         weights: _Iterable[str] | None = ...,
+        show_per_class_result: bool | None = ...,
         precision: str | None = ...,
         sync_batch_norm: bool | None = ...,
         eval_type: str | None = ...,
+        ap_version: str | None = ...,
     ) -> None: ...
 
 class SolverState(_Message):
@@ -1843,6 +2091,18 @@ class TransformationParameter(_Message):
     def mean_value(self) -> _Values[float]: ...
     force_color: bool
     force_gray: bool
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    @property
+    def noise_param(self) -> NoiseParameter: ...
+    @property
+    def emit_constraint(self) -> EmitConstraint: ...
+    crop_h: int
+    crop_w: int
+    @property
+    def distort_param(self) -> DistortionParameter: ...
+    @property
+    def expand_param(self) -> ExpansionParameter: ...
     def __init__(
         self,
         *,
@@ -1853,6 +2113,13 @@ class TransformationParameter(_Message):
         mean_value: _Iterable[float] | None = ...,
         force_color: bool | None = ...,
         force_gray: bool | None = ...,
+        resize_param: ResizeParameter | _Mapping[str, _Any] | None = ...,
+        noise_param: NoiseParameter | _Mapping[str, _Any] | None = ...,
+        emit_constraint: EmitConstraint | _Mapping[str, _Any] | None = ...,
+        crop_h: int | None = ...,
+        crop_w: int | None = ...,
+        distort_param: DistortionParameter | _Mapping[str, _Any] | None = ...,
+        expand_param: ExpansionParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
 class UpsampleParameter(_Message):
