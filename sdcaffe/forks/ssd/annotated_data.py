@@ -54,7 +54,7 @@ class AnnotatedData(FeedLayer):
         resize = transform.resize_param
         if resize.resize_mode == ResizeParameter.Resize_mode.FIT_SMALL_SIZE and reading.batch_size > 1:
             raise self.error("FIT_SMALL_SIZE gives images of several sizes; it needs batch_size: 1", "batch_size")
-        lmdb = proto.schema.enum_value("DataParameter.DB", "LMDB")
+        lmdb = proto.DataParameter.LMDB
         backend = "LMDB" if reading.backend == lmdb else "LEVELDB"
         color = "color" if transform.force_color else "gray" if transform.force_gray else "native"
         source = AnnotatedSource(reading.source, backend, color=color)
