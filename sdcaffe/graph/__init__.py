@@ -1,7 +1,7 @@
 """What a net computes, before any layer exists: which layers a state keeps, and who makes and reads each blob."""
 
 from sdcaffe.graph.graph import ANONYMOUS, Graph, Step, build_graph
-from sdcaffe.graph.splits import insert_splits
+from sdcaffe.graph.splits import insert_splits, moved_weights
 from sdcaffe.graph.state import keep_layers, net_state
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "build_graph",
     "insert_splits",
     "keep_layers",
+    "moved_weights",
     "net_state",
 ]

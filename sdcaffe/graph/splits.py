@@ -18,29 +18,11 @@ Source = tuple[int, int]  # layer index, top index
 def insert_splits(net: Any) -> Any:
     """A copy of the filtered NetParameter `net` with Split layers where a top has several readers.
 
-    A loss weight on a top that is read elsewhere counts as one reader and moves to the split, and leaves 0. (Caffe
-    leaves nothing: a loss layer then adds its default of 1 to the reported loss, though not to the gradients, and
-    the weights of a layer's other tops are lost.)
-    Raises GraphError for a bottom that no earlier layer makes.
+    A loss weight on a top that is read elsewhere counts as one reader and moves to the split. As in Caffe, the layer's
+    loss_weight is then cleared, that of its other tops too; `moved_weights` says where. Raises GraphError for a bottom
+    that no earlier layer makes.
     """
-    sources: dict[str, Source] = {}
-    source_of: dict[Source, Source] = {}  # (layer, bottom index) -> where that bottom is made
-    readers: Counter[Source] = Counter()
-    loss_weights: dict[Source, float] = {}
-    for i, layer in enumerate(net.layer):
-        for j, name in enumerate(layer.bottom):
-            if name not in sources:
-                raise _unknown_bottom(net, i, j, sources)
-            source_of[i, j] = sources[name]
-            readers[sources[name]] += 1
-        for j, name in enumerate(layer.top):
-            sources[name] = (i, j)
-        for j, weight in enumerate(layer.loss_weight[: len(layer.top)]):
-            source = sources[layer.top[j]]
-            loss_weights[source] = weight
-            if weight:
-                readers[source] += 1
-
+    source_of, readers = _readers(net)
     result = proto.NetParameter()
     result.CopyFrom(net)
     del result.layer[:]
@@ -56,12 +38,42 @@ def insert_splits(net: Any) -> Any:
         for j, name in enumerate(layer.top):
             count = readers[i, j]
             if count > 1:
-                weight = loss_weights.get((i, j), 0.0)
+                weight = layer.loss_weight[j] if j < len(layer.loss_weight) else 0.0
                 _add_split(result, layer.name, name, j, count, weight)
                 if weight:
-                    copy.loss_weight[j] = 0
+                    copy.ClearField("loss_weight")
                     used[i, j] += 1
     return result
+
+
+def moved_weights(net: Any) -> dict[int, list[int]]:
+    """Layer index -> the tops whose loss weight `insert_splits` moves to a split."""
+    _, readers = _readers(net)
+    moved: dict[int, list[int]] = {}
+    for i, layer in enumerate(net.layer):
+        for j, weight in enumerate(layer.loss_weight[: len(layer.top)]):
+            if weight and readers[i, j] > 1:
+                moved.setdefault(i, []).append(j)
+    return moved
+
+
+def _readers(net: Any) -> tuple[dict[Source, Source], Counter[Source]]:
+    """Where each bottom, by layer and index, is made; and how many read each top, its own loss weight included."""
+    sources: dict[str, Source] = {}
+    source_of: dict[Source, Source] = {}
+    readers: Counter[Source] = Counter()
+    for i, layer in enumerate(net.layer):
+        for j, name in enumerate(layer.bottom):
+            if name not in sources:
+                raise _unknown_bottom(net, i, j, sources)
+            source_of[i, j] = sources[name]
+            readers[sources[name]] += 1
+        for j, name in enumerate(layer.top):
+            sources[name] = (i, j)
+        for j, weight in enumerate(layer.loss_weight[: len(layer.top)]):
+            if weight:
+                readers[i, j] += 1
+    return source_of, readers
 
 
 def _add_split(net: Any, layer_name: str, blob: str, top: int, count: int, loss_weight: float) -> None:

@@ -5,6 +5,7 @@ A layer is known by its place, the index of its step in the graph; what goes by 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from sdcaffe import proto
 from sdcaffe.errors import LayerError
-from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, keep_layers
+from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, keep_layers, moved_weights
 from sdcaffe.layers.base import Count, DataLayer, Layer, Shape, blamed_on, check_size, class_of, show_shape
 from sdcaffe.log import glog
 from sdcaffe.net.parameters import Learnable, Parameters, Views
@@ -27,6 +28,8 @@ class Assembled:
     - `layers`: by place; `inputs`: blob name -> slot, of the blobs that whoever runs the net gives
     - `shapes`: slot -> shape, Caffe's NCHW
     - `loss_weights`: slot -> weight (0-dim), of those that have one
+    - `diffs`: slot -> what the reported loss weighs a blob with in place of its loss weight, from the first backward
+      on: the blob's gradient, which a later layer gives. As in Caffe, the loss weight adds nothing to that
     - `learnable`: what a solver updates, in Caffe's order
     - `views`: place -> {blob index: the parameter, of another shape, that the layer shares}
     """
@@ -38,6 +41,7 @@ class Assembled:
         self.inputs: dict[str, int] = {}
         self.shapes: dict[int, Shape] = {}
         self.loss_weights: dict[int, Tensor] = {}
+        self.diffs: dict[int, Tensor] = {}
         self.learnable: list[Learnable] = []
         self.views: Views = {}
 
@@ -70,6 +74,7 @@ def assemble(source: proto.NetParameter, state: proto.NetState, weights: Weights
     for layer in net.layer:
         complete_tops(layer)
     param = insert_splits(net)
+    _tell_moved_weights(net, set() if share is None else {step.layer.name for step in share.graph.steps})
     return _Assembly(Assembled(param, build_graph(param)), state.phase, weights, share).done()
 
 
@@ -108,6 +113,7 @@ class _Assembly:
         made.views.update(parameters.views)
         if parameters.shared:  # Caffe copies a file entry after entry into the one parameter
             fill(made.layers, made.views, self._matched)
+        self._find_written_over()
         self._log_backward()
         self._weights.report(self._graph, [place for place, layer in enumerate(made.layers) if len(layer.blobs)])
         return made
@@ -177,6 +183,18 @@ class _Assembly:
             count += torch.Size(shape).numel()
         return count
 
+    def _find_written_over(self) -> None:
+        """Which blobs with a loss weight get their gradient from a layer that reads them, in place of that weight."""
+        made, given = self._made, set[int]()
+        for layer, step in zip(reversed(made.layers), reversed(self._graph.steps), strict=True):
+            if any(slot in made.loss_weights or slot in given for slot in step.tops):
+                down = list(step.layer.propagate_down) or [True] * len(step.bottoms)
+                reached = [want and i not in layer.index_bottoms for i, want in enumerate(down)]
+                given.update(slot for slot, want in zip(step.bottoms, reached, strict=True) if want)
+        for slot, weight in made.loss_weights.items():
+            if slot in given:
+                made.diffs[slot] = weight.expand(made.shapes[slot]).clone()
+
     def _log_backward(self) -> None:
         """Caffe's lines on which layers backward reaches."""
         needs: set[int] = set()
@@ -195,6 +213,26 @@ class _Assembly:
                 glog("net.cpp:202", f"{step.layer.name} does not need backward computation.")
         for name in graph.outputs:
             glog("net.cpp:244", f"This network produces output {name}")
+
+
+def _tell_moved_weights(net: Any, known: set[str]) -> None:
+    """Warn of loss weights of a filtered net that do not do what they say once its splits are there, as in Caffe.
+
+    Of layers whose names are in `known` another net has told.
+    """
+    for i, tops in moved_weights(net).items():
+        layer = net.layer[i]
+        weights = {j: weight for j, weight in enumerate(layer.loss_weight) if weight and j < len(layer.top)}
+        moved = ", ".join(f'loss_weight {weights[j]:g} of top "{layer.top[j]}"' for j in tops)
+        lost = ", ".join(f'loss_weight {w:g} of top "{layer.top[j]}"' for j, w in weights.items() if j not in tops)
+        why = f'layer "{layer.name}": {moved} moves to a Split, as other layers read it, and the layer keeps none'
+        if layer.name in known:
+            continue
+        if lost:
+            glog("insert_splits.cpp:82", f"{why}. As in Caffe, {lost} is left aside", logging.WARNING)
+        elif class_of(layer).loss:
+            says = "As in Caffe, the loss that is reported counts it once more, with 1; the gradients do not"
+            glog("insert_splits.cpp:82", f"{why}. {says}", logging.WARNING)
 
 
 def complete_tops(layer: Any) -> None:

@@ -83,16 +83,29 @@ class Execution:
         return torch.enable_grad() if self._differentiates else nullcontext()
 
     def _add_losses(self, slots: Iterable[int], values: Batch, loss: Tensor | None) -> Tensor | None:
-        """`loss` and the weighted sums of some blobs on top.
-
-        A blob with a weight that a later layer reads gets the gradient of both; Caffe's reader writes over that of a
-        weight by default.
-        """
+        """`loss` and the weighted sums of some blobs on top."""
         for slot in slots:
-            term = values[slot].sum() if values[slot].dim() else values[slot]
-            term = term * self._made.loss_weights[slot]
+            if slot in self._made.diffs:
+                term = self._by_diff(slot, values[slot])
+            else:
+                term = values[slot].sum() if values[slot].dim() else values[slot]
+                term = term * self._made.loss_weights[slot]
             loss = term if loss is None else loss + term
         return loss
+
+    def _by_diff(self, slot: int, blob: Tensor) -> Tensor:
+        """What the reported loss has of a blob whose gradient a later layer gives; no gradient comes from it."""
+        diff = self._made.diffs[slot]
+        if diff.shape != blob.shape:
+            diff = self._made.diffs[slot] = self._made.loss_weights[slot].expand(blob.shape).clone()
+
+        def remember(gradient: Tensor) -> None:
+            diff.copy_(gradient)
+
+        term = (blob.detach() * diff).sum()
+        if blob.requires_grad:
+            blob.register_hook(remember)
+        return term
 
     def _run(self, op: Op, values: Batch, exact: AbstractContextManager[Any]) -> None:
         bottoms = [values[slot] for slot in op.bottoms]

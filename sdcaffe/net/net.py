@@ -103,6 +103,9 @@ class Net(nn.Module):
                 blob.data = blob.data.contiguous(memory_format=torch.channels_last)
         for slot, weight in made.loss_weights.items():
             made.loss_weights[slot] = weight.to(self.device)
+        for slot, diff in made.diffs.items():
+            self.register_buffer(f"diff_{slot}", diff.to(self.device))
+            made.diffs[slot] = getattr(self, f"diff_{slot}")
         glog("net.cpp:257", "Network initialization done.")
 
     # ------------------------------------------------------------ what it holds

@@ -72,7 +72,7 @@ def test_a_loss_weight_on_a_blob_that_is_read_moves_to_the_split():
     assert "a_a_0_split" in names(split)
     layers = {layer.name: layer for layer in split.layer}
     assert list(layers["a_a_0_split"].loss_weight) == [0.5, 0]
-    assert list(layers["a"].loss_weight) == [0]
+    assert list(layers["a"].loss_weight) == []
     assert list(layers["loss"].bottom) == ["a_a_0_split_1", "b"]
 
 

@@ -359,29 +359,6 @@ def test_a_loss_weight_counts_on_any_top():
     assert net.compute({**net.load(), **net.feed({"x": x})}).loss.item() == pytest.approx(9 + 0.5 * x.sum(), rel=1e-5)
 
 
-def test_a_loss_weight_on_a_loss_that_is_read_elsewhere_is_all_its_weight():
-    net = net_of("""
-    layer { name: "y" type: "Power" bottom: "x" top: "y" power_param { scale: 3 } }
-    layer { name: "l" type: "EuclideanLoss" bottom: "x" bottom: "y" top: "l" loss_weight: 2 }
-    layer { name: "s" type: "Silence" bottom: "l" }""")
-    x = normal(2, 3, 4, 4)
-    inputs = torch.from_numpy(x).requires_grad_()
-    loss = net.compute(net.feed({"x": inputs})).loss
-    loss.backward()
-    assert float(loss.detach()) == pytest.approx(2 * (4 * x.astype(float) ** 2).sum() / 4, rel=1e-6)
-    np.testing.assert_allclose(inputs.grad, 2 * 4 * x / 2, rtol=1e-5)
-
-
-def test_a_loss_weight_that_moves_to_a_split_leaves_those_of_other_tops():
-    net = net_of("""
-    layer { name: "cut" type: "Slice" bottom: "x" top: "a" top: "b" loss_weight: 2 loss_weight: 5
-      slice_param { axis: 0 } }
-    layer { name: "s" type: "Silence" bottom: "a" }""")
-    x = normal(2, 3, 4, 4)
-    want = 2 * x[0].astype(float).sum() + 5 * x[1].astype(float).sum()
-    assert float(net.compute(net.feed({"x": x})).loss) == pytest.approx(want, rel=1e-5)
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
