@@ -4,6 +4,7 @@
       PrototxtError         text or binary protobuf that cannot be read
       GraphError            layers that cannot be wired: unknown or duplicate blobs, bad rules
       LayerError            a layer that cannot take its bottoms or its parameters
+        SharingError        two nets whose layers of one name cannot share weights
       WeightsError          weights that do not fit the net
       SnapshotError         a snapshot that cannot be written, read or resumed
       DataError             a data source that is missing, broken or of the wrong shape
@@ -89,6 +90,10 @@ class GraphError(NetError):
 
 class LayerError(NetError):
     pass
+
+
+class SharingError(LayerError):
+    """Two nets cannot share weights: their layers of one name have other blobs."""
 
 
 class WeightsError(NetError):

@@ -2,7 +2,7 @@
 
 from sdcaffe.graph.graph import ANONYMOUS, Graph, Step, build_graph
 from sdcaffe.graph.splits import insert_splits, moved_weights
-from sdcaffe.graph.state import keep_layers, net_state
+from sdcaffe.graph.state import keep_layers, kept_places, net_state, with_layers
 
 __all__ = [
     "ANONYMOUS",
@@ -11,6 +11,8 @@ __all__ = [
     "build_graph",
     "insert_splits",
     "keep_layers",
+    "kept_places",
     "moved_weights",
     "net_state",
+    "with_layers",
 ]

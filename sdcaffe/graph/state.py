@@ -18,15 +18,28 @@ def net_state(phase: int, level: int = 0, stages: Iterable[str] = ()) -> Any:
 
 
 def keep_layers(net: Any) -> Any:
-    """A copy of the NetParameter `net` that holds only the layers its `state` keeps.
+    """A copy of the NetParameter `net` that holds only the layers its `state` keeps. Raises as `kept_places`."""
+    return with_layers(net, kept_places(net))
+
+
+def with_layers(net: Any, places: Iterable[int]) -> Any:
+    """A copy of the NetParameter `net` that holds only the layers at these places."""
+    kept = proto.NetParameter()
+    kept.CopyFrom(net)
+    del kept.layer[:]
+    for place in places:
+        kept.layer.add().CopyFrom(net.layer[place])
+    return kept
+
+
+def kept_places(net: Any) -> list[int]:
+    """The places of the layers that the `state` of the NetParameter `net` keeps.
 
     A layer stays when it has include rules and meets one, or exclude rules and meets none, or neither.
     Raises GraphError where a layer has both.
     """
-    kept = proto.NetParameter()
-    kept.CopyFrom(net)
-    del kept.layer[:]
-    for layer in net.layer:
+    kept = []
+    for place, layer in enumerate(net.layer):
         if layer.include and layer.exclude:
             raise GraphError(
                 f'layer "{layer.name}" has include rules and exclude rules; use one kind',
@@ -38,7 +51,7 @@ def keep_layers(net: Any) -> Any:
         else:
             keep = not any(_meets(net.state, rule, layer.name) for rule in layer.exclude)
         if keep:
-            kept.layer.add().CopyFrom(layer)
+            kept.append(place)
     return kept
 
 

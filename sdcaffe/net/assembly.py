@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sdcaffe import proto
-from sdcaffe.errors import LayerError
-from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, keep_layers, moved_weights
+from sdcaffe.errors import LayerError, NetError
+from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, kept_places, moved_weights, with_layers
 from sdcaffe.layers.base import Count, DataLayer, Layer, Shape, blamed_on, check_size, class_of, show_shape
 from sdcaffe.log import glog
 from sdcaffe.net.parameters import Learnable, Parameters, Views
-from sdcaffe.net.weights import Weights, brought, check_shared, fill, shared_places
+from sdcaffe.net.weights import Weights, brought, fill, shared_places, sharing
+from sdcaffe.proto.positions import Positions
 from sdcaffe.proto.weights import LayerBlobs
 
 
@@ -32,11 +33,14 @@ class Assembled:
       on: the blob's gradient, which a later layer gives. As in Caffe, the loss weight adds nothing to that
     - `learnable`: what a solver updates, in Caffe's order
     - `views`: place -> {blob index: the parameter, of another shape, that the layer shares}
+    - `positions`: where layers stand in a file, for errors; `nth` of each counts those of its name there
     """
 
-    def __init__(self, param: Any, graph: Graph) -> None:
+    def __init__(self, param: Any, graph: Graph, positions: Positions | None, nth: list[int | None]) -> None:
         self.param = param
         self.graph = graph
+        self.positions = positions
+        self.nth = nth
         self.layers: list[Layer] = []
         self.inputs: dict[str, int] = {}
         self.shapes: dict[int, Shape] = {}
@@ -58,24 +62,42 @@ class Assembled:
         found: nn.Parameter = self.views.get(place, {}).get(index, self.layers[place].blobs[index])
         return found
 
+    def locate(self, error: Exception, place: int) -> None:
+        """Tell an error of the layer at `place` where that stands."""
+        if isinstance(error, NetError) and self.positions is not None:
+            self.positions.locate(error, self.nth[place])
 
-def assemble(source: proto.NetParameter, state: proto.NetState, weights: Weights, share: Assembled | None) -> Assembled:
+
+def assemble(
+    source: proto.NetParameter,
+    state: proto.NetState,
+    weights: Weights,
+    share: Assembled | None,
+    positions: Positions | None,
+) -> Assembled:
     """The layers that `state` keeps of the NetParameter `source`, filled with `weights`.
 
-    `share`: a net whose parameters the layers of the same names use. Raises GraphError, LayerError, WeightsError.
+    `share`: a net whose parameters the layers of the same names use; `positions`: where the layers of `source` stand
+    in a file. Raises GraphError, LayerError, WeightsError; SharingError where the other net's blobs do not fit.
     """
     net = proto.copied(source)
     net.state.phase = state.phase
     if state.level:
         net.state.level = state.level
     net.state.stage.extend(stage for stage in state.stage if stage not in net.state.stage)
-    net = keep_layers(net)
+    places = kept_places(net)
+    names = [layer.name for layer in net.layer]
+    counts: dict[str, list[int]] = {}
+    for place in places:
+        counts.setdefault(names[place], []).append(names[:place].count(names[place]))
+    net = with_layers(net, places)
     glog("net.cpp:53", lambda: f"Initializing net from parameters: \n{proto.text.format(net)}")
     for layer in net.layer:
         complete_tops(layer)
     param = insert_splits(net)
     _tell_moved_weights(net, set() if share is None else {step.layer.name for step in share.graph.steps})
-    return _Assembly(Assembled(param, build_graph(param)), state.phase, weights, share).done()
+    nth = [counts[layer.name].pop(0) if counts.get(layer.name) else None for layer in param.layer]
+    return _Assembly(Assembled(param, build_graph(param), positions, nth), state.phase, weights, share).done()
 
 
 class _Assembly:
@@ -96,18 +118,12 @@ class _Assembly:
 
     def done(self) -> Assembled:
         made, parameters, values = self._made, Parameters(), 0
-        for place, step in enumerate(self._graph.steps):
-            entries = self._entries.get(place, [])
-            others = self._others(place)
-            layer = self._make(step, dict(enumerate(others[-1].blobs)) if others else brought(entries))
-            values += self._setup(step, layer)
-            if others:
-                check_shared(layer, others)
-                self._take_views(place)
-            else:
-                parameters.add(place, layer)
-            for entry in entries:
-                self._weights.check(layer, place, entry, parameters.learnable)
+        for place in range(len(self._graph.steps)):
+            try:
+                values += self._add(place, parameters)
+            except NetError as error:
+                made.locate(error, place)
+                raise
             glog("net.cpp:139", f"Memory required for data: {values * 4}")
         made.learnable = parameters.learnable
         made.views.update(parameters.views)
@@ -117,6 +133,22 @@ class _Assembly:
         self._log_backward()
         self._weights.report(self._graph, [place for place, layer in enumerate(made.layers) if len(layer.blobs)])
         return made
+
+    def _add(self, place: int, parameters: Parameters) -> int:
+        """Make one layer and set it up; returns how many values its tops hold."""
+        step, entries, others = self._graph.steps[place], self._entries.get(place, []), self._others(place)
+        if not others:
+            layer = self._make(step, brought(entries))
+            values = self._setup(step, layer)
+            parameters.add(place, layer)
+        else:
+            layer = self._make(step, dict(enumerate(others[-1].blobs)))
+            with sharing(layer, others):
+                values = self._setup(step, layer)
+            self._take_views(place)
+        for entry in entries:
+            self._weights.check(layer, place, entry, parameters.learnable)
+        return values
 
     def _others(self, place: int) -> list[Layer]:
         """The layers of the other net whose blobs this one uses."""

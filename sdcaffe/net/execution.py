@@ -9,25 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdcaffe.errors import NetError
 from sdcaffe.layers.base import blamed
 from sdcaffe.net.assembly import Assembled
 from sdcaffe.net.plan import Op, gradient_slots, make_plan
 from sdcaffe.net.precision import computing, exactly
-from sdcaffe.proto.positions import Positions
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 
 
 class Execution:
-    """Of an assembled net, on blobs by slot. `positions` tell where its layers stand in a file, for errors.
+    """Of an assembled net, on blobs by slot. `plain` is the plan of a pass that keeps no blob but the outputs."""
 
-    `plain` is the plan of a pass that keeps no blob but the outputs.
-    """
-
-    def __init__(self, made: Assembled, positions: Positions | None) -> None:
+    def __init__(self, made: Assembled) -> None:
         self._made = made
-        self._positions = positions
         self._differentiates = bool(gradient_slots(made.graph, made.layers))
         self.plain = self._plan(frozenset())
         self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self.plain}
@@ -122,8 +116,7 @@ class Execution:
                 self._check(op, tops)
         except Exception as error:
             found = blamed(op.layers[0], error)
-            if isinstance(found, NetError) and self._positions is not None:
-                self._positions.locate(found)
+            self._made.locate(found, self._made.layers.index(op.layers[0]))
             if found is error:
                 raise
             raise found from error

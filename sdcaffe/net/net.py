@@ -46,7 +46,8 @@ class Net(nn.Module):
     - `precision`: what convolutions and products compute in, see `precision`; losses and outputs are float32
     - `assembled`: the layers by place, with shapes by slot; `graph` their wiring, `param` the NetParameter of both
 
-    Raises PrototxtError, GraphError, LayerError, WeightsError or DataError.
+    Raises PrototxtError, GraphError, LayerError (SharingError where it and `share` do not fit), WeightsError or
+    DataError.
     """
 
     channels_last: ClassVar[bool] = True  # the memory of 4-D parameters, as of blobs
@@ -75,7 +76,7 @@ class Net(nn.Module):
             None if share is None else share.assembled,
         )
         try:
-            made = assemble(source, state, files, other)
+            made = assemble(source, state, files, other, positions)
         except NetError as error:
             if positions is not None:
                 positions.locate(error)
@@ -96,7 +97,7 @@ class Net(nn.Module):
             for step, layer in zip(made.graph.steps, made.layers, strict=True)
             if isinstance(layer, DataLayer)
         ]
-        self.execution = Execution(made, positions)
+        self.execution = Execution(made)
         self.to(self.device)
         for blob in self.parameters() if self.channels_last else ():
             if blob.dim() == 4:

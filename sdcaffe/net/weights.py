@@ -8,7 +8,8 @@ there; an entry of an HDF5 file goes to the LAST layer of its name. The others k
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.errors import WeightsError
+from sdcaffe.errors import SharingError, WeightsError
 from sdcaffe.graph import Graph
 from sdcaffe.layers.base import Layer, show_shape
 from sdcaffe.log import glog
@@ -144,18 +145,23 @@ def shared_places(names: Sequence[str], others: Sequence[str]) -> dict[int, list
     return found
 
 
-def check_shared(layer: Layer, others: Iterable[Layer]) -> None:
-    """Raise LayerError unless each of `others` has blobs that a layer can share."""
+@contextmanager
+def sharing(layer: Layer, others: Sequence[Layer]) -> Iterator[None]:
+    """Inside, `layer` is set up with the blobs of the last of `others`. Raises SharingError unless all of these fit."""
+    try:
+        yield
+    except WeightsError as error:
+        raise SharingError(f"of the net it shares weights with, {error.message}", layer=layer.name) from None
     have = [tuple(blob.shape) for blob in layer.blobs]
     for other in others:
         want = [tuple(blob.shape) for blob in other.blobs]
-        if len(want) != len(have):
-            raise layer.error(f"it has {len(have)} blobs here but {len(want)} in the net it shares them with")
-        for i, (here, there) in enumerate(zip(have, want, strict=True)):
-            if here != there:
-                raise layer.error(
-                    f"blob {i} is {show_shape(here)} here but {show_shape(there)} in the net it shares it with"
-                )
+        if have != want:
+            differ = next((pair for pair in zip(have, want, strict=False) if pair[0] != pair[1]), None)
+            here, there = map(show_shape, differ) if differ else (f"{len(have)} blobs", str(len(want)))
+            raise SharingError(
+                f'layer "{layer.name}" ({layer.type}): it has {here} here but {there} in the net it shares them with',
+                layer=layer.name,
+            )
 
 
 def _first(names: Sequence[str]) -> Mapping[str, int]:

@@ -12,8 +12,8 @@ class Positions:
     `find("conv1", "num_output")` is `file:line:col` of that field, at whatever depth inside the layer;
     `"convolution_param.num_output"` is the field of that submessage. Where the layer does not write the
     field, or no field is asked for, it is the place of the layer. None: the text has no such layer.
-    A net before the phases are sorted out can have two layers of one name: then the first that writes
-    the field counts.
+    Of several layers of one name the one that `nth` counts is meant (from 0), or where it is not known the first
+    that writes the field.
     """
 
     def __init__(self, source: Source) -> None:
@@ -24,8 +24,10 @@ class Positions:
         # One entry a layer: its name, the index of its own field entry, the index after its last one.
         self.layers: list[tuple[str, int, int]] = []
 
-    def find(self, layer: str | None, field: str | None = None) -> Place | None:
+    def find(self, layer: str | None, field: str | None = None, nth: int | None = None) -> Place | None:
         found = [entry for entry in self.layers if entry[0] == layer]
+        if nth is not None:
+            found = found[nth : nth + 1] or found
         if field is not None:
             for _, start, end in found:
                 offset = self._within(field.split("."), start, end)
@@ -37,10 +39,10 @@ class Positions:
             return self.field("input")
         return None
 
-    def locate(self, error: NetError) -> None:
-        """Tell an error of a layer where that stands, if it does not know yet."""
+    def locate(self, error: NetError, nth: int | None = None) -> None:
+        """Tell an error of a layer, the `nth` of its name, where that stands, if it does not know yet."""
         if error.where is None:
-            error.where = self.find(error.layer, error.field)
+            error.where = self.find(error.layer, error.field, nth)
 
     def field(self, name: str) -> Place | None:
         """The place of the first field of that name of the whole message: `field("base_lr")`; None: not there."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import collectives, proto
-from sdcaffe.errors import SolverError
+from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
 from sdcaffe.net.precision import allow_tf32
@@ -85,6 +85,7 @@ class Solver:
         self.current_step = 0
         self.net = self._train_net(train_source(param), _weights_of(param) if weights is None else weights)
         tests = test_sources(param)
+        self._untestable: dict[int, SharingError] = {}
         self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
         if seed is not None and world > 1:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
@@ -117,7 +118,11 @@ class Solver:
         log_creation(source, index)
 
         def build(net: proto.NetParameter, phase: int, positions: proto.Positions | None) -> Net:
-            return self.net_class(net, phase, device=self.device, share=self.net, positions=positions)
+            try:
+                return self.net_class(net, phase, device=self.device, share=self.net, positions=positions)
+            except SharingError as error:  # Caffe's nets share weights when a test begins
+                self._untestable[index] = error
+                return self.net_class(net, phase, device=self.device, positions=positions)
 
         states = self.param.test_state
         state = states[index] if states else None
@@ -245,6 +250,8 @@ class Solver:
     def _test(self, index: int) -> Iterator[None]:
         net = self.test_nets[index]
         glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
+        if index in self._untestable:
+            raise self._untestable[index]
         collectives.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
         measure = measure_class(self.param)(self.param, net)
         scores = yield from test(net, measure, self.param.test_iter[index], self._stopped_while_testing)
