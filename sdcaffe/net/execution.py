@@ -22,13 +22,9 @@ class Execution:
 
     def __init__(self, made: Assembled) -> None:
         self._made = made
-        self._differentiates = bool(gradient_slots(made.graph, made.layers))
-        self.plain = self._plan(frozenset())
+        self._differentiates = bool(gradient_slots(made))
+        self.plain = make_plan(made)
         self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self.plain}
-
-    def _plan(self, apart: frozenset[int]) -> list[Op]:
-        made = self._made
-        return make_plan(made.graph, made.layers, set(made.loss_weights), made.views, apart)
 
     def ops_making(self, slots: set[int]) -> list[Op]:
         """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
@@ -36,7 +32,7 @@ class Execution:
         loaded = {s for step in self._made.graph.steps if not step.bottoms for s in step.tops}
         apart = frozenset(slots - made - loaded)
         if apart not in self._plans:
-            self._plans[apart] = self._plan(apart)
+            self._plans[apart] = make_plan(self._made, apart)
         return self._plans[apart]
 
     def run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,29 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.layers.base import Affine, Layer
+from sdcaffe.net.draft import Ahead, Draft, Joined, Run
+from sdcaffe.net.fusions.affine_norm import norm_chain
 
 
-def foldable(linear: Layer, norm: Layer) -> bool:
-    """Whether stored statistics can go into the weights, in the test phase."""
-    return linear.phase == proto.TEST and linear.linear and norm.affine(list(norm.blobs)) is not None
+def fold_norms(draft: Draft) -> None:
+    """Every linear layer of the test phase whose top goes to a norm with stored statistics alone, and that to a Scale.
+
+    A ReLU behind them writes over the top.
+    """
+    foldings: dict[Any, Folding] = {}
+    for place, layer in enumerate(draft.layers):
+        norm = draft.only_reader(place, lambda reader: reader.normalizes) if layer.linear else None
+        places = [] if norm is None else [place, *norm_chain(draft, norm)]
+        if len(places) < 3 or layer.phase != proto.TEST or not draft.can_join(places):
+            continue
+        linear, normalizing, scale = (draft.layers[i] for i in places[:3])
+        if normalizing.affine(list(normalizing.blobs)) is None:
+            continue
+        slots = -2 * len(draft.joined) - 1, -2 * len(draft.joined) - 2  # slots that no blob has
+        folding = foldings.setdefault(Folding.kind(linear, normalizing, scale), Folding())
+        folding.add(linear, normalizing, scale, slots)
+        draft.join(Joined(places, _folded(linear, relu=len(places) > 3), extra=slots))
+    draft.ahead += [Ahead(folding.layers, folding, folding.tops) for folding in foldings.values()]
 
 
 class Folding:
@@ -70,11 +88,11 @@ def _affine_of_all(layers: Sequence[Layer], channels: list[int]) -> Affine:
         for same in zip(*(layer.blobs for layer in layers), strict=True)
     ]
     found = layers[0].affine(blobs)
-    assert found is not None  # `foldable` has asked
+    assert found is not None  # fold_norms has asked
     return found
 
 
-def folded(linear: Layer, relu: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+def _folded(linear: Layer, relu: bool) -> Run:
     """The three as one linear layer: of a bottom, what to multiply the weight by, and the bias."""
 
     def run(x: Tensor, factor: Tensor, bias: Tensor) -> Tensor:
