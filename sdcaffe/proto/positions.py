@@ -49,6 +49,10 @@ class Positions:
         offset = self._within(name.split("."), -1, len(self.fields))
         return None if offset is None else self._source.where(offset)
 
+    def each(self, name: str) -> list[Place]:
+        """The places of all fields of that name of the whole message itself, in its order."""
+        return [self._source.where(offset) for depth, own, offset in self.fields if depth == 0 and own == name]
+
     def _within(self, path: list[str], start: int, end: int) -> int | None:
         """The offset of the shallowest field whose path ends in `path`, inside the entries of one message."""
         best: tuple[int, int] | None = None

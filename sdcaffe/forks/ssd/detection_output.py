@@ -1,4 +1,4 @@
-"""DetectionOutput: from SSD's predictions to detections. It writes no result files and shows nothing."""
+"""DetectionOutput: from SSD's predictions to detections, in a blob and in files. It shows nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
+from sdcaffe.forks.ssd.saved_output import SavedOutput
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 
@@ -66,6 +67,7 @@ class DetectionOutput(Layer):
     def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
         super().__init__(layer_param, phase, given)
         self.told: set[str] = set()
+        self.saved: SavedOutput | None = None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         location, confidence, prior = bottom_shapes[:3]
@@ -98,19 +100,18 @@ class DetectionOutput(Layer):
             raise self.error(f"nms_threshold must be 0 or more, not {nms.nms_threshold:g}", "nms_threshold")
         if not 0 < nms.eta <= 1:
             raise self.error(f"eta must be above 0 and at most 1, not {nms.eta:g}", "eta")
-        self._say_what_is_not_done()
+        save = param.save_output_param
+        if param.visualize:
+            self._tell("visualize is ignored; the detections are in the top")
+        if save.output_directory and not (save.label_map_file and save.name_size_file):
+            self._tell("nothing is saved without label_map_file and name_size_file in save_output_param")
         return [(1, 1, 1, 7)]
 
-    def _say_what_is_not_done(self) -> None:
-        """A warning, once, for each of the fork's outputs beside the top that the prototxt asks for."""
-        param = self.param
-        wanted = {"save_output_param": param.save_output_param.output_directory, "visualize": param.visualize}
-        for field, asked in wanted.items():
-            if asked and field not in self.told:
-                self.told.add(field)
-                logging.getLogger("sdcaffe").warning(
-                    'layer "%s" (%s): %s is ignored; the detections are in the top', self.name, self.type, field
-                )
+    def _tell(self, message: str) -> None:
+        """A warning, once."""
+        if message not in self.told:
+            self.told.add(message)
+            logging.getLogger("sdcaffe").warning('layer "%s" (%s): %s', self.name, self.type, message)
 
     def forward(self, location: Tensor, confidence: Tensor, prior: Tensor, images: Tensor | None = None) -> Tensor:
         n = location.shape[0]
@@ -124,8 +125,18 @@ class DetectionOutput(Layer):
         arrays = [values.detach().cpu().numpy() for values in (boxes, scores)]
         rows = [row for image in range(n) for row in self._detections(image, *(array[image] for array in arrays))]
         rows = rows or [np.array([image, *[-1.0] * 6]) for image in range(n)]
-        table = torch.as_tensor(np.stack(rows), dtype=location.dtype, device=location.device)
-        return table.reshape(1, 1, -1, 7)
+        found = np.stack(rows)
+        self._save(n, found)
+        return torch.as_tensor(found, dtype=location.dtype, device=location.device).reshape(1, 1, -1, 7)
+
+    def _save(self, images: int, rows: Array) -> None:
+        """What save_output_param wants of a batch's rows, if it wants anything."""
+        save, param = self.param.save_output_param, self.param
+        if not (save.output_directory and save.label_map_file and save.name_size_file):
+            return
+        if self.saved is None:
+            self.saved = SavedOutput(save, param.num_classes, param.background_label_id)
+        self.saved.add(images, rows.astype(np.float32))
 
     def _detections(self, image: int, boxes: Array, scores: Array) -> list[Array]:
         """The rows of one image, of boxes (priors, 1 or classes, 4) and scores (priors, classes)."""
