@@ -41,7 +41,7 @@ class LabelMap:
 
 def read_label_map(path: str) -> LabelMap:
     """The label map of a text file. Raises PrototxtError where it is none, DataError for an item without its facts."""
-    message, positions = proto.read_text(path, "LabelMap")
+    message, positions = proto.read_text(path, proto.schema.message("LabelMap"))
     places = [str(place) for place in positions.each("item")]
     for item, place in zip(message.item, places, strict=True):
         if not item.HasField("name") or not item.HasField("label"):
