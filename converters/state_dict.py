@@ -1,15 +1,9 @@
 """Caffe's blobs under the names that PyTorch gives parameters, and back, bit for bit. Reads and writes no file.
 
-A key is the layer's name, a dot, and the name of the blob:
-
-    Convolution, Deconvolution, InnerProduct, Embed, Scale, PReLU    weight, bias
-    Bias                                                             bias
-    BatchNorm                                                        running_mean, running_var, num_batches_tracked
-    LSTM, RNN            weight_ih, bias, weight_static (where there is one), weight_hh (RNN: weight_ho, bias_o)
-    any other                                                        blob_0, blob_1, ...
-
-so that the keys of a layer are those of the torch module that computes it: nn.Conv2d, nn.Linear,
-nn.BatchNorm2d(affine=False) and so on. Shapes are Caffe's own; torch's are the same.
+A key is the layer's name, a dot, and the name of the blob, which the layer's type says (`Layer.torch_names`), or
+blob_0, blob_1, ... where it says none. So the keys of a layer are those of the torch module that computes it: weight
+and bias of nn.Conv2d and nn.Linear, running_mean, running_var and num_batches_tracked of nn.BatchNorm2d(affine=False),
+and so on. Shapes are Caffe's own; torch's are the same.
 
 Caffe's BatchNorm stores sums and, as its third blob, what to divide them by, a count of batches in which older ones
 fade. `running_mean` and `running_var` are the sums divided by it, in float64, as a float32 would not give the sums
@@ -25,35 +19,13 @@ import torch
 from torch import Tensor
 
 from sdcaffe.errors import WeightsError
+from sdcaffe.layers import discover
+from sdcaffe.layers.base import Layer, registered
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.keys import layer_keys
 from sdcaffe.proto.weights import LayerBlobs
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_NAMES = {
-    "Convolution": ("weight", "bias"),
-    "ConvolutionDepthwise": ("weight", "bias"),
-    "Deconvolution": ("weight", "bias"),
-    "DepthwiseConvolution": ("weight", "bias"),
-    "InnerProduct": ("weight", "bias"),
-    "Embed": ("weight", "bias"),
-    "Scale": ("weight", "bias"),
-    "PReLU": ("weight",),
-    "Bias": ("bias",),
-    "BatchNorm": STATISTICS,
-}
-_RECURRENT = {
-    ("LSTM", 3): ("weight_ih", "bias", "weight_hh"),
-    ("LSTM", 4): ("weight_ih", "bias", "weight_static", "weight_hh"),
-    ("RNN", 5): ("weight_ih", "bias", "weight_hh", "weight_ho", "bias_o"),
-    ("RNN", 6): ("weight_ih", "bias", "weight_static", "weight_hh", "weight_ho", "bias_o"),
-}
-# Of every layer above the blobs stand in this order.
-_ORDER = ("weight", "weight_ih", "bias", "weight_static", "weight_hh", "weight_ho", "bias_o")
-_FEWER_AXES = {
-    "weight": {"InnerProduct": 2, "Embed": 2},
-    "bias": {"Convolution": 1, "Deconvolution": 1, "InnerProduct": 1},
-}
 
 
 def to_state_dict(layers: Iterable[LayerBlobs]) -> dict[str, Tensor]:
@@ -82,11 +54,12 @@ def from_state_dict(state: Mapping[str, Tensor]) -> list[LayerBlobs]:
     Half precision becomes float32. Raises WeightsError for a key that is none of the above, or a blob that is missing.
     """
     found: dict[str, dict[str, Tensor]] = {}
+    known = sorted({name for names in _all_names() for name in names})
     for key, tensor in state.items():
         layer, dot, name = key.rpartition(".")
-        if not dot or not (name in _ORDER or name in STATISTICS or _index(name) is not None):
+        if not dot or not (name in known or _index(name) is not None):
             raise WeightsError(
-                f'"{key}" is not the name of a layer and one of {", ".join((*_ORDER, *STATISTICS))}, blob_N; '
+                f'"{key}" is not the name of a layer and one of {", ".join(known)}, blob_N; '
                 "--by-order matches the tensors of another program with the layers of --net"
             )
         found.setdefault(layer, {})[name] = tensor
@@ -99,10 +72,15 @@ def blob_names(layer_type: str, count: int, layer: str) -> tuple[str, ...]:
         raise WeightsError(
             f'the file does not say of which type layer "{layer}" is: give its net with --net', layer=layer
         )
-    names = _RECURRENT.get((layer_type, count)) or _NAMES.get(layer_type, ())
-    if count > len(names) or (names == STATISTICS and count != len(names)):
-        return tuple(f"blob_{i}" for i in range(count))
-    return names[:count]
+    discover()
+    alternatives = registered().get(layer_type, Layer).torch_names
+    return next((names for names in alternatives if len(names) == count), tuple(f"blob_{i}" for i in range(count)))
+
+
+def _all_names() -> list[tuple[str, ...]]:
+    """Every order of blobs that a layer has names for."""
+    discover()
+    return [names for cls in registered().values() for names in cls.torch_names]
 
 
 def numbers(tensor: Tensor, what: str) -> Array:
@@ -124,10 +102,14 @@ def _layer(name: str, tensors: Mapping[str, Tensor]) -> LayerBlobs:
                 "num_batches_tracked; its weight and bias are a Scale layer's. --by-order takes all from one module"
             )
         return LayerBlobs(name, "BatchNorm", list(summed(tensors, name)))
-    ordered = sorted(tensors, key=lambda key: _ORDER.index(key) if key in _ORDER else _index(key) or 0)
-    indices = [_index(key) for key in ordered]
-    if any(index is not None for index in indices) and indices != list(range(len(indices))):
-        raise WeightsError(f'"{name}" has {", ".join(ordered)}: blobs are numbered from 0 without a gap')
+    ordered = next((names for names in _all_names() if set(names) == set(tensors)), None)
+    if ordered is None:
+        ordered = tuple(f"blob_{i}" for i in range(len(tensors)))
+        if set(ordered) != set(tensors):
+            has = f'"{name}" has {", ".join(tensors)}'
+            if all(_index(key) is not None for key in tensors):
+                raise WeightsError(f"{has}: blobs are numbered from 0 without a gap")
+            raise WeightsError(f"{has}: no layer has blobs of these names, and of these alone")
     return LayerBlobs(name, "", [numbers(tensors[key], f"{name}.{key}") for key in ordered])
 
 
@@ -165,7 +147,7 @@ def _current(array: Array | None, layer: LayerBlobs, name: str) -> Array:
             f'a blob of layer "{layer.name}" is shared and stands at the layer that owns it: give the net with --net',
             layer=layer.name,
         )
-    axes = _FEWER_AXES.get(name, {}).get(layer.type, array.ndim)
+    axes = registered().get(layer.type, Layer).blob_axes.get(name, array.ndim)
     while array.ndim > axes and array.shape[0] == 1:
         array = array[0]
     return array

@@ -8,4 +8,6 @@ from __future__ import annotations
 
 from sdcaffe.layers import import_all
 
+ORIGIN = "a fork of Caffe"  # unless a layer says which
+
 import_all(__name__)

@@ -14,6 +14,8 @@ from sdcaffe.layers.base import Layer, Shape, register, show_shape
 class Axpy(Layer):
     """y = a * x + b (SENet): bottoms a (n, c) or (n, c, 1, 1), x (n, c, ...) and b of x's shape, in this order."""
 
+    origin = "SENet"
+
     bottoms = 3
     yields = True
 

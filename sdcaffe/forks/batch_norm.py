@@ -59,6 +59,8 @@ class NvidiaBatchNorm(BatchNorm):
     least 1e-5. Raises LayerError for the fields that SKNet's batch_norm_param has.
     """
 
+    origin = "NVIDIA Caffe"
+
     normalizes = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -91,6 +91,8 @@ class SegNetBN(Layer):
     frozen is.
     """
 
+    origin = "SegNet"
+
     Param = BNParameter
     tops = (1, 3)
     in_place = True
@@ -138,6 +140,8 @@ class PSPNetBN(RunningNorm):
     channels are axis 1 or 2. Blobs are (1, c, 1, 1), or (1, 1, c, 1) for axis 2.
     """
 
+    origin = "PSPNet"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         param = self.param
@@ -167,6 +171,8 @@ class TsnBN(RunningNorm):
     nothing learns. Each training pass keeps `momentum` of the running statistics and adds the rest of the
     batch's (the variance biased). Blobs are (1, c).
     """
+
+    origin = "TSN"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes

@@ -14,6 +14,8 @@ class DepthwiseConvolution(Convolution):
     (num_output, 1, *kernel). Raises LayerError for a group that is not the number of channels.
     """
 
+    origin = "yonghenglh6/DepthwiseConvolution"
+
     yields = True
 
     def counts(self, channels: int) -> tuple[int, int]:
@@ -29,6 +31,8 @@ class ConvolutionDepthwise(Convolution):
     num_output and group are not looked at, as in the fork. Blobs as of Convolution: the weight is
     (channels, 1, *kernel).
     """
+
+    origin = "farmingyard/ShuffleNet"
 
     yields = True
 

@@ -32,6 +32,8 @@ class Interp(Layer):
     "nearest_neighbor".
     """
 
+    origin = "DeepLab, PSPNet"
+
     Param = InterpParameter
     bottoms = (1, 2)
     index_bottoms = (1,)

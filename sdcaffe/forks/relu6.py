@@ -21,6 +21,8 @@ class ReLU6(NeuronLayer):
     At 0 the derivative is negative_slope, at 6 it is 0.
     """
 
+    origin = "MobileNetV2's forks"
+
     Param = ReLU6Parameter
     yields = True
 

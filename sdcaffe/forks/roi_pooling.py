@@ -25,6 +25,8 @@ class ROIPooling(Layer):
     c, pooled_h, pooled_w). No gradient goes to the regions. Raises LayerError for an item there is not.
     """
 
+    origin = "Fast R-CNN"
+
     Param = ROIPoolingParameter
     bottoms = 2
     index_bottoms = (1,)

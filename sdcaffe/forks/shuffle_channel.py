@@ -15,6 +15,8 @@ class ShuffleChannelParameter:
 class ShuffleChannel(Layer):
     """Channel j of group i of a bottom (n, c, ...) becomes channel j * group + i, as in ShuffleNet."""
 
+    origin = "ShuffleNet"
+
     Param = ShuffleChannelParameter
     yields = True
 

@@ -51,6 +51,8 @@ class Upsample(Layer):
     With one bottom every pixel becomes a square of scale by scale (the YOLO forks); scale is 1 if not given.
     """
 
+    origin = "SegNet, YOLO's forks"
+
     Param = UpsampleParameter
     bottoms = (1, 2)
     index_bottoms = (1,)

@@ -21,6 +21,7 @@ from types import ModuleType
 from sdcaffe.errors import SdcaffeError
 
 ENTRY_POINTS = "sdcaffe.layers"
+ORIGIN = "BVLC Caffe"  # of the layers in this package: see Layer.origin
 
 _loaded: set[str] = set()
 
@@ -124,9 +125,14 @@ def _load_entry_points() -> None:
     if "entry points" in _loaded:
         return
     _loaded.add("entry points")
+    from sdcaffe.layers.registry import classes
+
     for point in entry_points(group=ENTRY_POINTS):
+        before = set(classes())
         try:
             point.load()
+            for cls in set(classes()) - before:
+                cls.origin = cls.origin or (f"{point.dist.name} {point.dist.version}" if point.dist else "")
         except Exception as error:
             logging.getLogger("sdcaffe").warning(
                 'the installed layers "%s" (%s) cannot be imported: %s: %s',

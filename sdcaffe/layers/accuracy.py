@@ -21,6 +21,8 @@ class Accuracy(Layer):
     tops = (1, 2)
     index_bottoms = (1,)
 
+    drawn_as = "loss"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, label = bottom_shapes
         self.axis = canonical_axis(self, self.param.axis, len(scores))

@@ -15,7 +15,7 @@ from sdcaffe.layers.layer import (
     check_size,
     show_shape,
 )
-from sdcaffe.layers.registry import class_of, layer_class, register, registered
+from sdcaffe.layers.registry import class_of, layer_class, makers, register, registered
 from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder, call, linear_text, number, pair
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "class_of",
     "layer_class",
     "linear_text",
+    "makers",
     "number",
     "pair",
     "register",

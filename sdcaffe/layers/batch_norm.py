@@ -32,6 +32,8 @@ class BatchNorm(Layer):
     in_place = True
     normalizes = True
 
+    torch_names = (("running_mean", "running_var", "num_batches_tracked"),)
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         param = self.param

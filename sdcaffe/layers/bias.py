@@ -62,6 +62,8 @@ class Bias(Layer):
     bottoms = (1, 2)
     in_place = True
 
+    torch_names = (("bias",),)
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, param = bottom_shapes[0], self.param
         if len(bottom_shapes) > 1:

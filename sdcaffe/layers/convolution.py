@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from torch import Tensor
 
 from sdcaffe.layers import spatial
@@ -21,6 +24,10 @@ class Convolution(Layer):
     same_tops = True
     lends_top = True
     fresh_gradient = True
+
+    torch_names = (("weight", "bias"), ("weight",))
+    blob_axes = {"bias": 1}
+    drawn_as = "convolution"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, param = bottom_shapes[0], self.param
@@ -104,3 +111,10 @@ class Convolution(Layer):
             groups=str(self.group) if self.group != 1 else None,
             bias=None if len(self.blobs) > 1 else "False",
         )
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
+        return sum(map(math.prod, tops)) * math.prod(self.blobs[0].shape[1:])
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        return spatial.settings(layer_param.convolution_param)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from sdcaffe.layers import spatial
@@ -41,3 +43,6 @@ class Deconvolution(Convolution):
         cls = f"nn.ConvTranspose{len(self.geometry.kernel)}d"
         module = self.torch_module(cls, bottoms[0][1], self.blobs[0].shape[1] * self.group)
         return Source("{self}({0})", module, nests=False, each=True)
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
+        return sum(map(math.prod, bottoms)) * math.prod(self.blobs[0].shape[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +18,10 @@ class Dropout(NeuronLayer):
 
     Draws on torch's generator. Raises LayerError for a ratio outside [0, 1).
     """
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        return [f"{layer_param.dropout_param.dropout_ratio:g}"]
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.ratio: float = self.param.dropout_ratio

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,11 @@ class Eltwise(Layer):
     """
 
     bottoms = (2, None)
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        param = layer_param.eltwise_param
+        return [param.EltwiseOp.Name(param.operation)]
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         first = bottom_shapes[0]

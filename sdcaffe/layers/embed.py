@@ -20,6 +20,9 @@ class Embed(Layer):
 
     index_bottoms = (0,)
 
+    torch_names = (("weight", "bias"), ("weight",))
+    blob_axes = {"weight": 2}
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param
         for field in ("num_output", "input_dim"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 
@@ -35,3 +36,7 @@ class Im2col(Layer):
         axes = len(self.geometry.kernel)
         kernel_first = seen.permute(0, 1, *range(2 + axes, 2 + 2 * axes), *range(2, 2 + axes))
         return kernel_first.reshape(bottom.shape[: self.axis] + self.top[self.axis :])
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        return spatial.settings(layer_param.convolution_param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +24,10 @@ class InnerProduct(Layer):
     @property
     def linear(self) -> bool:
         return self.axis == 1
+
+    torch_names = (("weight", "bias"), ("weight",))
+    blob_axes = {"weight": 2, "bias": 1}
+    drawn_as = "product"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
@@ -61,3 +66,10 @@ class InnerProduct(Layer):
         if self.axis == len(bottoms[0]):
             raise self.unwritten("an inner product behind the last axis")
         return Source(f"{{self}}(torch.flatten({{0}}, {self.axis}))", module, nests=False)
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
+        return math.prod(bottoms[0][: self.axis]) * self.blobs[0].numel()
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        return [str(layer_param.inner_product_param.num_output)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from sdcaffe.layers.base import Layer, Shape, register
@@ -14,6 +16,10 @@ class Input(Layer):
     bottoms = 0
     tops = (1, None)
     given = True
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        return [" x ".join(map(str, shape.dim)) for shape in layer_param.input_param.shape]
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         tops = len(self.layer_param.top)

@@ -70,6 +70,10 @@ class Layer(nn.Module):
     - `copies`: each top is its bottom, value for value, and has its memory.
     - `views`: its top is its bottom's memory, gradient's too, in another shape.
     - `not_exported`: why an ONNX model cannot have it, where it cannot.
+    - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
+    - `blob_axes`: how many axes a blob of such a name always has; files before Caffe's BlobShape store four.
+    - `drawn_as`: the colour of a drawing: convolution, product, pooling, loss, data or plain; "": as its counts say.
+    - `origin`: who brought it. A package may say so for all its layers in ORIGIN; else its distribution or file does.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
 
     Promises let a net run several layers as one, or in less memory: `lends_top`, `fresh_gradient`, `rectifies`,
@@ -96,6 +100,10 @@ class Layer(nn.Module):
     copies: ClassVar[bool] = False
     views: ClassVar[bool] = False
     not_exported: ClassVar[str] = ""
+    torch_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    blob_axes: ClassVar[Mapping[str, int]] = {}
+    drawn_as: ClassVar[str] = ""
+    origin: ClassVar[str] = ""
     yields: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -266,6 +274,15 @@ class Layer(nn.Module):
         """The error that says which option of the layer cannot be written in PyTorch source."""
         return self.error(f"{what} cannot be written as a PyTorch module")
 
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
+        """Multiply-adds of one forward pass: of convolutions and of products with a weight matrix, as papers count."""
+        return 0
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        """What a drawing says of a layer besides its type; "" is left out."""
+        return []
+
     def close(self) -> None:
         """Let go of files and threads; what is still to be written is written."""
 
@@ -288,6 +305,12 @@ class DataLayer(Layer):
     cursor: int = 0
     seed: int = 0
     item_count: int | None = None  # of its source, once it is set up; None where batches are drawn without end
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        given = cls.field is not None and layer_param.HasField(cls.field)
+        size = getattr(getattr(layer_param, cls.field), "batch_size", None) if given and cls.field else None
+        return [] if size is None else [f"batch {size}"]
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tops of batch `cursor` on `device`; moves the cursor on by one."""

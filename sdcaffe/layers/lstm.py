@@ -24,6 +24,8 @@ class LSTM(Recurrent):
     states = 2
     gates = 4
 
+    torch_names = (("weight_ih", "bias", "weight_hh"), ("weight_ih", "bias", "weight_static", "weight_hh"))
+
     def make_blobs(self, inputs: int, static: int | None, outputs: int) -> None:
         super().make_blobs(inputs, static, outputs)
         self.blob(3 if self.static else 2, (4 * outputs, outputs), self.param.weight_filler)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers import pooling_written
+from sdcaffe.layers import pooling_written, spatial
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, Tops, register
 from sdcaffe.layers.windows import (
     Pair,
@@ -29,6 +29,8 @@ class Pooling(Layer):
     """
 
     tops = (1, 2)
+
+    drawn_as = "pooling"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
@@ -97,3 +99,22 @@ class Pooling(Layer):
                 f"torch.{'amax' if self.pool is max_pool else 'mean'}({{0}}, (2, 3), keepdim=True)", nests=False
             )
         return Source(pooling_written.source(self, self.pool, self.windows), nests=False)
+
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        param = layer_param.pooling_param
+        method = param.PoolMethod.Name(param.pool)
+        if param.global_pooling:
+            return [f"{method} of all"]
+        kernel, stride, pad = (
+            _sides(param, *names) for names in (("kernel_size", "kernel"), ("stride",) * 2, ("pad",) * 2)
+        )
+        kernel = kernel if "x" in kernel else f"{kernel}x{kernel}"
+        return [f"{method} {kernel}", spatial.unless(stride, "stride", "1"), spatial.unless(pad, "pad", "0")]
+
+
+def _sides(param: Any, field: str, stem: str) -> str:
+    """A size in a drawing: once, or as _h and _w."""
+    if param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w"):
+        return f"{getattr(param, f'{stem}_h')}x{getattr(param, f'{stem}_w')}"
+    return str(getattr(param, field))

@@ -19,6 +19,8 @@ class PReLU(NeuronLayer):
     Raises LayerError for a bottom of fewer than two axes.
     """
 
+    torch_names = (("weight",),)
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes
         if len(shape) < 2:

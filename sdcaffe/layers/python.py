@@ -46,6 +46,10 @@ class Python(Layer):
     instance: CaffeLayer | None = None
     _here: Tensor
 
+    @classmethod
+    def settings(cls, layer_param: Any) -> list[str]:
+        return [layer_param.python_param.layer]
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         if self.instance is None:
             self.instance = new_instance(self)

@@ -115,3 +115,9 @@ class Recurrent(Layer):
     ) -> tuple[Tensor, list[Tensor]]:
         """`unroll` as an exporter traces it, by the blobs that the subclass made."""
         raise NotImplementedError
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
+        steps, streams = bottoms[0][:2]
+        weights = [blob.numel() for blob in self.blobs if blob.dim() == 2]
+        static = weights.pop(1) if self.static else 0  # once a sequence, not once a step
+        return streams * (steps * sum(weights) + static)

@@ -21,6 +21,11 @@ class RNN(Recurrent):
     bottoms = (2, 4)
     tops = (1, 2)
 
+    torch_names = (
+        ("weight_ih", "bias", "weight_hh", "weight_ho", "bias_o"),
+        ("weight_ih", "bias", "weight_static", "weight_hh", "weight_ho", "bias_o"),
+    )
+
     def make_blobs(self, inputs: int, static: int | None, outputs: int) -> None:
         super().make_blobs(inputs, static, outputs)
         first = 3 if self.static else 2

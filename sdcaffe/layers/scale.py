@@ -26,6 +26,8 @@ class Scale(Layer):
     in_place = True
     lends_top = True
 
+    torch_names = (("weight", "bias"), ("weight",))
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, param = bottom_shapes[0], self.param
         if len(bottom_shapes) > 1:

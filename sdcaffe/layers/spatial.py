@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,6 +79,31 @@ def _sizes(layer: Layer, axes: int, field: str, stem: str | None, default: int |
     if any(size < least for size in given):
         raise layer.error(f"{field} (={', '.join(map(str, given))}) must be at least {least}", field)
     return tuple(given * axes if len(given) == 1 else given)
+
+
+def settings(param: Any) -> list[str]:
+    """What a drawing says of a ConvolutionParameter."""
+    kernel = _shown(param, "kernel_size", "kernel")
+    return [
+        f"{param.num_output}" if param.num_output else "",
+        kernel if "x" in kernel or not kernel else f"{kernel}x{kernel}",
+        unless(_shown(param, "stride", "stride"), "stride", "1"),
+        unless(_shown(param, "pad", "pad"), "pad", "0"),
+        unless("x".join(map(str, param.dilation)), "dilation", "1"),
+        unless(str(param.group), "group", "1"),
+    ]
+
+
+def _shown(param: Any, field: str, stem: str) -> str:
+    """A size in a drawing: "3", "1x7"."""
+    if param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w"):
+        return f"{getattr(param, f'{stem}_h')}x{getattr(param, f'{stem}_w')}"
+    return "x".join(map(str, getattr(param, field)))
+
+
+def unless(value: str, word: str, usual: str) -> str:
+    """A size in a drawing, where it is not the usual one."""
+    return f"{word} {value}" if value not in ("", usual) else ""
 
 
 def check_sizes(layer: Layer, bottom: Shape, spatial: Shape) -> None:

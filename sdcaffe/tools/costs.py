@@ -6,22 +6,16 @@ import math
 from dataclasses import dataclass, field
 
 from sdcaffe.graph import Step
-from sdcaffe.layers.base import Layer, Shape
-from sdcaffe.layers.batch_norm import BatchNorm
-from sdcaffe.layers.convolution import Convolution
-from sdcaffe.layers.deconvolution import Deconvolution
-from sdcaffe.layers.inner_product import InnerProduct
-from sdcaffe.layers.recurrent import Recurrent
+from sdcaffe.layers.base import Shape
 from sdcaffe.log.table import text_table
 from sdcaffe.net import Net
 
 FLOAT = 4  # bytes
-_SAME_MEMORY = ("Split", "Flatten", "Reshape")  # their tops are their bottoms' memory, in Caffe and here
 
 
 @dataclass
 class LayerCost:
-    """One layer. Parameters that an earlier layer owns count there only; statistics are BatchNorm's stored sums.
+    """One layer. Parameters that an earlier layer owns count there only; statistics are blobs that are not learned.
 
     `multiply_adds` are those of one forward pass over the whole batch: of convolutions and of products with a
     weight matrix, as papers count them; `memory` is bytes of tops that are no other blob's memory.
@@ -59,35 +53,19 @@ def costs(net: Net) -> Costs:
         if not step.bottoms and tops and tops[0] and not layer.blobs:
             batch = tops[0][0]
         own = [shape for shape, same in zip(tops, step.in_place, strict=True) if not same]
-        memory = 0 if layer.type in _SAME_MEMORY else FLOAT * sum(map(math.prod, own))
-        products = multiply_adds(layer, [shapes[slot] for slot in step.bottoms], tops)
+        memory = 0 if layer.copies or layer.views else FLOAT * sum(map(math.prod, own))
+        products = layer.multiply_adds([shapes[slot] for slot in step.bottoms], tops)
         found[step.key] = LayerCost(layer.name, layer.type, tops, multiply_adds=products, memory=memory)
     for item in net.learnable:
         key, count = net.graph.steps[item.place].key, item.tensor.numel()
         cost = found[key]
-        if isinstance(net.layers[key], BatchNorm):
+        if item.index in net.layers[key].fixed_blobs:
             cost.statistics += count
         else:
             cost.parameters += count
             cost.frozen += count if item.lr_mult == 0 else 0
     listed = [found[step.key] for step in net.graph.steps if not _is_automatic(step)]
     return Costs(net.name, batch, listed)
-
-
-def multiply_adds(layer: Layer, bottoms: list[Shape], tops: list[Shape]) -> int:
-    """Multiply-adds of one forward pass of a layer whose blobs exist; 0 for types without weight products."""
-    if isinstance(layer, Deconvolution):
-        return sum(math.prod(bottom) for bottom in bottoms) * math.prod(layer.blobs[0].shape[1:])
-    if isinstance(layer, Convolution):
-        return sum(math.prod(top) for top in tops) * math.prod(layer.blobs[0].shape[1:])
-    if isinstance(layer, InnerProduct):
-        return math.prod(bottoms[0][: layer.axis]) * layer.blobs[0].numel()
-    if isinstance(layer, Recurrent):
-        steps, streams = bottoms[0][:2]
-        weights = [blob.numel() for blob in layer.blobs if blob.dim() == 2]
-        static = weights.pop(1) if layer.static else 0  # once a sequence, not once a step
-        return streams * (steps * sum(weights) + static)
-    return 0
 
 
 def lines(found: Costs) -> list[str]:

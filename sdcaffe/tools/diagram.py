@@ -10,19 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdcaffe import proto
-from sdcaffe.errors import GraphError
+from sdcaffe.errors import GraphError, LayerError
+from sdcaffe.layers.base import Layer, class_of
 
 _PHASES = {proto.TRAIN: "TRAIN", proto.TEST: "TEST"}
 
-# What a node is, by layer type; the names are classes of colour.
-_KINDS = {
-    "Convolution": "convolution",
-    "Deconvolution": "convolution",
-    "InnerProduct": "product",
-    "Pooling": "pooling",
-    "Input": "data",
-    "Split": "plain",
-}
+# What a node is: Layer.drawn_as. The names are classes of colour.
 COLORS = {
     "data": "#d7e8d5",
     "convolution": "#f6cfcb",
@@ -140,81 +133,26 @@ def _present(layer: Any, phase: int) -> bool:
     return not any(rule.HasField("phase") and rule.phase == phase for rule in layer.exclude)
 
 
+def _class(layer: Any) -> type[Layer]:
+    """The class of a layer; of a type that nobody here knows, any layer's."""
+    try:
+        return class_of(layer)
+    except LayerError:
+        return Layer
+
+
 def _kind(layer: Any) -> str:
-    if layer.type in _KINDS:
-        return _KINDS[layer.type]
-    if layer.type.endswith("Loss") or layer.type in ("SoftmaxWithLoss", "Accuracy"):
-        return "loss"
-    return "plain" if layer.bottom else "data"
+    cls = _class(layer)
+    return cls.drawn_as or ("loss" if cls.loss else "plain" if layer.bottom else "data")
 
 
 def _what(layer: Any, lr_mult: bool) -> str:
     """The type of a layer and the parameters that a reader of a diagram looks for."""
-    parts = [part for part in _details(layer) if part]
-    if lr_mult and layer.type in ("Convolution", "Deconvolution", "InnerProduct"):
+    parts = [part for part in _class(layer).settings(layer) if part]
+    if lr_mult and _kind(layer) in ("convolution", "product"):
         multipliers = [f"{spec.lr_mult:g}" for spec in layer.param] or ["1"]
         parts.append(f"lr mult {', '.join(multipliers)}")
     return f"{layer.type} {', '.join(parts)}".strip()
-
-
-def _details(layer: Any) -> list[str]:
-    if layer.type in ("Convolution", "Deconvolution", "Im2col"):
-        param = layer.convolution_param
-        return [
-            f"{param.num_output}" if param.num_output else "",
-            _spatial(param, "kernel_size", "kernel"),
-            _unless(_spatial(param, "stride", "stride"), "stride", "1"),
-            _unless(_spatial(param, "pad", "pad"), "pad", "0"),
-            _unless("x".join(map(str, param.dilation)), "dilation", "1"),
-            _unless(str(param.group), "group", "1"),
-        ]
-    if layer.type == "Pooling":
-        param = layer.pooling_param
-        method = _enum(param, "pool")
-        if param.global_pooling:
-            return [f"{method} of all"]
-        kernel = _pair(param, "kernel_size", "kernel")
-        stride, pad = _pair(param, "stride", "stride"), _pair(param, "pad", "pad")
-        return [f"{method} {kernel}", _unless(stride, "stride", "1"), _unless(pad, "pad", "0")]
-    if layer.type == "InnerProduct":
-        return [str(layer.inner_product_param.num_output)]
-    if layer.type == "Input":
-        return [" x ".join(map(str, shape.dim)) for shape in layer.input_param.shape]
-    if layer.type == "Eltwise":
-        return [_enum(layer.eltwise_param, "operation")]
-    if layer.type == "Dropout":
-        return [f"{layer.dropout_param.dropout_ratio:g}"]
-    if layer.type == "Python":
-        return [layer.python_param.layer]
-    for field_name in ("data_param", "image_data_param", "hdf5_data_param", "window_data_param", "memory_data_param"):
-        if layer.HasField(field_name):
-            return [f"batch {getattr(layer, field_name).batch_size}"]
-    return []
-
-
-def _spatial(param: Any, field_name: str, prefix: str) -> str:
-    """A repeated spatial field, or its _h and _w: "3", "1x7"."""
-    if param.HasField(f"{prefix}_h") or param.HasField(f"{prefix}_w"):
-        return f"{getattr(param, f'{prefix}_h')}x{getattr(param, f'{prefix}_w')}"
-    values = list(getattr(param, field_name))
-    if prefix == "kernel" and len(values) == 1:
-        values *= 2
-    return "x".join(map(str, values))
-
-
-def _pair(param: Any, field_name: str, prefix: str) -> str:
-    if param.HasField(f"{prefix}_h") or param.HasField(f"{prefix}_w"):
-        return f"{getattr(param, f'{prefix}_h')}x{getattr(param, f'{prefix}_w')}"
-    value = getattr(param, field_name)
-    return f"{value}x{value}" if prefix == "kernel" else str(value)
-
-
-def _unless(value: str, word: str, usual: str) -> str:
-    return f"{word} {value}" if value not in ("", usual) else ""
-
-
-def _enum(param: Any, field_name: str) -> str:
-    return str(param.DESCRIPTOR.fields_by_name[field_name].enum_type.values_by_number[getattr(param, field_name)].name)
 
 
 def to_dot(found: Diagram, rankdir: str = "TB", *, label_edges: bool = True) -> str:

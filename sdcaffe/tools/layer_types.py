@@ -10,7 +10,7 @@ from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, nearest
-from sdcaffe.layers.base import Count, DataLayer, Layer, registered
+from sdcaffe.layers.base import Count, DataLayer, Layer, makers, registered
 from sdcaffe.log.table import text_table
 
 _FIRST_ADDED = 1000  # fields numbered from here on are not BVLC Caffe's
@@ -34,8 +34,9 @@ def overview() -> list[str]:
     rows = [["type", "bottoms", "tops", "blobs", "parameters", "from"]]
     for name, cls in registered().items():
         blobs = "yes" if _makes_blobs(cls) else "-"
-        rows.append([name, _count(cls.bottoms), _tops(cls), blobs, cls.field or "-", origin(cls)])
-    return text_table(rows)
+        origins = ", ".join(dict.fromkeys(origin(maker) for maker in makers(name)))
+        rows.append([name, _count(cls.bottoms), _tops(cls), blobs, cls.field or "-", origins])
+    return [*text_table(rows), "", f"Free field numbers for a layer of your own: {free_numbers()}"]
 
 
 def description(type_name: str) -> list[str]:
@@ -54,6 +55,11 @@ def description(type_name: str) -> list[str]:
     if cls.index_bottoms:
         facts.append(("no gradient to", "bottom " + ", ".join(map(str, cls.index_bottoms))))
     facts.append(("in place", "yes" if cls.in_place else "no"))
+    facts.append(("ONNX", f"no, {cls.not_exported}" if cls.not_exported else "yes"))
+    facts.append(("PyTorch source", "no" if cls.to_source is Layer.to_source else "yes"))
+    dialects = makers(name)[1:]
+    if dialects:
+        facts.append(("dialects", ", ".join(origin(dialect) for dialect in dialects)))
     if cls.loss:
         facts.append(("loss weight", "1 for the first top where the prototxt says nothing"))
     lines += [f"{label + ':':<16}{value}" for label, value in facts]
@@ -63,13 +69,19 @@ def description(type_name: str) -> list[str]:
 
 
 def origin(cls: type[Layer]) -> str:
-    """Where a type comes from: "Caffe" for its own, else the plugin's module or file."""
-    module = cls.__module__
-    if module.startswith("sdcaffe.layers."):
-        return "Caffe"
-    if module.startswith("sdcaffe_plugin_"):
-        return f"plugin {getattr(sys.modules.get(module), '__file__', module)}"
-    return f"plugin {module}"
+    """Who brings a layer: BVLC Caffe, a fork of it, the paper, an installed distribution, or a plugin's file."""
+    return cls.origin or f"plugin {getattr(sys.modules.get(cls.__module__), '__file__', cls.__module__)}"
+
+
+def free_numbers() -> str:
+    """The numbers from 1000 on that no field of LayerParameter has."""
+    taken = sorted(f.number for f in proto.LayerParameter.DESCRIPTOR.fields if f.number >= _FIRST_ADDED)
+    parts, first = [], _FIRST_ADDED
+    for number in taken:
+        if number > first:
+            parts.append(str(first) if number == first + 1 else f"{first} to {number - 1}")
+        first = number + 1
+    return ", ".join([*parts, f"{first} and above"])
 
 
 def blobs(cls: type[Layer]) -> str:

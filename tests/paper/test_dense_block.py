@@ -12,6 +12,7 @@ import sdcaffe
 from sdcaffe import Net, layers, proto
 from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, WeightsError
+from sdcaffe.tools.costs import costs
 
 HEAD = 'name: "n" force_backward: true layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 5 '
 HEAD += "dim: 8 dim: 8 } } }\n"
@@ -55,6 +56,12 @@ def both(tmp_path):
     net.save(tmp_path / "parts.caffemodel")
     convert(tmp_path / "parts.caffemodel", block, tmp_path / "block.caffemodel")
     return tmp_path
+
+
+def test_it_costs_what_its_layers_cost(both):
+    block, parts = (costs(Net(both / f"{form}.prototxt")) for form in ("block", "parts"))
+    for what in ("parameters", "statistics", "multiply_adds"):
+        assert block.total(what) == parts.total(what) > 0
 
 
 def pass_of(folder, form, phase):

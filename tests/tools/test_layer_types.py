@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.layers.base import registered
 
@@ -24,18 +25,18 @@ def row(table: str, first: str) -> list[str]:
 
 def test_every_type_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys).splitlines()
-    names = [line.split()[0] for line in lines[2:]]
+    names = [line.split()[0] for line in lines[2 : lines.index("")]]
     assert set(names) == set(registered())
     assert names == sorted(names)
-    assert row("\n".join(lines), "LSTM") == ["LSTM", "2 to 5", "1 to 3", "yes", "recurrent_param", "Caffe"]
+    assert row("\n".join(lines), "LSTM") == ["LSTM", "2 to 5", "1 to 3", "yes", "recurrent_param", "BVLC Caffe"]
     assert row("\n".join(lines), "Convolution")[1:3] == ["1 or more", "as bottoms"]
-    assert row("\n".join(lines), "BNLL") == ["BNLL", "1", "1", "-", "-", "Caffe"]
-    assert row("\n".join(lines), "Distort")[-1] == "plugin sdcaffe.paper.layers.distort"
+    assert row("\n".join(lines), "BNLL") == ["BNLL", "1", "1", "-", "-", "BVLC Caffe"]
+    assert row("\n".join(lines), "Distort")[-1] == "the paper"
 
 
 def test_types_with_blobs_are_those_of_caffe(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys).splitlines()[2:]
-    caffes = {line.split()[0] for line in lines if line.endswith("  Caffe") and "  yes  " in line}
+    caffes = {line.split()[0] for line in lines if "  BVLC Caffe" in line and "  yes  " in line}
     assert caffes - {"Python"} == {
         *("BatchNorm", "Bias", "Convolution", "Deconvolution", "Embed", "InnerProduct", "LSTM", "Parameter"),
         *("PReLU", "RNN", "Scale"),
@@ -98,3 +99,31 @@ def test_an_unknown_type(name: str, message: str, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == f'sdcaffe: error: unknown layer type "{name}". {message}' + (
         "\n" if "Did" in message else "; --plugin brings others.\n"
     )
+
+
+def test_who_brought_a_type(capsys: pytest.CaptureFixture[str]) -> None:
+    table = shown(capsys)
+    assert row(table, "Axpy")[-1] == "SENet"
+    assert row(table, "BN")[-1] == "SegNet, PSPNet, TSN"
+    assert row(table, "BatchNorm")[-1] == "BVLC Caffe, NVIDIA Caffe"
+    assert row(table, "Permute")[-1] == "SSD (weiliu89/caffe)"
+    assert shown(capsys, "Distort").startswith("Distort, from the paper\n")
+    assert "dialects:       PSPNet, TSN\n" in shown(capsys, "BN")
+
+
+def test_field_numbers_that_are_free(capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = re.findall(r"(?m)^Free field numbers for a layer of your own: (.*)$", shown(capsys))
+    *ranges, last = [[int(number) for number in re.findall(r"\d+", part)] for part in text.split(", ")]
+    free = {number for ends in ranges if ends[-1] < 5000 for number in range(ends[0], ends[-1] + 1)}
+    taken = {field.number for field in proto.LayerParameter.DESCRIPTOR.fields if 1000 <= field.number < 5000}
+    assert free & taken == set()
+    assert {1000, 1002, 1005} <= free
+    assert {1001, 1003, 1004} <= taken
+    assert last[0] > max(field.number for field in proto.LayerParameter.DESCRIPTOR.fields)
+
+
+def test_where_a_type_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "Convolution")
+    assert "ONNX:           yes\nPyTorch source: yes\n" in text
+    text = shown(capsys, "Python")
+    assert "ONNX:           no, it is Python code\nPyTorch source: no\n" in text

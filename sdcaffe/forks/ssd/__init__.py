@@ -1,1 +1,5 @@
 """Layers of SSD's Caffe."""
+
+from sdcaffe.forks.known import SSD
+
+ORIGIN = SSD

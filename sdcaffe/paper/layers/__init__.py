@@ -7,4 +7,6 @@ from __future__ import annotations
 
 from sdcaffe.layers import import_all
 
+ORIGIN = "the paper"
+
 import_all(__name__)

@@ -184,3 +184,7 @@ class DenseBlock(Layer):
             y = F.batch_norm(features, mean * factor, variance * factor, weight, bias, eps=self.eps)
             features = torch.cat([features, F.conv2d(y.relu_(), kernel, padding=1)], 1)
         return features
+
+    def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
+        n, _, h, w = tops[0]
+        return n * h * w * sum(self.blobs[BLOBS * i + 5].numel() for i in range(self.layers))
