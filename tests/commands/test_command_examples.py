@@ -24,6 +24,7 @@ OUTPUTS = (
     "net.prototxt",
     "mean.binaryproto",
     "images_lmdb",
+    "boxes_lmdb",
     "image_folder",
     "cifar10_databases",
     "mean.npy",
@@ -85,6 +86,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, recorded in INPUTS.items():
         (tmp_path / name).symlink_to(FILES / recorded)
     (tmp_path / "script.py").write_text("import sys, caffe; caffe.Net(sys.argv[1], caffe.TEST).forward()")
+    (tmp_path / "map.prototxt").write_text('item { name: "dog" label: 1 }')
+    (tmp_path / "boxes.txt").write_text("im01.png im01.xml\n")
     write_dense_net(tmp_path)
     write_idx(tmp_path)
     return tmp_path
