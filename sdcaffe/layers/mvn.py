@@ -40,6 +40,8 @@ class MVN(Layer):
     `eps` is added to the standard deviation, not to the variance.
     """
 
+    in_place = True
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes
         if len(shape) > 4:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from layer_building import backward, make, normal
 
+from sdcaffe import pycaffe
 from sdcaffe.errors import LayerError
 
 
@@ -41,3 +42,30 @@ def test_a_constant_channel_is_0():
 def test_at_most_four_dimensions():
     with pytest.raises(LayerError, match="at most 4 dimensions, not 1 2 3 4 5"):
         make("MVN", "", (1, 2, 3, 4, 5))
+
+
+NET = """force_backward: true
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 5 } } }
+layer { name: "m" type: "MVN" bottom: "x" top: "TOP" mvn_param { BODY } }
+layer { name: "p" type: "Power" bottom: "TOP" top: "p" power_param { power: 3 } loss_weight: 1 }"""
+
+
+@pytest.mark.parametrize("body", ["", "across_channels: true", "normalize_variance: false"])
+def test_in_place_it_is_built_and_gives_what_it_gives_elsewhere(tmp_path, body):
+    """BVLC Caffe 1.0 builds it, with this forward; its gradient in place is of a bottom that is gone."""
+    x = np.random.default_rng(3).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    rows = x.astype(np.float64).reshape((2, -1) if "across" in body else (6, -1))
+    want = rows - rows.mean(1, keepdims=True)
+    if "false" not in body:
+        want /= rows.std(1, keepdims=True)
+    diffs = []
+    for top in ("x", "y"):
+        (tmp_path / "net.prototxt").write_text(NET.replace("TOP", top).replace("BODY", body))
+        net = pycaffe.Net(str(tmp_path / "net.prototxt"), pycaffe.TEST)
+        net.blobs["x"].data[...] = x
+        net.forward()
+        np.testing.assert_allclose(net.blobs[top].data, want.reshape(x.shape), rtol=1e-4, atol=1e-5)
+        net.backward()
+        diffs.append(net.blobs["x"].diff.copy())
+    np.testing.assert_allclose(diffs[0], diffs[1], rtol=1e-4, atol=1e-5)
+    assert np.abs(diffs[0]).max() > 0.01
