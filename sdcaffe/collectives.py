@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+T = TypeVar("T")
 _sharing = 1
 _apart = False
 
@@ -29,7 +30,7 @@ def is_root() -> bool:
     return rank_and_world()[0] == 0
 
 
-def from_root(value: Any) -> Any:
+def from_root(value: T) -> T:
     """The root's `value`, on every process."""
     box = [value]
     if rank_and_world()[1] > 1:
@@ -37,7 +38,7 @@ def from_root(value: Any) -> Any:
     return box[0]
 
 
-def at_root(value: Any) -> list[Any]:
+def at_root(value: T) -> list[T]:
     """On the root every process's `value`, in the order of their ranks; nothing on the others."""
     rank, world = rank_and_world()
     if world == 1:

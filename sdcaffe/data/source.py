@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.plugins import Kind
 
@@ -29,7 +30,7 @@ class Source:
     where: str
     encoded: bool = False
 
-    def __init__(self, where: str, param: Any, color: str) -> None:
+    def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
         self.where = param.source
 
     def __len__(self) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.errors import GraphError
 from sdcaffe.proto.keys import layer_keys
 
@@ -16,7 +16,7 @@ class Step:
     `key` is the layer's name, told apart from the other layers of that name.
     """
 
-    layer: Any  # LayerParameter
+    layer: proto.LayerParameter
     key: str
     bottoms: list[int]
     tops: list[int]
@@ -48,7 +48,7 @@ class Graph:
 ANONYMOUS = "(automatic)"  # Caffe's name for the top that a loss layer adds by itself; nobody can read it
 
 
-def build_graph(net: Any) -> Graph:
+def build_graph(net: proto.NetParameter) -> Graph:
     """Wire a NetParameter whose layers are filtered and whose splits are inserted.
 
     Raises GraphError for two layers of one blob name, a bottom nobody makes, and a propagate_down that
@@ -95,7 +95,7 @@ def build_graph(net: Any) -> Graph:
     return Graph(net.name, steps, slots, latest, outputs)
 
 
-def _duplicate(layer: Any, name: str, first: str) -> GraphError:
+def _duplicate(layer: proto.LayerParameter, name: str, first: str) -> GraphError:
     message = f'blob "{name}" is made by layer "{first}" and again by layer "{layer.name}"'
     if any(bottom.startswith(f"{name}_") and "_split_" in bottom for bottom in layer.bottom):
         message += (

@@ -7,7 +7,6 @@ logs, `.caffemodel` files and scripts see the net that Caffe would have built.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError, nearest
@@ -15,7 +14,7 @@ from sdcaffe.errors import GraphError, nearest
 Source = tuple[int, int]  # layer index, top index
 
 
-def insert_splits(net: Any) -> Any:
+def insert_splits(net: proto.NetParameter) -> proto.NetParameter:
     """A copy of the filtered NetParameter `net` with Split layers where a top has several readers.
 
     A loss weight on a top that is read elsewhere counts as one reader and moves to the split. As in Caffe, the layer's
@@ -46,7 +45,7 @@ def insert_splits(net: Any) -> Any:
     return result
 
 
-def moved_weights(net: Any) -> dict[int, list[int]]:
+def moved_weights(net: proto.NetParameter) -> dict[int, list[int]]:
     """Layer index -> the tops whose loss weight `insert_splits` moves to a split."""
     _, readers = _readers(net)
     moved: dict[int, list[int]] = {}
@@ -57,7 +56,7 @@ def moved_weights(net: Any) -> dict[int, list[int]]:
     return moved
 
 
-def _readers(net: Any) -> tuple[dict[Source, Source], Counter[Source]]:
+def _readers(net: proto.NetParameter) -> tuple[dict[Source, Source], Counter[Source]]:
     """Where each bottom, by layer and index, is made; and how many read each top, its own loss weight included."""
     sources: dict[str, Source] = {}
     source_of: dict[Source, Source] = {}
@@ -76,7 +75,7 @@ def _readers(net: Any) -> tuple[dict[Source, Source], Counter[Source]]:
     return source_of, readers
 
 
-def _add_split(net: Any, layer_name: str, blob: str, top: int, count: int, loss_weight: float) -> None:
+def _add_split(net: proto.NetParameter, layer_name: str, blob: str, top: int, count: int, loss_weight: float) -> None:
     split = net.layer.add(name=f"{blob}_{layer_name}_{top}_split", type="Split")
     split.bottom.append(blob)
     for k in range(count):
@@ -89,7 +88,7 @@ def _blob_name(layer_name: str, blob: str, top: int, index: int) -> str:
     return f"{blob}_{layer_name}_{top}_split_{index}"
 
 
-def _unknown_bottom(net: Any, i: int, j: int, known: dict[str, Source]) -> GraphError:
+def _unknown_bottom(net: proto.NetParameter, i: int, j: int, known: dict[str, Source]) -> GraphError:
     layer = net.layer[i]
     name = layer.bottom[j]
     message = f'unknown bottom blob "{name}" (layer "{layer.name}", bottom index {j}).'

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
 from sdcaffe.log import glog
 
 
-def net_state(phase: int, level: int = 0, stages: Iterable[str] = ()) -> Any:
+def net_state(phase: int, level: int = 0, stages: Iterable[str] = ()) -> proto.NetState:
     """A NetState message."""
     state = proto.NetState(phase=phase, level=level)
     state.stage.extend(stages)
     return state
 
 
-def keep_layers(net: Any) -> Any:
+def keep_layers(net: proto.NetParameter) -> proto.NetParameter:
     """A copy of the NetParameter `net` that holds only the layers its `state` keeps. Raises as `kept_places`."""
     return with_layers(net, kept_places(net))
 
 
-def with_layers(net: Any, places: Iterable[int]) -> Any:
+def with_layers(net: proto.NetParameter, places: Iterable[int]) -> proto.NetParameter:
     """A copy of the NetParameter `net` that holds only the layers at these places."""
     kept = proto.NetParameter()
     kept.CopyFrom(net)
@@ -32,7 +31,7 @@ def with_layers(net: Any, places: Iterable[int]) -> Any:
     return kept
 
 
-def kept_places(net: Any) -> list[int]:
+def kept_places(net: proto.NetParameter) -> list[int]:
     """The places of the layers that the `state` of the NetParameter `net` keeps.
 
     A layer stays when it has include rules and meets one, or exclude rules and meets none, or neither.
@@ -55,7 +54,7 @@ def kept_places(net: Any) -> list[int]:
     return kept
 
 
-def _meets(state: Any, rule: Any, layer_name: str) -> bool:
+def _meets(state: proto.NetState, rule: proto.NetStateRule, layer_name: str) -> bool:
     if rule.HasField("phase") and rule.phase != state.phase:
         differs = f"phase ({state.phase}) differed from the phase ({rule.phase})"
         glog("net.cpp:296", f"The NetState {differs} specified by a rule in layer {layer_name}")

@@ -6,7 +6,6 @@ A layer is known by its place, the index of its step in the graph; what goes by 
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +35,9 @@ class Assembled:
     - `positions`: where layers stand in a file, for errors; `nth` of each counts those of its name there
     """
 
-    def __init__(self, param: Any, graph: Graph, positions: Positions | None, nth: list[int | None]) -> None:
+    def __init__(
+        self, param: proto.NetParameter, graph: Graph, positions: Positions | None, nth: list[int | None]
+    ) -> None:
         self.param = param
         self.graph = graph
         self.positions = positions
@@ -247,7 +248,7 @@ class _Assembly:
             glog("net.cpp:244", f"This network produces output {name}")
 
 
-def _tell_moved_weights(net: Any, known: set[str]) -> None:
+def _tell_moved_weights(net: proto.NetParameter, known: set[str]) -> None:
     """Warn of loss weights of a filtered net that do not do what they say once its splits are there, as in Caffe.
 
     Of layers whose names are in `known` another net has told.
@@ -267,7 +268,7 @@ def _tell_moved_weights(net: Any, known: set[str]) -> None:
             glog("insert_splits.cpp:82", f"{why}. {says}", logging.WARNING)
 
 
-def complete_tops(layer: Any) -> None:
+def complete_tops(layer: proto.LayerParameter) -> None:
     """Give a loss layer without the tops it must have anonymous ones, as Caffe does."""
     cls = class_of(layer)
     if cls.loss:
@@ -275,7 +276,7 @@ def complete_tops(layer: Any) -> None:
             layer.top.append(ANONYMOUS)
 
 
-def check_counts(cls: type[Layer], layer: Any) -> None:
+def check_counts(cls: type[Layer], layer: proto.LayerParameter) -> None:
     """Raise LayerError unless a LayerParameter has as many bottoms and tops as its type takes."""
     for kind, count, allowed in (
         ("bottom", len(layer.bottom), cls.bottoms),

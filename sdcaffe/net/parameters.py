@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from torch import nn
 
@@ -23,7 +22,7 @@ class Learnable:
     by the name of the layer.
     """
 
-    def __init__(self, tensor: nn.Parameter, spec: Any, layer: Layer, place: int, index: int) -> None:
+    def __init__(self, tensor: nn.Parameter, spec: proto.ParamSpec, layer: Layer, place: int, index: int) -> None:
         self.tensor = tensor
         self.lr_mult: float = spec.lr_mult if tensor.requires_grad else 0.0
         self.decay_mult: float = spec.decay_mult
@@ -39,7 +38,7 @@ class Learnable:
         if self.lr_mult == 0:
             self.tensor.requires_grad_(False)
 
-    def note(self, spec: Any, layer: str) -> None:
+    def note(self, spec: proto.ParamSpec, layer: str) -> None:
         """Remember which multipliers the ParamSpec of a layer gives."""
         self.explicit.update({field: layer for field in _MULTIPLIERS if spec.HasField(field)})
 
@@ -72,7 +71,7 @@ class Parameters:
             if spec.name:
                 self._owners[spec.name] = self.learnable[-1]
 
-    def _share(self, place: int, layer: Layer, index: int, spec: Any, owner: Learnable) -> None:
+    def _share(self, place: int, layer: Layer, index: int, spec: proto.ParamSpec, owner: Learnable) -> None:
         glog(
             "net.cpp:483",
             f"Sharing parameters '{spec.name}' owned by layer '{owner.layer}', param index {owner.index}",
@@ -96,7 +95,7 @@ class Parameters:
             blob.requires_grad_(False)
             self.views.setdefault(place, {})[index] = owner.tensor
 
-    def _agree(self, layer: Layer, spec: Any, owner: Learnable) -> None:
+    def _agree(self, layer: Layer, spec: proto.ParamSpec, owner: Learnable) -> None:
         """Take a multiplier from the first layer that gives it, as Caffe does. Raises GraphError for another value."""
         for field in _MULTIPLIERS:
             value, owned = getattr(spec, field), getattr(owner, field)

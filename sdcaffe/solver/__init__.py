@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Solver"]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "Solver":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module("sdcaffe.solver.solver").Solver
+if not TYPE_CHECKING:  # which would take every name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        if name != "Solver":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module("sdcaffe.solver.solver").Solver

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
 
 import torch
 
@@ -39,7 +38,7 @@ def own_device(devices: list[str]) -> str | None:
     )
 
 
-def choose_device(param: Any, device: str | torch.device | None) -> torch.device:
+def choose_device(param: proto.SolverParameter, device: str | torch.device | None) -> torch.device:
     """The device asked for, else what solver_mode and device_id say; without CUDA, solver_mode GPU runs on the CPU.
 
     Raises SolverError for a device asked for that is not there.

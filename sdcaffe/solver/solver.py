@@ -6,9 +6,8 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
 from sdcaffe.net.precision import allow_tf32
-from sdcaffe.net.weights import file_names
+from sdcaffe.net.weights import Files, file_names
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.devices import choose_device
@@ -56,7 +55,7 @@ class Solver:
         self,
         source: str | os.PathLike[str] | proto.SolverParameter,
         *,
-        weights: str | os.PathLike[str] | Sequence[str] | None = None,
+        weights: Files | None = None,
         device: str | torch.device | None = None,
         action: Callable[[], str | None] = lambda: None,
         progress: Progress | None = None,
@@ -105,7 +104,7 @@ class Solver:
 
     # ---------------------------------------------------------------- nets
 
-    def _train_net(self, source: Source, weights: Any) -> Net:
+    def _train_net(self, source: Source, weights: Files) -> Net:
         log_creation(source, None)
 
         def build(net: proto.NetParameter, phase: int, positions: proto.Positions | None) -> Net:
@@ -303,7 +302,7 @@ class Solver:
         begin anew over it.
         """
         loaded = snapshot.load_newest(self.param.snapshot_prefix) if collectives.is_root() else None
-        path: Path | None = collectives.from_root(loaded and loaded.path)
+        path = collectives.from_root(None if loaded is None else loaded.path)
         if path is None:
             return None
         self._go_on(loaded or snapshot.load(path))

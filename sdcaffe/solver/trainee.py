@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sdcaffe.collectives import rank_and_world, sharing_statistics_of_all
+from sdcaffe.net import Net
+from sdcaffe.net.net import Batch, Pass
 
 
 class Trainee:
@@ -19,7 +20,7 @@ class Trainee:
     batch statistics are those of all processes' batches.
     """
 
-    def __init__(self, net: Any, *, shares_statistics: bool = False) -> None:
+    def __init__(self, net: Net, *, shares_statistics: bool = False) -> None:
         self._net = net
         self._shared: DistributedDataParallel | None = None
         self._statistics = sharing_statistics_of_all if shares_statistics else nullcontext
@@ -30,10 +31,13 @@ class Trainee:
                 find_unused_parameters=not net.all_trained(),
             )
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Batch) -> Pass:
         """`net.compute(batch)`; of its blobs, which no gradient comes back through, the values alone."""
         with self._statistics():
-            return self._net.compute(batch) if self._shared is None else self._shared(batch)
+            if self._shared is None:
+                return self._net.compute(batch)
+            result: Pass = self._shared(batch)
+            return result
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss` to the parameters'; where none is wanted, do nothing."""
@@ -52,12 +56,12 @@ class Trainee:
 class _Compute(nn.Module):
     """`compute` under the name that DistributedDataParallel calls; without the net's buffers, which are each one's."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: Net) -> None:
         super().__init__()
         self._net = (net,)  # in a tuple it is no module of this one
         self.of_net = nn.ParameterList(net.parameters())
 
-    def forward(self, batch: Any) -> Any:
+    def forward(self, batch: Batch) -> Pass:
         result = self._net[0].compute(batch)
         # DistributedDataParallel waits for a gradient of whatever stands under an output, and only the loss gives one
         return result._replace(blobs={name: blob.detach() for name, blob in result.blobs.items()})
