@@ -1,7 +1,8 @@
 """Logs as BVLC Caffe writes them: written, read, and as tables and curves."""
 
-from sdcaffe.log.parser import Run, Snapshot, TestRow, TrainRow, accuracy, parse_log
+from sdcaffe.log.parser import parse_log
 from sdcaffe.log.progress import Progress, Tick, no_tick
+from sdcaffe.log.rows import Run, Snapshot, TestRow, TrainRow, accuracy
 from sdcaffe.log.writer import Destination, GlogFormatter, destination, glog, number, redirect, setup, silent
 
 __all__ = [

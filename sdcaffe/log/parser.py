@@ -2,107 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from sdcaffe.errors import DataError
+from sdcaffe.log.rows import CUT_SHORT, FINISHED, NAN, STOPPED, Run, Snapshot, TestRow, TrainRow
 
-if TYPE_CHECKING:
-    from sdcaffe import proto
-
-NAN = math.nan
-FINISHED, STOPPED, CUT_SHORT = "finished", "stopped", "cut short"
 LONGEST_LINE = 1 << 20  # characters; a longer one is no line of a log
-
-
-@dataclass
-class TrainRow:
-    """One display of the training net. What the log does not say is NaN, or an output that is not there:
-    the loss Caffe computes once more after the last iteration comes with neither.
-
-    `seconds` of training since the start; `loss` is the smoothed total. `outputs` holds every number the
-    net puts out, by blob name; a blob of several numbers has `name`, `name[1]`, `name[2]` and so on.
-    """
-
-    iteration: int
-    seconds: float
-    lr: float = NAN
-    loss: float = NAN
-    outputs: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class TestRow:
-    """One test of test net `net`: its mean outputs, and the total loss where `test_compute_loss` is set."""
-
-    iteration: int
-    seconds: float
-    net: int = 0
-    loss: float = NAN
-    outputs: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Snapshot:
-    iteration: int
-    seconds: float
-    model: str
-    state: str | None = None
-
-
-@dataclass
-class Run:
-    """What a log says of one run. A log of `caffe test` gives one test row, at iteration 0.
-
-    `start` is when optimisation began, in the writer's local time. `end` is "finished", "stopped" (early,
-    by a signal) or "cut short" (the log just ends). `resumes` lists the iterations where the run was taken
-    up from a snapshot: rows of iterations done again replace the earlier ones, and `seconds` count on from
-    the snapshot, so they leave out work that was lost and the time between sessions. `nets` has the text of each
-    net the program built, in its order: that of training, then those of the tests. `weights` names the files
-    that training started from.
-    """
-
-    net: str = ""
-    start: datetime | None = None
-    solver_text: str = ""
-    nets: list[str] = field(default_factory=list)
-    weights: list[str] = field(default_factory=list)
-    train: list[TrainRow] = field(default_factory=list)
-    test: list[TestRow] = field(default_factory=list)
-    snapshots: list[Snapshot] = field(default_factory=list)
-    resumes: list[int] = field(default_factory=list)
-    end: str = CUT_SHORT
-
-    def solver(self) -> proto.SolverParameter:
-        """The solver's settings as a SolverParameter; fields Caffe does not have are left out."""
-        from sdcaffe import proto
-
-        message = proto.SolverParameter()
-        proto.text.parse(self.solver_text, message, "log", ignore_unknown=True)
-        return message
-
-    def test_error(self, net: int = 0) -> float | None:
-        """The last test error of test net `net` in percent, or None where no accuracy was logged."""
-        for row in reversed(self.test):
-            value = accuracy(row.outputs) if row.net == net else None
-            if value is not None:
-                return 100 * (1 - value)
-        return None
-
-
-def accuracy(outputs: Mapping[str, float]) -> float | None:
-    """The accuracy among a net's outputs: the one of that name, else the first whose name says so."""
-    names = [name for name in outputs if "acc" in name.lower()]
-    if not names:
-        return None
-    return outputs["accuracy" if "accuracy" in names else names[0]]
 
 
 def parse_log(source: str | Path) -> Run:
@@ -151,6 +63,8 @@ class _Session:
     snapshots: list[Snapshot] = field(default_factory=list)
     resumed: bool = False
     resumed_at: int | None = None
+    device: str = ""
+    processes: int = 1
     end: str = CUT_SHORT
 
     @property
@@ -181,6 +95,8 @@ def _join(sessions: list[_Session]) -> Run:
         run.net, run.end, run.solver_text = session.net, session.end, "".join(session.solver_text)
         run.nets = ["".join(text) for text in session.nets]
         run.weights += [name for name in session.weights if name not in run.weights]
+        run.devices += [device for device in [session.device] if device and device not in run.devices]
+        run.processes = max(run.processes, session.processes)
         for rows in (session.train, session.test, session.snapshots):
             for row in rows:
                 row.seconds += offset
@@ -209,6 +125,7 @@ _NAME = re.compile(r'name: "(.*)"$')
 _ITERATION = re.compile(r"Iteration (\d{1,15})\b.*?, (?:(Testing net) \(#(\d{1,9})\)|loss = (\S+)|lr = ([^\s,]+))")
 _OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = (\S+)")
 _RESUMING = re.compile(r"Resuming from (\S+)")
+_PROCESSES = re.compile(r"Training in (\d{1,9}) processes")
 _SNAPSHOT = re.compile(r"Snapshotting (solver state )?to (?:binary proto file |HDF5 file )?(\S+)")
 _NUMBERED = re.compile(r"_iter_(\d{1,15})\.")
 _SCORE = re.compile(r"(\S+) = (\S+)(?: \(\* \S+ = \S+ loss\))?$")
@@ -225,6 +142,7 @@ class _Reader:
         self._counts: Counter[str] = Counter()  # how many numbers of each output the row has
         self._text = ""  # which message text the bare lines that follow belong to: "solver", "net" or none
         self._scoring = False
+        self._devices = ""  # what the next session trains on, where its line comes before the solver's
 
     def read(self, line: str) -> None:
         match = _PREFIX.search(line)
@@ -281,7 +199,16 @@ class _Reader:
             if session.solver_text or session.train or session.test:
                 session = _Session(moment)
                 self.sessions.append(session)
+            self._read_devices(session, self._devices)
+            self._devices = ""
             self._text, self._row, self._scoring = "solver", None, False
+        elif message == "Use CPU." or message.startswith("Using GPUs "):
+            if session.device or session.train or session.test:
+                self._devices = message
+            else:
+                self._read_devices(session, message)
+        elif match := _PROCESSES.match(message):
+            session.processes = max(session.processes, int(match[1]))
         elif message.startswith("Initializing net from parameters"):
             self._text = "net"
             session.nets.append([])
@@ -303,6 +230,12 @@ class _Reader:
             session.end = FINISHED
         elif file == "caffe.cpp":
             self._read_scores(message, moment)
+
+    def _read_devices(self, session: _Session, message: str) -> None:
+        """Caffe's word on the devices, one process on each."""
+        if message:
+            session.device = "CPU" if message == "Use CPU." else "GPU"
+            session.processes = max(session.processes, message.count(",") + 1)
 
     def _read_iteration(self, message: str, moment: datetime) -> None:
         match = _ITERATION.match(message)

@@ -52,8 +52,9 @@ def choose_device(param: proto.SolverParameter, device: str | torch.device | Non
         return chosen
     gpu = proto.SolverParameter.GPU
     if param.solver_mode == gpu and torch.cuda.is_available():
-        own = own_device(["cuda"]) if in_a_job() else None
-        return torch.device(own or f"cuda:{param.device_id}")
+        chosen = torch.device((own_device(["cuda"]) if in_a_job() else None) or f"cuda:{param.device_id}")
+        glog("caffe.cpp:211", f"Using GPUs {chosen.index}")
+        return chosen
     if param.solver_mode == gpu and param.HasField("solver_mode"):
         glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device: using the CPU", logging.WARNING)
     glog("caffe.cpp:197", "Use CPU.")

@@ -77,6 +77,7 @@ class Solver:
         rank, world = collectives.rank_and_world()
         seed = param.random_seed if param.random_seed >= 0 else None
         if world > 1:  # one seed for weights and the order of data, another a process for what is drawn on it
+            glog("parallel.cpp:212", f"Training in {world} processes")
             seed = collectives.from_root(torch.initial_seed() if seed is None else seed)
         if seed is not None:
             torch.manual_seed(seed)

@@ -265,3 +265,28 @@ def test_a_missing_file_and_one_that_is_no_log(tmp_path: Path) -> None:
     empty.write_text("hello\n")
     with pytest.raises(DataError, match=r"empty\.log: holds no line of a Caffe log"):
         parse_log(empty)
+
+
+def test_what_it_trained_on() -> None:
+    """BVLC Caffe's own word, one process on each GPU; sdcaffe's word on processes that torchrun started."""
+    text = text_of("caffe_train.log")
+    assert "Use CPU." in text
+    assert (parse_log(text).devices, parse_log(text).processes) == (["CPU"], 1)
+    on_gpus = parse_log(text.replace("Use CPU.", "Using GPUs 0, 1, 3"))
+    assert (on_gpus.devices, on_gpus.processes) == (["GPU"], 3)
+    silent = parse_log(text.replace("Use CPU.", "Something else"))
+    assert (silent.devices, silent.processes) == ([], 1)
+    line = next(line for line in text.splitlines() if "Creating training net" in line)
+    started = f"{line.partition('] ')[0]}] Training in 4 processes\n{line}"
+    assert parse_log(text.replace(line, started)).processes == 4
+
+
+def test_a_run_that_goes_on_elsewhere_trained_on_both() -> None:
+    """The line on devices stands before the solver's, so behind the session before."""
+    first, second = text_of("caffe_train.log"), text_of("caffe_resume.log")
+    moved = second.replace("Use CPU.", "Using GPUs 2")
+    assert moved != second
+    run = parse_log(first + moved)
+    assert (run.devices, run.processes, run.resumes) == (["CPU", "GPU"], 1, [15])
+    assert parse_log(first + second).devices == ["CPU"]
+    assert parse_log(moved + first).devices == ["CPU"]  # that one began anew

@@ -147,6 +147,7 @@ def test_ctrl_c_makes_one_snapshot_and_ends_all(folder, how):
     out, err, _ = end_of(job)
     assert all(gone(pid) for pid in workers)
     log = parse_log(folder / "run_2.log")
+    assert (log.processes, log.devices) == (2, ["CPU"])
     stopped = int(re.search(r"stopped at iteration (\d+) of 100000", out)[1])
     assert (folder / f"run_2_iter_{stopped}.solverstate").exists()
     assert log.train[-1].iteration <= stopped
