@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe.forks.ssd import source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
 from sdcaffe.forks.ssd.saved_output import SavedOutput
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
 class SaveOutputParameter:
@@ -128,6 +129,21 @@ class DetectionOutput(Layer):
         found = np.stack(rows)
         self._save(n, found)
         return torch.as_tensor(found, dtype=location.dtype, device=location.device).reshape(1, 1, -1, 7)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        param, nms = self.param, self.param.nms_param
+        given: dict[str, str | None] = {
+            "background": str(param.background_label_id),
+            "code": str(int(param.code_type)),
+            "encoded": str(param.variance_encoded_in_target),
+            "clip": str(param.clip),
+            "confidence": number(param.confidence_threshold) if param.HasField("confidence_threshold") else None,
+            "top_k": str(nms.top_k) if nms.HasField("top_k") else None,
+            "eta": number(nms.eta),
+            "keep": str(param.keep_top_k),
+        }
+        made = call(builder.part(source_parts.Detections), str(param.num_classes), number(nms.nms_threshold), **given)
+        return Source("{self}({0}, {1}, {2})", made, nests=False)
 
     def _save(self, images: int, rows: Array) -> None:
         """What save_output_param wants of a batch's rows, if it wants anything."""

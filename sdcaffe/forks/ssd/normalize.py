@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.forks.ssd import source_parts
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
 from sdcaffe.proto.schema import Message
 
 
@@ -51,6 +52,7 @@ class Normalize(Layer):
     """
 
     Param = NormalizeParameter
+    torch_names = (("weight",),)
     yields = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -74,6 +76,15 @@ class Normalize(Layer):
             return bottom / self._norm(bottom) * scale
         top: Tensor = _ScaledLast.apply(bottom, self._norm(bottom.detach()), scale, self.axes)
         return top
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        made = call(
+            builder.part(source_parts.Normalize),
+            *(str(n) for n in self.blobs[0].shape),
+            across_spatial=str(self.param.across_spatial),
+            eps=number(self.eps),
+        )
+        return Source("{self}({0})", made)
 
     def _norm(self, bottom: Tensor) -> Tensor:
         return (bottom.square().sum(self.axes, keepdim=True) + self.eps).sqrt()

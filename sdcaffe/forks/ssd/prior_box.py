@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.forks.ssd import source_parts
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
 class PriorBoxParameter:
@@ -120,5 +121,24 @@ class PriorBox(Layer):
             raise self.error(f"variance must be one or four numbers above 0, not {variances}", "variance")
         return variances
 
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        size, step = self._pair("img_size", "img_h", "img_w"), self._pair("step", "step_h", "step_w")
+        arguments = (
+            _numbers(self._sizes().tolist()),
+            _numbers(self._variances()),
+            _numbers(size or ()),
+            _numbers(step or ()),
+            number(self.param.offset),
+            str(self.param.clip),
+        )
+        return Source(call(builder.part(source_parts.prior_boxes), "{0}", "{1}", *arguments), nests=False)
+
     def forward(self, bottom: Tensor, image: Tensor) -> Tensor:
         return self.boxes.clone()
+
+
+def _numbers(values: Any) -> str:
+    """A list of numbers, or of lists of them, in source."""
+    if isinstance(values, (list, tuple)):
+        return f"[{', '.join(_numbers(value) for value in values)}]"
+    return repr(float(values))
