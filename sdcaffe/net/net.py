@@ -56,7 +56,7 @@ class Net(nn.Module):
         self,
         source: str | os.PathLike[str] | proto.NetParameter,
         phase: int = proto.TEST,
-        weights: Files | None = None,
+        weights: Files | Weights | None = None,
         *,
         level: int = 0,
         stages: Iterable[str] = (),
@@ -72,7 +72,7 @@ class Net(nn.Module):
             raise GraphError(f"a net is made from a prototxt's path or a NetParameter, not {type(source).__name__}")
         state, files, other = (
             net_state(phase, level, stages),
-            Weights(weights),
+            weights if isinstance(weights, Weights) else Weights(weights),
             None if share is None else share.assembled,
         )
         try:

@@ -18,7 +18,7 @@ from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.python import Python
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch, Pass
-from sdcaffe.net.weights import Files, shared_places
+from sdcaffe.net.weights import Files, Weights, shared_places
 from sdcaffe.pycaffe import mode
 from sdcaffe.pycaffe.reach import backward_reach
 from sdcaffe.pycaffe.runners import Place, Runner, as_raised, make_runner
@@ -41,7 +41,7 @@ class StepwiseNet(Net):
         self,
         source: str | os.PathLike[str] | Any,
         phase: int = proto.TEST,
-        weights: Files | None = None,
+        weights: Files | Weights | None = None,
         *,
         level: int = 0,
         stages: Iterable[str] = (),

@@ -17,7 +17,7 @@ from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
 from sdcaffe.net.precision import allow_tf32
-from sdcaffe.net.weights import Files, file_names
+from sdcaffe.net.weights import Files, Weights, file_names
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.devices import choose_device
@@ -83,10 +83,11 @@ class Solver:
             torch.manual_seed(seed)
         self.iter = 0
         self.current_step = 0
-        self.net = self._train_net(train_source(param), _weights_of(param) if weights is None else weights)
+        given = Weights(_weights_of(param) if weights is None else weights)
+        self.net = self._train_net(train_source(param), given)
         tests = test_sources(param)
         self._untestable: dict[int, SharingError] = {}
-        self.test_nets = [self._test_net(i, test) for i, test in enumerate(tests)]
+        self.test_nets = [self._test_net(i, test, given) for i, test in enumerate(tests)]
         if seed is not None and world > 1:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
         self.trainee = Trainee(self.net, shares_statistics=param.sync_batch_norm)
@@ -105,7 +106,7 @@ class Solver:
 
     # ---------------------------------------------------------------- nets
 
-    def _train_net(self, source: Source, weights: Files) -> Net:
+    def _train_net(self, source: Source, weights: Weights) -> Net:
         log_creation(source, None)
 
         def build(net: proto.NetParameter, phase: int, positions: proto.Positions | None) -> Net:
@@ -114,12 +115,14 @@ class Solver:
         state = self.param.train_state
         return read_source(source, proto.TRAIN, state, build, ignore_unknown=self._ignore_unknown)
 
-    def _test_net(self, index: int, source: Source) -> Net:
+    def _test_net(self, index: int, source: Source, weights: Weights) -> Net:
         log_creation(source, index)
 
         def build(net: proto.NetParameter, phase: int, positions: proto.Positions | None) -> Net:
+            only_here = {layer.name for layer in net.layer} - {step.layer.name for step in self.net.graph.steps}
+            files = weights if only_here & weights.names else None
             try:
-                return self.net_class(net, phase, device=self.device, share=self.net, positions=positions)
+                return self.net_class(net, phase, files, device=self.device, share=self.net, positions=positions)
             except SharingError as error:  # Caffe's nets share weights when a test begins
                 self._untestable[index] = error
                 return self.net_class(net, phase, device=self.device, positions=positions)

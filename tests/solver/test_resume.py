@@ -320,3 +320,19 @@ def test_the_weights_of_a_solver_are_a_list_with_commas(tmp_path, monkeypatch):
     assert (second.net.params["ip"][0] != third.net.params["ip"][0]).any()
     with pytest.raises(SdcaffeError, match=r"c\.caffemodel"):
         stepper(f'{MULTISTEP} 2 weights: "a.caffemodel,c.caffemodel"')
+
+
+def test_weights_reach_layers_that_only_a_test_net_has(tmp_path):
+    """Caffe loads a solver's weights into its test nets, too."""
+    probe = """layer { name: "probe" type: "InnerProduct" bottom: "ip" top: "probe" include { phase: TEST }
+      inner_product_param { num_output: 1 weight_filler { type: "constant" value: VALUE } } }"""
+    weights = proto.NetParameter()
+    proto.text.parse(LINE + probe.replace("VALUE", "4"), weights, "net.prototxt")
+    sdcaffe.Net(weights, sdcaffe.TEST).save(tmp_path / "w.caffemodel")
+    param = proto.SolverParameter(
+        lr_policy="fixed", test_iter=[1], test_interval=5, weights=[f"{tmp_path}/w.caffemodel"]
+    )
+    proto.text.parse(LINE + probe.replace("VALUE", "1"), param.net_param, "net.prototxt")
+    solver = sdcaffe.Solver(param)
+    assert solver.test_nets[0].params["probe"][0].item() == 4
+    assert solver.test_nets[0].params["ip"][0] is solver.net.params["ip"][0]
