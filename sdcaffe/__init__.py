@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sdcaffe.solver.rates import Policy, register_policy
     from sdcaffe.solver.updates import UpdateRule, register_update
 
+from sdcaffe import hooks
+
 __version__ = "0.2.0"
 
 __all__ = [
@@ -93,6 +95,14 @@ if not TYPE_CHECKING:  # which would take every name for one that is there
         value = getattr(importlib.import_module(f"sdcaffe.{home}"), name)
         globals()[name] = value
         return value
+
+
+def _install_pycaffe() -> None:
+    """What `import caffe` means in the module of a Python layer."""
+    importlib.import_module("sdcaffe.pycaffe").install()
+
+
+hooks.before_python_layers.append(_install_pycaffe)
 
 
 def __dir__() -> list[str]:

@@ -10,11 +10,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from sdcaffe import hooks
 from sdcaffe.errors import LayerError
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.blob import Blob, BlobVec
-
-FACE = "sdcaffe.pycaffe"  # what `import caffe` means in the module of a Python layer
 
 
 class PythonLayerError(LayerError):
@@ -53,7 +52,8 @@ def new_instance(layer: Layer) -> CaffeLayer:
     param = layer.param
     if not param.module or not param.layer:
         raise layer.error("python_param gives a module, and as layer a class of it", "python_param")
-    importlib.import_module(FACE).install()
+    for prepare in hooks.before_python_layers:
+        prepare()
     _find(layer, param.module)
     try:
         module = importlib.import_module(param.module)

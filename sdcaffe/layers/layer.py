@@ -69,6 +69,7 @@ class Layer(nn.Module):
     - `given`: its tops are given by whoever runs the net; nothing is computed.
     - `copies`: each top is its bottom, value for value, and has its memory.
     - `views`: its top is its bottom's memory, gradient's too, in another shape.
+    - `top_is_blob`: its top is its blob 0, memory and gradient.
     - `not_exported`: why an ONNX model cannot have it, where it cannot.
     - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
     - `blob_axes`: how many axes a blob of such a name always has; files before Caffe's BlobShape store four.
@@ -99,6 +100,7 @@ class Layer(nn.Module):
     given: ClassVar[bool] = False
     copies: ClassVar[bool] = False
     views: ClassVar[bool] = False
+    top_is_blob: ClassVar[bool] = False
     not_exported: ClassVar[str] = ""
     torch_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
     blob_axes: ClassVar[Mapping[str, int]] = {}

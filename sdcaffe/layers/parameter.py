@@ -12,6 +12,7 @@ class Parameter(Layer):
     """Its one blob has the shape of `parameter_param.shape` and starts at zero; the top is the blob."""
 
     bottoms = 0
+    top_is_blob = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = tuple(self.param.shape.dim)

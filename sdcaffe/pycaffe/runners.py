@@ -282,22 +282,16 @@ def _wanted(tensors: Sequence[Tensor]) -> list[Tensor | None]:
     return [tensor if tensor.requires_grad else None for tensor in tensors]
 
 
-_KINDS: dict[str, type[Runner]] = {
-    "Input": Runner,
-    "Parameter": ParameterRunner,
-    "Flatten": ViewRunner,
-    "Reshape": ViewRunner,
-    "Split": SplitRunner,
-}
-
-
 def make_runner(layer: Layer, place: Place) -> Runner:
     """What runs a layer at its place."""
-    kind: Any = _KINDS.get(layer.type, TorchRunner)
-    if isinstance(layer, Python):
-        kind = PythonRunner
-    elif isinstance(layer, DummyData):
-        kind = DummyRunner
-    elif isinstance(layer, DataLayer):
-        kind = DataRunner
-    return kind(layer, place)
+    kinds: list[tuple[bool, Any]] = [
+        (layer.given, Runner),
+        (layer.top_is_blob, ParameterRunner),
+        (layer.views, ViewRunner),
+        (layer.copies, SplitRunner),
+        (isinstance(layer, Python), PythonRunner),
+        (isinstance(layer, DummyData), DummyRunner),
+        (isinstance(layer, DataLayer), DataRunner),
+        (True, TorchRunner),
+    ]
+    return next(kind for holds, kind in kinds if holds)(layer, place)
