@@ -25,6 +25,7 @@ OUTPUTS = (
     "mean.binaryproto",
     "images_lmdb",
     "boxes_lmdb",
+    "found",
     "image_folder",
     "cifar10_databases",
     "mean.npy",
@@ -88,6 +89,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "script.py").write_text("import sys, caffe; caffe.Net(sys.argv[1], caffe.TEST).forward()")
     (tmp_path / "map.prototxt").write_text('item { name: "dog" label: 1 }')
     (tmp_path / "boxes.txt").write_text("im01.png im01.xml\n")
+    detector = ROOT / "tests" / "forks" / "recordings" / "ssd" / "training" / "ssd_tiny"
+    (tmp_path / "detector.prototxt").symlink_to(detector / "deploy.prototxt")
+    (tmp_path / "detector.caffemodel").symlink_to(detector / "final.caffemodel")
     write_dense_net(tmp_path)
     write_idx(tmp_path)
     return tmp_path

@@ -1,0 +1,140 @@
+"""What a detector finds on pictures: boxes drawn on them, and listed in JSON beside."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pictures
+from PIL import ImageDraw
+
+from sdcaffe import proto
+from sdcaffe.data.decode import read_image
+from sdcaffe.data.source import Image
+from sdcaffe.errors import DataError
+from sdcaffe.forks.ssd.dice import Dice
+from sdcaffe.forks.ssd.geometry import Labelled
+from sdcaffe.forks.ssd.label_map import read_label_map
+from sdcaffe.forks.ssd.picture import Picture
+from sdcaffe.forks.ssd.pipeline import Pipeline
+from sdcaffe.forks.ssd.sizes import NamedSize, in_pixels
+from sdcaffe.net import Net
+
+_NO_BOXES = Labelled(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A box in pixels of its picture."""
+
+    label: int
+    name: str
+    score: float
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+
+
+class Detector:
+    """A net with one input (n, c, h, w) that ends in DetectionOutput, and what becomes of a picture before it.
+
+    `transform` is a TransformationParameter: its mean and scale, and its resize_param, without which pictures are
+    stretched to the input. Raises DataError for a net of another kind.
+    """
+
+    def __init__(self, net: Net, transform: Any, label_map: str | None = None) -> None:
+        self._net = net
+        shapes = [net.blob_shapes[name] for name in net.inputs]
+        outputs = [name for name in net.outputs if net.blob_shapes[name][2:] == (1, 7)]
+        if len(shapes) != 1 or len(shapes[0]) != 4 or len(outputs) != 1:
+            raise DataError(
+                "is no detector: it needs one input (n, c, h, w) and one DetectionOutput at its end", net.name
+            )
+        (self._output,), self._shape = outputs, shapes[0]
+        self._transform = proto.TransformationParameter()
+        for field in ("mean_value", "scale", "mean_file"):
+            value = getattr(transform, field)
+            if field == "mean_value":
+                self._transform.mean_value.extend(value)
+            elif transform.HasField(field):
+                setattr(self._transform, field, value)
+        self._transform.resize_param.CopyFrom(transform.resize_param)
+        self._transform.resize_param.height, self._transform.resize_param.width = self._shape[2:]
+        self._pipeline = Pipeline(self._transform, (), proto.TEST)
+        self._mean, self._scale = self._pixels()
+        self._names = read_label_map(label_map).shown_by_label() if label_map else {}
+
+    def _pixels(self) -> tuple[np.ndarray, np.float32]:
+        """What is subtracted from a picture of the input's size, and the factor behind that."""
+        param = self._transform
+        if param.HasField("mean_file"):
+            mean = np.asarray(proto.read_blob(param.mean_file), np.float32).reshape(self._shape[1:])
+        else:
+            values = list(param.mean_value) or [0.0]
+            if len(values) not in (1, self._shape[1]):
+                raise DataError(f"{len(values)} mean values for an input of {self._shape[1]} channels", self._net.name)
+            mean = np.array(values, np.float32).reshape(-1, 1, 1)
+        return mean, np.float32(param.scale)
+
+    def find(self, path: str, threshold: float) -> tuple[Image, list[Detection]]:
+        """A picture, (C, H, W) blue, green, red, and what scores `threshold` or more on it, best first."""
+        pixels = read_image(path, color=self._shape[1] == 3)
+        height, width = pixels.shape[1:]
+        picture = Picture(pixels, _NO_BOXES, height, width, True, 0, False, path)
+        seen = self._pipeline.prepared(picture, Dice(0, 0, 0)).pixels
+        batch = np.zeros(self._shape, np.float32)
+        batch[0] = (seen.astype(np.float32) - self._mean) * self._scale
+        with torch.no_grad():
+            blobs = self._net.compute(self._net.feed({self._net.inputs[0]: batch})).blobs
+        rows = blobs[self._output].cpu().numpy().reshape(-1, 7)
+        rows = rows[(rows[:, 0] == 0) & (rows[:, 1] >= 0) & (rows[:, 2] >= threshold)]
+        rows = rows[np.argsort(-rows[:, 2], kind="stable")]
+        boxes, _ = in_pixels(rows[:, 3:7], NamedSize("", height, width), self._transform.resize_param)
+        found = [
+            Detection(int(row[1]), self._names.get(int(row[1]), str(int(row[1]))), float(row[2]), *map(float, box))
+            for row, box in zip(rows, boxes, strict=True)
+        ]
+        return pixels, found
+
+
+def drawn(pixels: Image, found: Sequence[Detection]) -> bytes:
+    """A PNG of the picture with the boxes, a colour a class."""
+    order = pixels[::-1] if len(pixels) == 3 else np.repeat(pixels, 3, 0)
+    image = Pictures.fromarray(np.ascontiguousarray(order.transpose(1, 2, 0)))
+    draw = ImageDraw.Draw(image)
+    for detection in reversed(found):  # the best on top
+        colour = f"hsl({detection.label * 137 % 360}, 90%, 45%)"
+        sides = [detection.xmin, detection.ymin, detection.xmax, detection.ymax]
+        draw.rectangle(sides, outline=colour, width=max(1, round(max(image.size) / 200)))
+        draw.text((sides[0] + 2, sides[1] + 1), f"{detection.name} {detection.score:.2f}", fill=colour)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def names_for(pictures: Sequence[str]) -> list[str]:
+    """What each picture's files are called, without ending. Raises DataError for two of one name."""
+    names = [Path(picture).stem for picture in pictures]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise DataError(f'two pictures would be written as "{name}.png"; call detect for each folder', pictures[i])
+    return names
+
+
+def write(folder: str, name: str, picture: str, pixels: Image, found: Sequence[Detection]) -> None:
+    """NAME.png with the boxes and NAME.json with `{"image", "width", "height", "detections"}` in the folder."""
+    os.makedirs(folder, exist_ok=True)
+    height, width = pixels.shape[1:]
+    content = {"image": picture, "width": width, "height": height, "detections": [asdict(one) for one in found]}
+    with proto.atomic_write(os.path.join(folder, f"{name}.png"), DataError) as file:
+        file.write(drawn(pixels, found))
+    with proto.atomic_write(os.path.join(folder, f"{name}.json"), DataError) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode())
