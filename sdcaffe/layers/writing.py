@@ -12,16 +12,22 @@ from torch import Tensor
 
 
 class OnnxBuilder(Protocol):
-    """What a layer's `to_onnx` has besides its bottoms.
+    """What a layer's `to_onnx` has besides its bottoms."""
 
-    - `blobs`: constants of the model: what the layer's `onnx_blobs` gave. A layer that is `linear` finds the weight
-      and the bias of a norm or a Scale behind it taken into them, and perhaps a bias that it did not have.
-    - `scale`: what a layer that `normalizes` multiplies its top by and adds to it, both (c,): a Scale behind it that
-      it takes along. Each is None where there is none.
-    """
+    @property
+    def blobs(self) -> Sequence[Tensor]:
+        """Constants of the model: what the layer's `onnx_blobs` gave.
 
-    blobs: Sequence[Tensor]
-    scale: tuple[Tensor | None, Tensor | None]
+        A layer that is `linear` finds the weight and the bias of a norm or a Scale behind it taken into them, and
+        perhaps a bias that it did not have.
+        """
+
+    @property
+    def scale(self) -> tuple[Tensor | None, Tensor | None]:
+        """What a layer that `normalizes` multiplies its top by and adds to it, both (c,): a Scale behind it.
+
+        Each is None where there is none.
+        """
 
     def traced(self, *bottoms: Tensor) -> Any:
         """The layer's own computation by `blobs` and `scale`, as torch's exporter traces it."""

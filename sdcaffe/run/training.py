@@ -14,8 +14,11 @@ import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypeAlias
 
+from google.protobuf.message import Message
+
+from sdcaffe import proto
 from sdcaffe.collectives import is_root
 from sdcaffe.errors import SdcaffeError, told
 from sdcaffe.log import Progress, glog, setup, silent
@@ -29,7 +32,7 @@ from sdcaffe.solver.devices import choose_device
 from sdcaffe.solver.snapshot import newest
 
 Ask = Callable[[], Action | None]
-Solvers = str | os.PathLike[str] | Any  # a path or a SolverParameter
+Solvers: TypeAlias = "str | os.PathLike[str] | proto.SolverParameter"  # a path or a SolverParameter
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,14 @@ def run(
     have none. Raises UsageError for arguments that make no sense together, the errors of what it reads and of training
     and, where some of several runs failed, RunsFailed once the others are over.
     """
-    given = [solver] if isinstance(solver, (str, os.PathLike)) or hasattr(solver, "DESCRIPTOR") else list(solver)
+    given: list[Solvers] = [solver] if isinstance(solver, (str, os.PathLike, Message)) else list(solver)
     request = Request(
-        tuple(one.SerializeToString() if hasattr(one, "DESCRIPTOR") else os.fspath(one) for one in given),
+        tuple(one.SerializeToString() if isinstance(one, Message) else os.fspath(one) for one in given),
         devices=tuple(devices),
         precision=precision,
         seeds=tuple(seeds),
         snapshot=None if snapshot is None else os.fspath(snapshot),
-        weights=tuple(map(os.fspath, weights)),
+        weights=tuple(os.fspath(path) for path in weights),
         level=level,
         stages=tuple(stages),
         plugins=tuple(plugins),

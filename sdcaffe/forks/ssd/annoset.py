@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdcaffe import proto
 from sdcaffe.converters.database import BATCH, new_database
@@ -18,7 +19,6 @@ from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.order import permutation
 from sdcaffe.data.prefetch import usable_cores
 from sdcaffe.data.resize import resize
-from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.annotations import READERS, Found
 from sdcaffe.forks.ssd.label_map import read_label_map
@@ -146,7 +146,7 @@ def _record(root: str, entry: _Entry, names: Mapping[str, int], options: Options
     return record, found
 
 
-def _resized(image: Image, options: Options) -> Image:
+def _resized(image: NDArray[np.uint8], options: Options) -> NDArray[np.uint8]:
     """By min_dim and max_dim the sides stay in proportion; else resize_height by resize_width."""
     height, width = image.shape[1:]
     if options.min_dim > 0 or options.max_dim > 0:
@@ -163,7 +163,7 @@ def _resized(image: Image, options: Options) -> Image:
     return resize(image, height, width)
 
 
-def _put_image(datum: Any, data: bytes, image: Image, path: str, options: Options) -> None:
+def _put_image(datum: Any, data: bytes, image: NDArray[np.uint8], path: str, options: Options) -> None:
     ending = path.rpartition(".")[2].lower()
     kind = options.encode_type or (ending if options.encoded else "")
     datum.channels, datum.height, datum.width = image.shape

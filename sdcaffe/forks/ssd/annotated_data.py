@@ -77,7 +77,8 @@ class AnnotatedData(FeedLayer):
         return PictureFeed(source, pipeline, transform, order, prefetch=prefetch, typed=typed)
 
     def _shapes(self) -> list[Shape]:
-        images, labels = (self.reading.batch_size, *self._running().size), (self.reading.batch_size,)
+        images: Shape = (self.reading.batch_size, *self._running().size)
+        labels: Shape = (self.reading.batch_size,)
         feed = self.feed
         if isinstance(feed, PictureFeed) and feed.typed:
             labels = (1, 1, feed.first_boxes, 8)

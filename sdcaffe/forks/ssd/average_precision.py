@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.float32]
+Numbers = npt.NDArray[Any]  # float32
 VERSIONS = ("11point", "MaxIntegral", "Integral")
 _LEAST_STEP = 1e-6  # of recall that counts
 

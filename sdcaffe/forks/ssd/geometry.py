@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sdcaffe.forks.ssd.messages import EmitConstraint, ResizeParameter
 
-Boxes = npt.NDArray[np.float32]
+Boxes = npt.NDArray[Any]  # float32
 Mode = ResizeParameter.Resize_mode
 
 WHOLE: Boxes = np.array([0, 0, 1, 1], np.float32)
@@ -60,7 +60,7 @@ def seen_in(labelled: Labelled, window: Boxes, emit: Any | None) -> Labelled:
 def _emitted(boxes: Boxes, window: Boxes, emit: Any) -> npt.NDArray[np.bool_]:
     if emit.emit_type == EmitConstraint.EmitType.CENTER:
         middle = (boxes[:, :2] + boxes[:, 2:]) / np.float32(2)
-        return ((middle >= window[:2]) & (middle <= window[2:])).all(1)
+        return np.all((middle >= window[:2]) & (middle <= window[2:]), axis=1)
     share, whole = common(boxes, window), area(boxes)
     covered = np.divide(share, whole, out=np.zeros_like(share), where=share > 0)
     return covered > np.float32(emit.emit_overlap)

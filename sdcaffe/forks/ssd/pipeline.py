@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdcaffe import proto
 from sdcaffe.converters.encode import encode_image
@@ -78,10 +79,10 @@ class Pipeline:
         """The size (C, h, w) of what becomes of a picture."""
         if all(self.crop):
             return (channels, *self.crop)
-        return (channels, *(self._resized_size(height, width) if self.resize is not None else (height, width)))
-
-    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
         resize = self.resize
+        return (channels, *((height, width) if resize is None else self._resized_size(resize, height, width)))
+
+    def _resized_size(self, resize: Any, height: int, width: int) -> tuple[int, int]:
         if resize.resize_mode != Mode.FIT_SMALL_SIZE:
             return resize.height, resize.width
         aspect, wanted = np.float32(width) / np.float32(height), np.float32(resize.width) / np.float32(resize.height)
@@ -96,7 +97,7 @@ class Pipeline:
         if self.distort is not None:
             picture = self._distorted(picture, dice)
         if self.expand is not None:
-            picture = self._expanded(picture, dice)
+            picture = self._expanded(picture, self.expand, dice)
         if self.samplers:
             windows = sampler.windows(self.samplers, picture.labelled.boxes, dice)
             if windows:
@@ -105,9 +106,9 @@ class Pipeline:
             return Prepared(self._raw(picture), picture)
         pixels = picture.pixels
         if self.resize is not None:
-            pixels = self._resized(pixels, dice, picture.where)
+            pixels = self._resized(pixels.astype(np.uint8, copy=False), self.resize, dice)
         if self.noise is not None:
-            pixels = noise.noised(pixels, self.noise, dice, picture.where)
+            pixels = noise.noised(pixels.astype(np.uint8, copy=False), self.noise, dice, picture.where)
         return Prepared(pixels, picture)
 
     def _raw(self, picture: Picture) -> Image:
@@ -123,14 +124,15 @@ class Pipeline:
             return picture
         if len(picture.pixels) != 3:
             raise DataError("is not in three colours, as distort_param needs; set force_color", picture.where)
-        return self._written(picture, distortion.distorted(picture.pixels, self.distort, dice), picture.labelled)
+        pixels = picture.pixels.astype(np.uint8, copy=False)
+        return self._written(picture, distortion.distorted(pixels, self.distort, dice), picture.labelled)
 
-    def _expanded(self, picture: Picture, dice: Dice) -> Picture:
+    def _expanded(self, picture: Picture, expand: Any, dice: Dice) -> Picture:
         """The picture somewhere on a larger sheet of the mean colour."""
-        if dice.uniform(0, 1) > self.expand.prob or self.expand.max_expand_ratio - 1 < 1e-2:
+        if dice.uniform(0, 1) > expand.prob or expand.max_expand_ratio - 1 < 1e-2:
             return picture
         channels, high, wide = picture.pixels.shape
-        ratio = np.float32(dice.uniform(1, self.expand.max_expand_ratio))
+        ratio = np.float32(dice.uniform(1, expand.max_expand_ratio))
         height, width = int(np.float32(high) * ratio), int(np.float32(wide) * ratio)
         top, left = math.floor(dice.uniform(0, height - high)), math.floor(dice.uniform(0, width - wide))
         sheet = np.full((channels, height, width), _RAW_FILL, picture.pixels.dtype)
@@ -157,12 +159,11 @@ class Pipeline:
         height, width = pixels.shape[1:]
         return replace(picture, pixels=pixels, labelled=labelled, height=height, width=width)
 
-    def _resized(self, pixels: Image, dice: Dice, where: str) -> Image:
-        resize = self.resize
+    def _resized(self, pixels: NDArray[np.uint8], resize: Any, dice: Dice) -> Image:
         modes = list(resize.interp_mode) or [ResizeParameter.Interp_mode.LINEAR]
         mode = modes[dice.below(len(modes))] if len(modes) > 1 else modes[0]
         if resize.resize_mode != Mode.FIT_LARGE_SIZE_AND_PAD:
-            return interpolation.resized(pixels, *self._resized_size(*pixels.shape[1:]), mode)
+            return interpolation.resized(pixels, *self._resized_size(resize, *pixels.shape[1:]), mode)
         aspect = np.float32(pixels.shape[2]) / np.float32(pixels.shape[1])
         height, width = resize.height, resize.width
         if aspect > np.float32(width) / np.float32(height):

@@ -47,9 +47,9 @@ def of_network(found: Network, known: Network) -> tuple[int, list[str]]:
     """How many layers differ, and how: a layer of its own kind, or a field."""
     changed: dict[str, list[str]] = {}
     extra: Counter[str] = Counter()
-    types = [[node.type for node in network.nodes] for network in (found, known)]
+    types = [node.type for node in found.nodes], [node.type for node in known.nodes]
     count = 0
-    for tag, i, i_end, j, j_end in SequenceMatcher(None, *types, autojunk=False).get_opcodes():
+    for tag, i, i_end, j, j_end in SequenceMatcher(None, types[0], types[1], autojunk=False).get_opcodes():
         if tag == "equal":
             for node, should in zip(found.nodes[i:i_end], known.nodes[j:j_end], strict=True):
                 texts = [f"{node.type} {_said(*field)}" for field in _fields(node, should) if not _same(*field[1:])]

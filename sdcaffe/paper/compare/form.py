@@ -223,7 +223,7 @@ def _distortion(net: Wired) -> tuple[bool, dict[str, str]]:
     for layer in net.layers:
         if layer.type == "Distort":
             return True, distortion_of(layer)
-    found = {}
+    found: dict[str, str] = {}
     for layer in net.layers:
         if not layer.bottom and layer.HasField("transform_param"):
             found |= {name: text for name, text in flat(layer.transform_param).items() if name in _SEEN}
