@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from sdcaffe.converters.module_parts import place
 from sdcaffe.converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
-from sdcaffe.converters.onnx_deploy import deployed
+from sdcaffe.converters.onnx_deploy import deployed, refuse_unfilled
 from sdcaffe.converters.state_dict import blob_names, to_state_dict
 from sdcaffe.converters.torch_files import write_tensors
 from torch import Tensor, nn
@@ -69,10 +69,13 @@ def convert(
     try:
         plan = deployed(source)
         net = Net(plan.param, proto.TEST, weights=None if weights is None else Path(weights))
+        if weights is not None:
+            refuse_unfilled(net, weights)
         tick(1, 3)
         text, name = source_of(net, plan.outputs, Path(model).name, Path(target).with_suffix(".pt").name)
     except NetError as error:
-        error.where = error.where or positions.find(error.layer, error.field) or str(model)
+        positions.locate(error)
+        error.where = error.where or str(model)
         raise
     if weights is None:
         _randomise(net)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdcaffe import proto
-from sdcaffe.errors import GraphError
+from sdcaffe.errors import GraphError, WeightsError
 from sdcaffe.graph import keep_layers
 from sdcaffe.layers.base import DataLayer, Shape, class_of
+from sdcaffe.net import Net
+from sdcaffe.net.weights import Weights
+from sdcaffe.proto.files import StrPath
 
 Made = tuple[int, int]  # a version of a blob: the layer that makes it, and which of its tops it is
 
@@ -182,3 +185,16 @@ def _drop_tops(layer: Any, unwanted: list[int]) -> None:
     for j in reversed(unwanted):
         del layer.top[j]
         del layer.input_param.shape[j]
+
+
+def refuse_unfilled(net: Net, weights: StrPath) -> None:
+    """Raise WeightsError where the file `weights`, which `net` was made with, left layers as they were initialised."""
+    names = [step.layer.name for step in net.graph.steps]
+    reached = {place for place, entry in Weights([str(weights)]).matched(names) if entry.blobs}
+    blobs = [len(layer.blobs) for layer in net.layers.values()]
+    missing = [place for place, count in enumerate(blobs) if count and place not in reached]
+    if missing:
+        shared = any(names[place] in names[:place] for place in missing)
+        why = "a file fills one layer of a name: give each its own" if shared else "is it of another net?"
+        keys = ", ".join(net.graph.steps[place].key for place in missing)
+        raise WeightsError(f"has no weights for {keys}: {why}", str(weights))

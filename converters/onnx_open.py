@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sdcaffe.converters.onnx_data import Images, images_of, takes_pixels
-from sdcaffe.converters.onnx_deploy import Deployed, deployed
+from sdcaffe.converters.onnx_deploy import Deployed, deployed, refuse_unfilled
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError, digest, read_classes
 from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column
 
 from sdcaffe import proto
-from sdcaffe.errors import NetError, WeightsError
+from sdcaffe.errors import NetError
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Shape, class_of
 from sdcaffe.net import Net
-from sdcaffe.net.weights import Weights
 
 
 @dataclass
@@ -79,9 +78,9 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
         _refuse(part.param, model)
         net = Net(part.param, proto.TEST, [weights])
     except NetError as error:
-        error.where = error.where or positions.find(error.layer, error.field)
+        positions.locate(error)
         raise
-    _refuse_unfilled(net, weights)
+    refuse_unfilled(net, weights)
     images, training = _images(net, param, options)
     preprocess = options.pixels.over(_recorded(net, images))
     metadata = _metadata(net, part, options, [model, weights, options.data or ""])
@@ -139,14 +138,6 @@ def _refuse(param: Any, where: str) -> None:
     bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := class_of(layer).not_exported)]
     if bad:
         raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", where)
-
-
-def _refuse_unfilled(net: Net, weights: str) -> None:
-    names = [step.layer.name for step in net.graph.steps]
-    have = {place for place, entry in Weights([weights]).matched(names) if entry.blobs}
-    missing = [key for place, (key, layer) in enumerate(net.layers.items()) if len(layer.blobs) and place not in have]
-    if missing:
-        raise WeightsError(f"has no weights for {', '.join(missing)}: is it of another net?", weights)
 
 
 def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]) -> Metadata:

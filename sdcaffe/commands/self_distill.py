@@ -48,7 +48,8 @@ def run(args: Namespace) -> None:
     try:
         done = self_distilled(baseline, settings)
     except NetError as error:
-        error.where = error.where or (positions.find(error.layer, error.field) if error.layer else args.input)
+        positions.locate(error)
+        error.where = error.where or args.input
         raise
     head = [f"The self-distilled form of {args.input}, written by `sdcaffe self-distill`."]
     with proto.files.atomic_write(args.output) as file:

@@ -28,7 +28,7 @@ COLORS = {
 
 @dataclass
 class Node:
-    """A layer and those that work in place on its blob; `lines` is what it says, the name first."""
+    """A layer and those that work in place on its blob; `lines` is what it says, the name first if it has one."""
 
     kind: str
     lines: list[str]
@@ -84,7 +84,8 @@ class _Maker:
             self._join(nodes[host], layer)
             return
         index = len(nodes)
-        nodes.append(Node(_kind(layer), [layer.name, _what(layer, self._lr_mult)], [layer.name], present))
+        lines = [line for line in (layer.name, _what(layer, self._lr_mult)) if line]
+        nodes.append(Node(_kind(layer), lines, [layer.name], present))
         for blob in layer.bottom:
             for source in sorted({self._latest[phase][blob] for phase in present if blob in self._latest[phase]}):
                 self._read.add((source, blob))

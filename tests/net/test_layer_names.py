@@ -9,7 +9,7 @@ import pytest
 
 import sdcaffe
 from sdcaffe import Net, Solver, proto
-from sdcaffe.errors import WeightsError
+from sdcaffe.errors import LayerError, SharingError, WeightsError
 from sdcaffe.proto.keys import layer_keys
 
 INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }\n'
@@ -46,10 +46,14 @@ test_iter: 1 test_interval: 2 snapshot: 2 snapshot_prefix: "snap" solver_mode: C
 """
 
 
-def net_of(text, **options):
+def text_net(text):
     message = proto.NetParameter()
     proto.text.parse(text, message, "net.prototxt")
-    return Net(message, sdcaffe.TEST, **options)
+    return message
+
+
+def net_of(text, **options):
+    return Net(text_net(text), sdcaffe.TEST, **options)
 
 
 def firsts(net):
@@ -170,3 +174,26 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, monkeypatch):
     for a, b in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
         assert a.equal(b)
     assert resumed.test_scores == whole.test_scores
+
+
+def test_a_test_net_that_cannot_share_fails_its_first_test_alone(tmp_path, monkeypatch):
+    text = TRAINED.replace(
+        '"fc" type: "InnerProduct" bottom: "x" top: "h"', '"act" type: "InnerProduct" bottom: "x" top: "h"'
+    )
+    solver = train(tmp_path, monkeypatch, text)
+    assert len(solver.test_nets) == 1
+    with pytest.raises(SharingError, match=r'train.prototxt:4:1: layer "act" .*2 blobs here but 0 in the net'):
+        solver.step(1)
+    with pytest.raises(SharingError, match="2 blobs here but 0 in the net it shares them with"):
+        Net(text_net(text), sdcaffe.TEST, share=solver.net)
+
+
+def test_an_error_shows_the_line_of_the_very_layer(tmp_path):
+    path = tmp_path / "net.prototxt"
+    data = 'layer {{ name: "d" type: "DummyData" top: "x" dummy_data_param {{ {0} }} include {{ phase: {1} }} }}\n'
+    relu = 'layer { name: "d" type: "ReLU" bottom: "x" top: "y" }\n'
+    path.write_text(data.format("shape { dim: 2 }", "TRAIN") + data.format("num: 2", "TEST") + relu)
+    assert Net(path, sdcaffe.TRAIN).forward()["y"].shape == (2,)
+    with pytest.raises(LayerError) as caught:
+        Net(path, sdcaffe.TEST)
+    assert str(caught.value.where).startswith(f"{path}:2:")
