@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +13,9 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def walked(walk: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """What `stranger_walk` prints where the package is installed."""
-    site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("work")
-    source = tmp_path_factory.mktemp("source") / "package"
-    shutil.copytree(HERE / "package", source)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", str(site), str(source)], check=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(
-        [sys.executable, str(HERE / "stranger_walk.py")], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    return walk("stranger_walk.py")
 
 
 def by_hand(found: dict[str, Any]) -> np.ndarray:

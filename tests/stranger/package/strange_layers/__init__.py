@@ -1,4 +1,4 @@
-"""Layers of a stranger's, who knows nothing of sdcaffe but what its pages say."""
+"""What a stranger brings, who knows nothing of sdcaffe but what its pages say: layers here, the rest in `training`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from sdcaffe import TEST, Layer, Message, register
 from sdcaffe.layers.base import Affine, Shape, Source, SourceBuilder
+
+from . import training as training
 
 
 class Gate(nn.Module):
