@@ -113,6 +113,7 @@ class _Assembly:
         others = [step.layer.name for step in share.graph.steps] if share is not None else []
         self._shared = shared_places(names, others)
         self._matched = [(place, entry) for place, entry in weights.matched(names) if place not in self._shared]
+        self._lent: dict[str, tuple[int, int]] = {}  # a parameter's name -> which blob had it before it was shared
         self._entries: dict[int, list[LayerBlobs]] = {}
         for place, entry in self._matched:
             self._entries.setdefault(place, []).append(entry)
@@ -141,15 +142,28 @@ class _Assembly:
         if not others:
             layer = self._make(step, brought(entries))
             values = self._setup(step, layer)
+            self._fill_as_owner(layer)
             parameters.add(place, layer)
         else:
             layer = self._make(step, dict(enumerate(others[-1].blobs)))
             with sharing(layer, others):
                 values = self._setup(step, layer)
             self._take_views(place)
+            for i, spec in enumerate(step.layer.param):
+                self._lent.setdefault(spec.name, (place, i))
         for entry in entries:
             self._weights.check(layer, place, entry, parameters.learnable)
         return values
+
+    def _fill_as_owner(self, layer: Layer) -> None:
+        """Fill what a layer shares by name with one that took the other net's blobs: that left its own fill behind."""
+        for i, spec in enumerate(layer.layer_param.param[: len(layer.blobs)]):
+            if spec.name and spec.name in self._lent:
+                place, index = self._lent[spec.name]
+                step, owner = self._graph.steps[place], self._made.layers[place]
+                fresh = type(owner)(owner.layer_param, self._phase)
+                fresh.setup([self._made.shapes[slot] for slot in step.bottoms])
+                layer.blobs[i].data.copy_(fresh.blobs[index].data.reshape(layer.blobs[i].shape))
 
     def _others(self, place: int) -> list[Layer]:
         """The layers of the other net whose blobs this one uses."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import torch
 
 import sdcaffe
 from sdcaffe import Net, Solver, proto
@@ -197,3 +199,31 @@ def test_an_error_shows_the_line_of_the_very_layer(tmp_path):
     with pytest.raises(LayerError) as caught:
         Net(path, sdcaffe.TEST)
     assert str(caught.value.where).startswith(f"{path}:2:")
+
+
+def test_layers_of_one_name_that_share_a_parameter(tmp_path):
+    """The second of a test net keeps what both were filled with: by the first one, which owns the parameter."""
+    named = 'param { name: "w" } param { name: "b" }'
+    text = INPUT + product("fc", "x", "a", 1, 0.1, more=named) + product("fc", "a", "b", 2, 0.2, more=named)
+    train = net_of(text)
+    assert len(train.learnable) == 2
+    with torch.no_grad():
+        for item, value in zip(train.learnable, (5, 0.5), strict=True):
+            item.tensor.fill_(value)
+    assert firsts(train) == [5, 0.5, 5, 0.5]
+    assert firsts(net_of(text, share=train)) == [5, 0.5, 1, 0.1]
+    train.save(tmp_path / "w.caffemodel")
+    assert firsts(net_of(text, weights=tmp_path / "w.caffemodel")) == [5, 0.5, 5, 0.5]
+
+
+def test_hdf5_may_lack_any_blob_that_another_layer_owns(tmp_path):
+    bias = 'param { } param { name: "b" }'
+    text = INPUT + product("one", "x", "a", 1, 0.1, more=bias) + product("two", "a", "b", 2, 0.1, more=bias)
+    net_of(text).save(tmp_path / "w.caffemodel.h5")
+    with h5py.File(tmp_path / "w.caffemodel.h5") as file:
+        assert {name: list(file["data"][name]) for name in ("one", "two")} == {"one": ["0", "1"], "two": ["0"]}
+    other = INPUT + product("one", "x", "a", 7, 0.7, more=bias) + product("two", "a", "b", 8, 0.7, more=bias)
+    assert firsts(net_of(other, weights=tmp_path / "w.caffemodel.h5")) == [1, 0.1, 2, 0.1]
+    apart = INPUT + product("one", "x", "a", 7, 0.7) + product("two", "a", "b", 8, 0.8)
+    with pytest.raises(WeightsError, match='layer "two" has 2 blobs here but 1'):
+        net_of(apart, weights=tmp_path / "w.caffemodel.h5")
