@@ -176,6 +176,51 @@ def test_runs_of_other_settings_are_not_averaged_with_the_papers(tmp_path: Path)
     assert [str(group.last) for group in baseline.groups] == ["31.00", "10.00"]
 
 
+def test_runs_of_two_precisions_are_never_averaged(tmp_path: Path) -> None:
+    """Precision is a setting and no departure; runs of it are marked."""
+    half = {"precision": '"bf16"'}
+    logs = [replace(log, solver=half) for log in (BASELINE.with_seed(1, 0.7), BASELINE.with_seed(2, 0.69))]
+    found = compared(tmp_path, *logs, BASELINE.with_seed(3, 0.6, 0.65))
+    baseline = row(found, 1, "baseline")
+    assert [group.status for group in baseline.groups] == ["measured", "measured"]
+    assert [(str(g.last), g.seeds, g.precision) for g in baseline.groups] == [
+        ("30.50 ± 0.71", [1, 2], "bf16"),
+        ("35.00", [3], "fp32"),
+    ]
+    assert baseline.groups[0].note == "156,250 iterations; bf16"
+    lines = [line for line in csv.DictReader(compare_text.to_csv(found).splitlines()) if line["status"] == "measured"]
+    assert {(line["precision"], line["devices"], line["runs"]) for line in lines} == {
+        ("bf16", "CPU", "2"),
+        ("fp32", "CPU", "1"),
+    }
+    runs = json.loads(compare_text.to_json(found))["runs"]
+    assert sorted((run["precision"], run["processes"]) for run in runs) == [("bf16", 1), ("bf16", 1), ("fp32", 1)]
+
+
+def test_a_gain_is_of_one_precision(tmp_path: Path) -> None:
+    found = compared(tmp_path, BASELINE, replace(DISTILLED, solver={"precision": '"bf16"'}))
+    assert [g.measured for g in gains(found.rows) if g.measured is not None] == []
+
+
+def test_what_it_trained_on_is_told_and_no_departure(tmp_path: Path) -> None:
+    """Two processes with a batch of 32 images each make one of 64; each with 64, they make one of 128."""
+    text = BASELINE.text().replace("Use CPU.", "Using GPUs 0, 1")
+    (tmp_path / "a.log").write_text(text.replace("batch_size: 64", "batch_size: 32"))
+    (tmp_path / "b.log").write_text(text.replace("Solving", "Solving another"))
+    first, second = row(compare([tmp_path]), 1, "baseline").groups
+    assert (first.departures, first.note) == ([], "156,250 iterations; GPU, 2 processes")
+    assert "batch 128, not 64" in second.departures
+    assert (first.runs[0].settings["device"], first.runs[0].settings["processes"]) == ("GPU", "2")
+
+
+def test_a_run_of_fewer_iterations_than_the_paper_s_is_no_finished_run_of_its(tmp_path: Path) -> None:
+    found = compared(tmp_path, replace(BASELINE, max_iter=900))
+    assert found.summary == (
+        "0 of 79 published values measured, by 0 finished runs; 0 cut short, 1 of other settings, "
+        "0 logs of what the paper does not have."
+    )
+
+
 def test_of_two_settings_that_the_paper_leaves_open_the_better_repeated_comes_first(tmp_path: Path) -> None:
     lower = replace(BASELINE, source="cifar100:{}:elsewhere", accuracies=(0.9, 0.9))
     found = compared(tmp_path, lower, BASELINE, BASELINE.with_seed(2, 0.7, 0.69))

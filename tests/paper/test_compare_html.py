@@ -80,6 +80,18 @@ def test_the_page_shows_tables_curves_and_parameters(page: Page) -> None:
     assert page.tags.count("details") == 5  # the run of a network that the paper has not, too
 
 
+def test_a_run_cut_short_has_its_curve_and_the_paper_s_value_as_a_line(tmp_path: Path) -> None:
+    cut = replace(BASELINE, until=110_000, solver={"precision": '"bf16"'})
+    for name, log in (("cut", cut), ("short", replace(DISTILLED, max_iter=900))):
+        (tmp_path / f"{name}.log").write_text(log.text())
+    assert main(["compare", str(tmp_path), "--html", str(tmp_path / "page.html")]) == 0
+    page = Page((tmp_path / "page.html").read_text())
+    assert "0finished runs of the paper's settings1runs of other settings1runs cut short" in page.words
+    assert "ResNet-32, CIFAR-100, bf16" in page.words
+    assert page.words.count("paper 31.01") == 2  # a picture for each precision
+    assert "cut short at 110,000 of 156,250 (70%); bf16" in page.words
+
+
 def test_a_page_without_logs_has_the_published_values(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     assert main(["compare", str(tmp_path / "none"), "--html", str(tmp_path / "page.html")]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,6 +70,11 @@ class Group:
         return _spread(run.last() for run in self.finished)
 
     @property
+    def mean(self) -> float:
+        """The mean of `last`; NaN where there is none."""
+        return self.last.mean if self.last else math.nan
+
+    @property
     def best(self) -> Spread | None:
         """The lowest test error of each run: chosen by the test images, so lower than an honest figure."""
         return _spread(run.best() for run in self.finished)
@@ -92,10 +98,24 @@ class Group:
         return found
 
     @property
+    def precision(self) -> str:
+        return self.runs[0].precision
+
+    @property
+    def trained_on(self) -> str:
+        """What is to be marked: another precision than fp32, GPUs, several processes."""
+        kinds = list(dict.fromkeys(kind for run in self.runs for kind in run.log.devices))
+        processes = self.runs[0].log.processes
+        said = [self.precision if self.precision != "fp32" else "", " and ".join(kinds) if "GPU" in kinds else ""]
+        said.append(f"{processes} processes" if processes > 1 else "")
+        return ", ".join(filter(None, said))
+
+    @property
     def note(self) -> str:
         """How far its runs got, and what is not the paper's."""
         parts = [f"{', '.join(sorted({run.progress for run in self.finished}))} iterations"] if self.finished else []
         parts += [run.progress for run in self.unfinished]
+        parts += [self.trained_on] if self.trained_on else []
         if self.departures:
             parts.append(f"not the paper's: {'; '.join(self.departures)}")
         if starts := [run.starts_at for run in self.runs if run.starts_at]:
@@ -147,10 +167,11 @@ class Comparison:
     @property
     def summary(self) -> str:
         done = sum(row.result is not None for row in self.rows)
-        finished = sum(run.finished for run in self.runs)
+        results, cut = sum(run.result for run in self.runs), sum(not run.finished for run in self.runs)
         return (
-            f"{done} of {len(self.rows)} published values measured, by {_count(finished, 'finished run')}; "
-            f"{len(self.runs) - finished} cut short, {_count(len(self.others), 'log')} of what the paper does not have."
+            f"{done} of {len(self.rows)} published values measured, by {_count(results, 'finished run')}; "
+            f"{cut} cut short, {len(self.runs) - results - cut} of other settings, "
+            f"{_count(len(self.others), 'log')} of what the paper does not have."
         )
 
 
@@ -181,7 +202,8 @@ def grouped(runs: Iterable[TrainingRun]) -> list[Group]:
     """Runs put together where all is the same but the seed, each group in the order of seeds."""
     groups: dict[tuple[object, ...], Group] = {}
     for run in sorted(runs, key=lambda run: (run.seed is None, run.seed or 0, run.logs)):
-        key = (run.network, run.data_set, run.mechanism, run.peer, *run.what.items(), *run.departures)
+        own = (run.network, run.data_set, run.mechanism, run.peer, run.log.processes)
+        key = (*own, *run.what.items(), *run.departures)
         groups.setdefault(key, Group()).runs.append(run)
     return list(groups.values())
 
@@ -192,9 +214,11 @@ def ranked(groups: Iterable[Group]) -> list[Group]:
 
 
 def _rank(group: Group) -> tuple[object, ...]:
-    """Results first, of these the most repeated, then that with the mu of Table 5's best, never the lowest error."""
+    """Results first, of these the most repeated, then fp32 and the mu of Table 5's best, never the lowest error."""
     order = (MEASURED, OTHER_SETTINGS, CUT_SHORT).index(group.status)
-    return order, -len(group.finished), abs((group.runs[0].mu or 0) - _USUAL_MU), tuple(group.runs[0].settings.values())
+    first = group.runs[0]
+    away = abs((first.mu or 0) - _USUAL_MU)
+    return order, -len(group.finished), group.precision != "fp32", away, tuple(first.settings.values())
 
 
 def gains(rows: Iterable[Row]) -> list[Gain]:
@@ -207,8 +231,9 @@ def gains(rows: Iterable[Row]) -> list[Gain]:
     for (network, data_set), pair in pairs.items():
         base, distilled = pair[paper.BASELINE], pair[paper.SELF_DISTILLED]
         measured = None
-        if base.result and base.result.last and distilled.result and distilled.result.last:
-            measured = base.result.last.mean - distilled.result.last.mean
+        of_base, of_distilled = base.result, distilled.result
+        if of_base and of_distilled and of_base.precision == of_distilled.precision:
+            measured = of_base.mean - of_distilled.mean
         found.append(Gain(network, data_set, base.value.top1_error - distilled.value.top1_error, measured))
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +63,28 @@ class Form:
     others: tuple[str, ...] = ()
 
 
-def read(name: str, solver: Any, nets: Sequence[Any], weights: Iterable[str], known: Mapping[str, str]) -> Form:
-    """The form of a run with this SolverParameter and these NetParameters, as the phases have them.
+@dataclass(frozen=True)
+class Logged:
+    """What a log says of a run, or will say of one that is planned: the net's name, the SolverParameter, the
+    NetParameters as the phases have them, and files of weights that it starts from besides the solver's.
+
+    Each of the `processes` that train as one has a batch of its own.
+    """
+
+    name: str
+    solver: Any
+    nets: Sequence[Any]
+    weights: Sequence[str] = ()
+    processes: int = 1
+
+
+def read(logged: Logged, known: Mapping[str, str]) -> Form:
+    """The form of a run.
 
     `known` are the keys of networks that may stand beside the one that is trained, and their names. Raises DataError
     where there is no training net, or none that a loss trains.
     """
+    solver, nets = logged.solver, logged.nets
     train = next((Wired(net) for net in nets if net.state.phase == proto.TRAIN), None)
     test = next((Wired(net) for net in nets if net.state.phase == proto.TEST), None)
     if train is None:
@@ -77,16 +93,16 @@ def read(name: str, solver: Any, nets: Sequence[Any], weights: Iterable[str], kn
     training, others = training_of(train, network, known)
     distorts, distortion = _distortion(train)
     return Form(
-        name=name,
+        name=logged.name,
         network=network,
         training=training,
         distortion=distortion,
         distorts=distorts,
         sources=_sources(train),
-        batch=_batch(train) * solver.iter_size,
+        batch=_batch(train) * solver.iter_size * logged.processes,
         tested=(solver.test_iter[0] if solver.test_iter else 0) * (_batch(test) if test else 0),
         solver=solver,
-        weights=[*weights, *solver.weights],
+        weights=[*logged.weights, *solver.weights],
         layers=", ".join(f"{n} {t}" for t, n in sorted(Counter(map(type_of, train.layers)).items())),
         top1=_accuracy(test, 1, "accuracy") if test else "",
         top5=_accuracy(test, 5, "") if test else "",

@@ -65,11 +65,12 @@ def page(found: Comparison) -> str:
 
 
 def _tiles(found: Comparison) -> str:
-    finished = sum(run.finished for run in found.runs)
+    results, cut = sum(run.result for run in found.runs), sum(not run.finished for run in found.runs)
     tiles = (
         (f"{sum(row.result is not None for row in found.rows)} of {len(found.rows)}", "published values measured"),
-        (str(finished), f"finished run{'' if finished == 1 else 's'} of the paper's"),
-        (str(len(found.runs) - finished), "runs cut short"),
+        (str(results), f"finished run{'' if results == 1 else 's'} of the paper's settings"),
+        (str(len(found.runs) - results - cut), "runs of other settings"),
+        (str(cut), "runs cut short"),
         (str(len(found.others)), "logs of what the paper does not have"),
     )
     return f'<div class="tiles">{"".join(f"<div><b>{number}</b>{text}</div>" for number, text in tiles)}</div>'
@@ -152,21 +153,21 @@ def _gains(found: Comparison) -> str:
 
 
 def _curves(found: Comparison) -> str:
-    """A picture pair for each network and data set that has logs of both mechanisms, the paper's first."""
+    """Two pictures for each network, data set and precision with logs of both mechanisms; of the paper's, of one."""
     runs = [*found.runs, *(run for run in found.others if run.comparable)]
-    pairs: dict[tuple[str, str], dict[str, Group]] = {}
+    pairs: dict[tuple[str, str, str], dict[str, Group]] = {}
     for group in ranked(grouped(run for run in runs if run.mechanism in _KINDS and run.errors())):
         first = group.runs[0]
-        pairs.setdefault((first.network, first.data_set), {}).setdefault(first.mechanism, group)
+        pairs.setdefault((first.network, first.data_set, first.precision), {}).setdefault(first.mechanism, group)
     text = []
-    for i, ((network, data_set), pair) in enumerate(pairs.items()):
-        if len(pair) < len(_KINDS):
-            continue
+    for i, ((network, data_set, precision), pair) in enumerate(pairs.items()):
         published = {
             row.value.mechanism: row.value.top1_error
             for row in found.rows
             if row.value.table in (3, 4) and (row.value.network, row.value.data_set) == (network, data_set)
         }
+        if len(pair) < len(_KINDS) and not published:
+            continue
         marks = [svg.Mark(_KINDS[name], error, f"paper {error:.2f}") for name, error in published.items()]
         panels = [("test error, %", _error_lines(pair), marks), ("training loss", _loss_lines(pair), [])]
         figures = "".join(
@@ -174,10 +175,10 @@ def _curves(found: Comparison) -> str:
             f"{svg.curves(f'clip{i}-{j}', lines, levels, label)}</figure>"
             for j, (label, lines, levels) in enumerate(panels)
         )
-        keys = "".join(f'<span><i class="swatch {_KINDS[name]}"></i>{_key(pair[name])}</span>' for name in _KINDS)
-        text.append(
-            f'<h3>{escape(f"{network}, {data_set}")}</h3><p class="keys">{keys}</p><div class="pair">{figures}</div>'
-        )
+        shown = [name for name in _KINDS if name in pair]
+        keys = "".join(f'<span><i class="swatch {_KINDS[name]}"></i>{_key(pair[name])}</span>' for name in shown)
+        title = f"{network}, {data_set}" + (f", {precision}" if precision != "fp32" else "")
+        text.append(f'<h3>{escape(title)}</h3><p class="keys">{keys}</p><div class="pair">{figures}</div>')
     if not text:
         return ""
     note = (

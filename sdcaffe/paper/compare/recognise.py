@@ -15,7 +15,7 @@ from sdcaffe import proto
 from sdcaffe.errors import DataError, SdcaffeError
 from sdcaffe.log import Run
 from sdcaffe.paper.compare import differences, known
-from sdcaffe.paper.compare.form import Form, digest, read, shares
+from sdcaffe.paper.compare.form import Form, Logged, digest, read, shares
 from sdcaffe.paper.compare.known import Known
 from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.datasets import PUBLISHED, ImageSet, is_part, named
@@ -32,7 +32,8 @@ def recognise(name: str, log: Run, values: Sequence[Value]) -> TrainingRun:
     try:
         if not log.solver_text:
             raise DataError("it shows no solver settings: no log of training, or its beginning is missing")
-        describe(run, log.solver(), [_net(text) for text in log.nets], values)
+        nets = [_net(text) for text in log.nets]
+        describe(run, Logged(log.net, log.solver(), nets, log.weights, log.processes), values)
     except DataError as why:
         run.reason = str(why)
     except SdcaffeError as error:
@@ -46,14 +47,13 @@ def _net(text: str) -> Any:
     return net
 
 
-def describe(run: TrainingRun, solver: Any, nets: Sequence[Any], values: Sequence[Value]) -> None:
-    """Fill in what a run with this SolverParameter and these NetParameters, as the phases have them, is.
-
-    Raises DataError where it stands for none of the `values`.
-    """
+def describe(run: TrainingRun, logged: Logged, values: Sequence[Value]) -> None:
+    """Fill in what a run is. Raises DataError where it stands for none of the `values`."""
+    solver = logged.solver
     run.max_iter, run.test_interval = solver.max_iter, solver.test_interval
     run.seed = solver.random_seed if solver.random_seed >= 0 else None
-    form = read(run.log.net, solver, nets, run.log.weights, known.keys())
+    run.precision = solver.precision or run.precision
+    form = read(logged, known.keys())
     run.top1, run.top5 = form.top1, form.top5
     network, run.departures = _network(form)
     run.network, run.network_key = network.title if network else form.name, form.network.key
@@ -64,7 +64,10 @@ def describe(run: TrainingRun, solver: Any, nets: Sequence[Any], values: Sequenc
     run.mechanism = " + ".join([mechanism.measures, *_further(form)])
     run.peer = next(iter(form.others), run.network) if mechanism.peer else ""
     run.mu = sum(_weights(form, "MMDLoss")) if mechanism.mu is not None else None
-    run.settings = _settings(form, run.mu)
+    on = {"precision": run.precision, "device": ", ".join(run.log.devices)}
+    run.settings = {name: text for name, text in (_settings(form, run.mu) | on).items() if text}
+    if run.log.processes > 1:
+        run.settings["processes"] = str(run.log.processes)
     if network and images:
         _find_recipe(run, form, network, images, mechanism)
     _place(run, values, network, elsewhere)
@@ -190,7 +193,7 @@ def _settings(form: Form, mu: float | None) -> dict[str, str]:
         "layers": form.layers,
         "net fingerprint": digest(form),
     }
-    return {name: text for name, text in found.items() if text}
+    return found
 
 
 def _weights(form: Form, type_name: str) -> list[float]:

@@ -19,14 +19,15 @@ class TrainingRun:
     another log shows already.
     """
 
-    logs: list[str]
-    log: Run
+    logs: list[str] = field(default_factory=list)
+    log: Run = field(default_factory=Run)
     network: str = ""
     network_key: str = ""
     data_set: str = ""
     mechanism: str = ""
     peer: str = ""
     mu: float | None = None
+    precision: str = "fp32"
     seed: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
     departures: list[str] = field(default_factory=list)
@@ -40,8 +41,8 @@ class TrainingRun:
 
     @property
     def what(self) -> dict[str, str]:
-        """The settings that decide over what is trained: all but the net's name."""
-        return {name: text for name, text in self.settings.items() if name != "name"}
+        """The settings that decide over what is trained: the net's name does not, nor does what it is trained on."""
+        return {name: text for name, text in self.settings.items() if name not in ("name", "device", "processes")}
 
     @property
     def comparable(self) -> bool:
@@ -54,6 +55,11 @@ class TrainingRun:
         return max(
             (rows[-1].iteration for rows in (self.log.train, self.log.test, self.log.snapshots) if rows), default=0
         )
+
+    @property
+    def result(self) -> bool:
+        """Whether it is a finished run of the paper's own settings."""
+        return self.finished and not self.departures and not self.reason
 
     @property
     def finished(self) -> bool:

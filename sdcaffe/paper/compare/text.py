@@ -17,7 +17,7 @@ _COLUMNS = (
     "table", "network", "parameters", "data_set", "mechanism", "peer", "mu", "paper_top1_error", "paper_top5_error",
     "status", "measured_mu", "runs", "seeds", "last_top1_error", "last_top1_deviation", "best_top1_error",
     "best_top1_deviation", "last_top5_error", "last_top5_deviation", "top1_difference", "top5_difference",
-    "iterations", "max_iter", "departures", "logs",
+    "iterations", "max_iter", "departures", "logs", "precision", "devices", "processes",
 )  # fmt: skip
 
 
@@ -165,6 +165,7 @@ def _numbers(group: Group, row: Row | None = None) -> dict[str, Any]:
     """What a group measured, of a published value or of none; a group that finished no run has no errors."""
     found: dict[str, Any] = {
         "status": group.status,
+        "precision": group.precision,
         "measured_mu": _plain(group.runs[0].mu),
         "runs": len(group.finished),
     }
@@ -190,6 +191,8 @@ def _flat(group: Group, row: Row | None = None) -> dict[str, Any]:
         "max_iter": group.runs[0].max_iter,
         "departures": "; ".join(group.departures),
         "logs": " ".join(log for run in group.runs for log in run.logs),
+        "devices": " ".join(dict.fromkeys(kind for run in group.runs for kind in run.log.devices)),
+        "processes": group.runs[0].log.processes,
     }
 
 
@@ -256,6 +259,9 @@ def _run(run: TrainingRun) -> dict[str, Any]:
         "peer": run.peer,
         "mu": _plain(run.mu),
         "seed": run.seed,
+        "precision": run.precision,
+        "devices": run.log.devices,
+        "processes": run.log.processes,
         "finished": run.finished,
         "iterations": run.iterations,
         "max_iter": run.max_iter,

@@ -10,8 +10,8 @@ from typing import Any
 from sdcaffe import proto
 from sdcaffe.errors import DataError, nearest
 from sdcaffe.graph import keep_layers
-from sdcaffe.log import Run
 from sdcaffe.paper import published as paper
+from sdcaffe.paper.compare.form import Logged
 from sdcaffe.paper.compare.recognise import describe
 from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.published import Value
@@ -174,9 +174,9 @@ def planned(param: Any, values: Sequence[Value]) -> TrainingRun:
         if phase == proto.TRAIN:
             net.state.MergeFrom(param.train_state)
         nets.append(keep_layers(net))
-    run = TrainingRun([], Run(net=net.name))
+    run = TrainingRun()
     try:
-        describe(run, param, nets, values)
+        describe(run, Logged(net.name, param, nets), values)
     except DataError as why:
         run.reason = str(why)
     return run
