@@ -17,13 +17,14 @@ GUESTS = "import sdcaffe.forks, sdcaffe.paper.layers"
 # What a script of a user's own may do with the public face, every type as it is known.
 FACE = """
 from collections.abc import Iterable
-from typing import assert_type
+from typing import Annotated, assert_type
 
 import torch
 
 import sdcaffe
-from sdcaffe import Layer, Net, Solver, proto, register
+from sdcaffe import Layer, Net, Policy, Solver, proto, register, register_policy
 from sdcaffe.log import parse_log
+from sdcaffe.run import run
 
 
 class HalfParameter:
@@ -43,6 +44,30 @@ class Half(Layer):
 
     def forward(self, bottom: torch.Tensor) -> torch.Tensor:
         return bottom * self.param.factor
+
+
+@register("Third", field="third_param", number=5002)
+class Third(Layer):
+    class Param:
+        factor: float = 0.3
+
+    param: Param
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        assert_type(self.param.factor, float)
+        return bottom
+
+
+@register_policy("halving")
+class Halving(Policy):
+    class Fields:
+        period: Annotated[int, 5003] = 10
+
+    def rate(self, iteration: int, steps: int) -> float:
+        assert_type(self.param, proto.SolverParameter)
+        period = proto.extension(self.param, Halving.Fields).period
+        assert_type(period, int)
+        return self.param.base_lr * 0.5 ** (iteration // period)
 
 
 def factors(net: proto.NetParameter) -> Iterable[float]:
@@ -74,6 +99,7 @@ with_settings = Solver(settings, device="cpu")
 assert_type(with_settings.param, proto.SolverParameter)
 assert_type(with_settings.net, Net)
 assert_type(parse_log("train.log").solver(), proto.SolverParameter)
+run(settings, devices=["cpu"])
 """
 
 SLIPS = {
@@ -84,6 +110,8 @@ SLIPS = {
     "proto.LayerParameter(nmae='x')": 'Unexpected keyword argument "nmae" for "LayerParameter"',
     "settings.base_lr = 'high'": "Incompatible types in assignment",
     "proto.extension(param.layer[0], HalfParameter).facter": '"HalfParameter" has no attribute "facter"',
+    "proto.extension(settings, Halving.Fields).perod": '"Fields" has no attribute "perod"',
+    "run(param)": 'Argument 1 to "run" has incompatible type "NetParameter"',
     "sdcaffe.read_nett": 'Module has no attribute "read_nett"; maybe "read_net"?',
     "Net(settings)": 'Argument 1 to "Net" has incompatible type "SolverParameter"',
 }
