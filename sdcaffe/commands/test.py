@@ -22,6 +22,12 @@ def add_flags(parser: Parser) -> None:
         help="the .caffemodel or .caffemodel.h5 files to score (default: none)",
     )
     parser.add_argument("--phase", choices=("TRAIN", "TEST"), default="TEST", help="the net's phase (default TEST)")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "tf32", "bf16"),
+        default="fp32",
+        help="what convolutions and products compute in (default fp32)",
+    )
     flags.add_state_flags(parser)
     flags.add_device_flags(parser)
     flags.add_plugin_flags(parser)
@@ -34,6 +40,7 @@ def run(args: Namespace) -> None:
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto
+    from sdcaffe.net.precision import allow_tf32
     from sdcaffe.tools.loading import open_net
     from sdcaffe.tools.score import score
 
@@ -56,6 +63,9 @@ def run(args: Namespace) -> None:
         )
         try:
             net.load_weights(args.weights)
+            net.precision = args.precision
+            if device != "cpu":
+                allow_tf32(args.precision)
             score(net, args.iterations)
         finally:
             net.close()

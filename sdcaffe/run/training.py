@@ -85,15 +85,13 @@ def run(
 ) -> list[Outcome]:
     """Train what one or several solvers describe, to the end or until a stop is asked for; how each run ended.
 
-    Its lines go to a log and to standard error; where that is a terminal, a line that shows how far it is takes their
-    place.
+    Lines go to a log and to standard error; on a terminal, a line that shows how far a run is takes their place.
 
     - `solver`: paths of prototxts, or SolverParameters, which need a snapshot_prefix
     - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process for each, which train one run
       together; a script that names several keeps its own work under `if __name__ == "__main__":`
     - `precision`: fp32, tf32 or bf16, in place of the solver's
-    - `seeds`: a run of each solver with each random_seed, `_seedN` added to its prefix. Several runs take turns on one
-      device, and each ends as it would alone
+    - `seeds`: a run with each random_seed, `_seedN` added to its prefix; several take turns and end as each would alone
     - `snapshot`: go on from this .solverstate; `auto`: from the newest whole one of the prefix, if there is any
     - `weights`: .caffemodel files to start from, in place of the solver's
     - `level`, `stages`: of the state of the nets to train
@@ -104,9 +102,8 @@ def run(
     - `ask`: asked once an iteration, by each run, in place of signals: answers None, `snapshot` or `stop`
     - `progress`: makes what the run of a name reports to
 
-    In a process that torchrun started it is one of those that train together; the outcome is the root's, and the others
-    have none. Raises UsageError for arguments that make no sense together, the errors of what it reads and of training
-    and, where some of several runs failed, RunsFailed once the others are over.
+    Of processes that torchrun started, which train together, the root has the outcome. Raises UsageError for arguments
+    that do not go together, what reading and training raise and, where some of several runs failed, RunsFailed.
     """
     given: list[Solvers] = [solver] if isinstance(solver, (str, os.PathLike, Message)) else list(solver)
     request = Request(
@@ -127,11 +124,14 @@ def run(
         progress=progress,
     )
     request.check()
-    if request.count > 1:
-        return _several(request)
-    if len(devices) > 1:
+    return _several(request) if request.count > 1 else _alone(request)
+
+
+def _alone(request: Request) -> list[Outcome]:
+    """One run, in this process or in one for each device."""
+    if len(request.devices) > 1:
         read_jobs(request)  # what is wrong with it shows before any process is started
-    text = launch.run(list(devices), _one, request)
+    text = launch.run(list(request.devices), _one, request)
     return [_outcome(text)] if text else []
 
 

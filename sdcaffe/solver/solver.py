@@ -16,7 +16,7 @@ from sdcaffe import collectives, proto
 from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
-from sdcaffe.net.precision import allow_tf32
+from sdcaffe.net.precision import BF16, allow_tf32
 from sdcaffe.net.weights import Files, Weights, file_names
 from sdcaffe.solver import rates, settings, snapshot
 from sdcaffe.solver.captured import make_step
@@ -98,8 +98,9 @@ class Solver:
         self.losses: deque[Tensor] = deque(maxlen=param.average_loss)
         self._stop = False
         self._last_snapshot: int | None = None
-        for net in (self.net, *self.test_nets):
-            net.precision = param.precision
+        self.net.precision = param.precision
+        if param.precision == BF16 and tests:  # a test says what the weights are worth, not what rounding costs
+            glog("solver.cpp:57", "Tests are computed in fp32")
         if self.device.type == "cuda":
             allow_tf32(param.precision)
         glog("solver.cpp:57", "Solver scaffolding done.")

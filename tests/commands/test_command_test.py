@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from command_lines import copy_files, messages
 
 from sdcaffe.cli import main
@@ -30,6 +31,25 @@ def test_the_lines_are_caffes_to_the_last_digit(
     assert main(["test", *arguments]) == 0
     ours, caffes = messages(capsys.readouterr().err), messages(Path("caffe_test.log").read_text())
     assert ours == caffes
+
+
+def test_precision_is_torchs_autocast(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "product.prototxt").write_text(
+        """
+        layer { name: "x" type: "DummyData" top: "x"
+          dummy_data_param { shape { dim: 1 dim: 1 } data_filler { value: 3.1 } } }
+        layer { name: "y" type: "InnerProduct" bottom: "x" top: "y"
+          inner_product_param { num_output: 1 bias_term: false weight_filler { type: "constant" value: 1.7 } } }
+        """
+    )
+    command = ["test", "product.prototxt", "--weights", "tiny_iter_15.caffemodel", "--iterations", "1"]
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = torch.nn.functional.linear(torch.tensor([[3.1]]), torch.tensor([[1.7]])).item()
+    for precision, value in (("fp32", 3.1 * 1.7), ("bf16", rounded)):
+        assert main([*command, "--precision", precision]) == 0
+        (found,) = re.findall(r"\] y = (\S+)", capsys.readouterr().err)
+        assert float(found) == pytest.approx(value, rel=1e-5)
+    assert abs(rounded - 3.1 * 1.7) > 1e-3
 
 
 def test_the_log_is_read_again(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,13 +49,21 @@ def test_bf16_is_autocast_for_layers_and_float32_for_the_loss():
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=2e-2, atol=1e-4)
 
 
-def test_a_solver_trains_and_tests_in_bf16():
+def test_a_solver_trains_in_bf16_and_tests_in_fp32(caplog):
     param = sdcaffe.read_solver("prototxt/quickstart/solver_self_distilled.prototxt")
     param.precision, param.max_iter, param.test_iter[0], param.test_interval = "bf16", 2, 1, 2
     param.snapshot_after_train = False
+    param.test_initialization = False
     solver = sdcaffe.Solver(param, device="cpu")
     solver.solve()
-    assert solver.test_nets[0].precision == "bf16"
+    assert solver.net.precision == "bf16"
+    ours, mean = solver.test_nets[0], dict(solver.test_scores[0])
+    plain = Net(ours.param, sdcaffe.TEST, share=solver.net)  # a net of its own is in fp32
+    assert mean["loss"] == plain.forward()["loss"].item()
+    for layer in plain.data_layers:
+        layer.cursor = 0
+    plain.precision = "bf16"
+    assert mean["loss"] != plain.forward()["loss"].item()
     assert np.isfinite(solver.loss)
     assert all(p.dtype == torch.float32 for p in solver.net.parameters())
 

@@ -16,7 +16,7 @@ import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SolverError, UsageError
 from sdcaffe.log import Progress, parse_log
-from sdcaffe.run import Outcome, RunsFailed, run
+from sdcaffe.run import Outcome, RunsFailed, launch, run
 
 NET = """
 name: "small"
@@ -140,6 +140,15 @@ def test_it_reports_its_progress_and_stops_when_asked(folder):
     assert (outcome.iteration, outcome.finished) == (7, False)
     assert outcome.snapshot == "out/small_iter_7.solverstate"
     assert parse_log("out/small.log").end == "stopped"
+
+
+def test_a_run_whose_starter_is_gone_stops_with_a_snapshot(folder, monkeypatch):
+    monkeypatch.setattr(launch, "orphaned", threading.Event())
+    launch.orphaned.set()
+    (outcome,) = run("solver.prototxt")
+    assert not outcome.finished
+    assert parse_log("out/small.log").end == "stopped"
+    assert Path(f"out/small_iter_{outcome.iteration}.solverstate").is_file()
 
 
 def test_signals_are_heard_in_the_main_thread_only(folder):
