@@ -23,8 +23,8 @@ class Kind(Generic[T]):
     """Everything of one kind, such as learning-rate policies: the classes, by the names they have in a prototxt.
 
     `what` is the kind's name in messages, `error` what goes wrong with one of them. A class may hold a class `Fields`,
-    whose annotated attributes become fields of Caffe's message `message`: `winsize: Annotated[int, 1001] = 5`, see
-    `proto.schema.extend`.
+    whose annotated attributes become fields of Caffe's message `message`: `winsize: Annotated[int, 1901] = 5`, see
+    `proto.schema.extend`; `proto.extension` reads them with their types.
     """
 
     def __init__(self, what: str, base: type[T], message: str, error: type[SdcaffeError]) -> None:

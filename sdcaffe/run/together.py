@@ -1,5 +1,9 @@
 """Several runs in one process, by turns: each computes what it would compute alone. What they do is not its business.
 
+A process has one logger, one generator of random numbers, one way of rounding products. A run sets them as if it were
+alone; between two of its turns they are put away for it, and those of the next run are put in their place. So the lines
+of a run reach its own log only, and its draws do not depend on the others.
+
 On a GPU each has a stream, so that their kernels run at once; nobody waits for the device but a run that asks for a
 value, and whoever is far ahead of it.
 """
@@ -33,7 +37,7 @@ class Run(Generic[Result]):
 
     def __init__(self, name: str, turns: Generator[None, None, Result], device: torch.device) -> None:
         self.name, self._turns = name, turns
-        self._own = _Own()
+        self._state = _ProcessState()
         self._gpu = _Gpu(device) if device.type == "cuda" else None
 
     def ready(self) -> bool:
@@ -66,26 +70,28 @@ class Run(Generic[Result]):
 
     @contextmanager
     def _in_its_place(self) -> Iterator[None]:
-        self._own.put()
+        self._state.put_in_place()
         try:
             with nullcontext() if self._gpu is None else self._gpu.turn():
                 yield
         finally:
-            self._own.keep()
+            self._state.put_away()
 
 
-class _Own:
-    """What of the process is one's own, but for what a GPU has."""
+class _ProcessState:
+    """What of the process a run sets as if it were alone: as it was when last put away. A GPU's is `_Gpu`'s."""
 
     def __init__(self) -> None:
-        self.keep()
+        self.put_away()
 
-    def keep(self) -> None:
+    def put_away(self) -> None:
+        """Remember what holds now, at the end of a turn."""
         self._generator = torch.get_rng_state()
         self._log = log.destination()
         self._rounding = precision.rounding()
 
-    def put(self) -> None:
+    def put_in_place(self) -> None:
+        """Let it hold again, at the begin of the next."""
         torch.set_rng_state(self._generator)
         log.redirect(self._log)
         precision.round_as(self._rounding)
@@ -128,7 +134,7 @@ def take_turns(runs: Sequence[Run[Any]], failed: Callable[[Run[Any], Exception],
 
     KeyboardInterrupt ends all of them.
     """
-    everybodys = _Own()
+    everybodys = _ProcessState()
     left = list(runs)
     try:
         while left:
@@ -148,4 +154,4 @@ def take_turns(runs: Sequence[Run[Any]], failed: Callable[[Run[Any], Exception],
             run.end(error)
         raise
     finally:
-        everybodys.put()
+        everybodys.put_in_place()
