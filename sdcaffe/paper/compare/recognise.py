@@ -37,7 +37,7 @@ def recognise(name: str, log: Run, values: Sequence[Value]) -> TrainingRun:
     except DataError as why:
         run.reason = str(why)
     except SdcaffeError as error:
-        run.reason = f"its solver or its nets cannot be read: {error}"
+        run.reason = f"its solver or its nets cannot be read: {error.summary}"
     return run
 
 
