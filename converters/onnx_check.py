@@ -14,16 +14,11 @@ from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.converters.onnx_runtime import open_session
 
 from sdcaffe.layers.base import Shape
-from sdcaffe.layers.recurrent import Recurrent
-from sdcaffe.layers.windows import expected_pool
 from sdcaffe.net import Net
 
 TOLERANCE = 1e-4  # of the largest absolute value of an output
 
 Arrays = dict[str, NDArray[Any]]
-
-_FLAGS = {"LSTM": 1, "RNN": 1, "LSTMUnit": 2, "Filter": -1}  # which bottom is 0 or 1
-_SAME_VALUES = {"Slice", "Concat"}  # what flags and indices pass through unchanged
 
 
 @dataclass
@@ -114,10 +109,7 @@ def _one_pass(
             planes = images.transpose(0, 3, 1, 2)[:, :: -1 if preprocess.order == "bgr" else 1]
             given[net.inputs[0]] = ((planes.astype(np.float32) - preprocess.mean) * preprocess.scale).astype(np.float32)
         for layer in net.layers.values():
-            if isinstance(layer, Recurrent):
-                for i in range(layer.states):
-                    if hasattr(layer, f"state_{i}"):
-                        getattr(layer, f"state_{i}").zero_()
+            layer.forget()
         with torch.no_grad():
             blobs = net.compute(net.feed(given), keep=outputs).blobs
         expected = {name: blobs[name].detach().contiguous().numpy() for name in outputs}
@@ -128,44 +120,28 @@ def _one_pass(
 
 def _values(net: Net, name: str, shape: Shape, generator: Any, spread: float | None) -> NDArray[np.float32]:
     """Random values that suit what reads an input: indices, flags, boxes, pixels, weights, or any numbers."""
-    kind, limit = _use(net, net.assembled.inputs[name])
-    if kind == "index":
-        return generator.integers(0, limit, shape).astype(np.float32)
-    if kind == "flag":
-        return generator.integers(0, 2, shape).astype(np.float32)
-    if kind == "rois":
-        corners = generator.uniform(0, limit, (shape[0], 2))
-        return np.concatenate([np.zeros((shape[0], 1)), corners, corners + limit / 2], 1).astype(np.float32)
-    if kind == "pixels":
-        return generator.integers(0, 256, shape).astype(np.float32)
-    if spread is not None or kind == "positive":
-        return generator.uniform(0.05, spread or limit, shape).astype(np.float32)
+    suited = _suited(net, net.assembled.inputs[name], generator)
+    if suited is not None:
+        return suited.reshape(shape).astype(np.float32)
+    if spread is not None:
+        return generator.uniform(0.05, spread, shape).astype(np.float32)
     return generator.standard_normal(shape).astype(np.float32)
 
 
-def _use(net: Net, slot: int) -> tuple[str, float]:
-    for step in net.graph.steps:
+def _suited(net: Net, slot: int, generator: np.random.Generator) -> NDArray[Any] | None:
+    """What a layer that reads a blob wants there, or one that reads the same values elsewhere."""
+    shapes = net.assembled.shapes
+    for layer, step in zip(net.assembled.layers, net.graph.steps, strict=True):
         if slot not in step.bottoms:
             continue
-        layer: Any = net.layers[step.key]
-        if layer.copies or layer.views or layer.type in _SAME_VALUES:
+        values = layer.example(step.bottoms.index(slot), [shapes[bottom] for bottom in step.bottoms], generator)
+        if values is None and (layer.copies or layer.views or layer.keeps_values):
             for top in step.tops:
-                use = _use(net, top)
-                if use[0]:
-                    return use
-        elif layer.type == "Embed":
-            return "index", layer.param.input_dim
-        elif layer.type == "BatchReindex" and slot == step.bottoms[1]:
-            return "index", net.assembled.shapes[step.bottoms[0]][0]
-        elif layer.type in _FLAGS and slot == step.bottoms[_FLAGS[layer.type]]:
-            return "flag", 1
-        elif layer.type == "ROIPooling" and slot == step.bottoms[1]:
-            return "rois", min(net.assembled.shapes[step.bottoms[0]][2:]) / 2 / max(layer.param.spatial_scale, 1e-3)
-        elif layer.type == "Distort":
-            return "pixels", 255
-        elif getattr(layer, "pool", None) is expected_pool:  # values are weights; of both signs their sum may be near 0
-            return "positive", 1
-    return "", 0
+                values = _suited(net, top, generator) if values is None else values
+            values = None if values is None else np.resize(values, shapes[slot])
+        if values is not None:
+            return values
+    return None
 
 
 def _line(error: Exception) -> str:

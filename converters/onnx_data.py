@@ -20,8 +20,6 @@ from sdcaffe.net import Net
 
 Batch = tuple[NDArray[Any], NDArray[np.int64]]  # images as the model takes them, labels
 
-_BLUE_FIRST = {"ImageData", "WindowData"}  # their pixels come out of image files, in OpenCV's channel order
-
 
 @dataclass
 class Images:
@@ -52,8 +50,7 @@ class Images:
             if bytes_of:
                 for field in ("mean_file", "mean_value", "scale"):
                     copy.transform_param.ClearField(field)
-                for field in ("mean_value", "std_value") if layer.type == "Distort" else ():
-                    copy.distort_param.ClearField(field)
+                class_of(layer).unscaled(copy)
         net = Net(param, proto.TEST)
         try:
             brings: Any = net.assembled.layers[0]
@@ -86,12 +83,12 @@ def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tup
     net.state.stage.extend(stages)
     found: dict[str, Images] = {}
     for layer in keep_layers(net).layer:
-        if issubclass(class_of(layer), DataLayer) and layer.type != "DummyData" and layer.top:
+        if issubclass(class_of(layer), DataLayer) and class_of(layer).brings != "fillings" and layer.top:
             label = layer.top[1] if len(layer.top) > 1 else ""
             found[layer.top[0]] = Images(net, [layer], layer.top[0], label, _of_data_layer(layer))
-        elif layer.type == "Distort" and layer.bottom and layer.bottom[0] in found:
+        elif (scaling := class_of(layer).scaling(layer)) is not None and layer.bottom and layer.bottom[0] in found:
             before = found[layer.bottom[0]]
-            preprocess = _behind(before.preprocess, layer.distort_param)
+            preprocess = _behind(before.preprocess, layer.name, *scaling)
             for top in layer.top:
                 found[top] = Images(net, [*before.layers, layer], top, before.labels, preprocess)
         if blob in found:
@@ -100,19 +97,19 @@ def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tup
 
 
 def takes_pixels(param: Any, name: str) -> bool:
-    """Whether a net normalises its input `name` itself: whether Distort reads it."""
-    return any(layer.type == "Distort" and name in layer.bottom for layer in param.layer)
+    """Whether a net normalises its input `name` itself."""
+    return any(class_of(layer).scaling(layer) is not None and name in layer.bottom for layer in param.layer)
 
 
 def _of_data_layer(layer: Any) -> Preprocess:
     param = layer.transform_param
     mean = mean_image(param.mean_file) if param.mean_file else column(list(param.mean_value) or [0.0], "mean_value")
-    return Preprocess(mean, column([param.scale], "scale"), "bgr" if layer.type in _BLUE_FIRST else "rgb")
+    return Preprocess(mean, column([param.scale], "scale"), class_of(layer).channel_order)
 
 
-def _behind(first: Preprocess, param: Any) -> Preprocess:
+def _behind(first: Preprocess, name: str, means: list[float], stds: list[float]) -> Preprocess:
     """((pixel - mean) * scale - m) / s as one normalisation."""
     if not first.scale.all():
-        raise ModelError("scale must not be 0 where Distort normalises what it makes")
-    mean, std = column(list(param.mean_value) or [0.0], "mean_value"), deviations(list(param.std_value) or [1.0])
+        raise ModelError("scale must not be 0 where " + f'layer "{name}" normalises what it makes')
+    mean, std = column(means, "mean_value"), deviations(stds)
     return Preprocess(first.mean + mean / first.scale, first.scale / std, first.order)

@@ -16,9 +16,6 @@ from sdcaffe.proto.files import StrPath
 
 Made = tuple[int, int]  # a version of a blob: the layer that makes it, and which of its tops it is
 
-_SINKS = {"Accuracy", "Silence", "HDF5Output"}
-_IMAGES = {"Data", "ImageData", "MemoryData", "WindowData"}
-
 
 @dataclass
 class Deployed:
@@ -59,19 +56,20 @@ def deployed(
         if issubclass(cls, DataLayer):
             layer = _as_input(layer, shapes)
             data.add(layer.name)
-        elif layer.type == "SoftmaxWithLoss" and len(layer.top) > 1:
-            gone.add(layer.top[0])
-            layer = _softmax(layer)
-        elif cls.loss or layer.type in _SINKS or gone.intersection(layer.bottom):
-            gone.update(layer.top)
-            if len(layer.bottom) > 1 and (layer.type == "Accuracy" or (cls.loss and not result.scores)):
-                result.scores = layer.bottom[0]
-            result.dropped.append(layer.name)
-            continue
-        if layer.type == "Input":
+        else:
+            new = None if gone.intersection(layer.bottom) else cls.deployed(layer)
+            if new is None:
+                gone.update(layer.top)
+                if len(layer.bottom) > 1 and (cls.judges or (cls.loss and not result.scores)):
+                    result.scores = layer.bottom[0]
+                result.dropped.append(layer.name)
+                continue
+            gone.update(set(layer.top) - set(new.top))
+            layer = new
+        if class_of(layer).given:
             _give_shapes(layer, shapes)
         kept.append(layer)
-    inputs = [name for layer in kept if layer.type == "Input" for name in layer.top]
+    inputs = [name for layer in kept if class_of(layer).given for name in layer.top]
     for name in shapes:
         if name not in inputs:
             raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
@@ -96,7 +94,7 @@ def _as_input(layer: Any, shapes: Mapping[str, Shape]) -> Any:
         finally:
             opened.close()
     new = proto.LayerParameter(name=layer.name, type="Input", top=list(layer.top))
-    if layer.type in _IMAGES and first is None:
+    if class_of(layer).brings == "images" and first is None:
         tops = [(1, *shape[1:]) for shape in tops]  # one image: the batch is training's
     for shape in tops:
         new.input_param.shape.add().dim.extend(shape)
@@ -111,12 +109,6 @@ def _give_shapes(layer: Any, shapes: Mapping[str, Shape]) -> None:
     del layer.input_param.shape[:]
     for name, shape in zip(layer.top, own, strict=True):
         layer.input_param.shape.add().dim.extend(shapes.get(name, shape))
-
-
-def _softmax(layer: Any) -> Any:
-    new = proto.LayerParameter(name=layer.name, type="Softmax", bottom=[layer.bottom[0]], top=[layer.top[1]])
-    new.softmax_param.CopyFrom(layer.softmax_param)
-    return new
 
 
 def _wiring(layers: Iterable[Any]) -> tuple[dict[Made, list[int]], dict[int, list[Made]], dict[str, Made]]:
@@ -137,7 +129,7 @@ def _wiring(layers: Iterable[Any]) -> tuple[dict[Made, list[int]], dict[int, lis
 def _unread_inputs(layers: Any) -> set[str]:
     """Inputs that no layer of the whole net reads: they are outputs of it, as in Caffe."""
     readers, _, _ = _wiring(layers)
-    return {layers[i].top[j] for (i, j), by in readers.items() if not by and layers[i].type == "Input"}
+    return {layers[i].top[j] for (i, j), by in readers.items() if not by and class_of(layers[i]).given}
 
 
 def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: Deployed) -> list[str]:
@@ -147,13 +139,13 @@ def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: D
     for i, layer in enumerate(layers):
         reach = set().union(*(origins[made] for made in reads[i]))
         for j in range(len(layer.top)):
-            if layer.type == "Input":
+            if class_of(layer).given:
                 origins[i, j] = {j == 0 or layer.name not in data}
             else:
-                origins[i, j] = {False} if layer.type == "Distort" and j else reach
+                origins[i, j] = {False} if class_of(layer).branches and j else reach
     ends = {}
     for name, made in latest.items():
-        if not readers[made] and (layers[made[0]].type != "Input" or name in unread_inputs):
+        if not readers[made] and (not class_of(layers[made[0]]).given or name in unread_inputs):
             ends[name] = made
     for useful in (lambda made: origins[made] != {False}, lambda made: not _loss_weight(layers[made[0]], made[1])):
         ends = {name: made for name, made in ends.items() if useful(made)} or ends
@@ -172,7 +164,7 @@ def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: D
         new.CopyFrom(layer)
         for field in ("include", "exclude", "loss_weight", "propagate_down"):
             new.ClearField(field)
-        if layer.type == "Input":
+        if class_of(layer).given:
             _drop_tops(new, [j for j in range(len(layer.top)) if (i, j) not in wanted])
     return sorted(ends)
 

@@ -25,8 +25,7 @@ class Axpy(Layer):
             raise self.error(f"the first bottom has a number for each channel: {show_shape(scale)} for {show_shape(x)}")
         if x != y:
             raise self.error(f"the last bottoms must have one shape, not {show_shape(x)} and {show_shape(y)}")
-        self.view = (*x[:2], *[1] * (len(x) - 2))
         return [x]
 
     def forward(self, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        return torch.addcmul(y, scale.reshape(self.view), x)
+        return torch.addcmul(y, scale.reshape(*scale.shape[:2], *[1] * (x.dim() - 2)), x)

@@ -39,6 +39,8 @@ class Interp(Layer):
     index_bottoms = (1,)
     yields = True
 
+    fixes = "size"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, param = bottom_shapes[0], self.param
         for shape in bottom_shapes:

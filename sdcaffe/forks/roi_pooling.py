@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from torch import Tensor
 
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
@@ -68,3 +69,10 @@ class ROIPooling(Layer):
         shape = (regions.shape[0], bottom.shape[1], *pooled)
         settings = {"pooled_shape": pooled, "spatial_scale": param.spatial_scale}
         return builder.operator("MaxRoiPool", [bottom, regions.flatten(1)], shape, **settings)
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        if index != 1:
+            return None
+        size = min(shapes[0][2:]) / 2 / max(self.param.spatial_scale, 1e-3)
+        corners = random.uniform(0, size, (shapes[1][0], 2))
+        return np.concatenate([np.zeros((shapes[1][0], 1)), corners, corners + size / 2], 1).reshape(shapes[1])

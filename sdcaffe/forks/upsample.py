@@ -58,6 +58,8 @@ class Upsample(Layer):
     index_bottoms = (1,)
     yields = True
 
+    fixes = "size"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom = bottom_shapes[0]
         if len(bottom) != 4:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,12 @@ class Accuracy(Layer):
     index_bottoms = (1,)
 
     drawn_as = "loss"
+
+    judges = True
+
+    @classmethod
+    def deployed(cls, layer_param: Any) -> Any:
+        return None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, label = bottom_shapes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sdcaffe.layers.affine import Affine
 from sdcaffe.layers.layer import (
-    Affine,
     Count,
     DataLayer,
     Layer,

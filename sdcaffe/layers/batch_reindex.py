@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,3 +35,6 @@ class BatchReindex(Layer):
 
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
         return torch.index_select(bottoms[0], 0, bottoms[1].long())
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, shapes[0][0], shapes[1]) if index == 1 else None

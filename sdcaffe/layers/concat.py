@@ -14,6 +14,8 @@ class Concat(Layer):
 
     bottoms = (1, None)
 
+    keeps_values = True
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         first = bottom_shapes[0]
         self.axis = joined_axis(self, "concat_dim", len(first))

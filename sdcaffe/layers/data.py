@@ -107,6 +107,8 @@ class Data(FeedLayer):
     tops = (1, 2)
     tag = "data_layer.cpp"
 
+    brings = "images"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         if self.feed is not None:
             return self._shapes()

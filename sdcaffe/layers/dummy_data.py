@@ -26,6 +26,8 @@ class DummyData(DataLayer):
 
     tops = (1, None)
 
+    brings = "fillings"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.shapes = self._for_each_top("shape", self._shapes())
         if any(n < 0 for shape in self.shapes for n in shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -56,3 +57,6 @@ class Embed(Layer):
         count, outputs = self.blobs[0].shape
         bias = None if len(self.blobs) > 1 else "False"
         return Source("{self}({0})", call(builder.part(source_parts.Embed), str(count), str(outputs), bias=bias))
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, self.param.input_dim, shapes[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,3 +49,6 @@ class Filter(Layer):
 def _selected(bottoms: Sequence[Tensor]) -> Tensor:
     """The numbers of the items that the last bottom selects."""
     return bottoms[-1].detach().reshape(-1).nonzero().reshape(-1)
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, 2, shapes[-1]) if index == len(shapes) - 1 else None

@@ -18,6 +18,8 @@ class Im2col(Layer):
     Raises LayerError without a spatial axis behind `axis`.
     """
 
+    fixes = "size"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         self.axis = canonical_axis(self, self.param.axis, len(bottom))

@@ -23,6 +23,9 @@ class ImageData(FeedLayer):
     tops = 2
     tag = "image_data_layer.cpp"
 
+    brings = "images"
+    channel_order = "bgr"  # of image files, as OpenCV has it
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         if self.feed is not None:
             return self._shapes()

@@ -6,14 +6,16 @@ import math
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sdcaffe import proto
 from sdcaffe.errors import LayerError, NetError, SdcaffeError, WeightsError
 from sdcaffe.layers import fillers
+from sdcaffe.layers.affine import Affine
 from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder
 
 Shape = tuple[int, ...]
@@ -30,25 +32,6 @@ class Blobs(nn.ParameterList):
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.__getitem__, range(len(self)))
-
-
-class Affine(NamedTuple):
-    """y = (x - mean) * factor + bias for each channel, axis 1. Each is (c,); None where there is none."""
-
-    factor: Tensor
-    mean: Tensor | None = None
-    bias: Tensor | None = None
-
-    def then(self, other: Affine) -> Affine:
-        """This, and `other` of what comes out."""
-        return Affine(other.factor * self.factor, self.mean, other.moved(self.bias))
-
-    def moved(self, bias: Tensor | None) -> Tensor | None:
-        """What becomes of a bias (c,) of x; None stands for zeros."""
-        if self.mean is not None:
-            bias = -self.mean if bias is None else bias - self.mean
-        bias = None if bias is None else bias * self.factor
-        return bias if self.bias is None else self.bias if bias is None else bias + self.bias
 
 
 _COMPUTES = ("forward", "compute", "normalize")
@@ -69,6 +52,11 @@ class Layer(nn.Module):
     - `given`: its tops are given by whoever runs the net; nothing is computed.
     - `copies`: each top is its bottom, value for value, and has its memory.
     - `views`: its top is its bottom's memory, gradient's too, in another shape.
+    - `keeps_values`: its tops hold values of its bottoms, in other places.
+    - `branches`: its tops are several looks at one batch; a deployed net needs the first.
+    - `judges`: compares bottom 0, a net's scores, with labels.
+    - `batch_axis`: which axis of its bottoms counts items.
+    - `fixes`: "size" where its ONNX holds for images of one height and width alone; "batch" where for one batch alone.
     - `top_is_blob`: its top is its blob 0, memory and gradient.
     - `not_exported`: why an ONNX model cannot have it, where it cannot.
     - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
@@ -100,6 +88,11 @@ class Layer(nn.Module):
     given: ClassVar[bool] = False
     copies: ClassVar[bool] = False
     views: ClassVar[bool] = False
+    keeps_values: ClassVar[bool] = False
+    branches: ClassVar[bool] = False
+    judges: ClassVar[bool] = False
+    batch_axis: ClassVar[int] = 0
+    fixes: ClassVar[str] = ""
     top_is_blob: ClassVar[bool] = False
     not_exported: ClassVar[str] = ""
     torch_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
@@ -281,6 +274,27 @@ class Layer(nn.Module):
         return 0
 
     @classmethod
+    def deployed(cls, layer_param: Any) -> Any:
+        """The LayerParameter that a deployed net has in a layer's place; None where it goes, as a loss does."""
+        return None if cls.loss else layer_param
+
+    @classmethod
+    def scaling(cls, layer_param: Any) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation where the layer makes a net's input of pixels: (pixel - mean) / deviation."""
+        return None
+
+    @classmethod
+    def unscaled(cls, layer_param: Any) -> None:
+        """Take out of a LayerParameter what `scaling` tells."""
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        """Values that suit bottom `index`, to try an exported model with; None where any numbers do."""
+        return None
+
+    def forget(self) -> None:
+        """Let go of what one pass keeps for the next."""
+
+    @classmethod
     def settings(cls, layer_param: Any) -> list[str]:
         """What a drawing says of a layer besides its type; "" is left out."""
         return []
@@ -304,6 +318,8 @@ class DataLayer(Layer):
 
     bottoms: ClassVar[Count] = 0
     not_exported: ClassVar[str] = "it brings data"
+    brings: ClassVar[str] = "arrays"  # images, arrays (of which each item has any axes), or fillings that are made up
+    channel_order: ClassVar[str] = "rgb"  # of the images it brings
     cursor: int = 0
     seed: int = 0
     item_count: int | None = None  # of its source, once it is set up; None where batches are drawn without end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +65,8 @@ class LSTMUnit(Layer):
     tops = 2
     index_bottoms = (2,)
 
+    batch_axis = 1
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         cell, gates, cont = bottom_shapes
         if len(cell) != 3 or cell[0] != 1:
@@ -82,3 +85,6 @@ class LSTMUnit(Layer):
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> tuple[Tensor, ...]:
         cell, gates, cont = bottoms
         return traced_unit(cell, gates, cont.unsqueeze(-1))
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, 2, shapes[2]) if index == 2 else None

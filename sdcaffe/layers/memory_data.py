@@ -23,6 +23,8 @@ class MemoryData(DataLayer):
     tops = 2
     _arrays: tuple[Tensor, Tensor] | None = None
 
+    brings = "images"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param
         self.shape = (param.batch_size, param.channels, param.height, param.width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from sdcaffe import proto
@@ -13,6 +14,7 @@ from sdcaffe.layers.windows import (
     Pair,
     ave_pool,
     check_4d,
+    expected_pool,
     max_pool,
     max_pool_with_mask,
     place_windows,
@@ -111,6 +113,9 @@ class Pooling(Layer):
         )
         kernel = kernel if "x" in kernel else f"{kernel}x{kernel}"
         return [f"{method} {kernel}", spatial.unless(stride, "stride", "1"), spatial.unless(pad, "pad", "0")]
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.uniform(0.05, 1, shapes[0]) if self.pool is expected_pool else None  # sums of weights, not near 0
 
 
 def _sides(param: Any, field: str, stem: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,6 +27,8 @@ class Recurrent(Layer):
     states: ClassVar[int] = 1
     gates: ClassVar[int] = 1
     index_bottoms = (1,)
+
+    batch_axis = 1
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         x, cont = bottom_shapes[:2]
@@ -121,3 +124,11 @@ class Recurrent(Layer):
         weights = [blob.numel() for blob in self.blobs if blob.dim() == 2]
         static = weights.pop(1) if self.static else 0  # once a sequence, not once a step
         return streams * (steps * sum(weights) + static)
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, 2, shapes[1]) if index == 1 else None
+
+    def forget(self) -> None:
+        for name, buffer in self.named_buffers():
+            if name.startswith("state_"):
+                buffer.zero_()

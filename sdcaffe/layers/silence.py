@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from sdcaffe.layers.base import Layer, Shape, register
@@ -13,6 +15,10 @@ class Silence(Layer):
 
     bottoms = (1, None)
     tops = 0
+
+    @classmethod
+    def deployed(cls, layer_param: Any) -> Any:
+        return None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return []

@@ -17,6 +17,8 @@ class Slice(Layer):
 
     tops = (1, None)
 
+    keeps_values = True
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes
         self.axis = joined_axis(self, "slice_dim", len(shape))

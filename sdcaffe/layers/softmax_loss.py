@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, canonical_axis, register
 from sdcaffe.layers.loss import (
     FLOAT32_MIN,
@@ -55,6 +56,17 @@ class SoftmaxWithLoss(LossLayer):
     """
 
     tops = (1, 2)
+
+    @classmethod
+    def deployed(cls, layer_param: Any) -> Any:
+        """The probabilities, where the net gives them."""
+        if len(layer_param.top) < 2:
+            return None
+        new = proto.LayerParameter(
+            name=layer_param.name, type="Softmax", bottom=[layer_param.bottom[0]], top=[layer_param.top[1]]
+        )
+        new.softmax_param.CopyFrom(layer_param.softmax_param)
+        return new
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.check_same_number(bottom_shapes)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdcaffe.layers import pooling_written
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, register
-from sdcaffe.layers.windows import Pair, check_4d, place_windows, pooling_of
+from sdcaffe.layers.windows import Pair, check_4d, expected_pool, place_windows, pooling_of
 
 
 @register("SPP", field="spp_param")
@@ -17,6 +18,8 @@ class SPP(Layer):
     A pyramid of height 1 is a global pooling and stays (n, c, 1, 1), as in Caffe. Raises LayerError where
     the bins are too many for the image.
     """
+
+    fixes = "size"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
@@ -49,6 +52,9 @@ class SPP(Layer):
         if len(levels) == 1:
             return Source(levels[0], nests=False)
         return Source(f"torch.cat(({', '.join(f'torch.flatten({level}, 1)' for level in levels)}), 1)", nests=False)
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.uniform(0.05, 1, shapes[0]) if self.pool is expected_pool else None
 
 
 def _side_by_side(pooled: list[Tensor]) -> Tensor:

@@ -33,6 +33,9 @@ class WindowData(DataLayer):
     _prefetcher: Prefetcher[tuple[Tensor, Tensor]] | None = None
     _seed: int | None = None
 
+    brings = "images"
+    channel_order = "bgr"
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param, crop = self.param, self.layer_param.transform_param.crop_size
         shapes: list[Shape] = [(param.batch_size, 3, crop, crop), (param.batch_size,)]

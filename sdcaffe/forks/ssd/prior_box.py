@@ -45,6 +45,8 @@ class PriorBox(Layer):
     index_bottoms = (0, 1)
     yields = True
 
+    fixes = "size"
+
     boxes: Tensor
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -81,6 +83,18 @@ class Distort(Layer):
     scale: Tensor
     shift: Tensor
     warp: Warp | None
+
+    branches = True
+
+    @classmethod
+    def scaling(cls, layer_param: Any) -> tuple[list[float], list[float]]:
+        param = layer_param.distort_param
+        return list(param.mean_value) or [0.0], list(param.std_value) or [1.0]
+
+    @classmethod
+    def unscaled(cls, layer_param: Any) -> None:
+        for field in ("mean_value", "std_value"):
+            layer_param.distort_param.ClearField(field)
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
@@ -247,3 +261,6 @@ class Distort(Layer):
         mean, std = list(self.param.mean_value) or [0.0], list(self.param.std_value) or [1.0]
         lists = (", ".join(map(number, values if len(values) > 1 else values * channels)) for values in (mean, std))
         return Source("{self}({0})", call(builder.part(Normalise), *(f"[{numbers}]" for numbers in lists)))
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, 256, shapes[0])
