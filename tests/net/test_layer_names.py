@@ -227,3 +227,22 @@ def test_hdf5_may_lack_any_blob_that_another_layer_owns(tmp_path):
     apart = INPUT + product("one", "x", "a", 7, 0.7) + product("two", "a", "b", 8, 0.8)
     with pytest.raises(WeightsError, match='layer "two" has 2 blobs here but 1'):
         net_of(apart, weights=tmp_path / "w.caffemodel.h5")
+
+
+def test_a_run_resumes_where_no_file_of_its_own_could_be_loaded(tmp_path, monkeypatch):
+    """By name the second layer's blobs would go into the first, which has other shapes."""
+    text = TRAINED.replace("num_output: 3", "num_output: 5", 1)
+    whole = train(tmp_path, monkeypatch, text)
+    with pytest.raises(SharingError):
+        whole.test_all()
+    Path("solver.prototxt").write_text(SOLVER.replace("test_iter: 1 test_interval: 2", ""))
+    whole = Solver("solver.prototxt")
+    whole.solve()
+    resumed = Solver("solver.prototxt")
+    resumed.restore("snap_iter_2.solverstate")
+    assert resumed.iter == 2
+    resumed.solve()
+    for a, b in zip(whole.net.parameters(), resumed.net.parameters(), strict=True):
+        assert a.equal(b)
+    with pytest.raises(WeightsError, match="another name"):
+        Solver("solver.prototxt", weights="snap_iter_4.caffemodel")
