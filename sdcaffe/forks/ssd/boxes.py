@@ -74,19 +74,13 @@ def overlaps(some: Tensor, others: Tensor) -> Tensor:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # boxes of infinite size meet none
-def suppress(
-    boxes: Array, scores: Array, *, confidence: float, overlap: float, top_k: int = -1, eta: float = 1.0
-) -> list[int]:
+def suppress(boxes: Array, scores: Array, *, overlap: float, eta: float = 1.0) -> list[int]:
     """Indices of the boxes (m, 4) to keep, best score first: non-maximum suppression as SSD does it.
 
-    Of scores above `confidence` the best `top_k` (-1: all) are tried in turn, and kept if their overlap with
-    each one kept before is at most `overlap`, which is multiplied by `eta` after each that is kept as long
-    as it is above 0.5.
+    They are tried in turn, and kept if their overlap with each one kept before is at most `overlap`, which is
+    multiplied by `eta` after each that is kept as long as it is above 0.5.
     """
-    tried = np.flatnonzero(scores > confidence)
-    tried = tried[np.argsort(-scores[tried], kind="stable")]
-    if top_k > -1:
-        tried = tried[:top_k]
+    tried = np.argsort(-scores, kind="stable")
     sides = np.ascontiguousarray(boxes[tried].T)  # four rows: an axis of contiguous numbers for each
     areas = (sides[2] - sides[0]) * (sides[3] - sides[1])
     largest = np.zeros(len(tried))  # of each box's overlaps with the kept ones

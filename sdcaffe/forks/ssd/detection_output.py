@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision import ops
 
 from sdcaffe.forks.ssd import source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
@@ -123,12 +124,13 @@ class DetectionOutput(Layer):
         if self.param.clip:
             boxes = boxes.clamp(0, 1)
         scores = confidence.reshape(n, self.priors, -1)
-        arrays = [values.detach().cpu().numpy() for values in (boxes, scores)]
-        rows = [row for image in range(n) for row in self._detections(image, *(array[image] for array in arrays))]
-        rows = rows or [np.array([image, *[-1.0] * 6]) for image in range(n)]
-        found = np.stack(rows)
-        self._save(n, found)
-        return torch.as_tensor(found, dtype=location.dtype, device=location.device).reshape(1, 1, -1, 7)
+        boxes, scores = (values.detach().cpu() for values in (boxes, scores))
+        found = torch.cat([self._detections(image, boxes[image], scores[image]) for image in range(n)])
+        if not len(found):
+            found = torch.full((n, 7), -1.0, dtype=boxes.dtype)
+            found[:, 0] = torch.arange(n)
+        self._save(n, found.numpy())
+        return found.to(location).reshape(1, 1, -1, 7)
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param, nms = self.param, self.param.nms_param
@@ -154,26 +156,31 @@ class DetectionOutput(Layer):
             self.saved = SavedOutput(save, param.num_classes, param.background_label_id)
         self.saved.add(images, rows.astype(np.float32))
 
-    def _detections(self, image: int, boxes: Array, scores: Array) -> list[Array]:
+    def _detections(self, image: int, boxes: Tensor, scores: Tensor) -> Tensor:
         """The rows of one image, of boxes (priors, 1 or classes, 4) and scores (priors, classes)."""
-        param, nms = self.param, self.param.nms_param
-        confidence = param.confidence_threshold if param.HasField("confidence_threshold") else -math.inf
-        found: list[tuple[int, int]] = []  # label, index of the box
-        for label in range(param.num_classes):
+        param = self.param
+        parts = []
+        for label, own in enumerate(scores.t().contiguous()):
             if label != param.background_label_id:
-                kept = suppress(
-                    boxes[:, label % self.location_classes],
-                    scores[:, label],
-                    confidence=confidence,
-                    overlap=nms.nms_threshold,
-                    top_k=nms.top_k if nms.HasField("top_k") else -1,
-                    eta=nms.eta,
-                )
-                found += [(label, index) for index in kept]
+                sides = boxes[:, label % self.location_classes]
+                kept = self._kept(sides, own)
+                facts = torch.tensor([image, label], dtype=boxes.dtype).expand(len(kept), 2)
+                parts.append(torch.cat([facts, own[kept, None], sides[kept]], 1))
+        found = torch.cat(parts) if parts else boxes.new_zeros(0, 7)
         if -1 < param.keep_top_k < len(found):
-            best = sorted(found, key=lambda item: -scores[item[1], item[0]])[: param.keep_top_k]
-            found = sorted(best, key=lambda item: item[0])
-        return [
-            np.array([image, label, scores[index, label], *boxes[index, label % self.location_classes]])
-            for label, index in found
-        ]
+            found = found[found[:, 2].sort(descending=True, stable=True)[1][: param.keep_top_k]]
+            found = found[found[:, 1].sort(stable=True)[1]]
+        return found
+
+    def _kept(self, boxes: Tensor, scores: Tensor) -> Tensor:
+        """Indices of the boxes (priors, 4) of one class that are kept, best first."""
+        nms = self.param.nms_param
+        least = self.param.confidence_threshold if self.param.HasField("confidence_threshold") else -math.inf
+        tried = (scores > least).nonzero()[:, 0]
+        tried = tried[scores[tried].sort(descending=True, stable=True)[1]]
+        if nms.HasField("top_k") and nms.top_k > -1:
+            tried = tried[: nms.top_k]
+        if nms.eta == 1:
+            return tried[ops.nms(boxes[tried], scores[tried], nms.nms_threshold)]
+        kept = suppress(boxes[tried].numpy(), scores[tried].numpy(), overlap=nms.nms_threshold, eta=nms.eta)
+        return tried[kept]

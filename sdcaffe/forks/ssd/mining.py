@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,7 +41,7 @@ class Suppression:
             order = order[: self.top_k]
         order = order[areas(boxes[order]) >= LEAST_AREA]
         tried, scores = boxes[order].cpu().numpy(), costs[order].cpu().numpy()
-        kept = suppress(tried, scores, confidence=-np.inf, overlap=self.overlap)
+        kept = suppress(tried, scores, overlap=self.overlap)
         return order[kept[:wanted]].tolist()
 
 
