@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import statistics
@@ -152,7 +153,7 @@ class Comparison:
     runs: list[TrainingRun]
     others: list[TrainingRun]
 
-    @property
+    @functools.cached_property
     def other_groups(self) -> list[Group]:
         """Runs of a known mechanism on a network or data that the paper has no value of, the paper's order first."""
         order = list(dict.fromkeys(row.value.mechanism for row in self.rows if row.value.table == 6))

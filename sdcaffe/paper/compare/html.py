@@ -9,8 +9,16 @@ from pathlib import Path
 
 from sdcaffe.paper.compare import svg
 from sdcaffe.paper.compare.comparison import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
+from sdcaffe.paper.compare.intervals import differences
 from sdcaffe.paper.compare.runs import TrainingRun
-from sdcaffe.paper.compare.text import OTHER_HEADING, measured_cells, mechanism, other_cells
+from sdcaffe.paper.compare.text import (
+    DIFFERENCE_HEADING,
+    OTHER_HEADING,
+    difference_cells,
+    measured_cells,
+    mechanism,
+    other_cells,
+)
 from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, TITLES
 
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -25,6 +33,7 @@ _SHORT = {
     "curves": "Curves",
     "runs": "Runs",
     "elsewhere": "Not in the paper",
+    "differences": "Differences",
     "others": "Other logs",
 }  # what the links say
 _HEADINGS = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "difference", "", "seeds", "runs")
@@ -42,6 +51,9 @@ def page(found: Comparison) -> str:
         lines = [("other", [escape(cell) for cell in other_cells(group)]) for group in found.other_groups]
         grid = _grid(OTHER_HEADING, lines, numbers=range(3, 6))
         sections.append(("elsewhere", "Networks and data that the paper does not have", grid))
+    if contrasts := [("result", list(map(escape, difference_cells(each)))) for each in differences(found)]:
+        grid = _grid(DIFFERENCE_HEADING, contrasts, numbers=(3, 5, 6))
+        sections.append(("differences", "Differences between mechanisms, points of test error", grid))
     known = [*found.runs, *(run for run in found.others if run.comparable)]
     if known:
         sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(known, key=_order)))))

@@ -9,8 +9,9 @@ from typing import Any
 
 from sdcaffe.log.table import text_table
 from sdcaffe.paper.compare.comparison import MEASURED, Comparison, Group, Row, Spread, gains
+from sdcaffe.paper.compare.intervals import Difference, Interval, differences
 from sdcaffe.paper.compare.runs import TrainingRun
-from sdcaffe.paper.published import TITLES
+from sdcaffe.paper.published import BASELINE, TITLES
 
 _HEADING = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "seeds", "difference", "iterations")
 _COLUMNS = (
@@ -18,6 +19,7 @@ _COLUMNS = (
     "status", "measured_mu", "runs", "seeds", "last_top1_error", "last_top1_deviation", "best_top1_error",
     "best_top1_deviation", "last_top5_error", "last_top5_deviation", "top1_difference", "top5_difference",
     "iterations", "max_iter", "departures", "logs", "precision", "devices", "processes",
+    "baseline_difference", "baseline_difference_low", "baseline_difference_high", "baseline_difference_by",
 )  # fmt: skip
 
 
@@ -30,6 +32,7 @@ def lines(found: Comparison) -> list[str]:
         text += [f"{title} (test error, %)", "", *text_table(cells, "llllrrrlrl"), ""]
     text += _gain_lines(found)
     text += _other_lines(found)
+    text += _difference_lines(found)
     unfinished = [run for run in found.runs if not run.finished]
     unknown = [run for run in found.others if not run.comparable]
     for title, runs in (("Cut short, so no results", unfinished), ("Not recognised", unknown)):
@@ -118,6 +121,31 @@ def _other_lines(found: Comparison) -> list[str]:
     return ["Not in the paper (test error, %)", "", *text_table(cells, "lllrrrll"), ""]
 
 
+DIFFERENCE_HEADING = ("network", "data", "mechanism", "mu", "against", "difference", "95 % interval", "from")
+
+
+def difference_cells(found: Difference) -> tuple[str, ...]:
+    """A line for how a mechanism's error differs from another's, under DIFFERENCE_HEADING."""
+    run, interval = found.group.runs[0], found.interval
+    return (
+        run.network,
+        run.data_set,
+        f"{run.mechanism}, {run.peer}" if run.peer else run.mechanism,
+        f"{run.mu:g}" if run.mu else "",
+        found.base.runs[0].mechanism,
+        f"{interval.mean:+.2f}",
+        f"{interval.low:+.2f} to {interval.high:+.2f}",
+        ", ".join(filter(None, (interval.by, found.group.trained_on))),
+    )
+
+
+def _difference_lines(found: Comparison) -> list[str]:
+    cells = [DIFFERENCE_HEADING, *map(difference_cells, differences(found))]
+    if len(cells) == 1:
+        return []
+    return ["Differences between mechanisms (points of test error)", "", *text_table(cells, "lllrlrrl"), ""]
+
+
 def _about(run: TrainingRun) -> str:
     if not run.reason:
         return f"{run.network}, {run.data_set}, {run.mechanism}, {run.progress}"
@@ -133,17 +161,28 @@ def to_csv(found: Comparison) -> str:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
+    against = {id(d.group): d.interval for d in differences(found) if d.base.runs[0].mechanism == BASELINE}
     for row in found.rows:
         head = _value(row)
         if not row.groups:
             writer.writerow({**head, "status": "not measured"})
         for group in row.groups:
-            writer.writerow({**head, **_flat(group, row)})
+            writer.writerow({**head, **_flat(group, row), **_from_baseline(against.get(id(group)))})
     for group in found.other_groups:
         first = group.runs[0]
         head = {name: getattr(first, name) for name in ("network", "data_set", "mechanism", "peer")}
-        writer.writerow({**head, "mu": "", **_flat(group), "status": _status(group)})
+        writer.writerow(
+            {**head, "mu": "", **_flat(group), "status": _status(group), **_from_baseline(against.get(id(group)))}
+        )
     return file.getvalue()
+
+
+def _from_baseline(interval: Interval | None) -> dict[str, Any]:
+    if interval is None:
+        return {}
+    name = "baseline_difference"
+    values = {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return {**{key: _plain(value) for key, value in values.items()}, f"{name}_by": interval.by}
 
 
 def _value(row: Row) -> dict[str, Any]:
@@ -221,11 +260,29 @@ def to_json(found: Comparison) -> str:
             {"network": g.network, "data_set": g.data_set, "paper": _plain(g.published), "measured": _plain(g.measured)}
             for g in gains(found.rows)
         ],
+        "differences": [_difference(each) for each in differences(found)],
         "not_in_the_paper": [_other(group) for group in found.other_groups],
         "runs": [_run(run) for run in found.runs],
         "not_recognised": [{**_run(run), "reason": run.reason} for run in found.others],
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _difference(found: Difference) -> dict[str, Any]:
+    run, interval = found.group.runs[0], found.interval
+    return {
+        "network": run.network,
+        "data_set": run.data_set,
+        "mechanism": run.mechanism,
+        "peer": run.peer,
+        "mu": _plain(run.mu),
+        "precision": run.precision,
+        "against": found.base.runs[0].mechanism,
+        "difference": _plain(interval.mean),
+        "low": _plain(interval.low),
+        "high": _plain(interval.high),
+        "from": interval.by,
+    }
 
 
 def _status(group: Group) -> str:
