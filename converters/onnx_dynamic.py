@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ from sdcaffe.converters.onnx_pixels import Preprocess
 
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
-from sdcaffe.layers.lstm_unit import LSTMUnit
-from sdcaffe.layers.recurrent import Recurrent
 from sdcaffe.net import Net
 
 Axes = dict[str, tuple[int, ...]]  # input -> its free axes
@@ -46,30 +44,31 @@ class Plan:
         return True
 
 
-def plans(net: Net, preprocess: Preprocess | None = None) -> Iterator[Plan]:
-    """What to try, the freest first: batch, height and width; batch; nothing. The net may be reshaped in between.
+def plan_of(net: Net, preprocess: Preprocess | None = None) -> Plan:
+    """The freest plan that the net takes: batch, height and width; batch; or nothing. The net is reshaped meanwhile.
 
-    A size is tried where the net itself takes another one; a mean image has but one.
+    A size is free where the net itself takes another one and no layer `fixes` it; a mean image has but one.
     """
     in_bytes = preprocess is not None
     shapes = {name: net.blob_shapes[name] for name in net.inputs}
     images = [name for name, shape in shapes.items() if len(shape) == 4]
     batch, fixed = _batch_axes(net, shapes)
-    if batch is not None:
-        double = _scaled(shapes, batch, 2)
-        larger = {
-            name: (*shape[:2], shape[2] + _LARGER[0], shape[3] + _LARGER[1]) if name in images else shape
-            for name, shape in double.items()
-        }
-        one_size = preprocess is not None and preprocess.mean.shape[1:] != (1, 1)
-        if images and not one_size and not _recurrent(net) and not _refusal(net, larger):
-            axes = {name: (*batch[name], 2, 3) if name in images else batch[name] for name in shapes}
-            yield _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], in_bytes, images)
-        yield _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], in_bytes, images)
-    _refusal(net, shapes)
-    last = _plan({name: () for name in shapes}, shapes, [shapes, shapes], in_bytes, images)
-    last.fixed = fixed
-    yield last
+    if batch is None:
+        _refusal(net, shapes)
+        plan = _plan({name: () for name in shapes}, shapes, [shapes, shapes], in_bytes, images)
+        plan.fixed = fixed
+        return plan
+    double = _scaled(shapes, batch, 2)
+    larger = {
+        name: (*shape[:2], shape[2] + _LARGER[0], shape[3] + _LARGER[1]) if name in images else shape
+        for name, shape in double.items()
+    }
+    one_size = preprocess is not None and preprocess.mean.shape[1:] != (1, 1)
+    one_size = one_size or _in_sequences(net) or any(layer.fixes for layer in net.layers.values())
+    if images and not one_size and not _refusal(net, larger):
+        axes = {name: (*batch[name], 2, 3) if name in images else batch[name] for name in shapes}
+        return _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], in_bytes, images)
+    return _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], in_bytes, images)
 
 
 def _plan(
@@ -88,25 +87,28 @@ def _plan(
 def _batch_axes(net: Net, shapes: dict[str, Shape]) -> tuple[Axes | None, str]:
     """The axis of each input that counts items: 0, or in a recurrent net the one that counts streams.
 
-    None where the net takes no other batch. Then why the batch is fixed, there or where tracing fails later.
+    None where the net takes no other batch; then why.
     """
     if not shapes:
         return None, ""
     if any(not shape for shape in shapes.values()):
         return None, "an input has no axes"
-    recurrent = _recurrent(net)
+    for name, layer in net.layers.items():
+        if layer.fixes == "batch":
+            return None, f'layer "{name}" ({layer.type}) is written for one batch size'
+    recurrent = _in_sequences(net)
     choices = itertools.product(*[(1, 0) if recurrent and len(s) > 1 else (0,) for s in shapes.values()])
     refusals = []
     for choice in itertools.islice(choices, _MOST_CHOICES):
         axes: Axes = {name: (axis,) for name, axis in zip(shapes, choice, strict=True)}
         refusals.append(_refusal(net, _scaled(shapes, axes, 2)))
         if not refusals[-1]:
-            return axes, "with a free batch the exported model comes out wrong"
+            return axes, ""
     return None, refusals[0]
 
 
-def _recurrent(net: Net) -> bool:
-    return any(isinstance(layer, Recurrent | LSTMUnit) for layer in net.layers.values())
+def _in_sequences(net: Net) -> bool:
+    return any(layer.batch_axis for layer in net.layers.values())
 
 
 def _scaled(shapes: dict[str, Shape], axes: Axes, factor: int) -> dict[str, Shape]:

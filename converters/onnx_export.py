@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
-from sdcaffe.converters.onnx_dynamic import Plan, plans
+from sdcaffe.converters.onnx_dynamic import Plan, plan_of
 from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
 from sdcaffe.converters.onnx_module import ExportModule
 from sdcaffe.converters.onnx_open import Opened, Options, open_deployed, output_names
@@ -65,7 +65,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     source = options.data or model
     if options.smaller is not None:
         opened.test_images(source)
-    proto_model, agreement, module, plan = _first_that_agrees(opened, options)
+    proto_model, agreement, module, plan = _agreeing(opened, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
     proto_model.producer_name = "sdcaffe"
@@ -103,27 +103,23 @@ def _refuse_target(target: str, sources: list[str]) -> None:
         raise ModelError("is what is exported; name another file to write", target)
 
 
-def _first_that_agrees(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule, Plan]:
-    """The model with as many free sizes as come out right. Raises ModelError where none does."""
-    failure: ModelError | None = None
+def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule, Plan]:
+    """The model with all sizes free that the net and its layers leave free. Raises ModelError where it is wrong."""
     net, part = opened.net, opened.part
     preprocess = None
     if options.preprocess:
         name = net.inputs[0] if net.inputs else ""
         preprocess = known(opened.preprocess, name).fitted(name, net.blob_shapes.get(name, ()))
-    for plan in plans(net, preprocess):
-        net.reshape(plan.example)
-        module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
-        try:
-            model = _traced(module, net, part.outputs, plan, options)
-            if not plan.holds(model.graph.input):
-                continue
-            agreement = _checked(model, net, part.outputs, plan, module)
-        except ModelError as error:
-            failure = error
-            continue
-        return model, agreement, module, plan
-    raise failure or ModelError(f'net "{net.name}" cannot be exported')
+    plan = plan_of(net, preprocess)
+    net.reshape(plan.example)
+    module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
+    model = _traced(module, net, part.outputs, plan, options)
+    if not plan.holds(model.graph.input):
+        raise ModelError(
+            f'net "{net.name}" cannot be exported: tracing it fixes a size of its input; a layer of yours that works '
+            'for one size alone says so by `fixes = "size"`, or "batch"'
+        )
+    return model, _checked(model, net, part.outputs, plan, module), module, plan
 
 
 def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, options: Options) -> Any:
