@@ -32,13 +32,23 @@ def add_flags(parser: Parser) -> None:
         default="xml",
         help="the kind of those files (default xml: VOC's)",
     )
-    parser.add_argument("--label-map-file", default="", metavar="FILE", help="names and labels, a LabelMap prototxt")
+    parser.add_argument(
+        "--label-map-file", default="", metavar="FILE", help="names and labels, a LabelMap prototxt (default: none)"
+    )
     flags.add_switch(parser, "check-label", "demand that no name stands twice in the label map")
     parser.add_argument(
-        "--min-dim", type=int, default=0, metavar="N", help="make the shorter side at least so long, in proportion"
+        "--min-dim",
+        type=int,
+        default=0,
+        metavar="N",
+        help="make the shorter side at least so long, in proportion (default: as it is)",
     )
     parser.add_argument(
-        "--max-dim", type=int, default=0, metavar="N", help="make the longer side at most so long, in proportion"
+        "--max-dim",
+        type=int,
+        default=0,
+        metavar="N",
+        help="make the longer side at most so long, in proportion (default: as it is)",
     )
 
 

@@ -21,12 +21,16 @@ def add_flags(parser: Parser) -> None:
         "-o", "--output", required=True, metavar="FOLDER", help="where PICTURE.png, with boxes, and PICTURE.json go"
     )
     parser.add_argument(
-        "--data", metavar="NET", help="the prototxt that it was trained or tested with: its mean, scale and resizing"
+        "--data",
+        metavar="NET",
+        help="the prototxt that it was trained or tested with: its mean, scale and resizing (default: none)",
     )
     parser.add_argument("--mean", metavar="B,G,R", help="mean to subtract (default: as --data says, else 0)")
     parser.add_argument("--scale", type=float, metavar="X", help="factor after it (default: as --data says, else 1)")
     parser.add_argument("--threshold", type=float, default=0.5, metavar="X", help="least score (default 0.5)")
-    parser.add_argument("--label-map-file", metavar="FILE", help="names of the labels, a LabelMap prototxt")
+    parser.add_argument(
+        "--label-map-file", metavar="FILE", help="names of the labels, a LabelMap prototxt (default: numbers)"
+    )
     flags.add_plugin_flags(parser)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sdcaffe.converters.dense_blocks import convert
+from sdcaffe.paper.dense_blocks import convert
 from torch.nn import functional as F
 
 import sdcaffe

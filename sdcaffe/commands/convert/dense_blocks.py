@@ -22,7 +22,7 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers
-    from sdcaffe.converters.dense_blocks import convert
+    from sdcaffe.paper.dense_blocks import convert
     from sdcaffe.run.progress import bar
 
     layers.discover(args.plugin)

@@ -127,7 +127,7 @@ class DenseBlock(Layer):
     Bottom (n, c, h, w); top (n, c + layers * growth, h, w). The same function as these layers and Concats written
     out, with `dropout` behind each convolution where it is not 0. The convolutions have no bias; `weight_filler` fills
     their weights. Six blobs an inner layer, in the order of the written-out layers: the BatchNorm's three, the
-    Scale's two, the convolution's one. `converters.dense_blocks` takes weights from one form to the other.
+    Scale's two, the convolution's one. `sdcaffe.paper.dense_blocks` takes weights from one form to the other.
     Raises LayerError for sizes that do not fit.
     """
 
