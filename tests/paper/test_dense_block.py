@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sdcaffe.paper.dense_blocks import convert
 from torch.nn import functional as F
 
 import sdcaffe
 from sdcaffe import Net, layers, proto
 from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, WeightsError
+from sdcaffe.paper.dense_blocks import convert
 from sdcaffe.tools.costs import costs
 
 HEAD = 'name: "n" force_backward: true layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 5 '
