@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import ops
 
 from sdcaffe.forks.ssd import source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
@@ -181,6 +180,8 @@ class DetectionOutput(Layer):
         if nms.HasField("top_k") and nms.top_k > -1:
             tried = tried[: nms.top_k]
         if nms.eta == 1:
+            from torchvision import ops  # here, as it takes as long to import as torch
+
             return tried[ops.nms(boxes[tried], scores[tried], nms.nms_threshold)]
         kept = suppress(boxes[tried].numpy(), scores[tried].numpy(), overlap=nms.nms_threshold, eta=nms.eta)
         return tried[kept]
