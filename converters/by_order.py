@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sdcaffe.converters.state_dict import STATISTICS, numbers, summed
 from torch import Tensor
 
+from sdcaffe.converters.state_dict import STATISTICS, numbers, summed
 from sdcaffe.errors import WeightsError
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.weights import LayerBlobs

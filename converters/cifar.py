@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 
+from sdcaffe import proto
 from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.converters.image_mean import mean_of, write_mean
-
-from sdcaffe import proto
 from sdcaffe.data.cifar import read_cifar
 from sdcaffe.data.source import ArraySource
 from sdcaffe.errors import DataError

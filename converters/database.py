@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import lmdb
-from sdcaffe.converters.folder import new_folder
 
+from sdcaffe.converters.folder import new_folder
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 

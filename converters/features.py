@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 import torch
-from sdcaffe.converters.database import BATCH, new_database
 
 from sdcaffe import proto
+from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 from sdcaffe.net import Net

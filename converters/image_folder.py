@@ -7,10 +7,10 @@ import os
 
 import numpy as np
 from PIL import Image as Picture
+
 from sdcaffe.converters.encode import encode_image
 from sdcaffe.converters.folder import new_folder
 from sdcaffe.converters.image_mean import backend_of
-
 from sdcaffe.data.database import DatumSource
 from sdcaffe.data.decode import decode_image
 from sdcaffe.data.opening import open_source

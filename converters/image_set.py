@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.converters.encode import TYPES, encode_image
-
-from sdcaffe import proto
 from sdcaffe.data.decode import MAX_PIXELS, read_bytes
 from sdcaffe.data.image_list import Entry, read_list
 from sdcaffe.data.jpeg import decode_image

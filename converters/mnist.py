@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sdcaffe.converters.database import BATCH, new_database
 
 from sdcaffe import proto
+from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.data.order import DRAWS, random_draws
 from sdcaffe.errors import DataError
 from sdcaffe.log import Tick, glog, no_tick

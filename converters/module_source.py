@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
+from sdcaffe import proto
 from sdcaffe.converters.module_parts import place
 from sdcaffe.converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
 from sdcaffe.converters.onnx_deploy import deployed, refuse_unfilled
 from sdcaffe.converters.state_dict import blob_names, to_state_dict
 from sdcaffe.converters.torch_files import write_tensors
-from torch import Tensor, nn
-
-from sdcaffe import proto
 from sdcaffe.errors import NetError, SdcaffeError
 from sdcaffe.graph import Step
 from sdcaffe.layers.base import Layer, Shape, Source

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from sdcaffe import proto
 from sdcaffe.converters.onnx_graph import Array, Graph, Node
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_tidy import Names
-
-from sdcaffe import proto
 from sdcaffe.layers.base import Shape
 
 FLOAT = 1  # TensorProto.FLOAT

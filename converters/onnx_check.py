@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.converters.onnx_runtime import open_session
-
 from sdcaffe.layers.base import Shape
 from sdcaffe.net import Net
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sdcaffe.converters.onnx_metadata import (
     Metadata,
     ModelError,
@@ -19,7 +20,6 @@ from sdcaffe.converters.onnx_metadata import (
 )
 from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column, known
 from sdcaffe.converters.onnx_runtime import open_session
-
 from sdcaffe.data.decode import MAX_PIXELS, read_image
 from sdcaffe.data.resize import resize
 

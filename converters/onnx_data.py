@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sdcaffe.converters.onnx_metadata import ModelError
-from sdcaffe.converters.onnx_pixels import Preprocess, column, deviations, mean_image
 
 from sdcaffe import proto
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_pixels import Preprocess, column, deviations, mean_image
 from sdcaffe.graph import keep_layers
 from sdcaffe.layers.base import DataLayer, class_of
 from sdcaffe.net import Net

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sdcaffe.converters.onnx_pixels import Preprocess
 
+from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
 from sdcaffe.net import Net

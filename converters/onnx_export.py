@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from sdcaffe import proto
 from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
 from sdcaffe.converters.onnx_dynamic import Plan, plan_of
 from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
@@ -21,8 +23,6 @@ from sdcaffe.converters.onnx_optimize import optimize
 from sdcaffe.converters.onnx_pixels import known
 from sdcaffe.converters.onnx_smaller import Smaller, smaller
 from sdcaffe.converters.onnx_tidy import tidy
-
-from sdcaffe import proto
 from sdcaffe.errors import LayerError
 from sdcaffe.net import Net
 

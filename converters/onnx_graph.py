@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
 
+from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
 from sdcaffe.layers.base import Shape
 
 Array = NDArray[Any]

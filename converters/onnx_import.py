@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from sdcaffe import proto
 from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
 from sdcaffe.converters.onnx_graph import Array, Graph, read_graph
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_operators import Layers, convert
-
-from sdcaffe import proto
 from sdcaffe.errors import NetError
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Shape

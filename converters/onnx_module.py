@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from sdcaffe.converters.onnx_pixels import Preprocess
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.layers.base import Affine, Layer, Tops
 from sdcaffe.net import Net
 

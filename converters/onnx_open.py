@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.converters.onnx_data import Images, images_of, takes_pixels
 from sdcaffe.converters.onnx_deploy import Deployed, deployed, refuse_unfilled
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError, digest, read_classes
 from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column
-
-from sdcaffe import proto
 from sdcaffe.errors import NetError
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Shape, class_of

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from sdcaffe.converters.onnx_building import FLOAT, Layers
 from sdcaffe.converters.onnx_graph import Array, Node
-
 from sdcaffe.layers.base import Shape
 
 _OPERATORS: dict[str, Callable[[Layers, Node], None]] = {}

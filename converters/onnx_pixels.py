@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
 
 from sdcaffe import proto
+from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
 
 Floats = NDArray[np.float32]
 

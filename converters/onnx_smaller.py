@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
 from sdcaffe.converters.onnx_data import Batch, Images
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError
 from sdcaffe.converters.onnx_runtime import open_session

@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from sdcaffe.converters.image_set import Options, convert
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import sdcaffe
 from sdcaffe import proto
+from sdcaffe.converters.image_set import Options, convert
 from sdcaffe.data import feed
 from sdcaffe.log.table import text_table
 

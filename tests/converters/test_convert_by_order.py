@@ -6,11 +6,11 @@ import pytest
 import torch
 import torchvision
 from onnx_nets import ROOT
-from sdcaffe.converters.weights import convert
 from torch import nn
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.weights import convert
 from sdcaffe.errors import WeightsError
 from sdcaffe.layers import fillers
 from sdcaffe.net import Net

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from databases import lmdb_records
-from sdcaffe.converters.cifar import convert
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.cifar import convert
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 from cifar_files import write_cifar10, write_cifar100

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from onnx_nets import ROOT, TINY, arrays, recorded_layer, recordings, write_net, write_recorded, write_weights
+from torch import Tensor, nn
+
+from sdcaffe.cli import main
 from sdcaffe.converters import module_source
 from sdcaffe.converters.module_source import convert
 from sdcaffe.converters.module_text import class_name, is_identifier, prose, string
 from sdcaffe.converters.weights import convert as convert_weights
-from torch import Tensor, nn
-
-from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, SdcaffeError
 from sdcaffe.layers.base import number
 from sdcaffe.net import Net

@@ -15,11 +15,11 @@ import pytest
 import safetensors.torch
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
-from sdcaffe.converters.weights import convert
 from torch import nn
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.weights import convert
 from sdcaffe.errors import WeightsError
 from sdcaffe.net import Net
 

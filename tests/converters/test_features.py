@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from databases import FILES, leveldb_records, lmdb_records
-from sdcaffe.converters.features import extract
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.features import extract
 from sdcaffe.net import Net
 
 WEIGHTS = str(FILES / "tiny_iter_30.caffemodel")

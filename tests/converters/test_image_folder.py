@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from databases import FILES, lmdb_records
 from PIL import Image
-from sdcaffe.converters.image_folder import convert
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.image_folder import convert
 
 JPEG = (FILES / "images" / "im00.jpg").read_bytes()
 

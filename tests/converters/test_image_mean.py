@@ -11,10 +11,10 @@ import lmdb
 import numpy as np
 import pytest
 from databases import FILES
-from sdcaffe.converters.image_mean import image_mean
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.image_mean import image_mean
 
 
 def make(path: Path, *datums: object) -> str:

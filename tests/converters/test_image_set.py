@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from databases import FILES, leveldb_records, lmdb_records
 from PIL import Image
-from sdcaffe.converters import database
-from sdcaffe.converters.image_set import Options, convert
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters import database
+from sdcaffe.converters.image_set import Options, convert
 from sdcaffe.errors import DataError
 
 IMAGES, LIST = str(FILES / "images"), str(FILES / "list.txt")

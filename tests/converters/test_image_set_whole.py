@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from databases import lmdb_records
 from PIL import Image
-from sdcaffe.converters import image_set
-from sdcaffe.converters.database import new_database
-from sdcaffe.converters.image_set import Options, convert, convert_folder
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters import image_set
+from sdcaffe.converters.database import new_database
+from sdcaffe.converters.image_set import Options, convert, convert_folder
 from sdcaffe.errors import DataError
 
 ROOT = Path(__file__).parents[2]

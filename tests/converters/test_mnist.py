@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from databases import leveldb_records, lmdb_records
-from sdcaffe.converters.mnist import convert_mnist, convert_mnist_pairs
 
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.converters.mnist import convert_mnist, convert_mnist_pairs
 from sdcaffe.errors import DataError
 
 PIXELS = bytes((i * 37 + 11) % 256 for i in range(60))  # five images of three by four

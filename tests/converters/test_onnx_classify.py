@@ -12,14 +12,14 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_nets import GOLDENS, ROOT, TINY, write_net
 from PIL import Image
+
+from sdcaffe.cli import main
 from sdcaffe.converters.onnx_classify import best, open_onnx
 from sdcaffe.converters.onnx_classify_net import open_net
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_pixels import Pixels
-
-from sdcaffe.cli import main
 from sdcaffe.errors import DataError
 
 IMAGES = sorted((GOLDENS / "files" / "images").glob("*"))[:4]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from onnx_nets import ROOT, TINY, write_net
+
 from sdcaffe.converters.onnx_export import export
 
 LIMIT = 4 << 10  # smaller than any of the files

@@ -8,14 +8,14 @@ import onnx
 import pytest
 import torch
 from onnx_nets import GOLDENS, ROOT, TINY, write_net, write_weights
+
+from sdcaffe import proto
 from sdcaffe.converters import onnx_export, onnx_module
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_pixels import Pixels
 from sdcaffe.converters.onnx_runtime import open_session
-
-from sdcaffe import proto
 from sdcaffe.errors import GraphError, WeightsError
 from sdcaffe.net import Net
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from onnx_nets import write_net
+
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 

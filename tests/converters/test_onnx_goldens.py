@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_nets import arrays, recorded_layer, recordings, write_recorded
+
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_runtime import open_session
 

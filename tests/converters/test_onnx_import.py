@@ -10,14 +10,14 @@ import torch
 import torchvision
 from onnx import TensorProto, helper, numpy_helper
 from onnx_nets import ROOT, TINY, write_net, write_weights
+
+from sdcaffe import proto
+from sdcaffe.cli import main
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_import import onnx_to_caffe
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_runtime import open_session
-
-from sdcaffe import proto
-from sdcaffe.cli import main
 from sdcaffe.net import Net
 
 RNG = np.random.default_rng(0)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_nets import write_net
+
+from sdcaffe.cli import main
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_runtime import open_session
-
-from sdcaffe.cli import main
 from sdcaffe.errors import GraphError
 
 SMALL = """

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
+
+from sdcaffe import proto
+from sdcaffe.cli import main
 from sdcaffe.converters import onnx_export, onnx_smaller
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_runtime import open_session
-
-from sdcaffe import proto
-from sdcaffe.cli import main
 from sdcaffe.net import Net
 
 QUICKSTART = ROOT / "prototxt" / "quickstart"
