@@ -64,7 +64,7 @@ def costs(net: Net) -> Costs:
         else:
             cost.parameters += count
             cost.frozen += count if item.lr_mult == 0 else 0
-    listed = [found[step.key] for step in net.graph.steps if not _is_automatic(step)]
+    listed = [found[step.key] for step in net.graph.steps if not _is_automatic(step, net)]
     return Costs(net.name, batch, listed)
 
 
@@ -91,8 +91,8 @@ def lines(found: Costs) -> list[str]:
     ]
 
 
-def _is_automatic(step: Step) -> bool:
-    return step.layer.type == "Split" and step.layer.name.endswith("_split")
+def _is_automatic(step: Step, net: Net) -> bool:
+    return net.layers[step.key].copies and step.layer.name.endswith("_split")
 
 
 def _count(number: int) -> str:

@@ -75,7 +75,7 @@ class LayerByLayer:
 
     def forward(self, step: Step) -> None:
         layer = self.net.layers[step.key]
-        if step.layer.type == "Input":
+        if layer.given:
             return
         with blamed_on(layer):
             if isinstance(layer, DataLayer):

@@ -168,3 +168,26 @@ def test_a_stopwatch_counts_milliseconds() -> None:
     assert 10 <= first < watch.stop()
     watch.start()
     assert watch.stop() < 10
+
+
+@register("GivenForTiming")
+class GivenForTiming(Layer):
+    """Tops from whoever runs the net, under a type of its own."""
+
+    bottoms = 0
+    given = True
+
+    def setup(self, bottom_shapes):
+        return [(2, 3)]
+
+    def forward(self):
+        raise AssertionError("nothing is computed")
+
+
+def test_a_layer_whose_tops_are_given_is_not_run() -> None:
+    net = build(
+        """layer { name: "in" type: "GivenForTiming" top: "x" }
+        layer { name: "loss" type: "Reduction" bottom: "x" top: "loss" loss_weight: 1 }"""
+    )
+    times = measure(net, 1)
+    assert list(times.layers) == ["in", "loss"]
