@@ -22,6 +22,7 @@ class RunningNorm(Layer):
     """
 
     in_place = True
+    keeps_places = True
     yields = True
 
     def configure(

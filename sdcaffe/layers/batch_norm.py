@@ -30,6 +30,7 @@ class BatchNorm(Layer):
     """
 
     in_place = True
+    keeps_places = True
     normalizes = True
 
     torch_names = (("running_mean", "running_var", "num_batches_tracked"),)

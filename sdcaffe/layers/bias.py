@@ -61,6 +61,7 @@ class Bias(Layer):
 
     bottoms = (1, 2)
     in_place = True
+    keeps_places = True
 
     torch_names = (("bias",),)
 

@@ -20,6 +20,7 @@ class Eltwise(Layer):
     """
 
     bottoms = (2, None)
+    keeps_places = True
 
     @classmethod
     def settings(cls, layer_param: Any) -> list[str]:

@@ -53,6 +53,7 @@ class Layer(nn.Module):
     - `copies`: each top is its bottom, value for value, and has its memory.
     - `views`: its top is its bottom's memory, gradient's too, in another shape.
     - `keeps_values`: its tops hold values of its bottoms, in other places.
+    - `keeps_places`: each number of its tops belongs to the place it has in its bottoms, as an elementwise layer's.
     - `branches`: its tops are several looks at one batch; a deployed net needs the first.
     - `judges`: compares bottom 0, a net's scores, with labels.
     - `batch_axis`: which axis of its bottoms counts items.
@@ -89,6 +90,7 @@ class Layer(nn.Module):
     copies: ClassVar[bool] = False
     views: ClassVar[bool] = False
     keeps_values: ClassVar[bool] = False
+    keeps_places: ClassVar[bool] = False
     branches: ClassVar[bool] = False
     judges: ClassVar[bool] = False
     batch_axis: ClassVar[int] = 0

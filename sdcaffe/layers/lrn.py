@@ -21,6 +21,7 @@ class LRN(Layer):
     """
 
     in_place = True
+    keeps_places = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         check_4d(self, bottom_shapes[0])

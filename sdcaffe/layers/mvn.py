@@ -41,6 +41,7 @@ class MVN(Layer):
     """
 
     in_place = True
+    keeps_places = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

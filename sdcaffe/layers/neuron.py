@@ -9,6 +9,7 @@ class NeuronLayer(Layer):
     """A layer whose top has its bottom's shape; it may work in place."""
 
     in_place = True
+    keeps_places = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return [bottom_shapes[0]]

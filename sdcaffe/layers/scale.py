@@ -24,6 +24,7 @@ class Scale(Layer):
 
     bottoms = (1, 2)
     in_place = True
+    keeps_places = True
     lends_top = True
 
     torch_names = (("weight", "bias"), ("weight",))

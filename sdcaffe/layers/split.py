@@ -13,6 +13,7 @@ class Split(Layer):
 
     tops = (1, None)
     copies = True
+    keeps_places = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return bottom_shapes * len(self.layer_param.top)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe.layers import load_builtin
+from sdcaffe.layers.base import Layer, registered
 from sdcaffe.pycaffe.errors import AxisMismatchException, NoCommonBlob, NoCrop, UndefinedMapException
 from sdcaffe.pycaffe.net_spec import Function, Top, layers
 
@@ -29,10 +31,8 @@ Numbers = NDArray[np.float64]
 Map = tuple[int | None, Any, Any]  # axis before the spatial ones (None: any), a, b: place x becomes a x + b
 
 _SAME: Map = (None, np.ones(1), np.zeros(1))
-PASS_THROUGH_LAYERS = [  # they leave every number where it is
-    *("AbsVal", "BatchNorm", "Bias", "BNLL", "Dropout", "Eltwise", "ELU", "Exp", "Log", "LRN", "MVN", "Power"),
-    *("PReLU", "ReLU", "Scale", "Sigmoid", "Split", "TanH", "Threshold"),
-]
+load_builtin()
+PASS_THROUGH_LAYERS = [name for name, cls in registered().items() if cls.keeps_places]  # scripts may add to it
 
 
 def crop(top_from: Top, top_to: Top) -> Any:
@@ -103,7 +103,7 @@ def inverse(coord_map: Map) -> Map:
 
 def coord_map(fn: Function) -> Map:
     """The way from places of a layer's bottom to those of its top. Raises UndefinedMapException where none is known."""
-    if fn.type_name in PASS_THROUGH_LAYERS:
+    if fn.type_name in PASS_THROUGH_LAYERS or registered().get(fn.type_name, Layer).keeps_places:
         return _SAME
     if fn.type_name == "Crop":
         param = fn.params.get("crop_param", fn.params)

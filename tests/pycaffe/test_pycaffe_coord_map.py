@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sdcaffe.errors import GraphError
+from sdcaffe.layers.base import Layer, register
 from sdcaffe.pycaffe import NetSpec, coord_map
 from sdcaffe.pycaffe import layers as L
 from sdcaffe.pycaffe.coord_map import coord_map_from_to, crop
@@ -146,9 +147,33 @@ def test_the_public_maps_are_caffes():
     assert coord_map.compose((1, 2.0, 3.0), (None, 4.0, 5.0)) == (1, 8, 13)
     assert coord_map.compose((None, 2.0, 3.0), (2, 4.0, 5.0)) == (2, 8, 13)
     assert coord_map.inverse((1, 2.0, 3.0)) == (1, 0.5, -1.5)
-    assert {"ReLU", "Eltwise", "LRN"} < set(coord_map.PASS_THROUGH_LAYERS)
+    caffes = "AbsVal BatchNorm Bias BNLL Dropout Eltwise ELU Log LRN Exp MVN Power ReLU PReLU Scale Sigmoid Split TanH"
+    assert {*caffes.split(), "Threshold"} <= set(coord_map.PASS_THROUGH_LAYERS)
+    assert not {"Concat", "Flatten", "InnerProduct", "Reshape", "Tile"} & set(coord_map.PASS_THROUGH_LAYERS)
     with pytest.raises(coord_map.AxisMismatchException):
         coord_map.compose((1, 2.0, 3.0), (2, 4.0, 5.0))
     for layer in (L.InnerProduct(data, num_output=1), L.Pooling(data, global_pooling=True)):
         with pytest.raises(coord_map.UndefinedMapException, match=layer.fn.type_name):
             coord_map.coord_map(layer.fn)
+
+
+@register("SquareForCoordMap")
+class SquareForCoordMap(Layer):
+    """A plugin's elementwise layer: it says so."""
+
+    keeps_places = True
+
+
+@register("MirrorForCoordMap")
+class MirrorForCoordMap(Layer):
+    """A plugin's layer that moves numbers to other places."""
+
+
+def test_a_plugins_elementwise_layer_leaves_places_as_they_are(monkeypatch):
+    data = image()
+    conv = L.Convolution(data, num_output=4, kernel_size=3, pad=4)
+    assert crop(L.SquareForCoordMap(conv), data).fn.params["crop_param"]["offset"] == [3]
+    with pytest.raises(RuntimeError, match="MirrorForCoordMap and a Input layer come from no common blob"):
+        crop(L.MirrorForCoordMap(conv), data)
+    monkeypatch.setattr(coord_map, "PASS_THROUGH_LAYERS", [*coord_map.PASS_THROUGH_LAYERS, "MirrorForCoordMap"])
+    assert crop(L.MirrorForCoordMap(conv), data).fn.params["crop_param"]["offset"] == [3]
