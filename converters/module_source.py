@@ -24,7 +24,7 @@ from sdcaffe.converters.state_dict import blob_names, to_state_dict
 from sdcaffe.converters.torch_files import write_tensors
 from sdcaffe.errors import NetError, SdcaffeError
 from sdcaffe.graph import Step
-from sdcaffe.layers.base import Layer, Shape, Source
+from sdcaffe.layers.base import Layer, Shape, Source, blamed_on
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
 from sdcaffe.proto.files import StrPath
@@ -122,7 +122,7 @@ class _Source:
                 self.layers.append(layer)
         shapes = net.assembled.shapes
         self.sources = [
-            layer.to_source(self, *(shapes[slot] for slot in step.bottoms))
+            self._source(layer, [shapes[slot] for slot in step.bottoms])
             for layer, step in zip(self.layers, self.steps, strict=True)
         ]
         taken = (*_WORDS, *self.parts)
@@ -139,6 +139,10 @@ class _Source:
         for i, step in enumerate(self.steps):
             self._write(i, step)
         self._return()
+
+    def _source(self, layer: Layer, bottoms: list[Shape]) -> Source:
+        with blamed_on(layer):
+            return layer.to_source(self, *bottoms)
 
     def part(self, part: Callable[..., Any]) -> str:
         name = part.__name__
@@ -295,7 +299,13 @@ def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, 
     with torch.random.fork_rng(devices=[]):
         exec(compile(text, "net.py", "exec"), namespace)  # every name and string in it went through module_text
         model = namespace[name]().eval()
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise SdcaffeError(
+            f"the module's parameters are not the layers' blobs; a layer says in torch_names what its module calls them: "
+            f"{error}"
+        ) from error
     generator = torch.Generator().manual_seed(1)
     inputs = {blob: torch.rand(net.blob_shapes[blob], generator=generator) for blob in net.inputs}
     made = {layer.top[0]: layer for layer in net.param.layer if layer.top}

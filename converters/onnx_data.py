@@ -83,10 +83,11 @@ def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tup
     net.state.stage.extend(stages)
     found: dict[str, Images] = {}
     for layer in keep_layers(net).layer:
-        if issubclass(class_of(layer), DataLayer) and class_of(layer).brings != "fillings" and layer.top:
+        cls = class_of(layer)
+        if issubclass(cls, DataLayer) and cls.brings != "fillings" and layer.top:
             label = layer.top[1] if len(layer.top) > 1 else ""
-            found[layer.top[0]] = Images(net, [layer], layer.top[0], label, _of_data_layer(layer))
-        elif (scaling := class_of(layer).scaling(layer)) is not None and layer.bottom and layer.bottom[0] in found:
+            found[layer.top[0]] = Images(net, [layer], layer.top[0], label, _of_data_layer(cls, layer))
+        elif (scaling := cls.scaling(layer)) is not None and layer.bottom and layer.bottom[0] in found:
             before = found[layer.bottom[0]]
             preprocess = _behind(before.preprocess, layer.name, *scaling)
             for top in layer.top:
@@ -101,10 +102,10 @@ def takes_pixels(param: Any, name: str) -> bool:
     return any(class_of(layer).scaling(layer) is not None and name in layer.bottom for layer in param.layer)
 
 
-def _of_data_layer(layer: Any) -> Preprocess:
+def _of_data_layer(cls: type[DataLayer], layer: Any) -> Preprocess:
     param = layer.transform_param
     mean = mean_image(param.mean_file) if param.mean_file else column(list(param.mean_value) or [0.0], "mean_value")
-    return Preprocess(mean, column([param.scale], "scale"), class_of(layer).channel_order)
+    return Preprocess(mean, column([param.scale], "scale"), cls.channel_order)
 
 
 def _behind(first: Preprocess, name: str, means: list[float], stds: list[float]) -> Preprocess:

@@ -50,11 +50,12 @@ def deployed(
     net = keep_layers(net)
     result = Deployed(proto.NetParameter(name=net.name), [], [])
     kept: list[Any] = []
-    data, gone = set(), set()
+    data: set[str] = set()
+    gone: set[str] = set()
     for layer in net.layer:
         cls = class_of(layer)
         if issubclass(cls, DataLayer):
-            layer = _as_input(layer, shapes)
+            layer = _as_input(cls, layer, shapes)
             data.add(layer.name)
         else:
             new = None if gone.intersection(layer.bottom) else cls.deployed(layer)
@@ -82,19 +83,19 @@ def deployed(
     return result
 
 
-def _as_input(layer: Any, shapes: Mapping[str, Shape]) -> Any:
+def _as_input(cls: type[DataLayer], layer: Any, shapes: Mapping[str, Shape]) -> Any:
     """An Input layer in place of a data layer; only where its shape is not given is the data opened."""
     first = shapes.get(layer.top[0]) if layer.top else None
     if first is not None:
         tops = [first] + [first[:1]] * (len(layer.top) - 1)
     else:
-        opened: Any = class_of(layer)(layer, proto.TEST)
+        opened = cls(layer, proto.TEST)
         try:
             tops = opened.setup([])
         finally:
             opened.close()
     new = proto.LayerParameter(name=layer.name, type="Input", top=list(layer.top))
-    if class_of(layer).brings == "images" and first is None:
+    if cls.brings == "images" and first is None:
         tops = [(1, *shape[1:]) for shape in tops]  # one image: the batch is training's
     for shape in tops:
         new.input_param.shape.add().dim.extend(shape)

@@ -24,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("sdcaffe."):
+            raise
+        print(f"sdcaffe: error: this command needs {error.name}, which is not installed here", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # whoever read the output, such as head, has enough
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is still to be flushed

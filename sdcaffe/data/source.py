@@ -23,7 +23,7 @@ class Source:
     DataParameter, which has the fields that the class declares in a class `Fields`, and how encoded images are to be
     decoded (`native`, `color` or `gray`, see `decode_image`).
 
-    - `where`: what messages call it
+    - `where`: what messages call it; `param`: the DataParameter
     - `encoded`: whether an image is decoded each time it is read: such a set stays in memory up to a smaller size
     """
 
@@ -31,7 +31,7 @@ class Source:
     encoded: bool = False
 
     def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
-        self.where = param.source
+        self.where, self.param = param.source, param
 
     def __len__(self) -> int:
         raise DataError(f"{type(self).__name__} does not define __len__", self.where)

@@ -184,7 +184,7 @@ class Layer(nn.Module):
 
         The top is linear in both, its channels are axis 1, and the bias is (c,), there or not.
         """
-        raise self.error("is not linear")
+        raise self.error("says that it is linear, and so must define compute(bottom, weight, bias)")
 
     def times(self, weight: Tensor, factor: Tensor) -> Tensor:
         """The weight by which `compute` gives `factor` (c,) times what it gives by `weight`."""
@@ -196,7 +196,7 @@ class Layer(nn.Module):
         A Scale behind the layer is then run by this one call. With `rectify` ReLU follows, and may write its gradient
         over the one that comes back to it. Its backward does not look at the top.
         """
-        raise self.error("does not normalize")
+        raise self.error("says that it normalizes, and so must define normalize(bottom, weight, bias, rectify)")
 
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tops:
         """The tops in an ONNX model, in the test phase: by what torch's exporter can trace, or by ONNX's operators.
