@@ -303,8 +303,8 @@ def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, 
         model.load_state_dict(state)
     except RuntimeError as error:
         raise SdcaffeError(
-            f"the module's parameters are not the layers' blobs; a layer says in torch_names what its module calls them: "
-            f"{error}"
+            "the module's parameters are not the layers' blobs; a layer says in torch_names what its module calls "
+            f"them: {error}"
         ) from error
     generator = torch.Generator().manual_seed(1)
     inputs = {blob: torch.rand(net.blob_shapes[blob], generator=generator) for blob in net.inputs}
