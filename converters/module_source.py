@@ -24,7 +24,7 @@ from sdcaffe.converters.state_dict import blob_names, to_state_dict
 from sdcaffe.converters.torch_files import write_tensors
 from sdcaffe.errors import NetError, SdcaffeError
 from sdcaffe.graph import Step
-from sdcaffe.layers.base import Layer, Shape, Source, blamed_on
+from sdcaffe.layers.base import Layer, Shape, Source, blamed_on, class_of
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
 from sdcaffe.proto.files import StrPath
@@ -309,7 +309,7 @@ def _check(text: str, name: str, net: Net, outputs: list[str], state: dict[str, 
     generator = torch.Generator().manual_seed(1)
     inputs = {blob: torch.rand(net.blob_shapes[blob], generator=generator) for blob in net.inputs}
     made = {layer.top[0]: layer for layer in net.param.layer if layer.top}
-    logits = {name: made[name].bottom[0] for name in outputs if name in made and made[name].type == "Softmax"}
+    logits = {name: made[name].bottom[0] for name in outputs if name in made and class_of(made[name]).probabilities}
     expected = net.forward(inputs, keep=[*outputs, *logits.values()])
     result = model(*inputs.values())
     got = [result] if isinstance(result, Tensor) else list(result.values())

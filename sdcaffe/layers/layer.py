@@ -55,6 +55,7 @@ class Layer(nn.Module):
     - `keeps_values`: its tops hold values of its bottoms, in other places.
     - `keeps_places`: each number of its tops belongs to the place it has in its bottoms, as an elementwise layer's.
     - `branches`: its tops are several looks at one batch; a deployed net needs the first.
+    - `probabilities`: its top is e^x of its bottom over a sum of them, so that its error grows with the size of x.
     - `judges`: compares bottom 0, a net's scores, with labels.
     - `batch_axis`: which axis of its bottoms counts items.
     - `fixes`: "size" where its ONNX holds for images of one height and width alone; "batch" where for one batch alone.
@@ -92,6 +93,7 @@ class Layer(nn.Module):
     keeps_values: ClassVar[bool] = False
     keeps_places: ClassVar[bool] = False
     branches: ClassVar[bool] = False
+    probabilities: ClassVar[bool] = False
     judges: ClassVar[bool] = False
     batch_axis: ClassVar[int] = 0
     fixes: ClassVar[str] = ""

@@ -13,6 +13,7 @@ class Softmax(Layer):
     """exp(x) / sum exp(x) along `axis`; the top has the shape of the bottom."""
 
     in_place = True
+    probabilities = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.axis = canonical_axis(self, self.param.axis, len(bottom_shapes[0]))

@@ -19,7 +19,8 @@ from sdcaffe.converters.module_source import convert
 from sdcaffe.converters.module_text import class_name, is_identifier, prose, string
 from sdcaffe.converters.weights import convert as convert_weights
 from sdcaffe.errors import LayerError, SdcaffeError
-from sdcaffe.layers.base import number
+from sdcaffe.layers.base import number, register
+from sdcaffe.layers.softmax import Softmax
 from sdcaffe.net import Net
 
 DEPLOYS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "prototxt").rglob("deploy*.prototxt"))
@@ -285,12 +286,18 @@ layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_p
 layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }"""
 
 
+@register("SoftmaxOfAPlugin", field="softmax_param")
+class SoftmaxOfAPlugin(Softmax):
+    """Probabilities, under a type of its own."""
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "SoftmaxOfAPlugin"])
 @pytest.mark.parametrize(("added", "written"), [(1e-3, True), (1e-1, False)])
 def test_probabilities_are_held_to_what_their_logits_are_known_to(
-    added: float, written: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, added: float, written: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a logit of 400 float32 knows 3e-5, and 1e-5 of it is 4e-3: two nets may differ by that in a probability."""
-    (tmp_path / "net.prototxt").write_text(STEEP)
+    (tmp_path / "net.prototxt").write_text(STEEP.replace("Softmax", kind))
     net = Net(tmp_path / "net.prototxt")
     with torch.no_grad():
         net.params["fc"][0].zero_()
