@@ -9,6 +9,7 @@ from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError, SdcaffeError
+from sdcaffe.layers.base import Layer, registered
 from sdcaffe.pycaffe.errors import BothRules
 from sdcaffe.pycaffe.proto import caffe_pb2
 from sdcaffe.tools.diagram import diagram, to_dot
@@ -19,8 +20,8 @@ NEURON_LAYER_STYLE = {"shape": "record", "fillcolor": "#90EE90", "style": "fille
 BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
 
 _DOT = ("dot", "gv", "raw")
-_COLORS = {"Convolution": "#FF5050", "Pooling": "#FF9900", "InnerProduct": "#CC33FF"}
-_LEARNED = ("Convolution", "Deconvolution", "InnerProduct")
+_COLORS = {"convolution": "#FF5050", "pooling": "#FF9900", "product": "#CC33FF"}  # of Layer.drawn_as
+_LEARNED = ("convolution", "product")
 
 
 class Graph:
@@ -99,16 +100,16 @@ def get_pooling_types_dict() -> dict[int, str]:
 
 def get_edge_label(layer: Any) -> str:
     """What an edge from a layer says: a batch size, a number of outputs, or nothing, in quotes."""
-    if layer.type == "Data":
+    cls = _class(layer.type)
+    if cls.field == "data_param":
         return f"Batch {layer.data_param.batch_size}"
-    if layer.type in ("Convolution", "Deconvolution"):
-        return str(layer.convolution_param.num_output)
-    return str(layer.inner_product_param.num_output) if layer.type == "InnerProduct" else '""'
+    param = getattr(layer, cls.field) if cls.field and cls.drawn_as in _LEARNED else None
+    return str(getattr(param, "num_output", '""'))
 
 
 def get_layer_lr_mult(layer: Any) -> tuple[float, float]:
     """The learning rate multipliers of weights and bias. Raises ValueError for a type without, or three of them."""
-    if layer.type not in _LEARNED:
+    if _class(layer.type).drawn_as not in _LEARNED:
         raise ValueError(f"{layer.type} layers do not have a learning rate multiplier")
     if len(layer.param) > 2:
         raise ValueError(f'layer "{layer.name}" has {len(layer.param)} learning rate multipliers, not two')
@@ -118,21 +119,27 @@ def get_layer_lr_mult(layer: Any) -> tuple[float, float]:
 
 def get_layer_label(layer: Any, rankdir: str, display_lrm: bool = False) -> str:
     """What a node says of its layer, in quotes: name, type, geometry, and learning rate multipliers if asked."""
-    parts, what = [layer.name], layer.type
-    if layer.type == "Pooling":
+    parts, what, cls = [layer.name], layer.type, _class(layer.type)
+    pools = cls.field == "pooling_param"
+    if pools:
         what += f" {get_pooling_types_dict()[layer.pooling_param.pool]}"
     parts.append(f"({what})")
     separator = " " if rankdir in ("TB", "BT") else r"\n"
-    if layer.type in ("Convolution", "Deconvolution", "Pooling"):
-        param = layer.pooling_param if layer.type == "Pooling" else layer.convolution_param
+    if pools or (cls.field == "convolution_param" and cls.drawn_as == "convolution"):
+        param = layer.pooling_param if pools else layer.convolution_param
         for name, field, usual in (("kernel size", "kernel_size", 1), ("stride", "stride", 1), ("pad", "pad", 0)):
             value = getattr(param, field)
-            parts.append(f"{name}: {value if layer.type == 'Pooling' else [*value, usual][0]}")
-    if display_lrm and layer.type in _LEARNED and any(get_layer_lr_mult(layer)):
+            parts.append(f"{name}: {value if pools else [*value, usual][0]}")
+    if display_lrm and cls.drawn_as in _LEARNED and any(get_layer_lr_mult(layer)):
         parts.append("lr mult: {:.1f}, {:.1f}".format(*get_layer_lr_mult(layer)))
     return f'"{separator.join(parts)}"'
 
 
 def choose_color_by_layertype(layertype: str) -> str:
     """The colour of a node."""
-    return _COLORS.get(layertype, LAYER_STYLE_DEFAULT["fillcolor"])
+    return _COLORS.get(_class(layertype).drawn_as, LAYER_STYLE_DEFAULT["fillcolor"])
+
+
+def _class(layertype: str) -> type[Layer]:
+    """The class of a type; of one that nobody here knows, any layer's."""
+    return registered().get(layertype, Layer)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from sdcaffe import proto
+from sdcaffe.layers.base import register
+from sdcaffe.layers.inner_product import InnerProduct
 from sdcaffe.pycaffe import draw
+
+
+@register("ProductForDraw", field="inner_product_param")
+class ProductForDraw(InnerProduct):
+    """A plugin's product."""
 
 
 def layer(body):
@@ -19,6 +26,8 @@ POOL = 'name: "p" type: "Pooling" pooling_param { pool: AVE kernel_size: 5 pad: 
 PRODUCT = (
     'name: "ip" type: "InnerProduct" inner_product_param { num_output: 10 } param { lr_mult: 1 } param { lr_mult: 2 }'
 )
+UNKNOWN = 'name: "u" type: "Unheard"'
+PLUGINS = 'name: "m" type: "ProductForDraw" inner_product_param { num_output: 6 }'
 RELU = 'name: "r" type: "ReLU"'
 
 
@@ -28,6 +37,16 @@ RELU = 'name: "r" type: "ReLU"'
         (CONV, "LR", r'"c\n(Convolution)\nkernel size: 3\nstride: 2\npad: 0\nlr mult: 1.0, 1.0"', "8", "#FF5050"),
         (POOL, "TB", '"p (Pooling AVE) kernel size: 5 stride: 1 pad: 1"', '""', "#FF9900"),
         (PRODUCT, "BT", '"ip (InnerProduct) lr mult: 1.0, 2.0"', "10", "#CC33FF"),
+        (  # Caffe's colour of a Deconvolution is a Convolution's
+            CONV.replace("Convolution", "Deconvolution"),
+            "TB",
+            '"c (Deconvolution) kernel size: 3 stride: 2 pad: 0 lr mult: 1.0, 1.0"',
+            "8",
+            "#FF5050",
+        ),
+        (UNKNOWN, "LR", r'"u\n(Unheard)"', '""', "#6495ED"),
+        (PLUGINS, "TB", '"m (ProductForDraw) lr mult: 1.0, 1.0"', "6", "#CC33FF"),
+        ('name: "i" type: "Im2col" convolution_param { kernel_size: 3 }', "TB", '"i (Im2col)"', '""', "#6495ED"),
         (RELU, "LR", r'"r\n(ReLU)"', '""', "#6495ED"),
         ('name: "d" type: "Data" data_param { batch_size: 64 }', "TB", '"d (Data)"', "Batch 64", "#6495ED"),
     ],
