@@ -16,6 +16,8 @@ from torch import Tensor
 
 from sdcaffe.converters.state_dict import STATISTICS, numbers, summed
 from sdcaffe.errors import WeightsError
+from sdcaffe.layers import discover
+from sdcaffe.layers.base import Layer, registered
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.weights import LayerBlobs
 
@@ -37,7 +39,7 @@ class Unit:
         """Name of a tensor -> its shape."""
         first, *scale = self.layers
         blobs = [_blob(layer, i) for layer in self.layers for i in range(len(layer.blobs))]
-        if first.type == "BatchNorm":
+        if _is_norm(first):
             names = (*STATISTICS[:2], "", *_AFFINE[: len(scale[0].blobs) if scale else 0])
         else:
             names = _AFFINE
@@ -52,7 +54,7 @@ def from_tensors(state: Mapping[str, Tensor], layers: Sequence[LayerBlobs]) -> l
     result = []
     for unit, (prefix, tensors) in _pairs(layers, state):
         first = unit.layers[0]
-        if first.type != "BatchNorm":
+        if not _is_norm(first):
             result.append(LayerBlobs(first.name, first.type, [_array(tensors, prefix, key) for key in unit.shapes]))
             continue
         one = {key: tensors[key] for key in STATISTICS[:2]}
@@ -71,7 +73,7 @@ def to_tensors(layers: Sequence[LayerBlobs], like: Mapping[str, Tensor]) -> dict
     result = dict(like)
     for unit, (prefix, tensors) in _pairs(layers, like):
         arrays = [_blob(layer, i) for layer in unit.layers for i in range(len(layer.blobs))]
-        if unit.layers[0].type == "BatchNorm":
+        if _is_norm(unit.layers[0]):
             mean, variance, weight, *affine = arrays
             with np.errstate(divide="ignore"):
                 factor = np.float64(weight.reshape(())) or np.inf  # 0, of a net that never trained, gives 0
@@ -88,12 +90,29 @@ def units(layers: Sequence[LayerBlobs]) -> list[Unit]:
         if not layer.blobs:
             continue
         before = found[-1].layers if found else []
-        pairs = layer.type == "Scale" and len(before) == 1 and before[0].type == "BatchNorm"
+        pairs = _is_scale(layer) and len(before) == 1 and _is_norm(before[0])
         if pairs and _blob(before[0], 0).shape == _blob(layer, 0).shape:
             before.append(layer)
         else:
             found.append(Unit([layer]))
     return found
+
+
+def _class(layer: LayerBlobs) -> type[Layer]:
+    """The class of a layer's type; of one that is not known, any layer's."""
+    discover()
+    return registered().get(layer.type, Layer)
+
+
+def _is_norm(layer: LayerBlobs) -> bool:
+    """Whether the blobs are a norm's statistics, as a BatchNorm's."""
+    return len(layer.blobs) == len(STATISTICS) and STATISTICS in _class(layer).torch_names
+
+
+def _is_scale(layer: LayerBlobs) -> bool:
+    """Whether the blobs are the weight, and perhaps the bias, of an affine map, as a Scale's."""
+    cls = _class(layer)
+    return cls.affine is not Layer.affine and _AFFINE[: len(layer.blobs)] in cls.torch_names
 
 
 def _pairs(

@@ -13,6 +13,9 @@ from sdcaffe.cli import main
 from sdcaffe.converters.weights import convert
 from sdcaffe.errors import WeightsError
 from sdcaffe.layers import fillers
+from sdcaffe.layers.base import register
+from sdcaffe.layers.batch_norm import BatchNorm
+from sdcaffe.layers.scale import Scale
 from sdcaffe.net import Net
 
 IMAGENET = ROOT / "prototxt" / "imagenet"
@@ -76,9 +79,20 @@ def test_the_papers_resnet_takes_torchvisions_weights_in_bgr(tmp_path: Path) -> 
         torch.testing.assert_close(net.forward({"data": x}, keep=["conv1"])["conv1"], expected, rtol=1e-5, atol=1e-5)
 
 
-def test_statistics_go_out_divided_by_their_weight(tmp_path: Path) -> None:
+@register("NormOfAPlugin", field="batch_norm_param")
+class NormOfAPlugin(BatchNorm):
+    """A BatchNorm under a type of its own."""
+
+
+@register("ScaleOfAPlugin", field="scale_param")
+class ScaleOfAPlugin(Scale):
+    """A Scale under a type of its own."""
+
+
+@pytest.mark.parametrize("kinds", [("BatchNorm", "Scale"), ("NormOfAPlugin", "ScaleOfAPlugin")])
+def test_statistics_go_out_divided_by_their_weight(kinds: tuple[str, str], tmp_path: Path) -> None:
     net = proto.NetParameter()
-    for name, kind in (("bn", "BatchNorm"), ("scale", "Scale")):
+    for name, kind in zip(("bn", "scale"), kinds, strict=True):
         net.layer.add(name=name, type=kind)
     two = torch.tensor([2.0, 4.0]).numpy()
     arrays = {"bn": [two, two * 3, two[:1]], "scale": [two, -two]}
