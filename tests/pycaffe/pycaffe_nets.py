@@ -31,3 +31,6 @@ def layer(name, type_name, bottoms="", tops="", body=""):
 def product(name, bottom, outputs, body=""):
     param = f'inner_product_param {{ num_output: {outputs} weight_filler {{ type: "xavier" }} }}'
     return layer(name, "InnerProduct", bottom, name, f"{param} {body}")
+
+
+PLAIN = input_layer("data", 2, 3) + product("ip", "data", 4) + layer("relu", "ReLU", "ip", "ip")
