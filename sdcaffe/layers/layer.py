@@ -48,6 +48,7 @@ class Layer(nn.Module):
     - `index_bottoms`: bottoms that hold labels or indices; no gradient goes there.
     - `gradient_bottoms`: bottoms by which `forward` itself differentiates, with `torch.autograd.grad`: the net then
       records what that takes from them on, whether or not gradients are asked of it.
+    - `stops_gradient`: no gradient goes from its tops to its bottoms.
     - `dynamic`: its tops may take other shapes than `setup` said; what follows is then set up again.
     - `given`: its tops are given by whoever runs the net; nothing is computed.
     - `copies`: each top is its bottom, value for value, and has its memory.
@@ -86,6 +87,7 @@ class Layer(nn.Module):
     in_place: ClassVar[bool] = False
     index_bottoms: ClassVar[tuple[int, ...]] = ()
     gradient_bottoms: ClassVar[tuple[int, ...]] = ()
+    stops_gradient: ClassVar[bool] = False
     dynamic: ClassVar[bool] = False
     given: ClassVar[bool] = False
     copies: ClassVar[bool] = False

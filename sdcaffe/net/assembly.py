@@ -234,7 +234,7 @@ class _Assembly:
         """Which blobs with a loss weight get their gradient from a layer that reads them, in place of that weight."""
         made, given = self._made, set[int]()
         for layer, step in zip(reversed(made.layers), reversed(self._graph.steps), strict=True):
-            if any(slot in made.loss_weights or slot in given for slot in step.tops):
+            if not layer.stops_gradient and any(s in made.loss_weights or s in given for s in step.tops):
                 down = list(step.layer.propagate_down) or [True] * len(step.bottoms)
                 reached = [want and i not in layer.index_bottoms for i, want in enumerate(down)]
                 given.update(slot for slot, want in zip(step.bottoms, reached, strict=True) if want)

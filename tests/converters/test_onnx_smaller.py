@@ -178,7 +178,7 @@ def test_no_room_for_what_lies_in_between_is_one_error(tmp_path: Path, monkeypat
 
 def test_without_test_images_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, weights = write_net(TINY, tmp_path)
-    monkeypatch.setattr(onnx_export, "_first_that_agrees", lambda *_: pytest.fail("the work was begun"))
+    monkeypatch.setattr(onnx_export, "_agreeing", lambda *_: pytest.fail("the work was begun"))
     with pytest.raises(ModelError, match="has no data layer with images and labels"):
         export(model, weights, str(tmp_path / "net.onnx"), Options(smaller="int8"))
     assert not (tmp_path / "net.onnx").exists()

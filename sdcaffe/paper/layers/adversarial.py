@@ -27,6 +27,7 @@ class Adversarial(Layer):
 
     bottoms = 2
     gradient_bottoms = (0,)
+    stops_gradient = True
 
     class Param:
         epsilon: float = 0.0
