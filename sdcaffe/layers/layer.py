@@ -280,17 +280,17 @@ class Layer(nn.Module):
         return 0
 
     @classmethod
-    def deployed(cls, layer_param: Any) -> Any:
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
         """The LayerParameter that a deployed net has in a layer's place; None where it goes, as a loss does."""
         return None if cls.loss else layer_param
 
     @classmethod
-    def scaling(cls, layer_param: Any) -> tuple[list[float], list[float]] | None:
+    def scaling(cls, layer_param: proto.LayerParameter) -> tuple[list[float], list[float]] | None:
         """Mean and standard deviation where the layer makes a net's input of pixels: (pixel - mean) / deviation."""
         return None
 
     @classmethod
-    def unscaled(cls, layer_param: Any) -> None:
+    def unscaled(cls, layer_param: proto.LayerParameter) -> None:
         """Take out of a LayerParameter what `scaling` tells."""
 
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
@@ -301,7 +301,7 @@ class Layer(nn.Module):
         """Let go of what one pass keeps for the next."""
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         """What a drawing says of a layer besides its type; "" is left out."""
         return []
 
