@@ -24,7 +24,9 @@ from sdcaffe.converters.onnx_pixels import known
 from sdcaffe.converters.onnx_smaller import Smaller, smaller
 from sdcaffe.converters.onnx_tidy import tidy
 from sdcaffe.errors import LayerError
+from sdcaffe.layers.base import Layer
 from sdcaffe.net import Net
+from sdcaffe.plugins import file_of, place_in
 
 OPSETS = range(18, 24)  # what torch's exporter and ONNX Runtime both have
 
@@ -180,16 +182,19 @@ def _diagnosed(module: ExportModule, net: Net, error: Exception) -> ModelError:
             with _quiet(), torch.no_grad():
                 torch.onnx.export(stage, bottoms, dynamo=True, verbose=False)
         except Exception as own:
-            bad.append(f'"{stage.name}" ({stage.layer.type}: {_reason_of(own)})')
+            bad.append(f'"{stage.name}" ({stage.layer.type}: {_reason_of(own, stage.layer)})')
     if bad:
         return ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", net.name)
     return ModelError(f'net "{net.name}" cannot be exported: {_reason_of(error)}')
 
 
-def _reason_of(error: BaseException) -> str:
+def _reason_of(error: BaseException, layer: Layer | None = None) -> str:
+    """What the exporter's error began with, and the line of the layer's own file where it did."""
     while error.__cause__ is not None and not isinstance(error, LayerError):
         error = error.__cause__
-    return (" ".join(str(error).split()) or type(error).__name__)[:160]
+    reason = (" ".join(str(error).split()) or type(error).__name__)[:160]
+    at = None if layer is None or isinstance(error, LayerError) else place_in(error, file_of(type(layer)))
+    return reason if at is None else f"{reason} ({at})"
 
 
 @contextmanager

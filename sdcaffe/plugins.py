@@ -1,4 +1,4 @@
-"""What plugins bring besides layers: things of one kind, known by name, with the fields they add to a message.
+"""Who brings a class, and what plugins bring besides layers: things of one kind, known by name, with their fields.
 
 Caffe's own come in the same way. Where plugins are found is the business of `sdcaffe.layers`, which finds them all.
 """
@@ -9,14 +9,49 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from sdcaffe import ORIGIN
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto import schema
 
 T = TypeVar("T")
-_PACKAGE = Path(__file__).parent
+distributions: dict[str, str] = {}  # the top-level package of an installed plugin -> its distribution and version
+
+
+def origin(cls: type) -> str:
+    """Who brings a class: BVLC Caffe, a fork of it, the paper, an installed distribution, or a plugin's file.
+
+    The class says so by an attribute `origin`, or the nearest package around it by ORIGIN.
+    """
+    said: str = vars(cls).get("origin", "")
+    package = cls.__module__
+    while not said and package:
+        said = getattr(sys.modules.get(package), "ORIGIN", "") or distributions.get(package, "")
+        package = package.rpartition(".")[0]
+    return said or f"plugin {file_of(cls) or cls.__module__}"
+
+
+def place(error: BaseException, file: str) -> str:
+    """`file:line` of the last line of a plugin's file that an error passed; of where it arose if it passed none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    return place_in(error, file) or _shown(traceback.extract_tb(error.__traceback__)[-1])
+
+
+def place_in(error: BaseException, file: str) -> str | None:
+    """`file:line` of the last line of a file that an error passed; None where it passed none."""
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((_shown(frame) for frame in frames if frame.filename == file), None)
+
+
+def _shown(frame: traceback.FrameSummary) -> str:
+    return f"{frame.filename}:{frame.lineno}"
+
+
+def file_of(cls: type) -> str:
+    """The file that a class stands in; "" for one of an interactive session."""
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
 
 
 class Kind(Generic[T]):
@@ -67,14 +102,8 @@ class Kind(Generic[T]):
             yield
         except Exception as error:
             cls = thing if isinstance(thing, type) else type(thing)
-            file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-            if (
-                isinstance(error, (SdcaffeError, MemoryError))
-                or not frames
-                or Path(file or "").is_relative_to(_PACKAGE)
-            ):
+            at = place_in(error, file_of(cls))
+            if isinstance(error, (SdcaffeError, MemoryError)) or at is None or origin(cls) == ORIGIN:
                 raise
             name = next((name for name, known in self._known.items() if known is cls), cls.__qualname__)
-            place = f"{file}:{frames[-1].lineno}"
-            raise self.error(f'{self.what} "{name}": {type(error).__name__}: {error} ({place})') from error
+            raise self.error(f'{self.what} "{name}": {type(error).__name__}: {error} ({at})') from error

@@ -12,7 +12,6 @@ import importlib.util
 import logging
 import pkgutil
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,7 +20,6 @@ from types import ModuleType
 from sdcaffe.errors import SdcaffeError
 
 ENTRY_POINTS = "sdcaffe.layers"
-ORIGIN = "BVLC Caffe"  # of the layers in this package: see Layer.origin
 
 _loaded: set[str] = set()
 
@@ -103,21 +101,12 @@ def _load_file(path: Path) -> ModuleType:
 def _run(origin: str, load: Callable[[], ModuleType]) -> ModuleType:
     try:
         return load()
-    except SdcaffeError as error:
-        raise SdcaffeError(error.summary, where=_place(error, origin)) from error
     except (Exception, SystemExit) as error:
+        from sdcaffe.plugins import place
+
         what = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise SdcaffeError(f"{type(error).__name__}: {what}", where=_place(error, origin)) from error
-
-
-def _place(error: BaseException, origin: str) -> str:
-    """`file:line` of the last line of `origin` that `error` passed; of its end where it passed none."""
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename) == Path(origin)]
-    frame = (own or frames)[-1]
-    return f"{frame.filename}:{frame.lineno}"
+        message = error.summary if isinstance(error, SdcaffeError) else f"{type(error).__name__}: {what}"
+        raise SdcaffeError(message, where=place(error, origin)) from error
 
 
 def _load_entry_points() -> None:
@@ -125,14 +114,13 @@ def _load_entry_points() -> None:
     if "entry points" in _loaded:
         return
     _loaded.add("entry points")
-    from sdcaffe.layers.registry import classes
+    from sdcaffe.plugins import distributions
 
     for point in entry_points(group=ENTRY_POINTS):
-        before = set(classes())
+        if point.dist is not None:
+            distributions[point.module.partition(".")[0]] = f"{point.dist.name} {point.dist.version}"
         try:
             point.load()
-            for cls in set(classes()) - before:
-                cls.origin = cls.origin or (f"{point.dist.name} {point.dist.version}" if point.dist else "")
         except Exception as error:
             logging.getLogger("sdcaffe").warning(
                 'the installed layers "%s" (%s) cannot be imported: %s: %s',

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from sdcaffe.layers.affine import Affine
+from sdcaffe.layers.blame import blamed, blamed_on
 from sdcaffe.layers.layer import (
     Count,
     DataLayer,
     Layer,
     Shape,
     Tops,
-    blamed,
-    blamed_on,
     canonical_axis,
     check_size,
     show_shape,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
-from sdcaffe.layers import spatial
+from sdcaffe import proto
+from sdcaffe.layers import places, spatial
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, canonical_axis, pair, register, show_shape
+from sdcaffe.layers.places import Places
 
 
 @register("Convolution", field="convolution_param")
@@ -116,5 +117,9 @@ class Convolution(Layer):
         return sum(map(math.prod, tops)) * math.prod(self.blobs[0].shape[1:])
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return spatial.settings(layer_param.convolution_param)
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        return places.convolved(layer_param.convolution_param)

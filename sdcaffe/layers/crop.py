@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
+from sdcaffe.layers import places
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, canonical_axis, register, show_shape
+from sdcaffe.layers.places import Places
 
 
 @register("Crop", field="crop_param")
@@ -60,3 +63,7 @@ class Crop(Layer):
             size = f"{{1}}.shape[{axis}]"
             spans.append(f"{offset} : {offset} + {size}" if offset else f": {size}")
         return Source("{0}[" + ", ".join([":"] * self.cut[0][0] + spans) + "]", nests=False)
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        return places.cropped(layer_param.crop_param)

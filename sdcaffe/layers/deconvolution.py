@@ -6,9 +6,11 @@ import math
 
 from torch import Tensor
 
-from sdcaffe.layers import spatial
+from sdcaffe import proto
+from sdcaffe.layers import places, spatial
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.convolution import Convolution
+from sdcaffe.layers.places import Places
 
 
 @register("Deconvolution", field="convolution_param")
@@ -46,3 +48,7 @@ class Deconvolution(Convolution):
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
         return sum(map(math.prod, bottoms)) * math.prod(self.blobs[0].shape[1:])
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        return places.convolved(layer_param.convolution_param).inverse()

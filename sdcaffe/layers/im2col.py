@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
-from sdcaffe.layers import spatial
+from sdcaffe import proto
+from sdcaffe.layers import places, spatial
 from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
+from sdcaffe.layers.places import Places
 
 
 @register("Im2col", field="convolution_param")
@@ -40,5 +41,9 @@ class Im2col(Layer):
         return kernel_first.reshape(bottom.shape[: self.axis] + self.top[self.axis :])
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return spatial.settings(layer_param.convolution_param)
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        return places.convolved(layer_param.convolution_param)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sdcaffe import proto
-from sdcaffe.errors import LayerError, NetError, SdcaffeError, WeightsError
+from sdcaffe.errors import LayerError, WeightsError
 from sdcaffe.layers import fillers
 from sdcaffe.layers.affine import Affine
+from sdcaffe.layers.places import Places
 from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder
 
 Shape = tuple[int, ...]
@@ -65,7 +64,7 @@ class Layer(nn.Module):
     - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
     - `blob_axes`: how many axes a blob of such a name always has; files before Caffe's BlobShape store four.
     - `drawn_as`: the colour of a drawing: convolution, product, pooling, loss, data or plain; "": as its counts say.
-    - `origin`: who brought it. A package may say so for all its layers in ORIGIN; else its distribution or file does.
+    - `origin`: who brought it, where `sdcaffe.plugins.origin` should not look for that itself.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
 
     Promises let a net run several layers as one, or in less memory: `lends_top`, `fresh_gradient`, `rectifies`,
@@ -293,6 +292,11 @@ class Layer(nn.Module):
     def unscaled(cls, layer_param: proto.LayerParameter) -> None:
         """Take out of a LayerParameter what `scaling` tells."""
 
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        """Where its tops lie over its bottoms; None where that does not follow from its fields."""
+        return Places() if cls.keeps_places else None
+
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
         """Values that suit bottom `index`, to try an exported model with; None where any numbers do."""
         return None
@@ -339,33 +343,6 @@ class DataLayer(Layer):
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tops of batch `cursor` on `device`; moves the cursor on by one."""
         raise NotImplementedError
-
-
-@contextmanager
-def blamed_on(layer: Layer) -> Iterator[None]:
-    """What goes wrong inside names the layer, as `blamed` says."""
-    try:
-        yield
-    except Exception as error:
-        found = blamed(layer, error)
-        if found is error:
-            raise
-        raise found from error
-
-
-def blamed(layer: Layer, error: Exception) -> Exception:
-    """What to raise for an error within a layer: one of sdcaffe's own as it is, a LayerError with the place for others.
-
-    It names the layer; of want of memory it says what helps.
-    """
-    if isinstance(error, NetError):
-        error.layer = error.layer or layer.name
-    if isinstance(error, SdcaffeError):
-        return error
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
-        return layer.error("there is not enough memory for it; make batch_size or the layer smaller")
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return layer.error(f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})")
 
 
 def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers import pooling_written, spatial
+from sdcaffe.layers import places, pooling_written, spatial
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, Tops, register
+from sdcaffe.layers.places import Places
 from sdcaffe.layers.windows import (
     Pair,
     ave_pool,
@@ -113,6 +114,10 @@ class Pooling(Layer):
         )
         kernel = kernel if "x" in kernel else f"{kernel}x{kernel}"
         return [f"{method} {kernel}", spatial.unless(stride, "stride", "1"), spatial.unless(pad, "pad", "0")]
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        return places.pooled(layer_param.pooling_param)
 
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
         return random.uniform(0.05, 1, shapes[0]) if self.pool is expected_pool else None  # sums of weights, not near 0

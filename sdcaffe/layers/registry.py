@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 from sdcaffe import proto
@@ -33,7 +32,7 @@ def register(
         known = _registry.get(type_name)
         if when is not None:
             if known is None or known.yields or not cls.yields:
-                cls.type, cls.field, cls.origin = type_name, field, _origin(cls)
+                cls.type, cls.field = type_name, field
                 _dialects.setdefault(type_name, {})[cls] = when
             return cls
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -48,31 +47,16 @@ def register(
             if field is None or not hasattr(cls, "Param"):
                 raise LayerError(f'layer type "{type_name}": a field number needs a field name and a class Param')
             proto.schema.declare(field, number, cls.Param)
-        cls.type, cls.field, cls.origin = type_name, field, _origin(cls)
+        cls.type, cls.field = type_name, field
         _registry[type_name] = cls
         return cls
 
     return add
 
 
-def _origin(cls: type[Layer]) -> str:
-    """What a class, or the nearest package around it, says of who brings its layer; "" where none does."""
-    own: str = vars(cls).get("origin", "")
-    place = cls.__module__
-    while not own and place:
-        own = getattr(sys.modules.get(place), "ORIGIN", "")
-        place = place.rpartition(".")[0]
-    return own
-
-
 def makers(type_name: str) -> list[type[Layer]]:
     """The classes that make layers of a type: its own, then its dialects'."""
     return [_registry[type_name], *_dialects.get(type_name, ())]
-
-
-def classes() -> list[type[Layer]]:
-    """Every class that makes layers."""
-    return [cls for type_name in _registry for cls in makers(type_name)]
 
 
 def registered() -> dict[str, type[Layer]]:

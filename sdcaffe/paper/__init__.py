@@ -2,3 +2,5 @@
 
 The core imports nothing of this package: its layers are found through the entry-point group `sdcaffe.layers`.
 """
+
+ORIGIN = "the paper"

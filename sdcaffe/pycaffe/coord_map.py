@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Layer, registered
+from sdcaffe.layers.places import Numbers, Places
 from sdcaffe.pycaffe.errors import AxisMismatchException, NoCommonBlob, NoCrop, UndefinedMapException
 from sdcaffe.pycaffe.net_spec import Function, Top, layers
 
@@ -27,10 +27,8 @@ __all__ = [
     "inverse",
 ]
 
-Numbers = NDArray[np.float64]
 Map = tuple[int | None, Any, Any]  # axis before the spatial ones (None: any), a, b: place x becomes a x + b
 
-_SAME: Map = (None, np.ones(1), np.zeros(1))
 load_builtin()
 PASS_THROUGH_LAYERS = [name for name, cls in registered().items() if cls.keeps_places]  # scripts may add to it
 
@@ -66,23 +64,22 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
             return compose(way, inverse(seen[top]))
     raise NoCommonBlob(
         f"the blobs of a {top_from.fn.type_name} and a {top_to.fn.type_name} layer come from no common blob by layers "
-        "whose places are known: Convolution, Deconvolution, Pooling, Im2col, Crop, "
-        f"{', '.join(sorted(PASS_THROUGH_LAYERS))}"
+        f"whose places are known: {', '.join(_known())}"
     )
 
 
 def _ancestors(top: Top) -> Iterator[tuple[Top, Map]]:
     """The blob itself and what it is made of, with the way from their places to its."""
-    found, waiting = {top}, [(top, _SAME)]
+    found, waiting = {top}, [(top, _way(Places()))]
     while waiting:
         here, way = waiting.pop()
         yield here, way
         try:
-            layer = coord_map(here.fn)
+            places = _places(here.fn)
         except UndefinedMapException:
             continue
-        bottoms = here.fn.inputs[:1] if here.fn.type_name == "Crop" else here.fn.inputs
-        waiting += [(bottom, compose(way, layer)) for bottom in bottoms if bottom not in found]
+        bottoms = here.fn.inputs[:1] if places.first_only else here.fn.inputs
+        waiting += [(bottom, compose(way, _way(places))) for bottom in bottoms if bottom not in found]
         found.update(bottoms)
 
 
@@ -103,30 +100,28 @@ def inverse(coord_map: Map) -> Map:
 
 def coord_map(fn: Function) -> Map:
     """The way from places of a layer's bottom to those of its top. Raises UndefinedMapException where none is known."""
-    if fn.type_name in PASS_THROUGH_LAYERS or registered().get(fn.type_name, Layer).keeps_places:
-        return _SAME
-    if fn.type_name == "Crop":
-        param = fn.params.get("crop_param", fn.params)
-        return param.get("axis", 2) - 1, np.ones(1), -np.array(param.get("offset", 0), np.float64, ndmin=1)
-    param = fn.params.get("pooling_param" if fn.type_name == "Pooling" else "convolution_param", fn.params)
-    known = fn.type_name in ("Convolution", "Deconvolution", "Pooling", "Im2col")
-    if not known or param.get("global_pooling"):
-        what = "global Pooling" if known else fn.type_name
-        raise UndefinedMapException(f"the places of a {what} layer's top do not follow from those of its bottom")
-    kernel = _spatial(param, "kernel_size", "kernel", 1)
-    stride, pad = _spatial(param, "stride", "stride", 1), _spatial(param, "pad", "pad", 0)
-    middle = _spatial(param, "dilation", "dilation", 1) * (kernel - 1) / 2 - pad
-    axis = param.get("axis", 1)
-    if fn.type_name == "Deconvolution":
-        return axis, stride, middle
-    return axis, 1 / stride, -middle / stride
+    return _way(_places(fn))
 
 
-def _spatial(param: dict[str, Any], name: str, stem: str, default: int) -> Numbers:
-    """A field of one number a spatial axis, or one for all; kernel_h and the like stand for two axes."""
-    if f"{stem}_h" in param or f"{stem}_w" in param:
-        return np.array([param.get(f"{stem}_h", default), param.get(f"{stem}_w", default)], np.float64)
-    return np.array(param.get(name, default), np.float64, ndmin=1)
+def _way(places: Places) -> Map:
+    return places.axis, places.scale, places.shift
+
+
+def _places(fn: Function) -> Places:
+    if fn.type_name in PASS_THROUGH_LAYERS:
+        return Places()
+    places = registered().get(fn.type_name, Layer).places(fn.fields())
+    if places is None:
+        raise UndefinedMapException(
+            f"the places of this {fn.type_name} layer's top do not follow from those of its bottom"
+        )
+    return places
+
+
+def _known() -> list[str]:
+    """The types of layers that say something of their places, and those that a script added."""
+    own = (name for name, cls in registered().items() if cls.places.__func__ is not Layer.places.__func__)
+    return sorted({*own, *PASS_THROUGH_LAYERS})
 
 
 def _show(values: Numbers) -> str:

@@ -45,6 +45,17 @@ class Function:
         self.in_place: bool = self.params.pop("in_place", False)
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
+    def fields(self) -> Any:
+        """A LayerParameter of the layer's type and the fields given to it, without a name, bottoms and tops."""
+        layer = caffe_pb2.LayerParameter(type=self.type_name)
+        own = _own_field(self.type_name)
+        for key, value in self.params.items():
+            if not key.endswith("param") and own and key in getattr(layer, own).DESCRIPTOR.fields_by_name:
+                assign_proto(getattr(layer, own), key, value)
+            else:
+                assign_proto(layer, key, value)
+        return layer
+
 
 class _Writer:
     """Makes the layers of Tops, each after those it reads; blobs without a name get one of their type."""
@@ -72,16 +83,11 @@ class _Writer:
         return net
 
     def _layer(self, fn: Function) -> Any:
-        layer = caffe_pb2.LayerParameter(type=fn.type_name)
+        layer = caffe_pb2.LayerParameter()
         layer.bottom.extend(self._layers[top.fn].top[top.n] for top in fn.inputs)
         layer.top.extend(list(layer.bottom) if fn.in_place else [self._name(top, fn) for top in fn.tops])
         layer.name = self._name(fn.tops[0] if fn.tops else fn, fn)
-        own = _own_field(fn.type_name)
-        for key, value in fn.params.items():
-            if not key.endswith("param") and own and key in getattr(layer, own).DESCRIPTOR.fields_by_name:
-                assign_proto(getattr(layer, own), key, value)
-            else:
-                assign_proto(layer, key, value)
+        layer.MergeFrom(fn.fields())
         return layer
 
     def _name(self, named: Top | Function, fn: Function) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, nearest
 from sdcaffe.layers.base import Count, DataLayer, Layer, makers, registered
 from sdcaffe.log.table import text_table
+from sdcaffe.plugins import origin
 
 _FIRST_ADDED = 1000  # fields numbered from here on are not BVLC Caffe's
 _TYPE_NAMES = {
@@ -66,11 +66,6 @@ def description(type_name: str) -> list[str]:
     for field in _fields(cls):
         lines += ["", *_parameters(field)]
     return lines
-
-
-def origin(cls: type[Layer]) -> str:
-    """Who brings a layer: BVLC Caffe, a fork of it, the paper, an installed distribution, or a plugin's file."""
-    return cls.origin or f"plugin {getattr(sys.modules.get(cls.__module__), '__file__', cls.__module__)}"
 
 
 def free_numbers() -> str:

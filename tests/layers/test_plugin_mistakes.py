@@ -8,7 +8,7 @@ import torch
 
 import sdcaffe
 from sdcaffe import proto
-from sdcaffe.errors import LayerError
+from sdcaffe.errors import LayerError, SdcaffeError
 from sdcaffe.layers import registry
 
 TEXT = """
@@ -73,6 +73,37 @@ def test_a_wrong_forward(run, forward, says):
 def test_a_wrong_setup(run, setup, says):
     with pytest.raises(LayerError, match=rf'layer "mine" \(Mistaken\): .*{says}'):
         run(setup=setup)
+
+
+WRONG_WAYS = """import torch
+from sdcaffe import Layer, register
+@register("WrongWays")
+class WrongWays(Layer):
+    def setup(self, shapes):
+        return shapes
+    def forward(self, x):
+        return x
+    def to_onnx(self, builder, x):
+        return torch.zeros(2, 5) @ x
+    def to_source(self, builder, *shapes):
+        return {}["nothing"]
+"""
+
+
+def test_a_wrong_way_to_be_written_names_the_line_of_the_plugin(monkeypatch, tmp_path):
+    from sdcaffe.converters import module_source, onnx_export
+
+    sdcaffe.discover()
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+    (tmp_path / "wrong_ways.py").write_text(WRONG_WAYS)
+    sdcaffe.discover([str(tmp_path / "wrong_ways.py")])
+    model, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    model.write_text(TEXT.replace("Mistaken", "WrongWays"))
+    sdcaffe.Net(model).save(weights)
+    with pytest.raises(SdcaffeError, match=r'layer "mine" \(WrongWays: .*wrong_ways.py:10\)'):
+        onnx_export.export(str(model), str(weights), str(tmp_path / "net.onnx"))
+    with pytest.raises(LayerError, match=r"layer \"mine\" \(WrongWays\): KeyError: 'nothing' \(.*wrong_ways.py:12\)"):
+        module_source.convert(model, tmp_path / "net.py")
 
 
 def test_what_is_registered_must_be_a_layer():

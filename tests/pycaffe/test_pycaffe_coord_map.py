@@ -7,6 +7,7 @@ import pytest
 
 from sdcaffe.errors import GraphError
 from sdcaffe.layers.base import Layer, register
+from sdcaffe.layers.places import Places
 from sdcaffe.pycaffe import NetSpec, coord_map
 from sdcaffe.pycaffe import layers as L
 from sdcaffe.pycaffe.coord_map import coord_map_from_to, crop
@@ -177,3 +178,18 @@ def test_a_plugins_elementwise_layer_leaves_places_as_they_are(monkeypatch):
         crop(L.MirrorForCoordMap(conv), data)
     monkeypatch.setattr(coord_map, "PASS_THROUGH_LAYERS", [*coord_map.PASS_THROUGH_LAYERS, "MirrorForCoordMap"])
     assert crop(L.MirrorForCoordMap(conv), data).fn.params["crop_param"]["offset"] == [3]
+
+
+@register("BorderForCoordMap")
+class BorderForCoordMap(Layer):
+    """A plugin's layer that takes two pixels off each side: pixel 2 of its bottom is pixel 0 of its top."""
+
+    @classmethod
+    def places(cls, layer_param):
+        return Places(axis=1, shift=np.array([-2.0]))
+
+
+def test_a_plugin_says_where_its_top_lies():
+    data = image()
+    conv = L.Convolution(data, num_output=4, kernel_size=3, pad=4)  # pixel 0 of the data is pixel 3 of this
+    assert crop(L.BorderForCoordMap(conv), data).fn.params["crop_param"]["offset"] == [1]

@@ -7,6 +7,4 @@ from __future__ import annotations
 
 from sdcaffe.layers import import_all
 
-ORIGIN = "the paper"
-
 import_all(__name__)
