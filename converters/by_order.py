@@ -43,7 +43,9 @@ class Unit:
             names = (*STATISTICS[:2], "", *_AFFINE[: len(scale[0].blobs) if scale else 0])
         else:
             names = _AFFINE
-        return {name: blob.shape for name, blob in zip(names, blobs, strict=len(names) > 2) if name}
+        axes = {} if _is_norm(first) else _class(first).blob_axes
+        shapes = {name: blob.shape for name, blob in zip(names, blobs, strict=len(names) > 2) if name}
+        return {name: shape or (1,) * axes.get(name, 0) for name, shape in shapes.items()}
 
 
 def from_tensors(state: Mapping[str, Tensor], layers: Sequence[LayerBlobs]) -> list[LayerBlobs]:
@@ -55,13 +57,15 @@ def from_tensors(state: Mapping[str, Tensor], layers: Sequence[LayerBlobs]) -> l
     for unit, (prefix, tensors) in _pairs(layers, state):
         first = unit.layers[0]
         if not _is_norm(first):
-            result.append(LayerBlobs(first.name, first.type, [_array(tensors, prefix, key) for key in unit.shapes]))
+            arrays = [_array(tensors, prefix, key) for key in unit.shapes]
+            blobs: list[Array | None] = [array.reshape(_blob(first, i).shape) for i, array in enumerate(arrays)]
+            result.append(LayerBlobs(first.name, first.type, blobs))
             continue
         one = {key: tensors[key] for key in STATISTICS[:2]}
         result.append(LayerBlobs(first.name, first.type, list(summed(one, prefix))))
         for scale in unit.layers[1:]:
-            blobs: list[Array | None] = [_array(tensors, prefix, key) for key in _AFFINE[: len(scale.blobs)]]
-            result.append(LayerBlobs(scale.name, scale.type, blobs))
+            affine: list[Array | None] = [_array(tensors, prefix, key) for key in _AFFINE[: len(scale.blobs)]]
+            result.append(LayerBlobs(scale.name, scale.type, affine))
     return result
 
 
@@ -79,7 +83,8 @@ def to_tensors(layers: Sequence[LayerBlobs], like: Mapping[str, Tensor]) -> dict
                 factor = np.float64(weight.reshape(())) or np.inf  # 0, of a net that never trained, gives 0
             arrays = [mean / factor, variance / factor, *affine]
         for key, array in zip(unit.shapes, arrays, strict=True):
-            result[f"{prefix}.{key}"] = torch.from_numpy(np.array(array)).to(tensors[key].dtype)
+            tensor = torch.from_numpy(np.array(array)).reshape(tensors[key].shape)
+            result[f"{prefix}.{key}"] = tensor.to(tensors[key].dtype)
     return result
 
 

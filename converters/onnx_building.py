@@ -40,7 +40,7 @@ class Layers:
         tops = wiring.get("top") or node.outputs[:1]
         plain = name or _name_of_weight(node) or node.name or tops[0]
         layer = self.param.layer.add(name=self.names.new(plain), type=kind, bottom=bottoms, top=tops)
-        kept = [np.ascontiguousarray(blob, np.float32) for blob in blobs if blob is not None]
+        kept = [np.array(blob, np.float32, order="C") for blob in blobs if blob is not None]
         if kept:
             self.blobs[layer.name] = kept
         return layer

@@ -219,7 +219,7 @@ def _elu(layers: Layers, node: Node) -> None:
 def _prelu(layers: Layers, node: Node) -> None:
     slope, shape = layers.weight(node, 1), layers.shape(node)
     if slope.size == 1:
-        layers.add(node, "PReLU", [slope.reshape(1)]).prelu_param.channel_shared = True
+        layers.add(node, "PReLU", [slope.reshape(())]).prelu_param.channel_shared = True
         return
     axis, values = _spanned(node, slope, shape)
     if axis != 1 or values.ndim != 1:

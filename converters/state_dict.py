@@ -150,7 +150,7 @@ def _current(array: Array | None, layer: LayerBlobs, name: str) -> Array:
     axes = registered().get(layer.type, Layer).blob_axes.get(name, array.ndim)
     while array.ndim > axes and array.shape[0] == 1:
         array = array[0]
-    return array
+    return array.reshape((1,) * (axes - array.ndim) + array.shape)
 
 
 def _index(name: str) -> int | None:

@@ -89,7 +89,9 @@ def fit(layers: Sequence[LayerBlobs], net: Any) -> tuple[list[LayerBlobs], list[
     owners: dict[str, Array] = {}
     result = []
     for name, wanted in net.params.items():
-        layer, blobs = net.layers[name], given.get(name, [])
+        layer = net.layers[name]
+        stored = layer.arranged(dict(enumerate(given.get(name, []))))
+        blobs = [stored[i] for i in range(len(stored))]
         specs = [spec.name for spec in layer.layer_param.param]
         specs += [""] * (len(wanted) - len(specs))
         if len(blobs) > len(wanted) or not all(spec in owners for spec in specs[len(blobs) :]):

@@ -62,7 +62,7 @@ class Layer(nn.Module):
     - `top_is_blob`: its top is its blob 0, memory and gradient.
     - `not_exported`: why an ONNX model cannot have it, where it cannot.
     - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
-    - `blob_axes`: how many axes a blob of such a name always has; files before Caffe's BlobShape store four.
+    - `blob_axes`: how many axes a blob of such a name always has in torch; files before Caffe's BlobShape store four.
     - `drawn_as`: the colour of a drawing: convolution, product, pooling, loss, data or plain; "": as its counts say.
     - `origin`: who brought it, where `sdcaffe.plugins.origin` should not look for that itself.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers import source_parts
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -20,6 +22,13 @@ class PReLU(NeuronLayer):
     """
 
     torch_names = (("weight",),)
+    blob_axes = {"weight": 1}  # in torch one slope for all channels has an axis too
+
+    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+        """The one slope of channel_shared also where a file gives it an axis, as torch does."""
+        slope = blobs.get(0)
+        one = slope is not None and self.param.channel_shared and tuple(slope.shape) == (1,)
+        return {**blobs, 0: slope.reshape(())} if one else dict(blobs)
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes
@@ -35,6 +44,5 @@ class PReLU(NeuronLayer):
         return F.prelu(bottom, self.blobs[0].reshape(-1))
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
-        if self.blobs[0].dim():
-            return Source("{self}({0})", call("nn.PReLU", str(bottoms[0][1])))
-        return Source("{self}({0})", f"{builder.part(source_parts.SharedPReLU)}()")
+        slopes = (str(bottoms[0][1]),) if self.blobs[0].dim() else ()
+        return Source("{self}({0})", call("nn.PReLU", *slopes))

@@ -48,17 +48,6 @@ class TransposedLinear(nn.Module):
         return F.linear(x, self.weight.t(), self.bias)
 
 
-class SharedPReLU(nn.Module):
-    """PReLU with one slope, a scalar, for all channels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.tensor(0.25))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.prelu(x, self.weight.reshape(1))
-
-
 class Embed(nn.Module):
     """A learned vector for each index, and a bias on top; indices come as numbers of any type."""
 
