@@ -24,6 +24,9 @@ SPHEREFACE = "SphereFace"
 CRFRNN = "CRF-RNN"
 ENET = "ENet (TimoSaemann)"
 RISTRETTO = "Ristretto"
+FPGA = "FPGA Caffe (dicecco1/fpga_caffe)"
+SPARSE = "wenwei202/caffe"
+TONGCHENG = "Tongcheng/caffe"
 
 _TYPES = {
     SSD: "VideoData",
@@ -53,26 +56,20 @@ _FIELDS = {
         "SolverParameter": "plateau_winsize",
     },
     NVIDIA: {
-        "NetParameter": "default_forward_type default_backward_type default_forward_math default_backward_math "
-        "global_grad_scale reduce_buckets default_conv_algos_override default_cudnn_math_override",
         "SolverParameter": "min_lr rampup_interval rampup_lr momentum_policy max_momentum momentum_power "
         "local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format",
-        "LayerParameter": "forward_type backward_type forward_math backward_math debug cudnn_math_override "
-        "detectnet_groundtruth_param detectnet_augmentation_param",
-        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square use_gpu_transform "
-        "random_seed",
-        "ConvolutionParameter": "cudnn_convolution_algo_seeker conv_algos_override",
-        "DataParameter": "threads parser_threads cache",
+        "LayerParameter": "debug cudnn_math_override detectnet_groundtruth_param detectnet_augmentation_param",
+        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square random_seed",
     },
     INTEL: {
-        "NetParameter": "engine bn_stats_batch_size compile_net_state",
+        "NetParameter": "bn_stats_batch_size compile_net_state",
         "SolverParameter": "engine warmup_iter warmup_start_lr",
-        "LayerParameter": "engine multinode mn_activation_param mn_grad_compress_param split_param "
+        "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param "
         "continuation_indicator_param",
         "TransformationParameter": "random_resize_param random_aspect_ratio_param",
         "BatchNormParameter": "use_weight_bias bias_term filler stats_batch_size relu",
-        "ConvolutionParameter": "relu negative_slope conv_algorithm",
-        "LossParameter": "pre_fixed_normalizer label_smoothing",
+        "ConvolutionParameter": "relu negative_slope",
+        "LossParameter": "label_smoothing",
     },
     FAST_RCNN: {"LayerParameter": "smooth_l1_loss_param"},
     RFCN: {
@@ -108,10 +105,9 @@ _FIELDS = {
     SPHEREFACE: {"LayerParameter": "margin_inner_product_param largemargin_inner_product_param"},
     CRFRNN: {"LayerParameter": "multi_stage_meanfield_param"},
     ENET: {"LayerParameter": "spatial_dropout_param"},
-    RISTRETTO: {"LayerParameter": "quantization_param"},
 }
 
-_VALUES = {INTEL: "MKL2017 MKLDNN PRE_FIXED"}
+_VALUES = {FPGA: "OCL"}
 
 # What BVLC Caffe's own word for a fork's field is.
 _INSTEAD = {
@@ -125,7 +121,8 @@ for _fork, _fields in _FIELDS.items():
         _fork,
         types=_TYPES.get(_fork, "").split(),
         fields={message: names.split() for message, names in _fields.items()},
-        values=_VALUES.get(_fork, "").split(),
     )
+for _fork, _names in _VALUES.items():
+    elsewhere.tell(_fork, values=_names.split())
 for (_message, _field), _words in _INSTEAD.items():
     elsewhere.tell_instead(_message, _field, _words)

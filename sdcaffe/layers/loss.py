@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Count, Layer, Shape, show_shape
+
+# Of modes that a fork's LossParameter has besides Caffe's: the mode's number -> what the sum is divided by.
+normalizers: dict[int, Callable[[Any], float]] = {}
 
 FLOAT32_MIN = torch.finfo(torch.float32).tiny  # C's FLT_MIN, the least probability SoftmaxWithLoss takes the log of
 LOG_THRESHOLD = 1e-20  # the same of InfogainLoss and MultinomialLogisticLoss
@@ -114,8 +117,11 @@ def normalization(loss_param: Any, default: int) -> int:
 def normalized(total: Tensor, loss_param: Any, mode: int, outer: int, inner: int, kept: Tensor | None) -> Tensor:
     """`total` divided by Caffe's normaliser, which is at least 1.
 
-    FULL divides by all places (outer * inner), VALID by those not ignored, BATCH_SIZE by outer, NONE by 1.
+    FULL divides by all places (outer * inner), VALID by those not ignored, BATCH_SIZE by outer, NONE by 1; a mode of
+    a fork by what `normalizers` says.
     """
+    if mode in normalizers:
+        return total / max(normalizers[mode](loss_param), 1)
     if mode == loss_param.VALID and kept is not None:
         return total / kept.sum().clamp(min=1)
     places = {loss_param.BATCH_SIZE: outer, loss_param.NONE: 1}.get(mode, outer * inner)

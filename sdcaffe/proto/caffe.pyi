@@ -20,12 +20,14 @@ class AccuracyParameter(_Message):
     top_k: int
     axis: int
     ignore_label: int
+    use_log: bool
     def __init__(
         self,
         *,
         top_k: int | None = ...,
         axis: int | None = ...,
         ignore_label: int | None = ...,
+        use_log: bool | None = ...,
     ) -> None: ...
 
 class AdversarialParameter(_Message):
@@ -166,6 +168,8 @@ class BatchNormParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
@@ -304,6 +308,11 @@ class ConvolutionParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
+    AlgorithmSeeker: _ClassVar[_Enum]
+    GET: _ClassVar[int]
+    FINDEX: _ClassVar[int]
     num_output: int
     bias_term: bool
     @property
@@ -328,6 +337,9 @@ class ConvolutionParameter(_Message):
     force_nd_im2col: bool
     @property
     def dilation(self) -> _Values[int]: ...
+    conv_algos_override: str
+    conv_algorithm: str
+    cudnn_convolution_algo_seeker: int
     def __init__(
         self,
         *,
@@ -349,6 +361,9 @@ class ConvolutionParameter(_Message):
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
         dilation: _Iterable[int] | None = ...,
+        conv_algos_override: str | None = ...,
+        conv_algorithm: str | None = ...,
+        cudnn_convolution_algo_seeker: int | str | None = ...,
     ) -> None: ...
 
 class CropParameter(_Message):
@@ -394,8 +409,13 @@ class DataParameter(_Message):
     backend: int
     force_encoded_color: bool
     prefetch: int
+    threads: int
+    parser_threads: int
+    cache: bool
+    precache: bool
     shuffle: bool
     seed: int
+    random_order: bool
     def __init__(
         self,
         *,
@@ -409,8 +429,13 @@ class DataParameter(_Message):
         backend: int | str | None = ...,
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
+        threads: int | None = ...,
+        parser_threads: int | None = ...,
+        cache: bool | None = ...,
+        precache: bool | None = ...,
         shuffle: bool | None = ...,
         seed: int | None = ...,
+        random_order: bool | None = ...,
     ) -> None: ...
 
 class Datum(_Message):
@@ -780,6 +805,9 @@ class ImageDataParameter(_Message):
     new_width: int
     is_color: bool
     root_folder: str
+    threads: int
+    cache: bool
+    precache: bool
     def __init__(
         self,
         *,
@@ -795,6 +823,9 @@ class ImageDataParameter(_Message):
         new_width: int | None = ...,
         is_color: bool | None = ...,
         root_folder: str | None = ...,
+        threads: int | None = ...,
+        cache: bool | None = ...,
+        precache: bool | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(_Message):
@@ -880,6 +911,8 @@ class LRNParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     local_size: int
     alpha: float
     beta: float
@@ -919,6 +952,13 @@ class LabelMapItem(_Message):
     ) -> None: ...
 
 class LayerParameter(_Message):
+    Type: _ClassVar[_Enum]
+    DOUBLE: _ClassVar[int]
+    FLOAT: _ClassVar[int]
+    FLOAT16: _ClassVar[int]
+    INT: _ClassVar[int]
+    UINT: _ClassVar[int]
+    BOOL: _ClassVar[int]
     name: str
     type: str
     @property
@@ -1041,6 +1081,8 @@ class LayerParameter(_Message):
     @property
     def upsample_param(self) -> UpsampleParameter: ...
     @property
+    def quantization_param(self) -> QuantizationParameter: ...
+    @property
     def interp_param(self) -> InterpParameter: ...
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
@@ -1070,6 +1112,11 @@ class LayerParameter(_Message):
     def adversarial_param(self) -> AdversarialParameter: ...
     @property
     def mixup_param(self) -> MixupParameter: ...
+    forward_type: int
+    backward_type: int
+    forward_math: int
+    backward_math: int
+    engine: str
     @property
     def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
     @property
@@ -1141,6 +1188,7 @@ class LayerParameter(_Message):
         swish_param: SwishParameter | _Mapping[str, _Any] | None = ...,
         clip_param: ClipParameter | _Mapping[str, _Any] | None = ...,
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
+        quantization_param: QuantizationParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
@@ -1156,6 +1204,11 @@ class LayerParameter(_Message):
         gaussian_mmd_param: GaussianMmdParameter | _Mapping[str, _Any] | None = ...,
         adversarial_param: AdversarialParameter | _Mapping[str, _Any] | None = ...,
         mixup_param: MixupParameter | _Mapping[str, _Any] | None = ...,
+        forward_type: int | str | None = ...,
+        backward_type: int | str | None = ...,
+        forward_math: int | str | None = ...,
+        backward_math: int | str | None = ...,
+        engine: str | None = ...,
         cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | _Mapping[str, _Any] | None = ...,
@@ -1179,15 +1232,18 @@ class LossParameter(_Message):
     VALID: _ClassVar[int]
     BATCH_SIZE: _ClassVar[int]
     NONE: _ClassVar[int]
+    PRE_FIXED: _ClassVar[int]
     ignore_label: int
     normalize: bool
     normalization: int
+    pre_fixed_normalizer: float
     def __init__(
         self,
         *,
         ignore_label: int | None = ...,
         normalize: bool | None = ...,
         normalization: int | str | None = ...,
+        pre_fixed_normalizer: float | None = ...,
     ) -> None: ...
 
 class MVNParameter(_Message):
@@ -1293,6 +1349,13 @@ class MultiBoxLossParameter(_Message):
     ) -> None: ...
 
 class NetParameter(_Message):
+    Type: _ClassVar[_Enum]
+    DOUBLE: _ClassVar[int]
+    FLOAT: _ClassVar[int]
+    FLOAT16: _ClassVar[int]
+    INT: _ClassVar[int]
+    UINT: _ClassVar[int]
+    BOOL: _ClassVar[int]
     name: str
     @property
     def layers(self) -> _Messages[V1LayerParameter]: ...
@@ -1306,6 +1369,17 @@ class NetParameter(_Message):
     debug_info: bool
     @property
     def input_shape(self) -> _Messages[BlobShape]: ...
+    engine: str
+    default_forward_type: int
+    default_backward_type: int
+    default_forward_math: int
+    default_backward_math: int
+    global_grad_scale: float
+    global_grad_scale_adaptive: bool
+    default_conv_algos_override: str
+    reduce_buckets: int
+    default_cudnn_math_override: int
+    eltwise_mem_sharing: bool
     @property
     def layer(self) -> _Messages[LayerParameter]: ...
     @property
@@ -1321,6 +1395,17 @@ class NetParameter(_Message):
         state: NetState | _Mapping[str, _Any] | None = ...,
         debug_info: bool | None = ...,
         input_shape: _Iterable[BlobShape | _Mapping[str, _Any]] | None = ...,
+        engine: str | None = ...,
+        default_forward_type: int | str | None = ...,
+        default_backward_type: int | str | None = ...,
+        default_forward_math: int | str | None = ...,
+        default_backward_math: int | str | None = ...,
+        global_grad_scale: float | None = ...,
+        global_grad_scale_adaptive: bool | None = ...,
+        default_conv_algos_override: str | None = ...,
+        reduce_buckets: int | None = ...,
+        default_cudnn_math_override: int | None = ...,
+        eltwise_mem_sharing: bool | None = ...,
         layer: _Iterable[LayerParameter | _Mapping[str, _Any]] | None = ...,
         sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
@@ -1457,6 +1542,7 @@ class ParamSpec(_Message):
     share_mode: int
     lr_mult: float
     decay_mult: float
+    force_mult: float
     def __init__(
         self,
         *,
@@ -1464,6 +1550,7 @@ class ParamSpec(_Message):
         share_mode: int | str | None = ...,
         lr_mult: float | None = ...,
         decay_mult: float | None = ...,
+        force_mult: float | None = ...,
     ) -> None: ...
 
 class ParameterParameter(_Message):
@@ -1501,6 +1588,8 @@ class PoolingParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     RoundMode: _ClassVar[_Enum]
     CEIL: _ClassVar[int]
     FLOOR: _ClassVar[int]
@@ -1597,6 +1686,48 @@ class PythonParameter(_Message):
         share_in_parallel: bool | None = ...,
     ) -> None: ...
 
+class QuantizationParameter(_Message):
+    Precision: _ClassVar[_Enum]
+    DYNAMIC_FIXED_POINT: _ClassVar[int]
+    Rounding: _ClassVar[_Enum]
+    NEAREST: _ClassVar[int]
+    precision: int
+    rounding_scheme: int
+    bw_layer_in: int
+    bw_layer_out: int
+    bw_params: int
+    @property
+    def fl_layer_in(self) -> _Values[int]: ...
+    @property
+    def fl_layer_out(self) -> _Values[int]: ...
+    @property
+    def fl_params(self) -> _Values[int]: ...
+    @property
+    def scale_in(self) -> _Values[float]: ...
+    @property
+    def scale_out(self) -> _Values[float]: ...
+    @property
+    def scale_params(self) -> _Values[float]: ...
+    is_negative_input: bool
+    force_u8_input: bool
+    def __init__(
+        self,
+        *,
+        precision: int | str | None = ...,
+        rounding_scheme: int | str | None = ...,
+        bw_layer_in: int | None = ...,
+        bw_layer_out: int | None = ...,
+        bw_params: int | None = ...,
+        fl_layer_in: _Iterable[int] | None = ...,
+        fl_layer_out: _Iterable[int] | None = ...,
+        fl_params: _Iterable[int] | None = ...,
+        scale_in: _Iterable[float] | None = ...,
+        scale_out: _Iterable[float] | None = ...,
+        scale_params: _Iterable[float] | None = ...,
+        is_negative_input: bool | None = ...,
+        force_u8_input: bool | None = ...,
+    ) -> None: ...
+
 class ROIPoolingParameter(_Message):
     pooled_h: int
     pooled_w: int
@@ -1636,6 +1767,8 @@ class ReLUParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     negative_slope: float
     engine: int
     def __init__(
@@ -1742,6 +1875,8 @@ class SPPParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     pyramid_height: int
     pool: int
     engine: int
@@ -1858,6 +1993,8 @@ class SigmoidParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     engine: int
     def __init__(
         self,
@@ -1883,6 +2020,8 @@ class SoftmaxParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     engine: int
     axis: int
     def __init__(
@@ -2047,6 +2186,8 @@ class TanHParameter(_Message):
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
     CUDNN: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     engine: int
     def __init__(
         self,
@@ -2103,6 +2244,7 @@ class TransformationParameter(_Message):
     def distort_param(self) -> DistortionParameter: ...
     @property
     def expand_param(self) -> ExpansionParameter: ...
+    use_gpu_transform: bool
     def __init__(
         self,
         *,
@@ -2120,6 +2262,7 @@ class TransformationParameter(_Message):
         crop_w: int | None = ...,
         distort_param: DistortionParameter | _Mapping[str, _Any] | None = ...,
         expand_param: ExpansionParameter | _Mapping[str, _Any] | None = ...,
+        use_gpu_transform: bool | None = ...,
     ) -> None: ...
 
 class UpsampleParameter(_Message):

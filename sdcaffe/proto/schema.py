@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import typing
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +48,7 @@ class _Home(typing.NamedTuple):
 
 
 _declared: dict[tuple[str, str], _Declaration] = {}
+_values: dict[tuple[str, str], dict[str, int]] = {}  # (message, enum) -> the values that plugins add
 _homes: dict[type, set[_Home]] = {}
 _pools: dict[bool, descriptor_pool.DescriptorPool] = {}
 _sources: list[descriptor_pb2.FileDescriptorProto] = []
@@ -135,6 +137,26 @@ def extend(message: str, params: type) -> None:
     fields = [_Declaration(message, f, "", messages, list(own.enum_type)) for f in own.field]
     _declare(params, message, fields)
     _homes.setdefault(params, set()).add(_Home(message, tuple(f.name for f in own.field), inside=False))
+
+
+def add_values(message: str, enum: str, values: Mapping[str, int]) -> None:
+    """Add values, name -> number, to the enum `enum` of the message `message`: those that a fork's version of it has.
+
+    Two names may have one number; what is written then has the first. The same values twice are fine. Raises
+    PrototxtError where there is no such enum, and where it has one of the names with another number.
+    """
+    before = dict(_values)
+    _values[message, enum] = {**_values.get((message, enum), {}), **values}
+    try:
+        known = _build(raw=False).FindEnumTypeByName(f"caffe.{message}.{enum}").values_by_name
+        flaw = next((name for name, number in values.items() if known[name].number != number), None)
+    except (KeyError, TypeError, ValueError) as error:
+        flaw = str(error)
+    if flaw is not None:
+        _values.clear()
+        _values.update(before)
+        raise PrototxtError(f"the enum {enum} of {message} cannot have the values {', '.join(values)}: {flaw}")
+    _pools.pop(False, None)
 
 
 def add(params: type) -> None:
@@ -288,6 +310,8 @@ def _build(raw: bool) -> descriptor_pool.DescriptorPool:
         for declaration in _declared.values():
             if declaration.parent:
                 _add(declaration, messages[declaration.parent])
+        for (message, enum), values in _values.items():
+            _add_values(messages[message].enum_type, enum, values)
     result = descriptor_pool.DescriptorPool()
     result.AddSerializedFile(file.SerializeToString())
     result.FindFileByName(file.name)
@@ -297,6 +321,17 @@ def _build(raw: bool) -> descriptor_pool.DescriptorPool:
 def _add(declaration: _Declaration, parent: descriptor_pb2.DescriptorProto) -> None:
     parent.field.append(declaration.field)
     parent.enum_type.extend(e for e in declaration.enums if e not in parent.enum_type)
+
+
+def _add_values(enums: Iterable[descriptor_pb2.EnumDescriptorProto], name: str, values: Mapping[str, int]) -> None:
+    for enum in enums:
+        if enum.name == name:
+            known = {value.name for value in enum.value}
+            for value, number in values.items():
+                if value not in known:
+                    enum.value.add(name=value, number=number)
+            if len({value.number for value in enum.value}) < len(enum.value):
+                enum.options.allow_alias = True
 
 
 def _make_raw(messages: dict[str, descriptor_pb2.DescriptorProto]) -> None:

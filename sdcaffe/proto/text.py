@@ -13,7 +13,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from sdcaffe.errors import PrototxtError
-from sdcaffe.proto import complaints, tokens
+from sdcaffe.proto import complaints, past, tokens
 from sdcaffe.proto.layout import format as format
 from sdcaffe.proto.positions import Positions as Positions
 from sdcaffe.proto.tables import BOOL, BYTES, ENUM, FLOAT, INTEGER, MESSAGE, STRING, Field, Table, table
@@ -27,10 +27,10 @@ _FLOAT_NAMES = {"inf": float("inf"), "infinity": float("inf"), "nan": float("nan
 def parse(text: str, message: Message, filename: str, *, ignore_unknown: bool = False) -> Positions:
     """Read `text` into `message`, which is cleared first; returns where each layer and field stands.
 
-    With `ignore_unknown`, fields that the message does not have are read past and named once each in a
-    warning of the logger "sdcaffe". Raises PrototxtError, with `where` as `filename:line:col`, for text
-    that is not protobuf's, for fields and enum values that are not there, values of the wrong type or out
-    of range, a field given twice that cannot repeat, and a required field that is missing.
+    With `ignore_unknown`, fields that the message does not have are skipped and named once each in a warning of the
+    logger "sdcaffe"; those that `past` knows are named in one. Raises PrototxtError, with `where` as
+    `filename:line:col`, for text that is not protobuf's, for fields and enum values that are not there, values of the
+    wrong type or out of range, a field given twice that cannot repeat, and a required field that is missing.
     """
     message.Clear()
     return _Parser(Source(text, filename), ignore_unknown).run(message)
@@ -45,6 +45,7 @@ class _Parser:
         self.depth = 0
         self.positions = Positions(source)
         self.unknown: dict[tuple[str, str], list[int]] = {}
+        self.passed: dict[tuple[str, str], list[int]] = {}  # (field, why) -> where, of what is read past
         self.read = {
             STRING: self.string,
             BYTES: self.string,
@@ -65,7 +66,18 @@ class _Parser:
                 name,
                 field,
             )
+        if self.passed:
+            self.tell_passed()
         return self.positions
+
+    def tell_passed(self) -> None:
+        """One warning of all that is read past."""
+        by_reason: dict[str, list[str]] = {}
+        for (field, why), offsets in self.passed.items():
+            by_reason.setdefault(why, []).append(f"{field} ({len(offsets)} times)" if len(offsets) > 1 else field)
+        told = "; ".join(f"{', '.join(fields)}: {why}" for why, fields in by_reason.items())
+        first = min(offsets[0] for offsets in self.passed.values())
+        logging.getLogger("sdcaffe").warning("%s: kept, but not looked at: %s", self.source.where(first), told)
 
     def error(self, message: str, at: int | None = None) -> PrototxtError:
         """An error at token `at`, or at the present one."""
@@ -82,7 +94,7 @@ class _Parser:
 
     def fields(self, message: Any, fields: Table, close: str, opened: int) -> None:
         """All fields of one message up to its closing sign, which is stepped over; "" is the end of the text."""
-        places = self.positions.fields
+        places, passed = self.positions.fields, past.fields_of(fields.message)
         seen: set[str] = set()
         while True:
             at = self.at
@@ -96,6 +108,8 @@ class _Parser:
             places.append((self.depth, name, self.offsets[at]))
             field = fields.fields.get(name)
             self.at = at + 1
+            if name in passed:
+                self.passed.setdefault((f"{fields.message}.{name}", passed[name]), []).append(self.offsets[at])
             if field is None:
                 self.skip_unknown(fields, name, at)
             elif field.repeated:
@@ -114,6 +128,8 @@ class _Parser:
                 else:
                     self.colon(field)
                     setattr(message, name, self.read[field.kind](field))
+                    if field.kind == ENUM:
+                        self.note_value(fields.message, name, at)
             if self.kinds[self.at] == SIGN and self.words[self.at] in ",;":
                 self.at += 1
         for name in fields.required:
@@ -121,6 +137,13 @@ class _Parser:
                 raise self.error(f'message "{fields.message}" lacks its required field "{name}"', opened)
         if close:
             self.at += 1
+
+    def note_value(self, message: str, field: str, at: int) -> None:
+        """Note the value of an enum, the word just read, where it is one that is read past."""
+        word = self.words[self.at - 1]
+        why = past.why_value(message, field, word)
+        if why is not None:
+            self.passed.setdefault((f"{field}: {word}", why), []).append(self.offsets[at])
 
     def not_a_field(self, fields: Table, close: str, opened: int) -> str:
         word = self.words[self.at]

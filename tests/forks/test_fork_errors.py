@@ -167,9 +167,8 @@ def test_a_type_that_nobody_has(tmp_path):
     [
         ("densecrf_param { max_iter: 5 }", "2:23", "DeepLab"),
         ("psroi_pooling_param { output_dim: 2 }", "2:23", "R-FCN"),
-        ("forward_type: FLOAT16", "2:23", "NVIDIA Caffe"),
-        ("transform_param { use_gpu_transform: true }", "2:41", "NVIDIA Caffe"),
-        ("data_param { parser_threads: 2 }", "2:36", "NVIDIA Caffe"),
+        ("cudnn_math_override: 1", "2:23", "NVIDIA Caffe"),
+        ("transform_param { resize_to_square: true }", "2:41", "NVIDIA Caffe"),
         ("batch_norm_param { use_weight_bias: false }", "2:42", "Intel Caffe"),
         ("convolution_param { hole: 2 }", "2:43", "DeepLab"),
     ],
@@ -188,21 +187,21 @@ def test_what_caffes_own_word_for_it_is(tmp_path):
 
 
 def test_a_value_that_only_a_fork_has(tmp_path):
-    error = net_error(tmp_path, "layer { convolution_param { engine: MKL2017 } }")
-    assert error.startswith('fork.prototxt:2:37: field "engine" takes DEFAULT, CAFFE or CUDNN, not "MKL2017"')
-    assert "which is not BVLC Caffe's; Intel Caffe has it" in error
+    error = net_error(tmp_path, "layer { convolution_param { engine: OCL } }")
+    assert error.startswith('fork.prototxt:2:37: field "engine" takes DEFAULT, CAFFE, CUDNN, MKL2017 or MKLDNN, not')
+    assert "which is not BVLC Caffe's; FPGA Caffe (dicecco1/fpga_caffe) has it" in error
 
 
 def test_fields_of_a_fork_are_read_past_on_request(tmp_path, caplog):
-    body = 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" forward_type: FLOAT16 densecrf_param { a: 1 } }'
+    body = 'layer { name: "r" type: "ReLU" bottom: "x" top: "r" debug: true densecrf_param { a: 1 } }'
     file = tmp_path / "fork.prototxt"
-    file.write_text('input: "x" input_shape { dim: 1 dim: 3 }\n' + body + "\ndefault_forward_type: FLOAT16")
+    file.write_text('input: "x" input_shape { dim: 1 dim: 3 }\n' + body + "\ncompile_net_state {}")
     with caplog.at_level(logging.WARNING, "sdcaffe"):
         net = sdcaffe.Net(proto.read_net(file, ignore_unknown=True))
     assert net({"x": np.ones((1, 3))})["r"].shape == (1, 3)
     assert [r.getMessage().split(": ")[0].rpartition("/")[2] for r in caplog.records] == [
         "fork.prototxt:2:53",
-        "fork.prototxt:2:75",
+        "fork.prototxt:2:65",
         "fork.prototxt:3:1",
     ]
 

@@ -15,7 +15,7 @@ from sdcaffe.forks.ssd.matching import Matches, Truth
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter
 from sdcaffe.forks.ssd.mining import MiningType
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
-from sdcaffe.layers.loss import normalization
+from sdcaffe.layers.loss import normalization, normalizers
 
 _MOST = 87.3365478515625  # minus the logarithm of the least float32: what one confidence costs at most
 
@@ -155,8 +155,10 @@ class MultiBoxLoss(Layer):
         except ValueError as error:
             raise self.error(str(error)) from None
 
-    def _normalizer(self, n: int, matches: int) -> int:
+    def _normalizer(self, n: int, matches: int) -> float:
         loss_param = self.layer_param.loss_param
+        if self.mode in normalizers:
+            return max(1, normalizers[self.mode](loss_param))
         places = {loss_param.VALID: matches, loss_param.BATCH_SIZE: n, loss_param.NONE: 1}
         return max(1, places.get(self.mode, n * self.priors))
 
