@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from sdcaffe import commands
+from sdcaffe import commands, terminal
 from sdcaffe.errors import SdcaffeError, nearest, told
 from sdcaffe.flags import Parser, UsageError
 
@@ -20,8 +20,13 @@ _HELP = ("-h", "-help", "--help", "help")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (default: the program's own) hold; returns the exit code."""
+    with terminal.guarded():
+        return _guarded(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _guarded(arguments: list[str]) -> int:
     try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        code = _run(arguments)
         sys.stdout.flush()
         return code
     except ModuleNotFoundError as error:

@@ -22,6 +22,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from sdcaffe.terminal import shown
+
 _NO_MEMORY = re.compile("allocate memory|out of memory")  # in what torch raises
 
 
@@ -57,8 +59,11 @@ class SdcaffeError(Exception):
 
     @property
     def summary(self) -> str:
-        """`where: message` without the excerpt: for a sentence of another error, a log, a table."""
-        return f"{self.where}: {self.message}" if self.where else self.message
+        """`where: message` without the excerpt: for a sentence of another error, a log, a table.
+
+        Control characters that a file brought into it are `shown`.
+        """
+        return shown(f"{self.where}: {self.message}" if self.where else self.message)
 
     def __str__(self) -> str:
         return f"{self.summary}\n{self.excerpt}" if self.excerpt else self.summary
@@ -127,7 +132,7 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return "there is not enough memory"
     if isinstance(error, OSError) and error.errno is not None:
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        return shown(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
     return " ".join(error.summary.split("\n")) if isinstance(error, SdcaffeError) else None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.flags import Parser
+from sdcaffe.terminal import raw
 
 EXAMPLE = "sdcaffe pycaffe script.py prototxt/quickstart/deploy.prototxt"
 
@@ -33,7 +34,8 @@ def run(args: Namespace) -> int:
 
     pycaffe.install()
     logs.show()
-    argv, path = sys.argv, list(sys.path)
+    argv, path, streams = sys.argv, list(sys.path), (sys.stdout, sys.stderr)
+    sys.stdout, sys.stderr = map(raw, streams)  # a script may colour what it says
     sys.argv = [args.file, *args.arguments]
     sys.path.insert(0, str(script.resolve().parent))
     try:
@@ -48,6 +50,7 @@ def run(args: Namespace) -> int:
         return 1
     finally:
         sys.argv, sys.path[:] = argv, path
+        sys.stdout, sys.stderr = streams
     return 0
 
 

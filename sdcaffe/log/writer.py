@@ -20,6 +20,7 @@ from typing import NamedTuple, TextIO
 
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.log.progress import Progress
+from sdcaffe.terminal import shown
 
 logger = logging.getLogger("sdcaffe")
 
@@ -60,7 +61,7 @@ class GlogFormatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created).strftime("%m%d %H:%M:%S.%f")
         tag = getattr(record, "tag", None) or f"{record.filename}:{record.lineno}"
         message = super().format(record).removesuffix("\n")
-        return f"{self._begin}{letter}{moment} {threading.get_native_id():5d} {tag}] {message}"
+        return shown(f"{self._begin}{letter}{moment} {threading.get_native_id():5d} {tag}] {message}")
 
 
 @contextmanager

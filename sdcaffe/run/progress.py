@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sdcaffe.log import Progress, Tick, accuracy, no_tick, setup
+from sdcaffe.terminal import raw
+from sdcaffe.terminal import shown as as_text
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -43,7 +45,7 @@ def bar(what: str, stream: TextIO | None = None, clock: Callable[[], float] = ti
     from rich.progress import Progress as Bar
 
     columns = (TextColumn(what, markup=False), MofNCompleteColumn(), BarColumn(bar_width=20), TimeRemainingColumn())
-    display = Bar(*columns, console=Console(file=stream, soft_wrap=True), auto_refresh=False)
+    display = Bar(*columns, console=Console(file=raw(stream), soft_wrap=True), auto_refresh=False)
     task = display.add_task("", total=None)
     shown = -REFRESH
 
@@ -69,7 +71,7 @@ class Screen:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar
 
-        self.console = Console(file=stream, soft_wrap=True)
+        self.console = Console(file=raw(stream), soft_wrap=True)
         self.bar = Bar(
             TextColumn("{task.fields[run]}iteration", markup=False),
             MofNCompleteColumn(),
@@ -83,7 +85,7 @@ class Screen:
     def add(self, run: str) -> TaskID:
         """A line for `run`, seen from its first update on."""
         self._open += 1
-        return self.bar.add_task("", total=None, visible=False, run=f"{run}  " if run else "")
+        return self.bar.add_task("", total=None, visible=False, run=f"{as_text(run)}  " if run else "")
 
     def leave(self) -> None:
         """One run is over; its line stays. When it was the last, so does the display."""

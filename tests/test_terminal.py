@@ -1,0 +1,158 @@
+"""Nothing in a file is a command to the terminal, and streams that are closed, full or narrow stop no work."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sdcaffe import terminal
+from sdcaffe.cli import main
+from sdcaffe.errors import DataError, SdcaffeError, one_line, told
+from sdcaffe.log import GlogFormatter
+
+CONTROL = [chr(n) for n in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(n) not in "\n\t"]
+REACHES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+TITLE = "\x1b]2;title\x07"  # what names a terminal's window
+NET = """
+name: "%s"
+layer { name: "in" type: "Input" top: "%s" input_param { shape { dim: 1 } } }
+"""
+
+
+@pytest.mark.parametrize("character", CONTROL, ids=[f"{ord(c):02x}" for c in CONTROL])
+def test_every_control_character_is_shown(character: str) -> None:
+    error = DataError(f"a{character}b", f"{character}.prototxt")
+    record = logging.LogRecord("sdcaffe", logging.INFO, "x.py", 1, f"Solving {character}", None, None)
+    stream = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        with terminal.guarded():
+            print(character, flush=True)
+    number = f"\\x{ord(character):02x}"
+    assert stream.getvalue() == f"{number}\n"
+    for text in (str(error), error.summary, one_line(error), told(error), GlogFormatter().format(record)):
+        assert text is not None
+        assert number in text
+        assert not REACHES.search(text)
+
+
+def test_line_breaks_tabs_and_letters_stay() -> None:
+    assert terminal.shown("a\tb\nréseau 网 \\x1b") == "a\tb\nréseau 网 \\x1b"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [TITLE],
+        ["convert", TITLE],
+        ["summary", "name.prototxt", f"--{TITLE}"],
+        ["summary", f"no{TITLE}.prototxt"],
+        ["summary", "blob.prototxt"],
+        ["summary", "name.prototxt"],
+        ["summary", "type.prototxt"],
+        ["summary", "field.prototxt"],
+        ["layers", TITLE],
+        ["train", "solver.prototxt", f"--precision={TITLE}"],
+        ["train", "solver.prototxt", "--plugin", f"{TITLE}.py"],
+        ["test", "name.prototxt", "--weights", f"{TITLE}.caffemodel"],
+        ["convert", "weights", f"{TITLE}.caffemodel", "o.pt"],
+        ["convert", "onnx-to-caffe", f"{TITLE}.onnx", "o.prototxt", "o.caffemodel"],
+        ["parse-log", f"{TITLE}.log", "."],
+        ["plot", f"{TITLE}.log", "-o", "o.svg"],
+        ["classify", "name.prototxt", f"{TITLE}.caffemodel", "x.png"],
+        ["zoo", TITLE, "."],
+    ],
+)
+def test_no_command_lets_a_control_character_through(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    escaped = r"\033]2;title\007"
+    Path("name.prototxt").write_text(NET % (escaped, escaped))
+    Path("blob.prototxt").write_text(NET % ("n", "in") + f'layer {{ type: "ReLU" bottom: "{escaped}" top: "b" }}')
+    Path("type.prototxt").write_text(
+        NET % ("n", "in") + f'layer {{ name: "{escaped}" type: "{escaped}" bottom: "in" }}'
+    )
+    Path("field.prototxt").write_text(NET % ("n", "in") + f"layer {{ {TITLE}: 1 }}")
+    Path("solver.prototxt").write_text('net: "name.prototxt" base_lr: 1 lr_policy: "fixed" max_iter: 1')
+    main(arguments)
+    captured = capsys.readouterr()
+    text = captured.out + captured.err
+    assert "title" in text
+    assert not REACHES.search(text)
+
+
+class _Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_standard_output_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", _Full())
+    assert main(["layers"]) == 1
+    assert capsys.readouterr().err == "sdcaffe: error: No space left on device\n"
+
+
+@pytest.mark.parametrize("stream", [None, _Full()], ids=["closed", "full"])
+def test_a_standard_error_that_takes_nothing_stops_no_work(
+    stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert main(["layers", "ReLU"]) == 0
+    assert "ReLU" in capsys.readouterr().out
+    assert main(["layers", "NoSuchLayer"]) == 1
+    assert main(["trian"]) == 2
+
+
+def test_a_closed_standard_output_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["layers"]) == 0
+    assert sys.stdout is None
+
+
+@pytest.mark.parametrize("closing", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_training_goes_on_without_its_streams(closing: str, tmp_path: Path) -> None:
+    """What is written next does not get the descriptor of a closed stream, on which others still print."""
+    (tmp_path / "net.prototxt").write_text(
+        'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }\n'
+        'layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "y" top: "loss" }\n'
+    )
+    (tmp_path / "s.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 2 display: 1 snapshot_prefix: "run"'
+    )
+    command = f'"{sys.executable}" -m sdcaffe train s.prototxt {closing}'
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    names = {"net.prototxt", "s.prototxt", "run.log", "run_iter_2.caffemodel", "run_iter_2.solverstate"}
+    assert set(os.listdir(tmp_path)) == names
+    assert "Optimization Done." in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp437"])
+def test_what_an_encoding_lacks_is_shown(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(held, encoding=encoding))
+    with terminal.guarded():
+        print("é网\udcff", flush=True)
+    for character, number in zip("é网", ("\\xe9", "\\u7f51"), strict=True):
+        try:
+            want = character.encode(encoding)
+        except UnicodeEncodeError:
+            want = number.encode()
+        assert want in held.getvalue()
+    assert held.getvalue().endswith(b"\\xff\n")
+
+
+def test_an_error_keeps_what_it_was_given() -> None:
+    error = SdcaffeError("\x1b", "place")
+    assert (error.message, str(error)) == ("\x1b", "place: \\x1b")
