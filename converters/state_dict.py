@@ -49,7 +49,7 @@ def to_state_dict(layers: Iterable[LayerBlobs]) -> dict[str, Tensor]:
 
 
 def from_state_dict(state: Mapping[str, Tensor]) -> list[LayerBlobs]:
-    """Layers in the order of their first keys. Only a BatchNorm is known by its keys; other types are "".
+    """Layers in the order of their first keys, of the type "": keys do not say which it is.
 
     Half precision becomes float32. Raises WeightsError for a key that is none of the above, or a blob that is missing.
     """
@@ -101,7 +101,7 @@ def _layer(name: str, tensors: Mapping[str, Tensor]) -> LayerBlobs:
                 f'"{name}" has {", ".join(tensors)}: a BatchNorm here has running_mean, running_var and perhaps '
                 "num_batches_tracked; its weight and bias are a Scale layer's. --by-order takes all from one module"
             )
-        return LayerBlobs(name, "BatchNorm", list(summed(tensors, name)))
+        return LayerBlobs(name, "", list(summed(tensors, name)))
     ordered = next((names for names in _all_names() if set(names) == set(tensors)), None)
     if ordered is None:
         ordered = tuple(f"blob_{i}" for i in range(len(tensors)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -10,6 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import sdcaffe
+from sdcaffe import proto
+from sdcaffe.layers.base import makers, registered
+from sdcaffe.plugins import origin
 
 ROOT = Path(__file__).parents[1]
 GUESTS = "import sdcaffe.forks, sdcaffe.paper.layers"
@@ -23,6 +29,7 @@ import torch
 
 import sdcaffe
 from sdcaffe import Layer, Net, Policy, Solver, proto, register, register_policy
+from sdcaffe.layers.convolution import Convolution
 from sdcaffe.log import parse_log
 from sdcaffe.run import run
 
@@ -113,6 +120,7 @@ SLIPS = {
     "proto.extension(settings, Halving.Fields).perod": '"Fields" has no attribute "perod"',
     "run(param)": 'Argument 1 to "run" has incompatible type "NetParameter"',
     "sdcaffe.read_nett": 'Module has no attribute "read_nett"; maybe "read_net"?',
+    "Convolution(param.layer[0], sdcaffe.TEST).param.kernel": '"ConvolutionParameter" has no attribute "kernel"',
     "Net(settings)": 'Argument 1 to "Net" has incompatible type "SolverParameter"',
 }
 
@@ -145,6 +153,15 @@ def test_the_stub_is_current() -> None:
     code = f"{GUESTS}; from sdcaffe.proto import stubs; print(stubs.text(), end='')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == (ROOT / "sdcaffe" / "proto" / "caffe.pyi").read_text(), "write it anew with make stubs"
+
+
+def test_every_layer_says_of_which_message_its_fields_are() -> None:
+    sdcaffe.discover()
+    for cls in (cls for name in registered() for cls in makers(name) if cls.field is not None):
+        if origin(cls).startswith("plugin"):
+            continue  # of another test
+        said = next(own["param"] for own in map(inspect.get_annotations, cls.__mro__) if "param" in own)
+        assert said == f"proto.{type(getattr(proto.LayerParameter(), cls.field)).DESCRIPTOR.name}", cls
 
 
 def test_the_public_face_is_typed(complaints: dict[int, str]) -> None:

@@ -41,7 +41,7 @@ proto.schema.extend("BatchNormParameter", ForksBatchNormParameter)
 _OWN, _SKNET = ("scale_filler", "bias_filler"), ("frozen", "momentum")
 
 
-def is_forks(layer_param: Any) -> bool:
+def is_forks(layer_param: proto.LayerParameter) -> bool:
     """Whether a BatchNorm has scale and bias of its own, or fields that BVLC Caffe's would not look at."""
     param = layer_param.batch_norm_param
     return bool(param.scale_bias or any(param.HasField(field) for field in (*_OWN, *_SKNET)))

@@ -50,16 +50,16 @@ class BNParameter:
     bias_filler: Any = Message("FillerParameter")
 
 
-def _has(layer_param: Any, fields: tuple[str, ...]) -> bool:
+def _has(layer_param: proto.LayerParameter, fields: tuple[str, ...]) -> bool:
     return any(layer_param.bn_param.HasField(field) for field in fields)
 
 
-def is_tsn(layer_param: Any) -> bool:
+def is_tsn(layer_param: proto.LayerParameter) -> bool:
     """Whether a layer is written in TSN's dialect: it has one of the fields that only that has."""
     return _has(layer_param, _TSN)
 
 
-def is_pspnet(layer_param: Any) -> bool:
+def is_pspnet(layer_param: proto.LayerParameter) -> bool:
     """Whether a layer is written in PSPNet's dialect."""
     return _has(layer_param, _PSPNET) and not is_tsn(layer_param)
 
@@ -91,6 +91,7 @@ class SegNetBN(Layer):
     frozen is.
     """
 
+    param: proto.BNParameter
     origin = "SegNet"
 
     Param = BNParameter
@@ -140,6 +141,7 @@ class PSPNetBN(RunningNorm):
     channels are axis 1 or 2. Blobs are (1, c, 1, 1), or (1, 1, c, 1) for axis 2.
     """
 
+    param: proto.BNParameter
     origin = "PSPNet"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -172,6 +174,7 @@ class TsnBN(RunningNorm):
     batch's (the variance biased). Blobs are (1, c).
     """
 
+    param: proto.BNParameter
     origin = "TSN"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

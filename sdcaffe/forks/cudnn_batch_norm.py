@@ -28,6 +28,7 @@ class CuDNNBatchNorm(RunningNorm):
     batch's (the variance unbiased, as cuDNN's). eps is at least 1e-5. Blobs are (1, c, 1, 1).
     """
 
+    param: proto.CuDNNBatchNormParameter
     origin = "GENet, SKNet"
 
     Param = CuDNNBatchNormParameter

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 _BILINEAR, _NEAREST = "bilinear", "nearest_neighbor"
@@ -32,6 +33,7 @@ class Interp(Layer):
     "nearest_neighbor".
     """
 
+    param: proto.InterpParameter
     origin = "DeepLab, PSPNet"
 
     Param = InterpParameter

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -21,6 +22,7 @@ class ReLU6(NeuronLayer):
     At 0 the derivative is negative_slope, at 6 it is 0.
     """
 
+    param: proto.ReLU6Parameter
     origin = "MobileNetV2's forks"
 
     Param = ReLU6Parameter

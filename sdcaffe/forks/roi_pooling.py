@@ -7,6 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
 
 
@@ -26,6 +27,7 @@ class ROIPooling(Layer):
     c, pooled_h, pooled_w). No gradient goes to the regions. Raises LayerError for an item there is not.
     """
 
+    param: proto.ROIPoolingParameter
     origin = "Fast R-CNN"
 
     Param = ROIPoolingParameter

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 
@@ -15,6 +16,7 @@ class ShuffleChannelParameter:
 class ShuffleChannel(Layer):
     """Channel j of group i of a bottom (n, c, ...) becomes channel j * group + i, as in ShuffleNet."""
 
+    param: proto.ShuffleChannelParameter
     origin = "ShuffleNet"
 
     Param = ShuffleChannelParameter

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 
@@ -51,6 +52,7 @@ class Upsample(Layer):
     With one bottom every pixel becomes a square of scale by scale (the YOLO forks); scale is 1 if not given.
     """
 
+    param: proto.UpsampleParameter
     origin = "SegNet, YOLO's forks"
 
     Param = UpsampleParameter

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, canonical_axis, register
 from sdcaffe.layers.loss import check_label_count, class_labels, ignored_label
 
@@ -19,6 +18,7 @@ class Accuracy(Layer):
     Classes (or batches) without any counted item have accuracy 0.
     """
 
+    param: proto.AccuracyParameter
     bottoms = 2
     tops = (1, 2)
     index_bottoms = (1,)
@@ -28,7 +28,7 @@ class Accuracy(Layer):
     judges = True
 
     @classmethod
-    def deployed(cls, layer_param: Any) -> Any:
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
         return None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, canonical_axis, register
 
 
@@ -18,6 +19,8 @@ class ArgMax(Layer):
     Without, each item of the first axis is one row, and the top is (n, 1, top_k): places within the row;
     with `out_max_val` it is (n, 2, top_k): places, then values. A bottom of more axes gives ones at the end.
     """
+
+    param: proto.ArgMaxParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

@@ -29,6 +29,7 @@ class BatchNorm(Layer):
     Raises LayerError for a param with an lr_mult other than 0: these blobs are not for the solver.
     """
 
+    param: proto.BatchNormParameter
     in_place = True
     keeps_places = True
     normalizes = True

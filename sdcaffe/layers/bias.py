@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers import source_parts
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, canonical_axis, register, show_shape
 
@@ -59,6 +60,7 @@ class Bias(Layer):
     Raises LayerError where b does not match the bottom.
     """
 
+    param: proto.BiasParameter
     bottoms = (1, 2)
     in_place = True
     keeps_places = True

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sdcaffe import hooks
+from sdcaffe import hooks, proto
 from sdcaffe.errors import LayerError
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.blob import Blob, BlobVec
@@ -32,7 +32,7 @@ class CaffeLayer:
     param_str: str = ""
     phase: int = 0
 
-    def __init__(self, layer_param: Any) -> None:
+    def __init__(self, layer_param: proto.LayerParameter) -> None:
         self.layer_param = layer_param
         self.blobs = BlobVec()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -15,6 +16,8 @@ class Clip(NeuronLayer):
 
     A min above max gives min everywhere, as in Caffe. Raises LayerError where a bound is missing.
     """
+
+    param: proto.ClipParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         for bound in ("min", "max"):

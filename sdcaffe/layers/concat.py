@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register, show_shape
 
 
@@ -12,6 +13,7 @@ from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_a
 class Concat(Layer):
     """Bottoms that agree on every axis but `axis` (or the older `concat_dim`), one after the other."""
 
+    param: proto.ConcatParameter
     bottoms = (1, None)
 
     keeps_values = True

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, register, show_shape
 from sdcaffe.layers.loss import LossLayer
 
@@ -42,6 +43,7 @@ class ContrastiveLoss(LossLayer):
     max(margin - d^2, 0) instead of the second square.
     """
 
+    param: proto.ContrastiveLossParameter
     bottoms = 3
     index_bottoms = (2,)
 

@@ -20,6 +20,7 @@ class Convolution(Layer):
     Raises LayerError for sizes that do not fit, and for a group that does not divide c and num_output.
     """
 
+    param: proto.ConvolutionParameter
     bottoms = (1, None)
     tops = (1, None)
     same_tops = True

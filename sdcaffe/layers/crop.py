@@ -18,6 +18,7 @@ class Crop(Layer):
     gradient. Raises LayerError where the cut would leave the bottom, or for another number of offsets.
     """
 
+    param: proto.CropParameter
     bottoms = 2
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

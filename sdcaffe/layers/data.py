@@ -104,6 +104,7 @@ class Data(FeedLayer):
     names that `open_source` knows; relative paths are relative to the current directory.
     """
 
+    param: proto.DataParameter
     tops = (1, 2)
     tag = "data_layer.cpp"
 

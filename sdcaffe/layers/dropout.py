@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,8 +17,10 @@ class Dropout(NeuronLayer):
     Draws on torch's generator. Raises LayerError for a ratio outside [0, 1).
     """
 
+    param: proto.DropoutParameter
+
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [f"{layer_param.dropout_param.dropout_ratio:g}"]
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

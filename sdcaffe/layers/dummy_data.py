@@ -24,6 +24,7 @@ class DummyData(DataLayer):
     the layer's name and the cursor alone.
     """
 
+    param: proto.DummyDataParameter
     tops = (1, None)
 
     brings = "fillings"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, number, register, show_shape
 
 
@@ -19,11 +18,12 @@ class Eltwise(Layer):
     gradient of a product is the product of the others, without Caffe's division by zero.
     """
 
+    param: proto.EltwiseParameter
     bottoms = (2, None)
     keeps_places = True
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         param = layer_param.eltwise_param
         return [param.EltwiseOp.Name(param.operation)]
 

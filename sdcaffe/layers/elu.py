@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -12,6 +13,8 @@ from sdcaffe.layers.neuron import NeuronLayer
 @register("ELU", field="elu_param")
 class ELU(NeuronLayer):
     """y = x above 0, alpha * (exp(x) - 1) elsewhere (Clevert et al. 2015)."""
+
+    param: proto.ELUParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.alpha: float = self.param.alpha

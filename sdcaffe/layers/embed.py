@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, register
 
@@ -19,6 +20,7 @@ class Embed(Layer):
     Raises LayerError for an index out of range.
     """
 
+    param: proto.EmbedParameter
     index_bottoms = (0,)
 
     torch_names = (("weight", "bias"), ("weight",))

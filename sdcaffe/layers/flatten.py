@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
@@ -13,6 +14,7 @@ from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_a
 class Flatten(Layer):
     """Axes `axis` to `end_axis`, both included, become one, in NCHW order."""
 
+    param: proto.FlattenParameter
     views = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

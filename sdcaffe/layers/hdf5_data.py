@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.data.feed import RESIDENT_BYTES
 from sdcaffe.data.hdf5 import Hdf5Rows
 from sdcaffe.data.order import Order, default_seed, shard
@@ -22,6 +23,7 @@ class HDF5Data(DataLayer):
     Up to 1 GiB stays on the device; of more, a file at a time is in memory and read ahead.
     """
 
+    param: proto.HDF5DataParameter
     tops = (1, None)
     _rows: Hdf5Rows | None = None
     _resident: tuple[Tensor, ...] | None = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
-from typing import Any
 
 import h5py
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 from sdcaffe.log import glog
@@ -63,13 +63,14 @@ class HDF5Output(Layer):
     pass; here all passes are kept, in order.
     """
 
+    param: proto.HDF5OutputParameter
     bottoms = 2
     tops = 0
     index_bottoms = (0, 1)  # nothing flows back
     _finish: weakref.finalize | None = None
 
     @classmethod
-    def deployed(cls, layer_param: Any) -> Any:
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
         return None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, register
 from sdcaffe.layers.loss import LossLayer, class_labels
 
@@ -12,6 +13,8 @@ from sdcaffe.layers.loss import LossLayer, class_labels
 @register("HingeLoss", field="hinge_loss_param")
 class HingeLoss(LossLayer):
     """sum max(0, 1 + s x)^p / n over all classes, with s = -1 at the label and 1 elsewhere; p = 1 or 2 (`norm`)."""
+
+    param: proto.HingeLossParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.check_one_label_each(bottom_shapes)

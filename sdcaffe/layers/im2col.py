@@ -19,6 +19,7 @@ class Im2col(Layer):
     Raises LayerError without a spatial axis behind `axis`.
     """
 
+    param: proto.ConvolutionParameter
     fixes = "size"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdcaffe import proto
 from sdcaffe.data.image_list import ImageList
 from sdcaffe.data.order import default_seed
 from sdcaffe.layers.base import Shape, register
@@ -20,6 +21,7 @@ class ImageData(FeedLayer):
     `shuffle` draws an order for each epoch. A file that is missing is an error at setup.
     """
 
+    param: proto.ImageDataParameter
     tops = 2
     tag = "image_data_layer.cpp"
 

@@ -42,6 +42,7 @@ class InfogainLoss(LossLayer):
     SoftmaxWithLoss. A second top is the probabilities; no gradient comes back through it.
     """
 
+    param: proto.InfogainLossParameter
     bottoms = (2, 3)
     tops = (1, 2)
     index_bottoms = (1, 2)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, canonical_axis, register
 
@@ -19,6 +19,7 @@ class InnerProduct(Layer):
     Blob 0 is the weight (N, K), or (K, N) with `transpose`; blob 1 the bias (N,).
     """
 
+    param: proto.InnerProductParameter
     lends_top = True
 
     @property
@@ -71,5 +72,5 @@ class InnerProduct(Layer):
         return math.prod(bottoms[0][: self.axis]) * self.blobs[0].numel()
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [str(layer_param.inner_product_param.num_output)]

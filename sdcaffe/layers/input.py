@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register
 
 
@@ -13,12 +12,13 @@ from sdcaffe.layers.base import Layer, Shape, register
 class Input(Layer):
     """One `shape` for each top, or one for all of them. The net puts in the caller's blobs; nothing is computed."""
 
+    param: proto.InputParameter
     bottoms = 0
     tops = (1, None)
     given = True
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [" x ".join(map(str, shape.dim)) for shape in layer_param.input_param.shape]
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

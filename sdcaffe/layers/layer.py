@@ -335,7 +335,7 @@ class DataLayer(Layer):
     item_count: int | None = None  # of its source, once it is set up; None where batches are drawn without end
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         given = cls.field is not None and layer_param.HasField(cls.field)
         size = getattr(getattr(layer_param, cls.field), "batch_size", None) if given and cls.field else None
         return [] if size is None else [f"batch {size}"]

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, linear_text, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -17,6 +18,8 @@ class Log(NeuronLayer):
 
     Raises LayerError for another base that is not positive, and for base 1.
     """
+
+    param: proto.LogParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         base = self.param.base

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Count, Layer, Shape, show_shape
 
@@ -100,12 +101,12 @@ def check_label_count(layer: Layer, shape: Shape, label_shape: Shape, axis: int)
         )
 
 
-def ignored_label(loss_param: Any) -> int | None:
+def ignored_label(loss_param: proto.LossParameter | proto.AccuracyParameter) -> int | None:
     """The `ignore_label` of a LossParameter or an AccuracyParameter, if it has one."""
     return loss_param.ignore_label if loss_param.HasField("ignore_label") else None
 
 
-def normalization(loss_param: Any, default: int) -> int:
+def normalization(loss_param: proto.LossParameter, default: int) -> int:
     """The NormalizationMode in force: `normalization`, else the older `normalize`, else `default`."""
     if loss_param.HasField("normalization"):
         return loss_param.normalization
@@ -114,7 +115,9 @@ def normalization(loss_param: Any, default: int) -> int:
     return default
 
 
-def normalized(total: Tensor, loss_param: Any, mode: int, outer: int, inner: int, kept: Tensor | None) -> Tensor:
+def normalized(
+    total: Tensor, loss_param: proto.LossParameter, mode: int, outer: int, inner: int, kept: Tensor | None
+) -> Tensor:
     """`total` divided by Caffe's normaliser, which is at least 1.
 
     FULL divides by all places (outer * inner), VALID by those not ignored, BATCH_SIZE by outer, NONE by 1; a mode of

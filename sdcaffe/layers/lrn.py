@@ -20,6 +20,7 @@ class LRN(Layer):
     Raises LayerError for an even local_size or a bottom that is not 4-D.
     """
 
+    param: proto.LRNParameter
     in_place = True
     keeps_places = True
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import DataLayer, Shape, register, show_shape
 
@@ -20,6 +21,7 @@ class MemoryData(DataLayer):
     Tops are images (batch_size, channels, height, width) and labels (batch_size,), float32.
     """
 
+    param: proto.MemoryDataParameter
     tops = 2
     _arrays: tuple[Tensor, Tensor] | None = None
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
@@ -40,6 +41,7 @@ class MVN(Layer):
     `eps` is added to the standard deviation, not to the variance.
     """
 
+    param: proto.MVNParameter
     in_place = True
     keeps_places = True
 

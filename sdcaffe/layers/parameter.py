@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register
 
 
@@ -11,6 +12,7 @@ from sdcaffe.layers.base import Layer, Shape, register
 class Parameter(Layer):
     """Its one blob has the shape of `parameter_param.shape` and starts at zero; the top is the blob."""
 
+    param: proto.ParameterParameter
     bottoms = 0
     top_is_blob = True
 

@@ -31,6 +31,7 @@ class Pooling(Layer):
     Raises LayerError for sizes given twice or not at all, and for what `place_windows` refuses.
     """
 
+    param: proto.PoolingParameter
     tops = (1, 2)
 
     drawn_as = "pooling"
@@ -104,7 +105,7 @@ class Pooling(Layer):
         return Source(pooling_written.source(self, self.pool, self.windows), nests=False)
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         param = layer_param.pooling_param
         method = param.PoolMethod.Name(param.pool)
         if param.global_pooling:

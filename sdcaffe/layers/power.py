@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import OnnxBuilder, Shape, Source, SourceBuilder, linear_text, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -35,6 +36,8 @@ class Power(NeuronLayer):
     The derivative is power * scale * (shift + scale * x) ^ (power - 1) throughout; Caffe divides y by x
     where the shift is 0, which is the same but for NaN at x = 0.
     """
+
+    param: proto.PowerParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.power: float = self.param.power

@@ -21,6 +21,7 @@ class PReLU(NeuronLayer):
     Raises LayerError for a bottom of fewer than two axes.
     """
 
+    param: proto.PReLUParameter
     torch_names = (("weight",),)
     blob_axes = {"weight": 1}  # in torch one slope for all channels has an axis too
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register
 from sdcaffe.layers.blob import Blob, Floats
 from sdcaffe.layers.caffe_layer import CaffeLayer, call, new_instance
@@ -38,6 +39,7 @@ class Python(Layer):
     the class raises, at the line of its file.
     """
 
+    param: proto.PythonParameter
     bottoms = (0, None)
     tops = (0, None)
     in_place = True
@@ -47,7 +49,7 @@ class Python(Layer):
     _here: Tensor
 
     @classmethod
-    def settings(cls, layer_param: Any) -> list[str]:
+    def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [layer_param.python_param.layer]
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

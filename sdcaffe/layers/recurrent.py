@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, show_shape
 
 
@@ -24,6 +25,7 @@ class Recurrent(Layer):
     A subclass gives `states`, `gates` (rows of the input weights for each output) and the two methods below.
     """
 
+    param: proto.RecurrentParameter
     states: ClassVar[int] = 1
     gates: ClassVar[int] = 1
     index_bottoms = (1,)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, number, register
 
 
 @register("Reduction", field="reduction_param")
 class Reduction(Layer):
     """`coeff` times the SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN over `axis` and all after."""
+
+    param: proto.ReductionParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -12,6 +13,8 @@ from sdcaffe.layers.neuron import NeuronLayer
 @register("ReLU", field="relu_param")
 class ReLU(NeuronLayer):
     """y = max(x, 0) + negative_slope * min(x, 0); at 0 the derivative is the slope, as in Caffe."""
+
+    param: proto.ReLUParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.negative_slope: float = self.param.negative_slope

@@ -6,6 +6,7 @@ import math
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
@@ -13,6 +14,7 @@ from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, s
 class Reshape(Layer):
     """Axes `axis` to `axis` + `num_axes` (-1: to the last) become `shape`; 0 copies an axis, one -1 fits."""
 
+    param: proto.ReshapeParameter
     views = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -22,6 +22,7 @@ class Scale(Layer):
     Raises LayerError where s does not match the bottom.
     """
 
+    param: proto.ScaleParameter
     bottoms = (1, 2)
     in_place = True
     keeps_places = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -12,6 +13,8 @@ from sdcaffe.layers.neuron import NeuronLayer
 @register("Sigmoid", field="sigmoid_param")
 class Sigmoid(NeuronLayer):
     """y = 1 / (1 + exp(-x))."""
+
+    param: proto.SigmoidParameter
 
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.sigmoid(bottom)

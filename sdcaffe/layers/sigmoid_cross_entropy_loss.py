@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, register, show_shape
 from sdcaffe.layers.loss import LossLayer, ignored_label, normalization, normalized
 
@@ -18,6 +19,8 @@ class SigmoidCrossEntropyLoss(LossLayer):
     Unlike SoftmaxWithLoss it divides by the batch size where the prototxt says nothing. Targets equal to
     `ignore_label`, once cut to whole numbers, cost nothing.
     """
+
+    param: proto.LossParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.check_same_number(bottom_shapes)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register
 
 
@@ -17,7 +16,7 @@ class Silence(Layer):
     tops = 0
 
     @classmethod
-    def deployed(cls, layer_param: Any) -> Any:
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
         return None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

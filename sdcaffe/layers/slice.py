@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register
 from sdcaffe.layers.concat import joined_axis
 
@@ -15,6 +16,7 @@ from sdcaffe.layers.concat import joined_axis
 class Slice(Layer):
     """Cut at each `slice_point` of `axis` (or the older `slice_dim`), or into equal parts without points."""
 
+    param: proto.SliceParameter
     tops = (1, None)
 
     keeps_values = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
@@ -12,6 +13,7 @@ from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_a
 class Softmax(Layer):
     """exp(x) / sum exp(x) along `axis`; the top has the shape of the bottom."""
 
+    param: proto.SoftmaxParameter
     in_place = True
     probabilities = True
 

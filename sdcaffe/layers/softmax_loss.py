@@ -55,10 +55,11 @@ class SoftmaxWithLoss(LossLayer):
     comes back through it.
     """
 
+    param: proto.LossParameter
     tops = (1, 2)
 
     @classmethod
-    def deployed(cls, layer_param: Any) -> Any:
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
         """The probabilities, where the net gives them."""
         if len(layer_param.top) < 2:
             return None

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers import pooling_written
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, register
 from sdcaffe.layers.windows import Pair, check_4d, expected_pool, place_windows, pooling_of
@@ -19,6 +20,7 @@ class SPP(Layer):
     the bins are too many for the image.
     """
 
+    param: proto.SPPParameter
     fixes = "size"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

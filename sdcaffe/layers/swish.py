@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -13,6 +14,8 @@ from sdcaffe.layers.neuron import NeuronLayer
 @register("Swish", field="swish_param")
 class Swish(NeuronLayer):
     """y = x * sigmoid(beta * x) (Ramachandran et al. 2017)."""
+
+    param: proto.SwishParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.beta: float = self.param.beta

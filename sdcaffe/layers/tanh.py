@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -12,6 +13,8 @@ from sdcaffe.layers.neuron import NeuronLayer
 @register("TanH", field="tanh_param")
 class TanH(NeuronLayer):
     """y = tanh(x)."""
+
+    param: proto.TanHParameter
 
     def forward(self, bottom: Tensor) -> Tensor:
         return torch.tanh(bottom)

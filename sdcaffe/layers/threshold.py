@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -11,6 +12,8 @@ from sdcaffe.layers.neuron import NeuronLayer
 @register("Threshold", field="threshold_param")
 class Threshold(NeuronLayer):
     """y = 1 where x > threshold, else 0."""
+
+    param: proto.ThresholdParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.threshold: float = self.param.threshold

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
 @register("Tile", field="tile_param")
 class Tile(Layer):
     """`tiles` copies of the bottom, one after the other along `axis`."""
+
+    param: proto.TileParameter
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.data.decode import decode_image, read_bytes
 from sdcaffe.data.order import DRAWS, default_seed, random_draws, shard
 from sdcaffe.data.prefetch import Prefetcher
@@ -29,6 +30,7 @@ class WindowData(DataLayer):
     aspect ratio, "warp" does not; `context_pad` is in pixels of the crop. Beyond the image, tops are 0.
     """
 
+    param: proto.WindowDataParameter
     tops = 2
     _prefetcher: Prefetcher[tuple[Tensor, Tensor]] | None = None
     _seed: int | None = None

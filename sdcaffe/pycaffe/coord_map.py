@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sdcaffe import proto
 from sdcaffe.layers import load_builtin
 from sdcaffe.layers.base import Layer, registered
 from sdcaffe.layers.places import Numbers, Places
@@ -120,7 +121,7 @@ def _places(fn: Function) -> Places:
 
 def _known() -> list[str]:
     """The types of layers that say something of their places, and those that a script added."""
-    own = (name for name, cls in registered().items() if cls.places.__func__ is not Layer.places.__func__)
+    own = (name for name, cls in registered().items() if cls.places(proto.LayerParameter(type=name)) is not None)
     return sorted({*own, *PASS_THROUGH_LAYERS})
 
 

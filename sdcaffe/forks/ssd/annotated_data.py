@@ -33,6 +33,7 @@ class AnnotatedData(FeedLayer):
     seed, the batch and the place in it.
     """
 
+    param: proto.AnnotatedDataParameter
     Param = AnnotatedDataParameter
     tops = (1, 2)
     tag = "annotated_data_layer.cpp"

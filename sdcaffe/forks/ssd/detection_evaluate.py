@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd.messages import ResizeParameter
 from sdcaffe.forks.ssd.sizes import Boxes, NamedSize, in_pixels, read_sizes
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
@@ -41,13 +41,16 @@ class DetectionEvaluate(Layer):
     a detection of the background's label.
     """
 
+    param: proto.DetectionEvaluateParameter
     Param = DetectionEvaluateParameter
     bottoms = 2
     index_bottoms = (0, 1)
     dynamic = True
     yields = True
 
-    def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
+    def __init__(
+        self, layer_param: proto.LayerParameter, phase: int, given: Mapping[int, Tensor] | None = None
+    ) -> None:
         super().__init__(layer_param, phase, given)
         self.sizes: list[NamedSize] | None = None
         self.seen = 0  # images of the file that have had their turn

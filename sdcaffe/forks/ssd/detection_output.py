@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd import source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
@@ -58,6 +59,7 @@ class DetectionOutput(Layer):
     six times -1. No gradient goes to a bottom.
     """
 
+    param: proto.DetectionOutputParameter
     Param = DetectionOutputParameter
     bottoms = (3, 4)
     index_bottoms = (0, 1, 2, 3)
@@ -65,7 +67,9 @@ class DetectionOutput(Layer):
     not_exported = "its number of boxes hangs on their values"
     yields = True
 
-    def __init__(self, layer_param: Any, phase: int, given: Mapping[int, Tensor] | None = None) -> None:
+    def __init__(
+        self, layer_param: proto.LayerParameter, phase: int, given: Mapping[int, Tensor] | None = None
+    ) -> None:
         super().__init__(layer_param, phase, given)
         self.told: set[str] = set()
         self.saved: SavedOutput | None = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd import matching, mining
 from sdcaffe.forks.ssd.boxes import CodeType, decode, encode
 from sdcaffe.forks.ssd.matching import Matches, Truth
@@ -73,6 +74,7 @@ class MultiBoxLoss(Layer):
     left out of it. Raises LayerError for a box of the background's label or of one that is not below num_classes.
     """
 
+    param: proto.MultiBoxLossParameter
     Param = MultiBoxLossParameter
     bottoms = 4
     loss = True

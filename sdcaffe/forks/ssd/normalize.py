@@ -51,6 +51,7 @@ class Normalize(Layer):
     different scales: see `_ScaledLast`.
     """
 
+    param: proto.NormalizeParameter
     Param = NormalizeParameter
     torch_names = (("weight",),)
     yields = True

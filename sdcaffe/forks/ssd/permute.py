@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register
 
 
@@ -18,6 +19,7 @@ class Permute(Layer):
     As in SSD (weiliu89/caffe@4817bf8). Raises LayerError for an axis that the bottom lacks, or one given twice.
     """
 
+    param: proto.PermuteParameter
     Param = PermuteParameter
     yields = True
 

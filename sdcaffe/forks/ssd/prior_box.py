@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd import source_parts
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
 
@@ -40,6 +41,7 @@ class PriorBox(Layer):
     image's size and the cells' (step) are the bottoms' unless they are given. No gradient goes to a bottom.
     """
 
+    param: proto.PriorBoxParameter
     Param = PriorBoxParameter
     bottoms = 2
     index_bottoms = (0, 1)

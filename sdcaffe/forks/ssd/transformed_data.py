@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.data.feed import Batches
 from sdcaffe.forks.ssd.picture import LabelledPictures
 from sdcaffe.forks.ssd.picture_feed import PictureFeed
@@ -17,7 +18,7 @@ _CHANGES = ("resize_param", "noise_param", "crop_h", "crop_w")
 _OF_ANNOTATED_DATA = ("distort_param", "expand_param", "emit_constraint")
 
 
-def _is_of_ssd(layer_param: Any) -> bool:
+def _is_of_ssd(layer_param: proto.LayerParameter) -> bool:
     transform = layer_param.transform_param
     return any(transform.HasField(field) for field in (*_CHANGES, *_OF_ANNOTATED_DATA))
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 
@@ -25,6 +26,7 @@ class Adversarial(Layer):
     not cut to the range of pixels.
     """
 
+    param: proto.AdversarialParameter
     bottoms = 2
     gradient_bottoms = (0,)
     stops_gradient = True

@@ -131,6 +131,8 @@ class DenseBlock(Layer):
     Raises LayerError for sizes that do not fit.
     """
 
+    param: proto.DenseBlockParameter
+
     class Param:
         layers: int = 0
         growth: int = 0

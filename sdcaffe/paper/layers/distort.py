@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +65,7 @@ class Distort(Layer):
     Warps interpolate bilinearly. What comes from outside of an image, and what is erased, is as the border of `pad`.
     """
 
+    param: proto.DistortParameter
     tops = (1, None)
 
     class Param:
@@ -87,12 +87,12 @@ class Distort(Layer):
     branches = True
 
     @classmethod
-    def scaling(cls, layer_param: Any) -> tuple[list[float], list[float]]:
+    def scaling(cls, layer_param: proto.LayerParameter) -> tuple[list[float], list[float]]:
         param = layer_param.distort_param
         return list(param.mean_value) or [0.0], list(param.std_value) or [1.0]
 
     @classmethod
-    def unscaled(cls, layer_param: Any) -> None:
+    def unscaled(cls, layer_param: proto.LayerParameter) -> None:
         for field in ("mean_value", "std_value"):
             layer_param.distort_param.ClearField(field)
 

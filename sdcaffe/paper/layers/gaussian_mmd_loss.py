@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 _MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the heuristic's distance, where none are given
@@ -41,6 +42,7 @@ class GaussianMMDLoss(Layer):
     one flat vector; the top is a scalar. Of several processes each compares its own part of the batch.
     """
 
+    param: proto.GaussianMmdParameter
     bottoms = 2
     loss = True
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 
@@ -75,6 +76,7 @@ class KLLoss(Layer):
     With `one_sided` branch b is a teacher: the loss is D(pb||pa) alone, and no gradient goes to b.
     """
 
+    param: proto.KlLossParameter
     bottoms = 2
     loss = True
 
@@ -96,7 +98,7 @@ class KLLoss(Layer):
         return [()]
 
     def forward(self, logits_a: Tensor, logits_b: Tensor) -> Tensor:
-        temperature, gradient = self.param.temperature, self.param.gradient
+        temperature, gradient = self.param.temperature, Gradient(self.param.gradient)
         value = temperature**2 if gradient == Gradient.HINTON else 1.0
         slope = {Gradient.PRINTED: 1.0, Gradient.EXACT: 1 / temperature, Gradient.HINTON: temperature}[gradient]
         divergence = TaughtDivergence if self.param.one_sided else SoftenedDivergence

@@ -21,6 +21,7 @@ class Mixup(Layer):
     lambda is 1.
     """
 
+    param: proto.MixupParameter
     bottoms = (2, None)
     tops = (2, None)
     same_tops = True
