@@ -15,7 +15,7 @@ from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Count, Layer, Shape, show_shape
 
 # Of modes that a fork's LossParameter has besides Caffe's: the mode's number -> what the sum is divided by.
-normalizers: dict[int, Callable[[Any], float]] = {}
+normalizers: dict[int, Callable[[proto.LossParameter], float]] = {}
 
 FLOAT32_MIN = torch.finfo(torch.float32).tiny  # C's FLT_MIN, the least probability SoftmaxWithLoss takes the log of
 LOG_THRESHOLD = 1e-20  # the same of InfogainLoss and MultinomialLogisticLoss
