@@ -10,7 +10,6 @@ from sdcaffe.proto import elsewhere
 SSD = "SSD (weiliu89/caffe)"
 NVIDIA = "NVIDIA Caffe"
 INTEL = "Intel Caffe"
-FAST_RCNN = "Fast R-CNN (rbgirshick/caffe-fast-rcnn)"
 RFCN = "R-FCN"
 DEEPLAB = "DeepLab"
 SEGNET = "SegNet (alexgkendall/caffe-segnet)"
@@ -31,9 +30,7 @@ TONGCHENG = "Tongcheng/caffe"
 _TYPES = {
     SSD: "VideoData",
     NVIDIA: "DetectNetTransformation",
-    FAST_RCNN: "SmoothL1Loss",
-    RFCN: "Proposal PSROIPooling BoxAnnotatorOHEM SoftmaxWithLossOHEM SmoothL1LossOHEM DeformableConvolution "
-    "DeformablePSROIPooling",
+    RFCN: "DeformableConvolution DeformablePSROIPooling",
     DEEPLAB: "ImageSegData SegAccuracy DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct "
     "BiasChannel AdaptiveBiasChannel",
     SEGNET: "DenseImageData",
@@ -71,11 +68,7 @@ _FIELDS = {
         "ConvolutionParameter": "relu negative_slope",
         "LossParameter": "label_smoothing",
     },
-    FAST_RCNN: {"LayerParameter": "smooth_l1_loss_param"},
-    RFCN: {
-        "LayerParameter": "psroi_pooling_param proposal_param box_annotator_ohem_param "
-        "deformable_convolution_param deformable_psroi_pooling_param"
-    },
+    RFCN: {"LayerParameter": "deformable_convolution_param deformable_psroi_pooling_param"},
     DEEPLAB: {
         "LayerParameter": "densecrf_param mat_read_param mat_write_param unique_label_param domain_transform_param "
         "seg_accuracy_param",

@@ -273,6 +273,16 @@ class BlobShape(_Message):
         dim: _Iterable[int] | None = ...,
     ) -> None: ...
 
+class BoxAnnotatorOHEMParameter(_Message):
+    roi_per_img: int
+    ignore_label: int
+    def __init__(
+        self,
+        *,
+        roi_per_img: int | None = ...,
+        ignore_label: int | None = ...,
+    ) -> None: ...
+
 class ClipParameter(_Message):
     min: float
     max: float
@@ -1120,9 +1130,17 @@ class LayerParameter(_Message):
     @property
     def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
     @property
+    def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
+    @property
+    def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
+    @property
     def relu6_param(self) -> ReLU6Parameter: ...
     @property
     def roi_pooling_param(self) -> ROIPoolingParameter: ...
+    @property
+    def smooth_l1_loss_param(self) -> SmoothL1LossParameter: ...
+    @property
+    def proposal_param(self) -> ProposalParameter: ...
     def __init__(
         self,
         *,
@@ -1210,8 +1228,12 @@ class LayerParameter(_Message):
         backward_math: int | str | None = ...,
         engine: str | None = ...,
         cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | _Mapping[str, _Any] | None = ...,
+        smooth_l1_loss_param: SmoothL1LossParameter | _Mapping[str, _Any] | None = ...,
+        proposal_param: ProposalParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
 class LogParameter(_Message):
@@ -1534,6 +1556,18 @@ class PReLUParameter(_Message):
         channel_shared: bool | None = ...,
     ) -> None: ...
 
+class PSROIPoolingParameter(_Message):
+    spatial_scale: float
+    output_dim: int
+    group_size: int
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+    ) -> None: ...
+
 class ParamSpec(_Message):
     DimCheckMode: _ClassVar[_Enum]
     STRICT: _ClassVar[int]
@@ -1670,6 +1704,30 @@ class PriorBoxParameter(_Message):
         step_h: float | None = ...,
         step_w: float | None = ...,
         offset: float | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(_Message):
+    feat_stride: int
+    base_size: int
+    min_size: int
+    @property
+    def ratio(self) -> _Values[float]: ...
+    @property
+    def scale(self) -> _Values[float]: ...
+    pre_nms_topn: int
+    post_nms_topn: int
+    nms_thresh: float
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: _Iterable[float] | None = ...,
+        scale: _Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
     ) -> None: ...
 
 class PythonParameter(_Message):
@@ -2013,6 +2071,14 @@ class SliceParameter(_Message):
         slice_dim: int | None = ...,
         slice_point: _Iterable[int] | None = ...,
         axis: int | None = ...,
+    ) -> None: ...
+
+class SmoothL1LossParameter(_Message):
+    sigma: float
+    def __init__(
+        self,
+        *,
+        sigma: float | None = ...,
     ) -> None: ...
 
 class SoftmaxParameter(_Message):

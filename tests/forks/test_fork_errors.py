@@ -141,8 +141,7 @@ def net_error(tmp_path, body, **options):
     [
         ("DenseCRF", "DeepLab"),
         ("SegAccuracy", "DeepLab"),
-        ("Proposal", "R-FCN"),
-        ("SmoothL1Loss", "Fast R-CNN"),
+        ("DeformableConvolution", "R-FCN"),
         ("ImageSegData", "DeepLab"),
         ("DenseImageData", "SegNet"),
         ("CPMData", "OpenPose"),
@@ -166,7 +165,7 @@ def test_a_type_that_nobody_has(tmp_path):
     ("body", "place", "fork"),
     [
         ("densecrf_param { max_iter: 5 }", "2:23", "DeepLab"),
-        ("psroi_pooling_param { output_dim: 2 }", "2:23", "R-FCN"),
+        ("deformable_convolution_param { num_output: 2 }", "2:23", "R-FCN"),
         ("cudnn_math_override: 1", "2:23", "NVIDIA Caffe"),
         ("transform_param { resize_to_square: true }", "2:41", "NVIDIA Caffe"),
         ("batch_norm_param { use_weight_bias: false }", "2:42", "Intel Caffe"),

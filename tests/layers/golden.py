@@ -137,7 +137,7 @@ def _backward(recording: Recording, layer: Layer, bottoms: list[torch.Tensor], t
         if layer.type in SHARED_DIFF:
             gradients = [torch.zeros_like(gradient) for gradient in gradients]
     else:  # a loss makes its own: its loss weight
-        weights = list(layer.layer_param.loss_weight) or [1.0]
+        weights = list(layer.layer_param.loss_weight) or [float(layer.loss)]
         tops = tops[: len(weights)]
         gradients = [torch.full_like(top, weight) for top, weight in zip(tops, weights, strict=True)]
     reached = [(top, gradient) for top, gradient in zip(tops, gradients, strict=True) if top.requires_grad]

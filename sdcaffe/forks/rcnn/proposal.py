@@ -1,0 +1,97 @@
+"""Proposal: the regions of interest of a region proposal network, for one image."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from sdcaffe.forks.rcnn import source_parts
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
+
+
+class ProposalParameter:
+    feat_stride: int = 16
+    base_size: int = 16
+    min_size: int = 16
+    ratio: list[float]
+    scale: list[float]
+    pre_nms_topn: int = 6000
+    post_nms_topn: int = 300
+    nms_thresh: float = 0.7
+
+
+@register("Proposal", field="proposal_param", number=8266713)
+class Proposal(Layer):
+    """Anchors moved by predictions, cut to the image, those that overlap better ones dropped, the best kept.
+
+    As in PVANet (sanghoon/caffe@6068dd0). Bottoms: scores (1, 2 * anchors, h, w), of which the second half is of
+    objects; moves (1, 4 * anchors, h, w); and the image's height, width and the scale of its height and width, four
+    numbers, or three where there is one scale. Anchors are those of each ratio and, within it, of each scale. A box
+    below min_size times the scale has the score 0; of pre_nms_topn boxes at most post_nms_topn are kept.
+    Tops: regions (r, 5), the image 0 and x1, y1, x2, y2, best first; and perhaps their scores (r). No gradient goes
+    to a bottom. Raises LayerError for a batch of more than one image.
+    """
+
+    origin = "PVANet (sanghoon/caffe)"
+
+    Param = ProposalParameter
+    bottoms = 3
+    tops = (1, 2)
+    index_bottoms = (0, 1, 2)
+    dynamic = True
+    not_exported = "its number of regions hangs on their values"
+    yields = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        scores, moves, image = bottom_shapes
+        param = self.param
+        if not param.ratio or not param.scale:
+            raise self.error("needs at least one ratio and one scale", "ratio" if not param.ratio else "scale")
+        if min(*param.ratio, *param.scale) <= 0:
+            raise self.error("ratio and scale must be above 0", "ratio")
+        for field in ("feat_stride", "base_size", "pre_nms_topn", "post_nms_topn"):
+            if getattr(param, field) < 1:
+                raise self.error(f"{field} must be at least 1, not {getattr(param, field)}", field)
+        count = len(param.ratio) * len(param.scale)
+        if len(scores) != 4 or scores[:2] != (1, 2 * count):
+            raise self.error(
+                f"needs scores (1, {2 * count}, h, w), {count} anchors for one image: {show_shape(scores)}"
+            )
+        if moves != (1, 4 * count, *scores[2:]):
+            raise self.error(f"needs moves (1, {4 * count}, h, w) of the scores' size, not {show_shape(moves)}")
+        if math.prod(image) not in (3, 4):
+            raise self.error(f"needs the image's height, width and one or two scales, not {show_shape(image)}")
+        kept = param.post_nms_topn
+        return [(kept, 5), (kept,)][: len(self.layer_param.top)]
+
+    def _anchors(self) -> list[list[float]]:
+        """x1, y1, x2, y2 of each anchor at the first place; in float32, on which the rounding hangs."""
+        size, one = np.float32(self.param.base_size), np.float32(1)
+        middle = (size - one) / 2
+        found = []
+        for ratio in map(np.float32, self.param.ratio):
+            width = np.floor(np.sqrt(size * size / ratio) + np.float32(0.5))
+            height = np.floor(width * ratio + np.float32(0.5))
+            for scale in map(np.float32, self.param.scale):
+                x, y = (width * scale - one) / 2, (height * scale - one) / 2
+                found.append([float(v) for v in (middle - x, middle - y, middle + x, middle + y)])
+        return found
+
+    def forward(self, scores: Tensor, moves: Tensor, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        param = self.param
+        given = (values.detach().cpu() for values in (scores, moves, image))
+        limits = (param.feat_stride, param.min_size, param.pre_nms_topn, param.post_nms_topn, param.nms_thresh)
+        regions, found = source_parts.proposals(*given, self._anchors(), *limits)
+        regions, found = regions.to(scores), found.to(scores)
+        return regions if len(self.layer_param.top) == 1 else (regions, found)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        param = self.param
+        limits = (param.feat_stride, param.min_size, param.pre_nms_topn, param.post_nms_topn)
+        for helper in (source_parts.moved_anchors, source_parts.exchange_sorted, source_parts.apart_from_better):
+            builder.part(helper)
+        part = builder.part(source_parts.proposals)
+        text = call(part, "{0}", "{1}", "{2}", str(self._anchors()), *map(str, limits), number(param.nms_thresh))
+        return Source(text if len(self.layer_param.top) == 2 else f"{text}[0]", nests=False)

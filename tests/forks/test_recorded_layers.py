@@ -1,0 +1,46 @@
+"""Layers of Caffe's forks against recordings of the forks: forward, backward, state, and as PyTorch source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import golden
+import pytest
+import torch
+
+RECORDINGS = Path(__file__).parent / "recordings" / "others"
+RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
+HELD = [n for n in golden.names(RECORDINGS) if n.startswith(RCNN) and n != "smooth_l1_ohem_prefixed"]
+WRITTEN = [name for name in HELD if name.startswith(("psroi", "proposal"))]
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "channels_last"])
+@pytest.mark.parametrize("name", HELD)
+def test_a_layer_gives_what_its_fork_gave(name, channels_last):
+    golden.check(name, RECORDINGS, channels_last=channels_last)
+
+
+class Parts(dict):
+    """Takes what a layer's source needs beside it."""
+
+    def part(self, part):
+        self[part.__name__] = part
+        return part.__name__
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_source_of_a_layer_computes_what_the_fork_did(name):
+    recording = golden.read(name, RECORDINGS)
+    bottoms = [torch.from_numpy(values) for _, values in sorted(recording.all("bottom").items())]
+    shapes = [tuple(bottom.shape) for bottom in bottoms]
+    layer = golden.build(recording.text("prototxt"), shapes, recording.text("phase"))
+    scope = Parts(torch=torch, F=torch.nn.functional, nn=torch.nn)
+    source = layer.to_source(scope, *shapes)
+    if source.module is not None:
+        scope["module"] = eval(source.module, dict(scope))
+    text = source.text.format(*(f"bottoms[{i}]" for i in range(len(bottoms))), self="module")
+    with torch.no_grad():
+        tops = eval(text, {**scope, "bottoms": bottoms})
+    tops = (tops,) if isinstance(tops, torch.Tensor) else tops
+    for top, expected in zip(tops, recording.all("top").values(), strict=True):
+        golden.close(top, expected)
