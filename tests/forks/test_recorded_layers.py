@@ -10,7 +10,7 @@ import torch
 
 RECORDINGS = Path(__file__).parent / "recordings" / "others"
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
-HELD = [n for n in golden.names(RECORDINGS) if n.startswith(RCNN) and n != "smooth_l1_ohem_prefixed"]
+HELD = [n for n in golden.names(RECORDINGS) if n.startswith(RCNN)]
 WRITTEN = [name for name in HELD if name.startswith(("psroi", "proposal"))]
 
 

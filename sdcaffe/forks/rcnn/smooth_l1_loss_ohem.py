@@ -11,7 +11,7 @@ from torch import Tensor
 from sdcaffe import proto
 from sdcaffe.forks.rcnn.smooth_l1_loss import check_as_many
 from sdcaffe.layers.base import Layer, Shape, register
-from sdcaffe.layers.loss import normalization
+from sdcaffe.layers.loss import normalization, normalized
 
 
 class _SmoothL1(torch.autograd.Function):
@@ -58,18 +58,13 @@ class SmoothL1LossOHEM(Layer):
         if len(first) > 4:
             raise self.error("needs bottoms of at most 4 axes", "bottom")
         self.n, _, *places = (*first, 1, 1, 1)[:4]
-        mode = normalization(self.param, self.param.VALID)
-        sizes = {"BATCH_SIZE": self.n, "NONE": 1}
-        name = proto.LossParameter.NormalizationMode.Name(mode)
-        if name == "PRE_FIXED":
-            sizes[name] = self.param.pre_fixed_normalizer
-        self.normalizer = max(1, sizes.get(name, self.n * math.prod(places)))
+        self.mode, self.inner = normalization(self.param, self.param.VALID), math.prod(places)
         return [(), (self.n, 1, *places)][: len(self.layer_param.top)]
 
     def forward(self, first: Tensor, second: Tensor, weight: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         weight = None if weight is None else weight.reshape(first.shape)
         costs = _SmoothL1.apply(first, second.reshape(first.shape), weight)
-        loss = costs.sum() / self.normalizer
+        loss = normalized(costs.sum(), self.param, self.mode, self.n, self.inner, None)
         if len(self.layer_param.top) < 2:
             return loss
         each = costs.detach()
