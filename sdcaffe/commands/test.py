@@ -1,4 +1,4 @@
-"""Score a network: the mean of each of its outputs over some batches."""
+"""Score a network: the mean of each of its outputs over some batches, and what its predictions are worth."""
 
 from __future__ import annotations
 
@@ -28,6 +28,22 @@ def add_flags(parser: Parser) -> None:
         default="fp32",
         help="what convolutions and products compute in (default fp32)",
     )
+    parser.add_argument(
+        "--metrics",
+        action="store_true",
+        help="say more of the predictions: error, top-5 error, negative log-likelihood (NLL), expected calibration "
+        "error over 15 bins, and the NLL of each half of the images after the one temperature that is best for the "
+        "other half",
+    )
+    parser.add_argument(
+        "--csv", metavar="FILE", help="write the error of each class; says the metrics too (default: none)"
+    )
+    parser.add_argument(
+        "--confusion",
+        metavar="FILE",
+        help="write which classes are taken for which: .csv, or a picture, .png, .svg or .pdf; says the metrics too "
+        "(default: none)",
+    )
     flags.add_state_flags(parser)
     flags.add_device_flags(parser)
     flags.add_plugin_flags(parser)
@@ -37,13 +53,17 @@ def run(args: Namespace) -> None:
     model = flags.model_of(args, "test")
     if not args.weights:
         raise UsageError("name the weights to score with --weights. See sdcaffe test --help")
+    flags.check_outputs((args.csv, args.confusion), (model,))
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto
     from sdcaffe.net.precision import allow_tf32
+    from sdcaffe.tools.confusion import CONFUSION_ENDINGS, class_errors, confusion, ending_of
     from sdcaffe.tools.loading import open_net
     from sdcaffe.tools.score import score
 
+    if args.confusion and ending_of(args.confusion) not in CONFUSION_ENDINGS:
+        raise UsageError(f"--confusion {args.confusion}: its name must end in one of .{', .'.join(CONFUSION_ENDINGS)}")
     layers.discover(args.plugin)
     with setup():
         if device == "cpu":
@@ -66,6 +86,14 @@ def run(args: Namespace) -> None:
             net.precision = args.precision
             if device != "cpu":
                 allow_tf32(args.precision)
-            score(net, args.iterations)
+            judged = score(net, args.iterations, metrics=bool(args.metrics or args.csv or args.confusion)).judged
         finally:
             net.close()
+    if judged is not None:
+        counts = judged.confusion()
+        outputs = [(args.csv, lambda: class_errors(counts).encode())]
+        outputs += [(args.confusion, lambda: confusion(counts, ending_of(args.confusion)))]
+        for path, content in outputs:
+            if path:
+                with proto.atomic_write(path) as written:
+                    written.write(content())

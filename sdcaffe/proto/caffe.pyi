@@ -2166,6 +2166,7 @@ class SolverParameter(_Message):
     precision: str
     sync_batch_norm: bool
     eval_type: str
+    test_metrics: bool
     ap_version: str
     def __init__(
         self,
@@ -2216,6 +2217,7 @@ class SolverParameter(_Message):
         precision: str | None = ...,
         sync_batch_norm: bool | None = ...,
         eval_type: str | None = ...,
+        test_metrics: bool | None = ...,
         ap_version: str | None = ...,
     ) -> None: ...
 

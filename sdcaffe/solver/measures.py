@@ -15,13 +15,17 @@ from sdcaffe.net import Net
 from sdcaffe.net.net import Pass
 from sdcaffe.plugins import Kind
 from sdcaffe.solver.lines import Scores, flat, log_outputs
+from sdcaffe.solver.predictions import Predictions
 
 
 class Measure:
     """One test of a net: made when the test begins, then given each batch, then asked for its scores.
 
     `param` is the SolverParameter, with the fields that the class declares in a class `Fields`; `net` the test net.
+    `keep` names blobs that it wants of each batch besides the net's outputs.
     """
+
+    keep: tuple[str, ...] = ()
 
     def __init__(self, param: proto.SolverParameter, net: Net) -> None:
         self.param, self.net = param, net
@@ -31,7 +35,7 @@ class Measure:
         """Raise SolverError for settings that the measure has no meaning for; called before a net is built."""
 
     def update(self, batch: Pass) -> None:
-        """Take in a batch: `batch.loss` is its total loss (0-dim), `batch.blobs` the net's outputs by name.
+        """Take in a batch: `batch.loss` is its total loss (0-dim), `batch.blobs` the net's outputs and `keep` by name.
 
         Batches come in order. Of several processes, the root is given those of all, on the CPU.
         """
@@ -52,7 +56,10 @@ register_measure = MEASURES.register
 
 @register_measure("classification")
 class Mean(Measure):
-    """Caffe's: the mean over the batches of each value of each output; with test_compute_loss, of the loss too."""
+    """Caffe's: the mean over the batches of each value of each output; with test_compute_loss, of the loss too.
+
+    With test_metrics, what the predictions are worth comes after the outputs, see `predictions.Judged.scores`.
+    """
 
     def __init__(self, param: proto.SolverParameter, net: Net) -> None:
         super().__init__(param, net)
@@ -60,9 +67,12 @@ class Mean(Measure):
         self._total: Tensor | float = 0.0
         self._loss: Tensor | float = 0.0
         self._batches = 0
+        self._predictions = Predictions(net) if param.test_metrics else None
+        if self._predictions is not None:
+            self.keep = self._predictions.blobs
 
     def update(self, batch: Pass) -> None:
-        names, values = flat(batch.blobs)
+        names, values = flat({name: batch.blobs[name] for name in self.net.outputs})
         if self._names not in (None, names):
             raise SolverError(
                 f'an output of net "{self.net.name}" holds more or fewer numbers in a test batch than before, so it '
@@ -71,10 +81,13 @@ class Mean(Measure):
         self._names = names
         self._total, self._loss = self._total + values, self._loss + batch.loss
         self._batches += 1
+        if self._predictions is not None:
+            self._predictions.add(batch.blobs)
 
     def scores(self) -> Scores:
         means = torch.as_tensor(self._total) / self._batches
-        return list(zip(self._names or [], means.tolist(), strict=True))
+        found = list(zip(self._names or [], means.tolist(), strict=True))
+        return found if self._predictions is None else found + self._predictions.judged().scores()
 
     def log(self, scores: Scores) -> None:
         if self.param.test_compute_loss:

@@ -9,7 +9,7 @@ from sdcaffe import proto
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.net.precision import PRECISIONS
 from sdcaffe.solver import rates
-from sdcaffe.solver.measures import MEASURES, measure_class
+from sdcaffe.solver.measures import MEASURES, Mean, measure_class
 from sdcaffe.solver.nets import test_sources, train_source
 from sdcaffe.solver.updates import RULES, check_regularization, rule_class
 
@@ -53,3 +53,7 @@ def _check(param: proto.SolverParameter) -> None:
     measure = measure_class(param)
     with MEASURES.blamed(measure):
         measure.check(param)
+    if param.test_metrics and measure is not Mean:
+        raise SolverError(
+            f'test_metrics are of class scores; they go with no eval_type "{param.eval_type}"', field="test_metrics"
+        )

@@ -33,7 +33,7 @@ def test(
         result = None
         if first + rank < batches:
             with collectives.apart():
-                result = net.compute(net.load())
+                result = net.compute(net.load(), measure.keep)
         every = _of_all(result)
         with MEASURES.blamed(measure):
             for batch in every:
