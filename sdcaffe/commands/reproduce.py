@@ -1,4 +1,4 @@
-"""Train the runs of the paper's tables that no log shows finished, cheapest first; the same command goes on.
+"""Train the runs of the paper's tables that no log shows finished, seed by seed; the same command goes on.
 
 First it lists what each costs on this machine. Nets and solvers are those of prototxt/, written here where they are
 absent. Logs go to reference_logs/runs, where `sdcaffe compare` finds them, weights and snapshots to runs. Several of
@@ -34,7 +34,17 @@ def add_flags(parser: Parser) -> None:
         metavar="NETWORK",
         help="only this network, such as resnet32; may be given several times (default: all)",
     )
-    parser.add_argument("--seeds", type=flags.positive, default=3, metavar="N", help="runs of each kind (default 3)")
+    parser.add_argument(
+        "--seeds",
+        type=flags.positive,
+        metavar="N",
+        help="runs of each kind (default: as many as the recipe says, 3, or 5 and 16 in the study)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "tf32", "bf16"),
+        help="what convolutions and products compute in (default: what the solver says)",
+    )
     parser.add_argument(
         "--time-limit",
         type=_seconds,
@@ -75,7 +85,7 @@ def run(args: Namespace) -> None:
     layers.discover()
     known = published.load()
     logs = Path(args.logs)
-    wanted = jobs(args.table, args.net, args.seeds, known, logs)
+    wanted = jobs(args.table, args.net, args.seeds, known, logs, precision=args.precision)
     mark_done(wanted, read_runs([logs], known) if logs.is_dir() else [])
     left = [job.param for job in wanted if not job.done]
     with bar("nets timed") as tick:

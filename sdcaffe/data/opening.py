@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -16,7 +17,7 @@ from sdcaffe.data.synthetic import synthetic
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 
-_PART = re.compile(r"([^:/]*)(/[^:]*)?(?::(.*))?", re.DOTALL)
+_PART = re.compile(r"([^:/=]*)([/=][^:]*)?(?::(.*))?", re.DOTALL)
 
 
 def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native", param: Any = None) -> Source:
@@ -56,7 +57,8 @@ class EmbeddedSource(ArraySource):
     """A set that is known by its name: `NAME:train` or `NAME:test`, optionally followed by `:FOLDER`.
 
     `/K` after train or test takes every Kth image of each class, in the set's order: `cifar100:train/25` is 20 images
-    of each.
+    of each. `=N` takes N images of each class whatever the order of the files: those whose pixels have the lowest
+    SHA-256 digests, in the order of these.
     """
 
     def __init__(self, where: str, param: Any, color: str) -> None:
@@ -66,11 +68,15 @@ class EmbeddedSource(ArraySource):
         split, part, folder = match.groups() if match else ("", None, None)
         if split not in ("train", "test"):
             raise DataError(f'"{kind}" has no part "{split}"; write {kind}:train or {kind}:test', name)
-        every = _every(part, name)
+        number = _number(part, name)
         images, labels = self.load(kind, split, folder)
-        if every > 1:
-            kept = _thinned(labels, every)
-            glog("data_layer.cpp:40", f"Of each class, one image in {every} is used: {len(kept)} images")
+        if part and part[0] == "=":
+            kept = _drawn(images, labels, number, name)
+            glog("data_layer.cpp:40", f"Of each class, {number} images are used: {len(kept)} images")
+            images, labels = images[kept], labels[kept]
+        elif number > 1:
+            kept = _thinned(labels, number)
+            glog("data_layer.cpp:40", f"Of each class, one image in {number} is used: {len(kept)} images")
             images, labels = images[kept], labels[kept]
         super().__init__(name, images, labels)
 
@@ -101,14 +107,27 @@ class Synthetic(EmbeddedSource):
         return synthetic(split)
 
 
-def _every(part: str | None, name: str) -> int:
-    """The K of `/K`; 1 where there is none."""
+def _number(part: str | None, name: str) -> int:
+    """The K of `/K` or the N of `=N`; 1 where there is neither."""
     if part is None:
         return 1
     digits = part[1:]
     if not (digits.isascii() and digits.isdecimal() and 0 < len(digits) < 7 and int(digits)):
-        raise DataError(f'after "/" comes K, to take every Kth image of each class: 1 or more, not "{digits}"', name)
+        what = "K, to take every Kth image" if part[0] == "/" else "N, to take N images"
+        raise DataError(f'after "{part[0]}" comes {what} of each class: 1 or more, not "{digits}"', name)
     return int(digits)
+
+
+def _drawn(images: NDArray[np.uint8], labels: NDArray[Any], number: int, name: str) -> list[int]:
+    """The indices of `number` images of each class, lowest SHA-256 digest of the pixels first. Raises DataError."""
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    kept: list[int] = []
+    for label in np.unique(labels):
+        of_class = sorted(np.flatnonzero(labels == label).tolist(), key=digests.__getitem__)
+        if len(of_class) < number:
+            raise DataError(f"class {label} has {len(of_class)} images, not {number}", name)
+        kept += of_class[:number]
+    return sorted(kept, key=digests.__getitem__)
 
 
 def _thinned(labels: NDArray[Any], every: int) -> NDArray[np.int64]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.paper import published
 from sdcaffe.paper.datasets import ImageSet
+from sdcaffe.paper.layers.kl_loss import Gradient
 from sdcaffe.paper.networks.network import Heads, Network
 from sdcaffe.paper.rewrite import Settings, Writer, rewritten
 from sdcaffe.paper.separate import SeparateWriter, attacked
@@ -112,11 +113,13 @@ class TwoBranches(Mechanism):
     """Two distorted branches of every image through one network (Xu and Liu, AAAI 2019, Eq. 5).
 
     Both branches learn the hard labels; `kl_weight` is the paper's lambda, `mmd_weight` its mu. A weight of 0 leaves
-    its loss out. The network takes both branches as one batch, so batch statistics are joint.
+    its loss out. The network takes both branches as one batch, so batch statistics are joint. `gradient` is the
+    convention of the KL loss, which the paper leaves open.
     """
 
     kl_weight: float
     mmd_weight: float
+    gradient: Gradient = field(default=Gradient.PRINTED, kw_only=True)
 
     @property
     def measures(self) -> str:
@@ -131,7 +134,7 @@ class TwoBranches(Mechanism):
 
     def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
         plain = Baseline().net(network, self.distorted(images), batch_size)
-        settings = Settings(images.temperature, self.kl_weight, self.mmd_weight)
+        settings = Settings(images.temperature, self.kl_weight, self.mmd_weight, gradient=self.gradient)
         found = rewritten(plain.net(), settings, self.writer(images))
         layers = self.edited(zip(found.origins, found.net.layer, strict=True))
         return plain.replaced(f"{network.name} {images.title} {self.net_title}", layers)

@@ -20,13 +20,17 @@ _MOVED = ("crop_size", "mirror", "mean_value", "scale")  # what Distort does in 
 
 @dataclass(frozen=True)
 class Settings:
-    """The paper's T, lambda and mu (a weight of 0 leaves its loss out); blobs to take where None would search."""
+    """The paper's T, lambda and mu (a weight of 0 leaves its loss out); blobs to take where None would search.
+
+    `gradient` is the convention of the KL loss.
+    """
 
     temperature: float = 3.0
     kl_weight: float = 1.0
     mmd_weight: float = 0.0005
     logits: str | None = None
     feature: str | None = None
+    gradient: Gradient = Gradient.PRINTED
 
 
 @dataclass(frozen=True)
@@ -209,7 +213,7 @@ class Writer:
         if self.settings.kl_weight:
             kl = self._loss("kl", "KLLoss", self.halves[self.found.logits], self.settings.kl_weight)
             kl.kl_loss_param.temperature = self.settings.temperature
-            kl.kl_loss_param.gradient = Gradient.PRINTED
+            kl.kl_loss_param.gradient = self.settings.gradient
             yield kl
         if self.found.feature:
             yield self._loss("mmd", "MMDLoss", self.halves[self.found.feature], self.settings.mmd_weight)

@@ -24,7 +24,12 @@ net: "{net}" type: "Nesterov" base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 max
 snapshot: 4 snapshot_prefix: "runs/{place}/{name}" test_iter: 2 test_interval: 4 solver_mode: CPU random_seed: 1
 """
 
-STUDY = ("baseline", "two_branch", "two_branch_mmd", "two_branch_kl", "self_distilled")
+TABLE_6 = ("baseline", "two_branch", "two_branch_mmd", "two_branch_kl", "self_distilled")
+FOLDER = "study2"
+STUDY = (
+    "baseline", "baseline_2n", "two_branch", "two_branch_mmd", "two_branch_mmd_paper", "two_branch_kl",
+    "two_branch_kl_hinton", "self_distilled",
+)  # fmt: skip
 
 
 def write(folder: Path, place: str, name: str, *, channels: int = 2, iterations: int = 8, more: str = "") -> Path:
@@ -39,6 +44,6 @@ def write(folder: Path, place: str, name: str, *, channels: int = 2, iterations:
 
 
 def write_study(folder: Path) -> None:
-    """The five solvers of the study; each net is larger than the one before."""
+    """The solvers of the study; each net is larger than the one before."""
     for i, name in enumerate(STUDY):
-        write(folder, "study", name, channels=2 + i)
+        write(folder, FOLDER, name, channels=2 + i)

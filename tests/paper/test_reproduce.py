@@ -57,39 +57,39 @@ def weights(path):
     return {entry.name: entry.blobs for entry in proto.read_weights(path)}
 
 
-def test_the_cheapest_runs_come_first_and_all_are_finished(tmp_path):
+def test_seed_by_seed_the_cheapest_runs_come_first_and_all_are_finished(tmp_path):
     small_study.write_study(tmp_path)
     said = []
     found = study(seeds=2)
-    run_all(found, times(found, 5, 4, 3, 2, 1), Limit(), say=said.append)
-    begun = [line.split("study/")[1].removesuffix(".log") for line in said if line.endswith(".log")]
-    assert begun == [f"{name}_seed{seed}" for name in reversed(small_study.STUDY) for seed in (1, 2)]
+    run_all(found, times(found, 8, 7, 6, 5, 4, 3, 2, 1), Limit(), say=said.append)
+    begun = [line.split("study2/")[1].removesuffix(".log") for line in said if line.endswith(".log")]
+    assert begun == [f"{name}_seed{seed}" for seed in (1, 2) for name in reversed(small_study.STUDY)]
     assert set(logs()) == set(begun)
     assert all(run.finished for run in logs().values())
     assert {(run.settings["name"], run.seed) for run in logs().values()} == {
-        (f"small study {name}".replace("_", " "), seed) for name in small_study.STUDY for seed in (1, 2)
+        (f"small study2 {name}".replace("_", " "), seed) for name in small_study.STUDY for seed in (1, 2)
     }
     assert all(job.done for job in study(seeds=2))
-    assert [job.done for job in study(seeds=3)].count(False) == 5
-    assert len(compare([LOGS]).others) == 10  # no published value's, and none of them lost
+    assert [job.done for job in study(seeds=3)].count(False) == 8
+    assert len(compare([LOGS]).others) == 16  # no published value's, and none of them lost
 
 
 def test_a_limit_stops_between_iterations_and_the_next_call_goes_on(tmp_path):
     """Every look at the clock is a second; a run of 8 iterations and 2 tests of 2 batches takes 12 looks."""
-    small_study.write(tmp_path, "study", "baseline")
+    small_study.write(tmp_path, small_study.FOLDER, "baseline")
     for name in small_study.STUDY[1:]:
-        small_study.write(tmp_path, "study", name, iterations=4)
-    param = proto.read_solver("prototxt/study/solver_baseline.prototxt")
+        small_study.write(tmp_path, small_study.FOLDER, name, iterations=4)
+    param = proto.read_solver("prototxt/study2/solver_baseline.prototxt")
     param.snapshot_prefix = "whole"
     solver = Solver(param)
     solver.solve()
     solver.close()
     reached = []
-    for _ in range(40):
+    for _ in range(80):
         found = study()
         if all(job.done for job in found):
             break
-        cost, looks = times(found, 1, 9, 9, 9, 9), itertools.count(1)
+        cost, looks = times(found, 1, *[9] * 7), itertools.count(1)
         run_all(found, cost, Limit(4, clock=lambda looks=looks: next(looks)), say=lambda text: None)
         reached.append(found[0].iterations)
     assert 0 < reached[0] < reached[1] <= 8
@@ -98,11 +98,11 @@ def test_a_limit_stops_between_iterations_and_the_next_call_goes_on(tmp_path):
     run = logs()["baseline_seed1"]
     assert run.finished
     assert run.log.resumes
-    ours, whole = weights("runs/study/baseline_seed1_iter_8.caffemodel"), weights("whole_iter_8.caffemodel")
+    ours, whole = weights("runs/study2/baseline_seed1_iter_8.caffemodel"), weights("whole_iter_8.caffemodel")
     for layer, blobs in whole.items():
         for mine, theirs in zip(ours[layer], blobs, strict=True):
             np.testing.assert_array_equal(mine, theirs)
-    left = sorted(path.name for path in Path("runs/study").glob("baseline_seed1*.solverstate"))
+    left = sorted(path.name for path in Path("runs/study2").glob("baseline_seed1*.solverstate"))
     assert left == ["baseline_seed1_iter_4.solverstate", "baseline_seed1_iter_8.solverstate"]
 
 
@@ -130,9 +130,9 @@ def test_processes_share_the_runs_out(tmp_path):
     small_study.write_study(tmp_path)
     said = []
     stale = study()
-    cost = times(stale, 1, 1, 1, 1, 1)
-    Path("runs/study").mkdir(parents=True)
-    with open("runs/study/baseline_seed1.lock", "w") as other:
+    cost = times(stale, *[1] * 8)
+    Path("runs/study2").mkdir(parents=True)
+    with open("runs/study2/baseline_seed1.lock", "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         run_all(stale, cost, Limit(), say=said.append)
         assert sorted(logs()) == sorted(f"{name}_seed1" for name in small_study.STUDY[1:])
@@ -141,7 +141,7 @@ def test_processes_share_the_runs_out(tmp_path):
         job.done = False
     run_all(stale, cost, Limit(), say=said.append)
     assert [line for line in said if line.endswith(".log")] == [
-        "small study baseline, synthetic:train, baseline, seed 1: reference_logs/runs/study/baseline_seed1.log"
+        "small study2 baseline, synthetic:train, baseline, seed 1: reference_logs/runs/study2/baseline_seed1.log"
     ]
 
 
@@ -149,31 +149,31 @@ def test_logs_in_a_folder_of_ones_own(tmp_path, capsys):
     small_study.write_study(tmp_path)
     command = ["reproduce", "--table", "study", "--seeds", "1", "--logs", "mine"]
     assert cli.main(command) == 0
-    assert sorted(path.name for path in Path("mine/study").iterdir()) == sorted(
+    assert sorted(path.name for path in Path("mine/study2").iterdir()) == sorted(
         f"{name}_seed1.log" for name in small_study.STUDY
     )
     assert not LOGS.exists()
     capsys.readouterr()
     assert cli.main(command) == 0
-    assert capsys.readouterr().out.count("1 of 1") == 5
+    assert capsys.readouterr().out.count("1 of 1") == 8
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(tmp_path):
     small_study.write_study(tmp_path)
-    net = tmp_path / "prototxt/study/train_val_two_branch.prototxt"
-    net.write_text(net.read_text().replace("num_output: 3 kernel_size", "num_output: 3 group: 2 kernel_size"))
+    net = tmp_path / "prototxt/study2/train_val_two_branch.prototxt"
+    net.write_text(net.read_text().replace("num_output: 4 kernel_size", "num_output: 4 group: 3 kernel_size"))
     said = []
     found = study()
     with pytest.raises(SdcaffeError, match="1 runs failed"):
-        run_all(found, times(found, 1, 1, 1, 1, 1), Limit(), say=said.append)
-    assert sum("test error" in line for line in said) == 4
+        run_all(found, times(found, *[1] * 8), Limit(), say=said.append)
+    assert sum("test error" in line for line in said) == 7
     (failure,) = [line for line in said if "failed" in line]
     assert "conv1" in failure
 
 
 def test_what_cannot_be_built_is_listed_with_the_reason_and_not_run(tmp_path):
     small_study.write_study(tmp_path)
-    net = tmp_path / "prototxt/study/train_val_baseline.prototxt"
+    net = tmp_path / "prototxt/study2/train_val_baseline.prototxt"
     net.write_text(net.read_text().replace("synthetic:train", "cifar100:train:nowhere"))
     found = study()
     measured = step_times([job.param for job in found], 60, "cpu")
@@ -194,8 +194,8 @@ def test_a_net_that_is_too_large_to_measure_is_estimated_from_multiply_adds(tmp_
     measured = step_times([job.param for job in found], 20, "cpu", clock=lambda: 7.0 * next(looks))
     first, *others = measured.values()
     assert first == StepTime(7 / 3, measured=True)
-    assert [time.measured for time in others] == [False] * 4
-    for channels, step in zip((3, 4, 5, 6), others, strict=True):
+    assert [time.measured for time in others] == [False] * 7
+    for channels, step in zip(range(3, 10), others, strict=True):
         assert step.seconds == pytest.approx(7 / 3 * channels / 2)
 
 
@@ -205,7 +205,7 @@ def test_costs_are_step_times_iterations(tmp_path):
     cost = dict.fromkeys(dict.fromkeys(job.param.net for job in found), StepTime(900, measured=True))
     lines = plan_lines(found, cost)
     assert lines[2].split()[-6:] == ["2.0", "h", "0", "of", "3", "6.0", "h"][-6:]
-    assert lines[-1] == "30 h of training left"
+    assert lines[-1] == "2.0 days of training left"
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ def test_durations(seconds, text):
 
 def test_the_command_lists_runs_and_says_when_all_is_done(tmp_path, capsys):
     small_study.write_study(tmp_path)
-    assert cli.main(["reproduce", "--table", "study", "--net", "resnet8", "--seeds", "1", "--dry-run"]) == 0
+    assert cli.main(["reproduce", "--table", "study", "--net", "resnet8width32", "--seeds", "1", "--dry-run"]) == 0
     assert "0 of 1" in capsys.readouterr().out
     assert not LOGS.exists()
     assert cli.main(["reproduce", "--table", "study", "--seeds", "1"]) == 0
-    assert capsys.readouterr().out.count("test error") == 5
+    assert capsys.readouterr().out.count("test error") == 8
     assert cli.main(["reproduce", "--table", "study", "--seeds", "1"]) == 0
     out = capsys.readouterr().out
-    assert out.count("done") == 1 + 5
+    assert out.count("done") == 1 + 8
     assert "0 s of training left" in out
     assert "test error" not in out
 
@@ -251,7 +251,7 @@ def test_mistakes(flags, code, message, capsys):
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_kill_9_and_ctrl_c_lose_no_more_than_the_last_interval(tmp_path, sent):
     for name in small_study.STUDY:
-        small_study.write(tmp_path, "study", name, iterations=60)
+        small_study.write(tmp_path, small_study.FOLDER, name, iterations=60)
     command = [sys.executable, "-m", "sdcaffe", "reproduce", "--table", "study", "--seeds", "1", "--device", "cpu"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -130,7 +130,7 @@ def trained(tmp_path, monkeypatch):
     net = Net("net.prototxt", weights="run_iter_3.caffemodel")
     blobs = [net.forward(keep=["fc", "label"]) for _ in range(6)]
     net.close()
-    logits = torch.cat([each["fc"] for each in blobs]).double().numpy()
+    logits = torch.cat([each["fc"] for each in blobs]).detach().double().numpy()
     return logits, torch.cat([each["label"] for each in blobs]).long().numpy()
 
 

@@ -147,6 +147,8 @@ def _distance(run: TrainingRun, form: Form, recipe: Recipe, network: Known) -> t
         recipe.network.name != network.name,
         [node.shape for node in nodes] != [node.shape for node in form.training],
         abs((recipe.mechanism.mu or 0) - (run.mu or 0)),
+        recipe.schedule.batch_size != form.batch,
+        [node.settings.get("gradient") for node in nodes] != [node.settings.get("gradient") for node in form.training],
     )
 
 

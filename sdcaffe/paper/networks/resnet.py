@@ -14,7 +14,8 @@ class ResNet:
     """A CIFAR ResNet: depth 6n + 2, three stages of n two-layer blocks, `width`, 2 and 4 times it wide.
 
     Stages 3 and 4 start with stride 2. There a shortcut takes every second pixel and zeros for the new
-    channels (He et al.'s option A), or with `projection` a 1x1 convolution and BatchNorm.
+    channels (He et al.'s option A), or with `projection` a 1x1 convolution and BatchNorm. `stem_stride` is that of
+    the first convolution, 1 in the paper.
     """
 
     depth: int
@@ -22,6 +23,7 @@ class ResNet:
     width: int = 16
     projection: bool = False
     batch_norm_fraction: float = 0.999
+    stem_stride: int = 1
 
     def __post_init__(self) -> None:
         if self.depth < 8 or self.depth % 6 != 2:
@@ -29,12 +31,13 @@ class ResNet:
 
     @property
     def name(self) -> str:
-        return f"ResNet-{self.depth} with projections" if self.projection else f"ResNet-{self.depth}"
+        width = f", width {self.width}" if self.width != 16 else ""
+        return f"ResNet-{self.depth}{' with projections' if self.projection else ''}{width}"
 
     def build(self, net: NetText, image: Blob) -> Heads:
         """Write the network onto `net`, from the blob `image` on."""
         net.section("stage 1")
-        x = self._convolution(net, "conv1", image, self.width)
+        x = self._convolution(net, "conv1", image, self.width, stride=self.stem_stride)
         for stage in (2, 3, 4):
             net.section(f"stage {stage}")
             for block in range(1, (self.depth - 2) // 6 + 1):

@@ -20,6 +20,7 @@ from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools import zoo
 
 STUDY = "study"
+STUDY_FOLDER = "study2"
 TABLES = (*map(str, paper.TITLES), STUDY)
 LOGS = Path("reference_logs/runs")
 
@@ -83,19 +84,26 @@ def iteration_of(state: Path) -> int:
 
 
 def jobs(
-    tables: Sequence[str], nets: Sequence[str], seeds: int, values: Sequence[Value], logs: Path = LOGS
+    tables: Sequence[str],
+    nets: Sequence[str],
+    seeds: int | None,
+    values: Sequence[Value],
+    logs: Path = LOGS,
+    *,
+    precision: str | None = None,
 ) -> list[Job]:
     """The runs of some tables and networks (none named: of all the published ones), each once for every seed.
 
-    Their logs are to be in the folder `logs`.
+    `seeds` is how many, None: as many as the recipe says; `precision` stands in place of the solver's. Their logs are
+    to be in the folder `logs`.
     A teacher that has to be trained first stands before the first run that needs it. Networks of which prototxt/ here
     has no solver are written there. Raises DataError for a network that no chosen table has.
     """
     wanted = _wanted(tables or [str(table) for table in paper.TITLES], values)
     found: dict[tuple[str, int], Job] = {}
     for recipe in _of_networks(list(wanted), nets):
-        for seed in range(1, seeds + 1):
-            _job(recipe, seed, values, found).tables += wanted[recipe]
+        for seed in range(1, (seeds or recipe.seeds) + 1):
+            _job(recipe, seed, values, found, precision).tables += wanted[recipe]
     for job in found.values():
         job.logs = logs
     return list(found.values())
@@ -120,7 +128,7 @@ def _wanted(tables: Sequence[str], values: Sequence[Value]) -> dict[Recipe, list
             if str(value.table) not in named:
                 named.append(str(value.table))
     if STUDY in tables:
-        found |= {recipe: [STUDY] for recipe in RECIPES if recipe.folder == STUDY}
+        found |= {recipe: [STUDY] for recipe in RECIPES if recipe.folder == STUDY_FOLDER}
     return found
 
 
@@ -146,7 +154,9 @@ def _plain(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def _job(recipe: Recipe, seed: int, values: Sequence[Value], found: dict[tuple[str, int], Job]) -> Job:
+def _job(
+    recipe: Recipe, seed: int, values: Sequence[Value], found: dict[tuple[str, int], Job], precision: str | None
+) -> Job:
     """The job of a recipe and a seed, made if it is not in `found`; its teacher's first."""
     key = recipe.solver_file, seed
     if key in found:
@@ -156,10 +166,13 @@ def _job(recipe: Recipe, seed: int, values: Sequence[Value], found: dict[tuple[s
     param = proto.read_solver(recipe.solver_file)
     param.random_seed = seed
     param.snapshot_prefix += f"_seed{seed}"
+    if precision is not None and precision != param.precision:
+        param.precision = precision
+        param.snapshot_prefix += f"_{precision}"
     teacher = None
     if recipe.teacher:
         # one teacher for all seeds, as one baseline would have been trained for all of them
-        teacher = _job(recipe.teacher, 1, values, found)
+        teacher = _job(recipe.teacher, 1, values, found, precision)
         param.weights[:] = [str(teacher.weights)]
     return found.setdefault(key, Job(recipe, param, planned(param, values), teacher=teacher))
 

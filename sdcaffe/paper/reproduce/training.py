@@ -1,4 +1,4 @@
-"""Trains the runs of the published tables that no log shows finished, cheapest first, within a time limit.
+"""Trains the runs of the published tables that no log shows finished, seed by seed, within a time limit.
 
 Which runs these are is said in jobs.py; what the finished logs mean is `compare`'s business.
 """
@@ -110,9 +110,10 @@ def run_all(
     device: str | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Train what is not done, the cheapest of what can start first, until all is done or the limit is reached.
+    """Train what is not done until all is done or the limit is reached: of what can start, the first seed's cheapest.
 
-    A run that fails is told and the others go on. Raises SdcaffeError at the end if any failed or none could run.
+    So every row has its first seed before one has its second. A run that fails is told and the others go on. Raises
+    SdcaffeError at the end if any failed or none could run.
     """
     todo = [job for job in jobs if not job.done and seconds_left(job, times) is not None]
     blocked = not todo and any(not job.done for job in jobs)
@@ -122,7 +123,7 @@ def run_all(
         if not ready:
             say(f"left out, for want of a teacher's weights: {'; '.join(job.title for job in todo)}")
             break
-        job = min(ready, key=lambda job: seconds_left(job, times) or 0.0)
+        job = min(ready, key=lambda job: (job.seed, seconds_left(job, times) or 0.0))
         todo.remove(job)
         with _alone(job) as free:
             if not free or _finished_meanwhile(job):
