@@ -111,6 +111,11 @@ CIFAR100 = ImageSet(
 # For the study: 20 images of each class to train with, all to test with.
 CIFAR100_25TH = replace(CIFAR100, title="a 25th of CIFAR-100", train_source="cifar100:train/25", train_images=2_000)
 
+# For the second study: 50 images of each class to train with, the same from every copy of the set; all to test with.
+CIFAR100_50_EACH = replace(
+    CIFAR100, title="50 images a class of CIFAR-100", train_source="cifar100:train=50", train_images=5_000
+)
+
 # Images of 256x256, channels in Caffe's order. The means are those of Caffe's own examples.
 IMAGENET = ImageSet(
     title="ImageNet",
@@ -155,6 +160,7 @@ def named(text: str) -> ImageSet | None:
 
 
 def is_part(source: str) -> bool:
-    """Whether a source takes every Kth image alone, as cifar100:train/25 does."""
+    """Whether a source takes some images of each class alone, as cifar100:train/25 and cifar100:train=50 do."""
     split, _, every = source.partition(":")[2].partition(":")[0].partition("/")
-    return split in ("train", "test") and every.lstrip("0") not in ("", "1")
+    some = split.partition("=")[0] in ("train", "test") and "=" in split
+    return some or (split in ("train", "test") and every.lstrip("0") not in ("", "1"))

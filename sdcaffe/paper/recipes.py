@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from sdcaffe.paper.beyond import BEYOND
-from sdcaffe.paper.datasets import CIFAR10, CIFAR100, CIFAR100_25TH, IMAGENET, SYNTHETIC, ImageSet
+from sdcaffe.paper.datasets import CIFAR10, CIFAR100, CIFAR100_25TH, CIFAR100_50_EACH, IMAGENET, SYNTHETIC, ImageSet
+from sdcaffe.paper.layers.kl_loss import Gradient
 from sdcaffe.paper.mechanisms import (
     WRITTEN_BY,
     Baseline,
@@ -27,7 +28,18 @@ from sdcaffe.paper.networks.network import Network
 from sdcaffe.paper.networks.preact_resnet import PreactResNet
 from sdcaffe.paper.networks.resnet import ResNet
 from sdcaffe.paper.networks.wide_resnet import WideResNet
-from sdcaffe.paper.schedules import ALEXNET, DENSENET, IMAGENET_RESNET, QUICKSTART, RESNET, STUDY, WIDE_RESNET, Schedule
+from sdcaffe.paper.schedules import (
+    ALEXNET,
+    DENSENET,
+    IMAGENET_RESNET,
+    QUICKSTART,
+    RESNET,
+    STUDY,
+    STUDY2,
+    STUDY2_2N,
+    WIDE_RESNET,
+    Schedule,
+)
 from sdcaffe.paper.teaching import Peer, Teacher
 from sdcaffe.proto.printing import Word, comment, fields
 
@@ -37,7 +49,7 @@ class Recipe:
     """One way to train one network on one image set; runs of it differ by their seeds.
 
     `title` is what the paper's tables call the network, `folder` the place of its files below prototxt/ and runs/.
-    It starts from the weights that `teacher` ends with, if any.
+    It starts from the weights that `teacher` ends with, if any. `seeds` is how many runs it is worth, unless one says.
     """
 
     folder: str
@@ -47,6 +59,7 @@ class Recipe:
     mechanism: Mechanism
     schedule: Schedule
     teacher: Recipe | None = None
+    seeds: int = 3
 
     @property
     def net_file(self) -> str:
@@ -122,6 +135,20 @@ BY_MU: list[Mechanism] = [
     MuByStage(f"self-distilled with mu {mu:g}", f"mu_{mu:g}", kl_weight=1, mmd_weight=mu, among=MUS) for mu in MUS
 ]
 
+# The second study: Table 6's mechanisms, at a mu where MMD's gradient is seen and at the paper's, and with the KL loss
+# of both conventions; and as many different images a step as two branches take. Half of them with seeds enough for half
+# a point of error to show.
+STUDY2_ARMS: list[tuple[Mechanism, Schedule, int]] = [
+    (Baseline(), STUDY2, 16),
+    (Baseline("baseline, as many images as two branches", "baseline_2n"), STUDY2_2N, 5),
+    (TwoBranches("two branches", "two_branch", 0, 0), STUDY2, 16),
+    (TwoBranches("two branches, MMD", "two_branch_mmd", 0, 0.1), STUDY2, 5),
+    (TwoBranches("two branches, MMD with the paper's mu", "two_branch_mmd_paper", 0, 0.0005), STUDY2, 5),
+    (TwoBranches("two branches, KL as printed", "two_branch_kl", 1, 0), STUDY2, 16),
+    (TwoBranches("two branches, KL of Hinton", "two_branch_kl_hinton", 1, 0, gradient=Gradient.HINTON), STUDY2, 16),
+    (TwoBranches("self-distilled, KL of Hinton", "self_distilled", 1, 0.1, gradient=Gradient.HINTON), STUDY2, 5),
+]
+
 SMALL = "ResNet-8"
 
 
@@ -153,11 +180,14 @@ def _imagenet() -> list[Recipe]:
 
 
 def _small() -> list[Recipe]:
-    """Ours, for a CPU: the quickstart, and Table 6's mechanisms in a study."""
+    """Ours, for a CPU: the quickstart, and Table 6's mechanisms in two studies."""
     network = ResNet(depth=8, classes=10, batch_norm_fraction=0.95)
     quickstart = Recipe("quickstart", SMALL, network, SYNTHETIC, Baseline(), QUICKSTART)
     study = Recipe("study", SMALL, replace(network, classes=100), CIFAR100_25TH, Baseline(), STUDY)
-    return [*_each(quickstart, MAIN), *_each(study, [*MAIN[:1], *ABLATION, *MAIN[1:]])]
+    wider = replace(network, classes=100, width=32, stem_stride=2)
+    first = Recipe("study2", wider.name, wider, CIFAR100_50_EACH, Baseline(), STUDY2)
+    second = [replace(first, mechanism=arm, schedule=schedule, seeds=seeds) for arm, schedule, seeds in STUDY2_ARMS]
+    return [*_each(quickstart, MAIN), *_each(study, [*MAIN[:1], *ABLATION, *MAIN[1:]]), *second]
 
 
 RECIPES: tuple[Recipe, ...] = (*_small(), *_cifar(), *_imagenet())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sdcaffe.paper.datasets import CIFAR100, CIFAR100_25TH, SYNTHETIC, ImageSet
+from sdcaffe.net.precision import BF16, FP32
+from sdcaffe.paper.datasets import CIFAR100, CIFAR100_25TH, CIFAR100_50_EACH, SYNTHETIC, ImageSet
 from sdcaffe.proto.printing import Message
 
 
@@ -13,7 +14,7 @@ class Schedule:
     """Nesterov with momentum 0.9, and a learning rate that falls by `gamma` after each iteration of `drops`.
 
     `batch_size` counts images before the two branches; `words` say the same. What is `ours` is not said in the paper,
-    named as in compare/form.py.
+    named as in compare/form.py. With `metrics` each test says what its predictions are worth.
     """
 
     batch_size: int
@@ -28,6 +29,8 @@ class Schedule:
     display: int = 100
     mode: str = "GPU"
     ours: frozenset[str] = frozenset()
+    precision: str = FP32
+    metrics: bool = False
 
     def solver(self, images: ImageSet) -> Message:
         """The solver's fields that are the schedule's, in the order in which they are written."""
@@ -46,6 +49,8 @@ class Schedule:
             "display": self.display,
             "average_loss": self.display,
             "snapshot": self.snapshot,
+            **({"precision": self.precision} if self.precision != FP32 else {}),
+            **({"test_metrics": True} if self.metrics else {}),
         }
 
 
@@ -61,6 +66,8 @@ def _in_epochs(
     snapshot_epochs: int,
     display: int = 100,
     mode: str = "GPU",
+    precision: str = FP32,
+    metrics: bool = False,
 ) -> Schedule:
     """A schedule given in epochs: so many batches make so many passes, the last batch of the last one cut short."""
 
@@ -82,6 +89,8 @@ def _in_epochs(
         ),
         display=display,
         mode=mode,
+        precision=precision,
+        metrics=metrics,
     )
 
 
@@ -175,3 +184,25 @@ STUDY = _in_epochs(
     display=50,
     mode="CPU",
 )
+
+
+def _study2(batch_size: int, epochs: int) -> Schedule:
+    """Ours: a tenth after 50 and 75 %, one test, at the end. So that a run takes minutes of one thread."""
+    return _in_epochs(
+        CIFAR100_50_EACH,
+        batch_size=batch_size,
+        epochs=epochs,
+        drops=(epochs // 2, 3 * epochs // 4),
+        gamma=0.1,
+        weight_decay=5e-4,
+        test_epochs=epochs,
+        snapshot_epochs=epochs,
+        display=125,
+        mode="CPU",
+        precision=BF16,
+        metrics=True,
+    )
+
+
+# The second with as many images a step as two branches have, so as many steps and as much compute.
+STUDY2, STUDY2_2N = _study2(64, 40), _study2(128, 80)
