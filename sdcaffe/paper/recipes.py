@@ -140,7 +140,7 @@ BY_MU: list[Mechanism] = [
 # a point of error to show.
 STUDY2_ARMS: list[tuple[Mechanism, Schedule, int]] = [
     (Baseline(), STUDY2, 16),
-    (Baseline("baseline, as many images as two branches", "baseline_2n"), STUDY2_2N, 5),
+    (Baseline("baseline of 2n images", "baseline_2n"), STUDY2_2N, 5),
     (TwoBranches("two branches", "two_branch", 0, 0), STUDY2, 16),
     (TwoBranches("two branches, MMD", "two_branch_mmd", 0, 0.1), STUDY2, 5),
     (TwoBranches("two branches, MMD with the paper's mu", "two_branch_mmd_paper", 0, 0.0005), STUDY2, 5),

@@ -13,6 +13,7 @@ import torch
 from sdcaffe import Net, proto
 from sdcaffe.layers import discover, fillers
 from sdcaffe.paper.datasets import CIFAR100
+from sdcaffe.paper.layers.kl_loss import Gradient
 from sdcaffe.paper.mechanisms import Baseline, TwoBranches
 from sdcaffe.paper.networks.resnet import ResNet
 from sdcaffe.paper.text import Blob, NetText
@@ -27,10 +28,10 @@ discover()
 
 # What each mechanism trains with.
 LOSSES = {
-    "baseline": "loss",
+    **dict.fromkeys(("baseline", "baseline_2n"), "loss"),
     "two_branch": "loss_a loss_b",
-    "two_branch_mmd": "loss_a loss_b mmd",
-    "two_branch_kl": "loss_a loss_b kl",
+    **dict.fromkeys(("two_branch_mmd", "two_branch_mmd_paper"), "loss_a loss_b mmd"),
+    **dict.fromkeys(("two_branch_kl", "two_branch_kl_hinton"), "loss_a loss_b kl"),
     "self_distilled": "loss_a loss_b kl mmd",
     "mu": "loss_a loss_b kl mmd",
     "separate_statistics": "loss_a loss_b kl mmd",
@@ -137,7 +138,7 @@ def test_training_and_test_nets_share_their_parameters(name):
     mechanism = name.partition("train_val_")[2].removesuffix(".prototxt")
     assert set(weights) == set(LOSSES[mechanism].split())
     assert weights.get("kl", [1]) == [1]
-    if mechanism not in ("mu", "gaussian_mmd"):
+    if mechanism not in ("mu", "gaussian_mmd") and "study2" not in name:
         assert weights.get("mmd", [0.0005]) == pytest.approx([0.0005])
     scored = [x.type for x in layers[proto.TEST] if x.type in ("SoftmaxWithLoss", "Accuracy")]
     assert scored == ["SoftmaxWithLoss", "Accuracy"] + ["Accuracy"] * ("imagenet" in name)
@@ -204,6 +205,39 @@ def test_cifar_networks_train_as_the_paper_did(name):
                 assert list(values) == pytest.approx([255 * x for x in fractions])
         if layer.type == "KLLoss" and "peer" not in file:
             assert layer.kl_loss_param.temperature == (2 if images == "cifar10" else 3)
+
+
+# Images a step, the losses' weights and the KL convention of the second study's arms.
+ARMS = {
+    "baseline": (64, {"loss": 1}, None),
+    "baseline_2n": (128, {"loss": 1}, None),
+    "two_branch": (64, {"loss_a": 1, "loss_b": 1}, None),
+    "two_branch_mmd": (64, {"loss_a": 1, "loss_b": 1, "mmd": 0.1}, None),
+    "two_branch_mmd_paper": (64, {"loss_a": 1, "loss_b": 1, "mmd": 0.0005}, None),
+    "two_branch_kl": (64, {"loss_a": 1, "loss_b": 1, "kl": 1}, "PRINTED"),
+    "two_branch_kl_hinton": (64, {"loss_a": 1, "loss_b": 1, "kl": 1}, "HINTON"),
+    "self_distilled": (64, {"loss_a": 1, "loss_b": 1, "kl": 1, "mmd": 0.1}, "HINTON"),
+}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_arms_of_the_second_study(arm):
+    batch, losses, gradient = ARMS[arm]
+    solver = proto.read_solver(ROOT / f"prototxt/study2/solver_{arm}.prototxt")
+    assert (solver.max_iter, list(solver.stepvalue)) == (3125, [1562, 2343])  # 40 epochs of 5,000 by 64; 50, 75 %
+    rates = (solver.base_lr, solver.gamma, solver.momentum, solver.weight_decay)
+    assert rates == pytest.approx((0.1, 0.1, 0.9, 5e-4))
+    assert (solver.precision, solver.test_metrics, solver.test_iter[0]) == ("bf16", True, 100)
+    net = proto.read_net(ROOT / solver.net)
+    sources = [(layer.data_param.source, layer.data_param.batch_size) for layer in net.layer if layer.type == "Data"]
+    assert sources == [("cifar100:train=50", batch), ("cifar100:test", 100)]
+    trained = [layer for layer in net.layer if layer.type.endswith("Loss") and "TEST" not in str(layer.include)]
+    assert {layer.name: (*layer.loss_weight, 1)[0] for layer in trained} == pytest.approx(losses)
+    kl = [layer.kl_loss_param for layer in trained if layer.type == "KLLoss"]
+    assert [(param.temperature, param.gradient) for param in kl] == ([(3, Gradient[gradient])] if gradient else [])
+    widths = [layer.convolution_param.num_output for layer in net.layer if layer.type == "Convolution"]
+    assert widths == [32, 32, 32, 64, 64, 128, 128]
+    assert net.layer[[layer.name for layer in net.layer].index("conv1")].convolution_param.stride == [2]
 
 
 @pytest.mark.parametrize(
