@@ -42,19 +42,25 @@ def check(
     `outputs` are blobs and what the model calls them.
     Raises ModelError where the model does not run, and where an output has another shape than the net's.
     """
-    model, extra = _with_scores(model, net)
+    choosers = _choosers(net, outputs)
+    model, extra = _with_more(model, net, [name for _, bottoms in choosers.values() for name in bottoms])
     outputs = {**outputs, **{name: name for name in extra}}
     session = open_session(model, "the exported model")
     generator = np.random.default_rng(1)
     worst = Agreement(shapes=tuple(next(iter(shapes.values()), ()) for shapes in runs))
     for shapes in runs:
-        given, images, expected = _one_pass(net, shapes, list(outputs), generator, preprocess)
+        kept = [*outputs, *(name for _, bottoms in choosers.values() for name in bottoms)]
+        given, images, expected = _one_pass(net, shapes, kept, generator, preprocess)
         first = {net.inputs[0]: images} if images is not None else {}
         try:
-            got = session.run(list(outputs.values()), {**given, **first})
+            got = dict(zip(outputs, session.run(list(outputs.values()), {**given, **first}), strict=True))
         except Exception as error:
             raise ModelError(f"the exported model does not run: {_line(error)}") from None
-        for name, array in zip(outputs, got, strict=True):
+        for name, (layer, bottoms) in choosers.items():
+            seen = [torch.from_numpy(got.get(bottom, expected[bottom])) for bottom in bottoms]
+            with torch.no_grad():
+                expected[name] = layer(*seen).numpy()
+        for name, array in got.items():
             difference = relative_difference(array, expected[name])
             if array.shape != expected[name].shape:
                 raise ModelError(
@@ -65,17 +71,38 @@ def check(
     return worst
 
 
-def _with_scores(data: bytes, net: Net) -> tuple[bytes, list[str]]:
-    """The model with what each Softmax reads as a further output: probabilities of 0 and 1 would hide differences."""
+def _choosers(net: Net, outputs: Mapping[str, str]) -> dict[str, tuple[Any, list[str]]]:
+    """Output -> the layer that `chooses` it and what that reads: it is held against what the layer makes of those.
+
+    What the model and the net differ by, by rounding, may change a choice altogether.
+    """
+    found: dict[str, tuple[Any, list[str]]] = {}
+    for layer, step in zip(net.assembled.layers, net.graph.steps, strict=True):
+        names = [net.graph.slots[slot] for slot in step.bottoms]
+        latest = all(net.graph.latest[name] == slot for name, slot in zip(names, step.bottoms, strict=True))
+        if layer.chooses and latest and len(step.tops) == 1:
+            top = net.graph.slots[step.tops[0]]
+            if top in outputs and net.graph.latest[top] == step.tops[0]:
+                found[top] = (layer, names)
+    return found
+
+
+def _with_more(data: bytes, net: Net, wanted: list[str]) -> tuple[bytes, list[str]]:
+    """The model with further outputs, of those that it makes: `wanted`, and what each Softmax reads.
+
+    Probabilities of 0 and 1 would hide differences.
+    """
     import onnx
 
     model, extra = onnx.ModelProto.FromString(data), []
     given = {value.name for value in [*model.graph.output, *model.graph.input]}
-    for node in model.graph.node:
-        if node.op_type == "Softmax" and node.input[0] in net.graph.latest and node.input[0] not in given:
-            given.add(node.input[0])
-            extra.append(node.input[0])
-            model.graph.output.append(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None))
+    made = {name for node in model.graph.node for name in node.output}
+    read = [node.input[0] for node in model.graph.node if node.op_type == "Softmax"]
+    for name in [*(name for name in read if name in net.graph.latest), *(name for name in wanted if name in made)]:
+        if name not in given:
+            given.add(name)
+            extra.append(name)
+            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     return model.SerializeToString(), extra
 
 

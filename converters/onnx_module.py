@@ -89,8 +89,16 @@ class Stage(nn.Module):
             return functional_call(_Call(layer, "normalize"), values, (*bottoms, *self.scale))
         return functional_call(_Call(layer, "forward"), values, bottoms)
 
-    def operator(self, name: str, inputs: Sequence[Tensor], shape: Sequence[Any], **attributes: Any) -> Tensor:
-        dtype = inputs[0].dtype
+    def operator(
+        self,
+        name: str,
+        inputs: Sequence[Tensor],
+        shape: Sequence[Any],
+        *,
+        dtype: torch.dtype | None = None,
+        **attributes: Any,
+    ) -> Tensor:
+        dtype = dtype or inputs[0].dtype
         top: Tensor = torch.onnx.ops.symbolic(name, tuple(inputs), attributes, dtype=dtype, shape=tuple(shape))
         return top
 

@@ -21,6 +21,7 @@ class ArgMax(Layer):
     """
 
     param: proto.ArgMaxParameter
+    chooses = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

@@ -56,6 +56,7 @@ class Layer(nn.Module):
     - `keeps_places`: each number of its tops belongs to the place it has in its bottoms, as an elementwise layer's.
     - `branches`: its tops are several looks at one batch; a deployed net needs the first.
     - `probabilities`: its top is e^x of its bottom over a sum of them, so that its error grows with the size of x.
+    - `chooses`: picks by comparing values of its bottoms, so that a rounding of these may change its top altogether.
     - `judges`: compares bottom 0, a net's scores, with labels.
     - `batch_axis`: which axis of its bottoms counts items.
     - `fixes`: "size" where its ONNX holds for images of one height and width alone; "batch" where for one batch alone.
@@ -95,6 +96,7 @@ class Layer(nn.Module):
     keeps_places: ClassVar[bool] = False
     branches: ClassVar[bool] = False
     probabilities: ClassVar[bool] = False
+    chooses: ClassVar[bool] = False
     judges: ClassVar[bool] = False
     batch_axis: ClassVar[int] = 0
     fixes: ClassVar[str] = ""

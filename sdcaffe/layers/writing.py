@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -32,8 +33,16 @@ class OnnxBuilder(Protocol):
     def traced(self, *bottoms: Tensor) -> Any:
         """The layer's own computation by `blobs` and `scale`, as torch's exporter traces it."""
 
-    def operator(self, name: str, inputs: Sequence[Tensor], shape: Sequence[Any], **attributes: Any) -> Tensor:
-        """The one output, of this shape and the type of the first input, of an operator of ONNX."""
+    def operator(
+        self,
+        name: str,
+        inputs: Sequence[Tensor],
+        shape: Sequence[Any],
+        *,
+        dtype: torch.dtype | None = None,
+        **attributes: Any,
+    ) -> Tensor:
+        """The one output, of this shape and the type of the first input or `dtype`, of an operator of ONNX."""
 
 
 @dataclass(frozen=True)

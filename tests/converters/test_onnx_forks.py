@@ -8,7 +8,6 @@ import pytest
 from onnx_nets import write_net
 
 from sdcaffe.converters.onnx_export import export
-from sdcaffe.converters.onnx_metadata import ModelError
 
 LAYERS = {
     "Axpy": ('bottom: "scale" bottom: "data" bottom: "other"', ""),
@@ -46,14 +45,3 @@ def one_layer(kind: str) -> str:
 def test_a_layer_of_a_fork_exports(kind: str, tmp_path: Path) -> None:
     model, weights = write_net(one_layer(kind), tmp_path)
     assert export(model, weights, str(tmp_path / "net.onnx")).agreement.difference < 1e-4
-
-
-def test_detection_output_is_refused_by_name(tmp_path: Path) -> None:
-    text = """name: "ssd"
-        layer { name: "in" type: "Input" top: "loc" top: "conf" top: "prior" input_param {
-          shape { dim: 1 dim: 8 } shape { dim: 1 dim: 4 } shape { dim: 1 dim: 2 dim: 8 } } }
-        layer { name: "boxes" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "prior" top: "boxes"
-          detection_output_param { num_classes: 2 nms_param { nms_threshold: 0.5 } } }"""
-    model, weights = write_net(text, tmp_path)
-    with pytest.raises(ModelError, match=r'layer "boxes" \(DetectionOutput: its number of boxes'):
-        export(model, weights, str(tmp_path / "net.onnx"))

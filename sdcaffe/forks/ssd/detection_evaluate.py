@@ -55,6 +55,10 @@ class DetectionEvaluate(Layer):
         self.sizes: list[NamedSize] | None = None
         self.seen = 0  # images of the file that have had their turn
 
+    @classmethod
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
+        return None
+
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param
         if param.num_classes < 1:

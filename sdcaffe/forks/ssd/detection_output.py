@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.forks.ssd import source_parts
+from sdcaffe.forks.ssd import detection_onnx, source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
 from sdcaffe.forks.ssd.saved_output import SavedOutput
-from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
 class SaveOutputParameter:
@@ -64,7 +64,7 @@ class DetectionOutput(Layer):
     bottoms = (3, 4)
     index_bottoms = (0, 1, 2, 3)
     dynamic = True
-    not_exported = "its number of boxes hangs on their values"
+    chooses = True
     yields = True
 
     def __init__(
@@ -73,6 +73,14 @@ class DetectionOutput(Layer):
         super().__init__(layer_param, phase, given)
         self.told: set[str] = set()
         self.saved: SavedOutput | None = None
+
+    @classmethod
+    def deployed(cls, layer_param: proto.LayerParameter) -> proto.LayerParameter | None:
+        """Without the files that it saves."""
+        kept = proto.LayerParameter()
+        kept.CopyFrom(layer_param)
+        kept.detection_output_param.ClearField("save_output_param")
+        return kept
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         location, confidence, prior = bottom_shapes[:3]
@@ -120,20 +128,48 @@ class DetectionOutput(Layer):
 
     def forward(self, location: Tensor, confidence: Tensor, prior: Tensor, images: Tensor | None = None) -> Tensor:
         n = location.shape[0]
-        priors, variances = prior.reshape(2, self.priors, 1, 4)
-        offsets = location.reshape(n, self.priors, self.location_classes, 4)
-        encoded = self.param.variance_encoded_in_target
-        boxes = decode(offsets, priors, None if encoded else variances, self.param.code_type)
-        if self.param.clip:
-            boxes = boxes.clamp(0, 1)
-        scores = confidence.reshape(n, self.priors, -1)
-        boxes, scores = (values.detach().cpu() for values in (boxes, scores))
+        boxes, scores = (values.detach().cpu() for values in self._candidates(location, confidence, prior))
         found = torch.cat([self._detections(image, boxes[image], scores[image]) for image in range(n)])
         if not len(found):
             found = torch.full((n, 7), -1.0, dtype=boxes.dtype)
             found[:, 0] = torch.arange(n)
         self._save(n, found.numpy())
         return found.to(location).reshape(1, 1, -1, 7)
+
+    def _candidates(self, location: Tensor, confidence: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """Boxes (n, priors, 1 or classes, 4) and scores (n, priors, classes)."""
+        n, param = location.shape[0], self.param
+        priors, variances = prior[0].reshape(2, self.priors, 1, 4)
+        offsets = location.reshape(n, self.priors, self.location_classes, 4)
+        boxes = decode(offsets, priors, None if param.variance_encoded_in_target else variances, param.code_type)
+        return boxes.clamp(0, 1) if param.clip else boxes, confidence.reshape(n, self.priors, param.num_classes)
+
+    @property
+    def _adapts(self) -> bool:
+        """Whether the overlap that is allowed falls with each box that is kept."""
+        nms = self.param.nms_param
+        return nms.eta < 1 and nms.nms_threshold > 0.5
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        param, nms = self.param, self.param.nms_param
+        if self._adapts:
+            raise self.error(
+                f"eta {nms.eta:g} with nms_threshold {nms.nms_threshold:g} cannot be exported: ONNX's "
+                "NonMaxSuppression has one threshold for all boxes"
+            )
+        boxes, scores = self._candidates(*bottoms[:3])
+        labels = [label for label in range(param.num_classes) if label != param.background_label_id]
+        found = detection_onnx.rows(
+            builder,
+            boxes,
+            scores,
+            labels,
+            overlap=min(nms.nms_threshold, 1.0),
+            least=param.confidence_threshold if param.HasField("confidence_threshold") else None,
+            top_k=nms.top_k if nms.HasField("top_k") else -1,
+            keep=param.keep_top_k,
+        )
+        return found.reshape(1, 1, -1, 7)
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param, nms = self.param, self.param.nms_param
@@ -183,7 +219,7 @@ class DetectionOutput(Layer):
         tried = tried[scores[tried].sort(descending=True, stable=True)[1]]
         if nms.HasField("top_k") and nms.top_k > -1:
             tried = tried[: nms.top_k]
-        if nms.eta == 1:
+        if not self._adapts:
             from torchvision import ops  # here, as it takes as long to import as torch
 
             return tried[ops.nms(boxes[tried], scores[tried], nms.nms_threshold)]
