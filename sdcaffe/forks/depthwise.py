@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from sdcaffe.forks.convolution import Same, Sided, is_same
 from sdcaffe.layers.base import register
-from sdcaffe.layers.convolution import Convolution
 
 
 @register("DepthwiseConvolution", field="convolution_param")
-class DepthwiseConvolution(Convolution):
+class DepthwiseConvolution(Sided):
     """Convolution with as many groups as channels (yonghenglh6/DepthwiseConvolution); `group` may be left out.
 
     num_output is the number of channels or a multiple of it. Blobs as of Convolution: the weight is
@@ -25,7 +25,7 @@ class DepthwiseConvolution(Convolution):
 
 
 @register("ConvolutionDepthwise", field="convolution_param")
-class ConvolutionDepthwise(Convolution):
+class ConvolutionDepthwise(Sided):
     """Convolution of each channel by one kernel (farmingyard/ShuffleNet): as many channels above as below.
 
     num_output and group are not looked at, as in the fork. Blobs as of Convolution: the weight is
@@ -38,3 +38,10 @@ class ConvolutionDepthwise(Convolution):
 
     def counts(self, channels: int) -> tuple[int, int]:
         return channels, channels
+
+
+@register("ConvolutionDepthwise", field="convolution_param", when=is_same)
+class SameConvolutionDepthwise(Same, ConvolutionDepthwise):
+    """See Same; of Synopsys' Caffe."""
+
+    origin = "Synopsys Caffe"

@@ -105,7 +105,6 @@ _VALUES = {FPGA: "OCL"}
 # What BVLC Caffe's own word for a fork's field is.
 _INSTEAD = {
     ("ConvolutionParameter", "hole"): "BVLC Caffe's word for it is dilation",
-    ("PoolingParameter", "ceil_mode"): "for ceil_mode: false BVLC Caffe has round_mode: FLOOR",
 }
 
 

@@ -38,7 +38,7 @@ class Convolution(Layer):
                 shapes = f"{show_shape(bottom)} and {show_shape(other)}"
                 raise self.error(f"all bottoms must have one shape, not {shapes}", "bottom")
         self.axis = canonical_axis(self, param.axis, len(bottom))
-        self.geometry = spatial.read_geometry(self, len(bottom) - self.axis - 1)
+        self.geometry = self.placed(bottom[self.axis + 1 :])
         channels = bottom[self.axis]
         outputs, self.group = self.counts(channels)
         if outputs < 1:
@@ -58,6 +58,10 @@ class Convolution(Layer):
     @property
     def linear(self) -> bool:
         return self.axis == 1
+
+    def placed(self, sizes: Shape) -> spatial.Geometry:
+        """Where the windows lie on a bottom of these spatial sizes."""
+        return spatial.read_geometry(self, len(sizes))
 
     def counts(self, channels: int) -> tuple[int, int]:
         """How many channels the top has, and how many groups there are, for those of the bottom."""
@@ -89,15 +93,18 @@ class Convolution(Layer):
         return top.reshape(*bottom.shape[: self.axis], *top.shape[1:])
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
-        missing = [max(0, -spare) for spare in self.geometry.spare(bottoms[0][2:])]
+        geometry = self.geometry
+        missing = [max(0, -spare) for spare in geometry.spare(bottoms[0][2:])]
         module = self.torch_module(f"nn.Conv{len(missing)}d", bottoms[0][1], self.blobs[0].shape[0])
-        if any(missing):  # Caffe reads zeros behind an image that is smaller than the kernel
-            behind = ", ".join(f"0, {size}" for size in reversed(missing))
-            return Source(f"{{self}}(F.pad({{0}}, ({behind})))", module, nests=False, each=True)
+        sides = [n for size in reversed(missing) for n in (0, size)]
+        if geometry.pad != geometry.behind:
+            sides = [size + own for size, own in zip(sides, geometry.sides, strict=True)]
+        if any(sides):  # Caffe reads zeros behind an image that is smaller than the kernel
+            return Source(f"{{self}}(F.pad({{0}}, {tuple(sides)}))", module, nests=False, each=True)
         return Source("{self}({0})", module, nests=False, each=True)
 
     def torch_module(self, cls: str, inputs: int, outputs: int) -> str:
-        """The torch module of this geometry. Raises LayerError where there is none."""
+        """The torch module of this geometry, without padding that is not alike on both sides. Raises LayerError."""
         geometry = self.geometry
         axes = len(geometry.kernel)
         if self.axis != 1 or not 1 <= axes <= 3:
@@ -108,7 +115,7 @@ class Convolution(Layer):
             str(outputs),
             pair(geometry.kernel),
             stride=pair(geometry.stride) if set(geometry.stride) != {1} else None,
-            padding=pair(geometry.pad) if any(geometry.pad) else None,
+            padding=pair(geometry.pad) if any(geometry.pad) and geometry.pad == geometry.behind else None,
             dilation=pair(geometry.dilation) if set(geometry.dilation) != {1} else None,
             groups=str(self.group) if self.group != 1 else None,
             bias=None if len(self.blobs) > 1 else "False",

@@ -44,7 +44,13 @@ class Deconvolution(Convolution):
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         cls = f"nn.ConvTranspose{len(self.geometry.kernel)}d"
         module = self.torch_module(cls, bottoms[0][1], self.blobs[0].shape[1] * self.group)
-        return Source("{self}({0})", module, nests=False, each=True)
+        geometry = self.geometry
+        if geometry.pad == geometry.behind:
+            return Source("{self}({0})", module, nests=False, each=True)
+        if min(geometry.sides) < 0 and len(self.blobs) > 1:
+            raise self.unwritten("a bias with negative padding")
+        sides = tuple(-size for size in geometry.sides)
+        return Source(f"F.pad({{self}}({{0}}), {sides})", module, nests=False, each=True)
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
         return sum(map(math.prod, bottoms)) * math.prod(self.blobs[0].shape[1:])

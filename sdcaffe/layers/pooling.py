@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder
 from sdcaffe.layers.places import Places
 from sdcaffe.layers.windows import (
     Pair,
+    Windows,
     ave_pool,
     check_4d,
+    draw_pool,
     expected_pool,
     max_pool,
     max_pool_with_mask,
@@ -41,28 +44,41 @@ class Pooling(Layer):
         check_4d(self, bottom)
         param = self.param
         stride = self._pair(param, "stride", "stride", 1)
-        pad = self._pair(param, "pad", "pad", 0)
-        kernel = self._kernel(param, bottom, stride, pad)
-        ceil = param.round_mode == proto.PoolingParameter.CEIL
-        self.pool = pooling_of(self, param.pool, self.phase)
-        if pad != (0, 0) and self.pool not in (max_pool, ave_pool):
+        kernel = self._kernel(param, bottom)
+        pad, behind = self.pads(bottom, kernel, stride)
+        if param.global_pooling and (stride != (1, 1) or any((*pad, *behind))):
+            raise self.error(
+                f"global_pooling needs pad 0 (={pad[0]}, {pad[1]}) and stride 1 (={stride[0]}, {stride[1]})",
+                "global_pooling",
+            )
+        self.pool = self.method()
+        if any((*pad, *behind)) and self.pool in (draw_pool, expected_pool):
             raise self.error(f"only MAX and AVE pooling take a pad (={pad[0]}, {pad[1]})", "pad")
         self.with_mask = len(self.layer_param.top) > 1
         if self.with_mask and self.pool is not max_pool:
             raise self.error("only MAX pooling has a second top (the mask)", "top")
-        self.windows = place_windows(self, bottom, kernel, stride, pad, ceil=ceil)
+        ceil = self.rounds_up()
+        self.windows = place_windows(self, bottom, kernel, stride, pad, behind=behind, ceil=ceil)
         return [(*bottom[:2], *self.windows.pooled)] * (1 + self.with_mask)
 
-    def _kernel(self, param: Any, bottom: Shape, stride: Pair, pad: Pair) -> Pair:
+    def pads(self, bottom: Shape, kernel: Pair, stride: Pair) -> tuple[Pair, Pair]:
+        """The padding before and behind the image, in height and width each."""
+        pad = self._pair(self.param, "pad", "pad", 0)
+        return pad, pad
+
+    def rounds_up(self) -> bool:
+        """Whether a last window may reach over the padding behind."""
+        return bool(self.param.round_mode == proto.PoolingParameter.CEIL)
+
+    def method(self) -> Callable[[Tensor, Windows], Tensor]:
+        """What becomes of the values of each window."""
+        return pooling_of(self, self.param.pool, self.phase)
+
+    def _kernel(self, param: Any, bottom: Shape) -> Pair:
         given = [name for name in ("kernel_size", "kernel_h", "kernel_w") if param.HasField(name)]
         if param.global_pooling:
             if given:
                 raise self.error(f"global_pooling takes no {given[0]}: the kernel is the whole image", given[0])
-            if stride != (1, 1) or pad != (0, 0):
-                raise self.error(
-                    f"global_pooling needs pad 0 (={pad[0]}, {pad[1]}) and stride 1 (={stride[0]}, {stride[1]})",
-                    "global_pooling",
-                )
             return bottom[2], bottom[3]
         if not given:
             raise self.error("kernel_size, or kernel_h and kernel_w, is required", "pooling_param")

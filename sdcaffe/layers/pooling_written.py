@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from sdcaffe.layers.windows import Windows, ave_pool, max_pool
 def _fits(windows: Windows, size: Any, axis: int) -> bool:
     """Whether windows rounded down, padded alike on both sides, are the windows of this axis."""
     kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
-    if 2 * pad > kernel:
+    if 2 * pad > kernel or pad != windows.behind[axis]:
         return False
     if not windows.ceil or stride == 1:  # then none begins behind the image either: a pad is less than its kernel
         return True
@@ -25,15 +26,15 @@ def _fits(windows: Windows, size: Any, axis: int) -> bool:
 
 def _count(size: Any, windows: Windows, axis: int) -> Any:
     """How many windows lie on an axis whose size may be symbolic; one begins in the padding behind: it is dropped."""
-    kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
-    spare = size + 2 * pad - kernel
+    kernel, stride, pad, behind = windows.kernel[axis], windows.stride[axis], windows.pad[axis], windows.behind[axis]
+    spare = size + pad + behind - kernel
     count = ((spare + stride - 1) // stride if windows.ceil else spare // stride) + 1
-    if stride <= kernel - pad:
+    if stride <= kernel - behind:
         return count
     return torch.sym_min(count, (size + pad + stride - 1) // stride)
 
 
-def _exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
+def exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
     """The bottom padded, or cut, to what its windows cover."""
     behind = []
     for axis in (0, 1):
@@ -61,18 +62,17 @@ def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
             return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
         if _none_dropped(windows):
             return F.max_pool2d(bottom, windows.kernel, windows.stride, windows.pad, ceil_mode=True)
-        return F.max_pool2d(_exactly(bottom, windows, -math.inf), windows.kernel, windows.stride)
+        return F.max_pool2d(exactly(bottom, windows, -math.inf), windows.kernel, windows.stride)
     if method is ave_pool:
         if _simple(bottom, windows):
             return F.avg_pool2d(bottom, windows.kernel, windows.stride, windows.pad)
         if windows.pad == (0, 0) and _none_dropped(windows):
             return F.avg_pool2d(bottom, windows.kernel, windows.stride, ceil_mode=True, count_include_pad=False)
-        total = F.avg_pool2d(_exactly(bottom, windows, 0.0), windows.kernel, windows.stride)
-        h, w = windows.pad  # Caffe divides by the area within the image and its padding
-        area = F.pad(torch.ones_like(bottom[:1, :1]), (w, w, h, h), value=1.0)
-        inner = Windows(windows.kernel, windows.stride, (0, 0), windows.pooled, windows.ceil)
-        return total / F.avg_pool2d(_exactly(area, inner, 0.0), windows.kernel, windows.stride)
-    padded = _exactly(bottom, windows, 0.0)
+        total = F.avg_pool2d(exactly(bottom, windows, 0.0), windows.kernel, windows.stride)
+        area = windows.padded(torch.ones_like(bottom[:1, :1]), 1.0)  # Caffe divides by the area of image and padding
+        inner = replace(windows, pad=(0, 0), behind=(0, 0))
+        return total / F.avg_pool2d(exactly(area, inner, 0.0), windows.kernel, windows.stride)
+    padded = exactly(bottom, windows, 0.0)
     squares = F.avg_pool2d(padded.square(), windows.kernel, windows.stride)
     sums = F.avg_pool2d(padded, windows.kernel, windows.stride)
     return squares / (sums + torch.finfo(sums.dtype).tiny)
@@ -89,9 +89,8 @@ def source(layer: Layer, method: Any, windows: Windows) -> str:
     if not windows.wide:
         padding = pair(windows.pad) if any(windows.pad) else None
         return call(function, "{0}", pair(windows.kernel), stride=stride, padding=padding, ceil_mode=ceil)
-    h, w = windows.pad  # more than half a kernel, which torch does not take; then the windows behind go
     value = 'float("-inf")' if maximum else None
-    padded = call("F.pad", "{0}", f"({w}, {w}, {h}, {h})", value=value)
+    padded = call("F.pad", "{0}", str(windows.sides), value=value)  # and then the windows behind go
     rows, columns = windows.pooled
     return (
         call(function, padded, pair(windows.kernel), stride=stride, ceil_mode="True") + f"[:, :, :{rows}, :{columns}]"

@@ -5,7 +5,7 @@ Holds no layer type; Convolution, Deconvolution and Im2col stand on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,11 +21,12 @@ _TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 
 @dataclass(frozen=True)
 class Geometry:
-    """Kernel, stride, padding and dilation of each spatial axis."""
+    """Kernel, stride, padding and dilation of each spatial axis; `pad` is before the image, `behind` behind it."""
 
     kernel: Shape
     stride: Shape
     pad: Shape
+    behind: Shape
     dilation: Shape
 
     @cached_property
@@ -35,16 +36,29 @@ class Geometry:
 
     def spare(self, spatial: Shape) -> Shape:
         """What is left of each padded axis beyond the kernel; below 0 where the kernel is the larger."""
-        return tuple(n + 2 * p - e for n, p, e in zip(spatial, self.pad, self.extent, strict=True))
+        axes = zip(spatial, self.pad, self.behind, self.extent, strict=True)
+        return tuple(n + p + b - e for n, p, b, e in axes)
 
     def convolved(self, spatial: Shape) -> Shape:
         """Output sizes of a convolution: spare / stride + 1, in C's division that rounds towards 0."""
         return tuple(int(spare / s) + 1 for spare, s in zip(self.spare(spatial), self.stride, strict=True))
 
     def transposed(self, spatial: Shape) -> Shape:
-        """Output sizes of a deconvolution: stride * (n - 1) + extent - 2 * pad."""
-        axes = zip(spatial, self.stride, self.extent, self.pad, strict=True)
-        return tuple(s * (n - 1) + e - 2 * p for n, s, e, p in axes)
+        """Output sizes of a deconvolution: stride * (n - 1) + extent - pad - behind."""
+        axes = zip(spatial, self.stride, self.extent, self.pad, self.behind, strict=True)
+        return tuple(s * (n - 1) + e - p - b for n, s, e, p, b in axes)
+
+    @property
+    def sides(self) -> Shape:
+        """The padding as torch's `pad` wants it: before and behind, the last axis first."""
+        axes = zip(reversed(self.pad), reversed(self.behind), strict=True)
+        return tuple(size for sides in axes for size in sides)
+
+    @property
+    def unpadded(self) -> Geometry:
+        """The same for an image that has been padded."""
+        none = (0,) * len(self.pad)
+        return replace(self, pad=none, behind=none)
 
 
 def read_geometry(layer: Layer, axes: int) -> Geometry:
@@ -52,10 +66,12 @@ def read_geometry(layer: Layer, axes: int) -> Geometry:
 
     Each size is given once, or once per axis, or (two axes only) as _h and _w. Raises LayerError.
     """
+    pad = _sizes(layer, axes, "pad", "pad", 0, least=0)
     return Geometry(
         kernel=_sizes(layer, axes, "kernel_size", "kernel", None, least=1),
         stride=_sizes(layer, axes, "stride", "stride", 1, least=1),
-        pad=_sizes(layer, axes, "pad", "pad", 0, least=0),
+        pad=pad,
+        behind=pad,
         dilation=_sizes(layer, axes, "dilation", None, 1, least=1),
     )
 
@@ -116,7 +132,7 @@ def check_sizes(layer: Layer, bottom: Shape, spatial: Shape) -> None:
 
 def windows(bottom: Tensor, geometry: Geometry) -> Tensor:
     """Every window of a bottom (n, c, *spatial), zero-padded, as (n, c, *output, *kernel)."""
-    view = _pad(bottom, geometry.pad, geometry.pad)
+    view = _pad(bottom, geometry.sides)
     for i, (extent, stride, dilation) in enumerate(
         zip(geometry.extent, geometry.stride, geometry.dilation, strict=True)
     ):
@@ -129,21 +145,21 @@ def fit(bottom: Tensor, geometry: Geometry) -> Tensor:
 
     Caffe's output size is then still 1 where the stride exceeds what is missing, and reads zeros there.
     """
-    if all(n + 2 * p >= e for n, p, e in zip(bottom.shape[2:], geometry.pad, geometry.extent, strict=True)):
-        return bottom
     spare = geometry.spare(tuple(bottom.shape[2:]))
-    return _pad(bottom, (0,) * len(spare), tuple(max(0, -size) for size in spare))
-
-
-def _pad(bottom: Tensor, before: Shape, behind: Shape) -> Tensor:
-    if not any(before) and not any(behind):
+    if all(size >= 0 for size in spare):
         return bottom
-    return F.pad(bottom, [n for pair in zip(reversed(before), reversed(behind), strict=True) for n in pair])
+    return _pad(bottom, tuple(n for size in reversed(spare) for n in (0, max(0, -size))))
+
+
+def _pad(bottom: Tensor, sides: Shape) -> Tensor:
+    return F.pad(bottom, sides) if any(sides) else bottom
 
 
 def convolve(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, group: int) -> Tensor:
     """Convolution of (n, c, *spatial) by a weight (outputs, c / group, *kernel)."""
     bottom = fit(bottom, geometry)
+    if geometry.pad != geometry.behind:  # which torch's operators do not take
+        bottom, geometry = F.pad(bottom, geometry.sides), geometry.unpadded
     function = _CONVOLVE.get(len(geometry.kernel))
     if function is not None:
         return function(bottom, weight, bias, geometry.stride, geometry.pad, geometry.dilation, group)
@@ -158,6 +174,10 @@ def convolve(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geom
 
 def transpose(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, group: int) -> Tensor:
     """Deconvolution of (n, c, *spatial) by a weight (c, outputs / group, *kernel)."""
+    if geometry.pad != geometry.behind:
+        top = transpose(bottom, weight, None, geometry.unpadded, group)
+        top = F.pad(top, [-size for size in geometry.sides])
+        return top if bias is None else top + bias.reshape(-1, *[1] * len(geometry.kernel))
     function = _TRANSPOSE.get(len(geometry.kernel))
     if function is not None:
         return function(bottom, weight, bias, geometry.stride, geometry.pad, 0, group, geometry.dilation)

@@ -18,22 +18,27 @@ Pair = tuple[int, int]  # height, width
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the windows lie: sizes in height and width, and how many there are."""
+    """Where the windows lie: sizes in height and width, and how many there are. `pad` is before, `behind` behind."""
 
     kernel: Pair
     stride: Pair
     pad: Pair
+    behind: Pair
     pooled: Pair
     ceil: bool
 
     @property
     def wide(self) -> bool:
-        """Padding of more than half a kernel, which torch's pooling refuses."""
-        return any(2 * p > k for p, k in zip(self.pad, self.kernel, strict=True))
+        """Padding that torch's pooling refuses: more than half a kernel, or not the same on both sides."""
+        return self.pad != self.behind or any(2 * p > k for p, k in zip(self.pad, self.kernel, strict=True))
+
+    @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """The padding as torch wants it: left, right, top, bottom."""
+        return self.pad[1], self.behind[1], self.pad[0], self.behind[0]
 
     def padded(self, bottom: Tensor, value: float) -> Tensor:
-        h, w = self.pad
-        return F.pad(bottom, (w, w, h, h), value=value)
+        return F.pad(bottom, self.sides, value=value)
 
     @property
     def single(self) -> bool:
@@ -49,28 +54,40 @@ class Windows:
         return top[:, :, : self.pooled[0], : self.pooled[1]]
 
 
-def place_windows(layer: Layer, bottom: Shape, kernel: Pair, stride: Pair, pad: Pair, *, ceil: bool = True) -> Windows:
-    """Windows over a bottom (n, c, h, w): ceil((size + 2 pad - kernel) / stride) + 1 of them per axis.
+def place_windows(
+    layer: Layer,
+    bottom: Shape,
+    kernel: Pair,
+    stride: Pair,
+    pad: Pair,
+    *,
+    behind: Pair | None = None,
+    ceil: bool = True,
+) -> Windows:
+    """Windows over a bottom (n, c, h, w): ceil((size + pad + behind - kernel) / stride) + 1 of them per axis.
 
-    A last window that would start behind the image (in its padding or, where the stride exceeds the
-    kernel, beyond) is dropped. Raises LayerError where nothing is left or a pad reaches its kernel.
+    `behind` is `pad` unless it is given. A last window that would start behind the image (in its padding or, where
+    the stride exceeds the kernel, beyond) is dropped. Raises LayerError where nothing is left, where a pad reaches
+    its kernel, and where the padding behind would hold another whole window.
     """
-    pooled = []
-    for name, size, k, s, p in zip("hw", bottom[2:], kernel, stride, pad, strict=True):
+    pooled, behind = [], pad if behind is None else behind
+    for name, size, k, s, p, b in zip("hw", bottom[2:], kernel, stride, pad, behind, strict=True):
         if k < 1 or s < 1:
             raise layer.error(f"kernel_{name} (={k}) and stride_{name} (={s}) must be at least 1", "kernel_size")
         if p >= k:
             raise layer.error(f"pad_{name} (={p}) must be less than kernel_{name} (={k})", "pad")
-        spare = size + 2 * p - k
+        spare = size + p + b - k
         count = (-(-spare // s) if ceil else spare // s) + 1
         if (count - 1) * s >= size + p:
             count -= 1
+        if p != b and (count - 1) * s >= size + p:
+            raise layer.error(f"the padding behind {name} (={b}) holds more than one window", "pooling_param")
         if count < 1:
             raise layer.error(
                 f"kernel_{name} (={k}) does not fit bottom {show_shape(bottom)} with pad {p}", "kernel_size"
             )
         pooled.append(count)
-    return Windows(kernel, stride, pad, (pooled[0], pooled[1]), ceil)
+    return Windows(kernel, stride, pad, behind, (pooled[0], pooled[1]), ceil)
 
 
 def max_pool(bottom: Tensor, windows: Windows) -> Tensor:

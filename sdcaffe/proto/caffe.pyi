@@ -347,8 +347,13 @@ class ConvolutionParameter(_Message):
     force_nd_im2col: bool
     @property
     def dilation(self) -> _Values[int]: ...
+    pad_type: int
     conv_algos_override: str
     conv_algorithm: str
+    pad_l: int
+    pad_r: int
+    pad_t: int
+    pad_b: int
     cudnn_convolution_algo_seeker: int
     def __init__(
         self,
@@ -371,8 +376,13 @@ class ConvolutionParameter(_Message):
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
         dilation: _Iterable[int] | None = ...,
+        pad_type: int | None = ...,
         conv_algos_override: str | None = ...,
         conv_algorithm: str | None = ...,
+        pad_l: int | None = ...,
+        pad_r: int | None = ...,
+        pad_t: int | None = ...,
+        pad_b: int | None = ...,
         cudnn_convolution_algo_seeker: int | str | None = ...,
     ) -> None: ...
 
@@ -1618,6 +1628,8 @@ class PoolingParameter(_Message):
     MAX: _ClassVar[int]
     AVE: _ClassVar[int]
     STOCHASTIC: _ClassVar[int]
+    AVE_EXC_PAD: _ClassVar[int]
+    AVE_TF: _ClassVar[int]
     Engine: _ClassVar[_Enum]
     DEFAULT: _ClassVar[int]
     CAFFE: _ClassVar[int]
@@ -1640,6 +1652,12 @@ class PoolingParameter(_Message):
     engine: int
     global_pooling: bool
     round_mode: int
+    ceil_mode: bool
+    pad_l: int
+    pad_r: int
+    pad_t: int
+    pad_b: int
+    pad_type: int
     def __init__(
         self,
         *,
@@ -1656,6 +1674,12 @@ class PoolingParameter(_Message):
         engine: int | str | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | str | None = ...,
+        ceil_mode: bool | None = ...,
+        pad_l: int | None = ...,
+        pad_r: int | None = ...,
+        pad_t: int | None = ...,
+        pad_b: int | None = ...,
+        pad_type: int | None = ...,
     ) -> None: ...
 
 class PowerParameter(_Message):

@@ -182,7 +182,6 @@ def test_a_field_that_only_a_fork_has(tmp_path, body, place, fork):
 
 def test_what_caffes_own_word_for_it_is(tmp_path):
     assert "BVLC Caffe's word for it is dilation" in net_error(tmp_path, "layer { convolution_param { hole: 2 } }")
-    assert "round_mode: FLOOR" in net_error(tmp_path, "layer { pooling_param { ceil_mode: false } }")
 
 
 def test_a_value_that_only_a_fork_has(tmp_path):
