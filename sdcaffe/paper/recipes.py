@@ -187,7 +187,11 @@ def _small() -> list[Recipe]:
     wider = replace(network, classes=100, width=32, stem_stride=2)
     first = Recipe("study2", wider.name, wider, CIFAR100_50_EACH, Baseline(), STUDY2)
     second = [replace(first, mechanism=arm, schedule=schedule, seeds=seeds) for arm, schedule, seeds in STUDY2_ARMS]
-    return [*_each(quickstart, MAIN), *_each(study, [*MAIN[:1], *ABLATION, *MAIN[1:]]), *second]
+    return [
+        *_each(quickstart, [*MAIN[:1], ABLATION[0], *MAIN[1:]]),
+        *_each(study, [*MAIN[:1], *ABLATION, *MAIN[1:]]),
+        *second,
+    ]
 
 
 RECIPES: tuple[Recipe, ...] = (*_small(), *_cifar(), *_imagenet())
