@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 import torch.distributed as dist
 
-from sdcaffe.errors import SdcaffeError, one_line
+from sdcaffe.errors import Place, SdcaffeError, told
 from sdcaffe.run import processes
 from sdcaffe.solver.devices import in_a_job, own_device
 
@@ -136,7 +136,8 @@ def _failure(every: list[BaseProcess], devices: list[str], store: dist.TCPStore)
     rank = next(rank for rank, code in enumerate(codes) if code)
     notes = processes.notes_in(store)
     if notes.check(["why"]):
-        return SdcaffeError(notes.get("why").decode())
+        words, _, excerpt = notes.get("why").decode().partition("\n")
+        return SdcaffeError(words, Place("", excerpt))
     return SdcaffeError(f"process {rank} of {len(every)} ({devices[rank]}) ended with exit code {codes[rank]}")
 
 
@@ -184,10 +185,10 @@ def _work(rank: int, devices: list[str], port: int, function: Callable[..., str 
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except Exception as error:
-        line = one_line(error)
-        if line is None:
+        words = told(error)
+        if words is None:
             traceback.print_exc()
-        processes.notes_in(store).compare_set("why", "", line or f"process {rank} failed; see above")
+        processes.notes_in(store).compare_set("why", "", words or f"process {rank} failed; see above")
         sys.exit(1)
 
 

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from sdcaffe.collectives import rank_and_world, summed
-from sdcaffe.errors import SdcaffeError, one_line
+from sdcaffe.errors import SdcaffeError, told
 from sdcaffe.solver.devices import in_a_job, own_device
 
 TIMEOUT = timedelta(minutes=10)  # for a process that neither answers nor ends; a dead one is noticed at once
@@ -83,7 +83,7 @@ def failing_as_one() -> Iterator[None]:
         if _notes is None:
             raise
         lost = _is_lost_connection(error)
-        cause = _told(_LOST if lost else one_line(error) or f"{type(error).__name__}: {error}")
+        cause = _told(_LOST if lost else told(error) or f"{type(error).__name__}: {error}")
         if cause is not None:
             raise Ended(cause) from None
         if lost:

@@ -216,10 +216,13 @@ def test_what_one_cannot_do_is_said_once(folder):
     for how in ("command", "torchrun"):
         _, err, _ = end_of(job := start(folder, how), 120)
         assert job.returncode == 1
-        lines = [line for line in err.splitlines() if line.startswith("sdcaffe: error: ")]
-        assert len(lines) == 1
-        assert "net_2.prototxt" in lines[0]
-        assert '"tow"' in lines[0]
+        printed = err.splitlines()
+        (at,) = [i for i, line in enumerate(printed) if line.startswith("sdcaffe: error: ")]
+        assert "net_2.prototxt" in printed[at]
+        assert '"tow"' in printed[at]
+        assert printed[at + 1].strip() == 'layer { name: "fc" type: "InnerProduct" bottom: "tow" top: "fc"'
+        assert printed[at + 2].strip() == "^"
+        assert printed[at + 2].index("^") == printed[at + 1].index("bottom:"), err
 
 
 def test_a_device_for_each_process(monkeypatch):
