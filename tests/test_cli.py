@@ -93,6 +93,13 @@ def test_help_and_import_leave_heavy_libraries_alone(arguments: list[str]) -> No
     assert out.endswith("[]\n")
 
 
+def test_a_net_needs_no_library_of_converters_and_charts() -> None:
+    code = "import sys; from sdcaffe import Net, Solver; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "torch" in loaded
+    assert not {"torchvision", "onnx", "onnxruntime", "onnxscript", "matplotlib", "scipy", "pandas"} & set(loaded)
+
+
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "sdcaffe", "trian"], capture_output=True, text=True)
     assert done.returncode == 2

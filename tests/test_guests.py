@@ -100,3 +100,33 @@ def test_a_layer_of_a_guest_is_then_unknown(tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text('layer { name: "l" type: "KLLoss" }')
     done = hidden('import sdcaffe; sdcaffe.Net("net.prototxt")', tmp_path)
     assert 'unknown layer type "KLLoss" in layer "l"' in done.stderr
+
+
+NEED_GUESTS = {
+    "sdcaffe.paper": [
+        ["compare"],
+        ["reproduce", "--dry-run"],
+        ["self-distill", "net.prototxt", "-o", "out.prototxt"],
+        ["directions", "net.prototxt", "--weights", "net.caffemodel", "-o", "out.png"],
+        ["convert", "dense-blocks", "old.caffemodel", "net.prototxt", "new.caffemodel"],
+    ],
+    "sdcaffe.forks": [
+        ["detect", "net.prototxt", "picture.png", "--weights", "net.caffemodel", "-o", "found"],
+        ["convert-annoset", "--anno_type=detection", "--label_map_file=map.prototxt", "pictures/", "boxes.txt", "db"],
+    ],
+}
+
+
+def test_a_command_that_needs_a_guest_says_so_in_one_line(tmp_path: Path) -> None:
+    code = "import sys; from sdcaffe.cli import main\n"
+    code += f"for command in {[command for of in NEED_GUESTS.values() for command in of]}: assert main(command) == 1\n"
+    done = hidden(code + 'sys.stderr.write("--\\n"); assert main(["--help"]) == 0', tmp_path)
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stderr.splitlines()
+    assert last == "--"
+    wanted = [guest for guest, commands in NEED_GUESTS.items() for _ in commands]
+    errors = [line for line in lines if "sdcaffe: error:" in line]
+    assert len(errors) == len(wanted)
+    for guest, line in zip(wanted, errors, strict=True):
+        assert line.startswith(f"sdcaffe: error: this command needs {guest}"), line
+    assert "  compare " in done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sdcaffe.paper.zoo import files
+from sdcaffe.paper.prototxts import files
 from sdcaffe.proto.files import atomic_write
 
 

@@ -1,6 +1,6 @@
 """What each training run of the project is: a network, an image set, a mechanism and a schedule, said here alone.
 
-The files of prototxt/ are written from recipes (zoo.py), the logs of runs are recognised by them (compare/), and
+The files of prototxt/ are written from recipes (prototxts.py), the logs of runs are recognised by them (compare/), and
 published tables are trained by them (reproduce/).
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from zoo_nets import parsed, without_data
+from recipe_nets import parsed, without_data
 
 from sdcaffe import Net, proto
 from sdcaffe.graph import keep_layers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from zoo_nets import built, parsed, without_data
+from recipe_nets import built, parsed, without_data
 
 from sdcaffe import Net, Solver, proto
 from sdcaffe.errors import WeightsError
@@ -13,9 +13,9 @@ from sdcaffe.paper.datasets import CIFAR100, SYNTHETIC
 from sdcaffe.paper.mechanisms import Baseline, MuByStage, SeparateBranches, TwoBranches, mu_stage
 from sdcaffe.paper.networks.resnet import ResNet
 from sdcaffe.paper.networks.wide_resnet import WideResNet
+from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.recipes import MUS, RECIPES
 from sdcaffe.paper.teaching import Peer, Teacher
-from sdcaffe.paper.zoo import files
 
 STUDENT = ResNet(8, 10, width=4)
 SEPARATE = SeparateBranches("separate", "separate", kl_weight=1, mmd_weight=0.0005)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from compare_logs import BASELINE, CIFAR_100, DISTILLED, RESNET, SMALL, Log
-from zoo_nets import parsed
+from recipe_nets import parsed
 
 from sdcaffe import layers, proto
 from sdcaffe.graph.state import keep_layers, net_state

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recipe_nets import parsed, without_data
 from rewriting import (
     ACCURACY,
     DATA,
@@ -21,13 +22,12 @@ from rewriting import (
     rewritten,
     run,
 )
-from zoo_nets import parsed, without_data
 
 import sdcaffe
 from sdcaffe import Net, proto
 from sdcaffe.errors import GraphError
+from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.rewrite import Settings, self_distilled
-from sdcaffe.paper.zoo import files
 from sdcaffe.proto.printing import net_text
 
 ROOT = Path(__file__).parents[2]

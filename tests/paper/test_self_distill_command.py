@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from recipe_nets import parsed
 from rewriting import DATA, LOSS, PIXELS, TRUNK, by_name, kept, rewritten, run
-from zoo_nets import parsed
 
 from sdcaffe import proto
 from sdcaffe.cli import main

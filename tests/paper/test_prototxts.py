@@ -1,4 +1,4 @@
-"""What the zoo writes: files that are current, parse, build, and have the sizes that theory gives."""
+"""What recipes write: files that are current, parse, build, and have the sizes that theory gives."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sdcaffe.paper.datasets import CIFAR100
 from sdcaffe.paper.layers.kl_loss import Gradient
 from sdcaffe.paper.mechanisms import Baseline, TwoBranches
 from sdcaffe.paper.networks.resnet import ResNet
+from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.text import Blob, NetText
-from sdcaffe.paper.zoo import files
 
 ROOT = Path(__file__).parents[2]
 FILES = files()
@@ -61,7 +61,7 @@ def read(tmp_path: Path, source: str):
     return proto.read_net(path)
 
 
-def test_prototxt_is_what_the_zoo_writes():
+def test_prototxt_is_what_the_recipes_write():
     on_disk = {str(p.relative_to(ROOT)): p.read_text() for p in (ROOT / "prototxt").rglob("*.prototxt")}
     assert set(on_disk) == set(FILES)
     stale = [name for name, text in FILES.items() if on_disk[name] != text]

@@ -1,4 +1,4 @@
-"""Builds nets of the zoo without their images: inputs stand where the data layers were."""
+"""Builds nets of recipes without their images: inputs stand where the data layers were."""
 
 from __future__ import annotations
 
