@@ -37,7 +37,7 @@ class _Contrastive(torch.autograd.Function):
 
 @register("ContrastiveLoss", field="contrastive_loss_param")
 class ContrastiveLoss(LossLayer):
-    """Features a and b (n, c) and a flag y: 1 for a pair that belongs together, 0 for one that does not.
+    """Features a and b (n, c), or (n,) of one channel, and a flag y: 1 for a pair that belongs together, else 0.
 
     With d the distance of a pair: sum y d^2 + (1 - y) max(margin - d, 0)^2 over 2 n; with `legacy_version`
     max(margin - d^2, 0) instead of the second square.
@@ -49,7 +49,7 @@ class ContrastiveLoss(LossLayer):
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         a, b, flag = bottom_shapes
-        if len(a) < 2 or a[:2] != b[:2] or any(n != 1 for n in a[2:] + b[2:]):
+        if not a or (*a, 1)[:2] != (*b, 1)[:2] or any(n != 1 for n in a[2:] + b[2:]):
             raise self.error(
                 f"features {show_shape(a)} and {show_shape(b)} must have the same number and channels, "
                 "and height and width 1"
@@ -61,4 +61,5 @@ class ContrastiveLoss(LossLayer):
     def forward(self, a: Tensor, b: Tensor, flag: Tensor) -> Tensor:
         similar = flag.detach().reshape(-1).trunc() != 0
         parameters = self.param.margin, self.param.legacy_version
-        return _Contrastive.apply(a.flatten(1), b.flatten(1), similar, *parameters)
+        n = len(a)
+        return _Contrastive.apply(a.reshape(n, -1), b.reshape(n, -1), similar, *parameters)

@@ -21,7 +21,7 @@ class HingeLoss(LossLayer):
         return [()]
 
     def forward(self, scores: Tensor, label: Tensor) -> Tensor:
-        scores = scores.flatten(1)
+        scores = scores.reshape(len(scores), -1)
         labels = class_labels(self, label.reshape(-1, 1), scores.shape[1])
         sign = torch.ones_like(scores).scatter_(1, labels.index, -1.0)
         margin = (1 + sign * scores).relu()

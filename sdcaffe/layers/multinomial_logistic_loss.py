@@ -35,7 +35,7 @@ class MultinomialLogisticLoss(LossLayer):
         return [()]
 
     def forward(self, probability: Tensor, label: Tensor) -> Tensor:
-        probability = probability.flatten(1)
+        probability = probability.reshape(len(probability), -1)
         labels = class_labels(self, label.reshape(-1, 1), probability.shape[1])
         total = _NegativeLog.apply(probability.gather(1, labels.index))
         return labels.mark(total / max(1, len(probability)))

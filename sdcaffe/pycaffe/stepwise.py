@@ -74,7 +74,9 @@ class StepwiseNet(Net):
             below = [number[slot] for slot in step.bottoms]
             for j, (slot, same) in enumerate(zip(step.tops, step.in_place, strict=True)):
                 number[slot] = below[j] if same else len(self.blobs)
-                if not same:
+                if same and not isinstance(layer, Python):  # in place, a layer may give a blob further axes
+                    self.blobs[below[j]].reshape(*self.assembled.shapes[slot])
+                elif not same:
                     self.blobs.append(layer.top[j] if isinstance(layer, Python) else Blob(*self.assembled.shapes[slot]))
                     self.blob_names.append(self.graph.slots[slot])
             self.bottom_ids.append(below)

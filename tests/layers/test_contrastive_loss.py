@@ -47,6 +47,18 @@ def test_legacy_gradient_is_the_derivative():
     assert gradients_agree(layer, normal(5, 3), normal(5, 3, seed=1), torch.tensor([0.0, 1, 0, 0, 1]))
 
 
+def test_features_of_one_axis_are_of_one_channel():
+    """Loss and gradients as BVLC Caffe 1.0 gave them."""
+    layer = make("ContrastiveLoss", "", (3,), (3,), (3,))
+    a = torch.tensor([0.5, -0.75, 0.25], dtype=torch.float64, requires_grad=True)
+    b = torch.tensor([1, 0.5, 0.75], dtype=torch.float64, requires_grad=True)
+    top = layer(a, b, torch.tensor([1.0, 0, 0]))
+    np.testing.assert_allclose(top.item(), 0.083333336, rtol=1e-6)
+    to_a, to_b = backward(top, a, b)
+    np.testing.assert_allclose(to_a, [-0.16666667, 0, 0.16663334], rtol=1e-6)
+    np.testing.assert_allclose(to_b, [0.16666667, 0, -0.16663334], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [

@@ -33,3 +33,12 @@ def test_labels_are_checked():
         make("HingeLoss", "", (4, 6), (4, 2))
     with pytest.raises(DataError, match="label 6 is out of range"):
         make("HingeLoss", "", (1, 6), (1,))(normal(1, 6), torch.tensor([6.0]))
+
+
+def test_scores_of_one_axis_are_of_one_class():
+    """Loss and gradients as BVLC Caffe 1.0 gave them."""
+    layer = make("HingeLoss", "", (3,), (3,))
+    scores = torch.tensor([-0.5, -0.75, 0.25], dtype=torch.float64, requires_grad=True)
+    top = layer(scores, torch.zeros(3))
+    np.testing.assert_allclose(top.item(), 1.3333334, rtol=1e-5)
+    np.testing.assert_allclose(backward(top, scores)[0], np.full(3, -1 / 3), rtol=1e-6)

@@ -69,3 +69,13 @@ def test_in_place_it_is_built_and_gives_what_it_gives_elsewhere(tmp_path, body):
         diffs.append(net.blobs["x"].diff.copy())
     np.testing.assert_allclose(diffs[0], diffs[1], rtol=1e-4, atol=1e-5)
     assert np.abs(diffs[0]).max() > 0.01
+
+
+def test_in_place_the_blob_gets_four_axes(tmp_path):
+    """As in BVLC Caffe 1.0, where the blob of a 4 x 6 bottom is 4 x 6 x 1 x 1 from then on."""
+    text = NET.replace("dim: 2 dim: 3 dim: 4 dim: 5", "dim: 4 dim: 6").replace("TOP", "x").replace("BODY", "")
+    (tmp_path / "net.prototxt").write_text(text)
+    net = pycaffe.Net(str(tmp_path / "net.prototxt"), pycaffe.TEST)
+    assert net.blobs["x"].data.shape == (4, 6, 1, 1)
+    net.forward()
+    assert net.blobs["x"].data.shape == (4, 6, 1, 1)
