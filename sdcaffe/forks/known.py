@@ -35,7 +35,7 @@ _TYPES = {
     "BiasChannel AdaptiveBiasChannel",
     SEGNET: "DenseImageData",
     TSN: "BatchReduction Gather Scatter",
-    YOLO: "Yolov3 Yolov3DetectionOutput YoloDetectionOutput RegionLoss EvalDetection Reorg",
+    YOLO: "GaussianYolov3 YoloSeg AssistedExcitation SegmentationEvaluate LaneData",
     DARKNET: "Mish",
     OPENPOSE: "CPMData ImResize Nms",
     FLOWNET: "FlowAugmentation DataAugmentation GenerateAugmentationParameters Correlation Correlation1D L1Loss "
@@ -84,10 +84,7 @@ _FIELDS = {
         "LayerParameter": "batch_reduction_param",
         "TransformationParameter": "rand_resize rand_rotate gaussian_blur rand_aspect_ratio",
     },
-    YOLO: {
-        "LayerParameter": "yolov3_param yolov3_detection_output_param yolo_detection_output_param region_loss_param "
-        "eval_detection_param reorg_param"
-    },
+    YOLO: {"LayerParameter": "gaussian_yolov3_param yolo_seg_param assisted_excitation_param segmentation_eval_param"},
     DARKNET: {"LayerParameter": "mish_param"},
     OPENPOSE: {"LayerParameter": "cpm_transform_param imresize_param nms_param"},
     FLOWNET: {

@@ -706,6 +706,35 @@ class EmitConstraint(_Message):
         emit_overlap: float | None = ...,
     ) -> None: ...
 
+class EvalDetectionParameter(_Message):
+    ScoreType: _ClassVar[_Enum]
+    OBJ: _ClassVar[int]
+    PROB: _ClassVar[int]
+    MULTIPLY: _ClassVar[int]
+    side: int
+    num_class: int
+    num_object: int
+    threshold: float
+    sqrt: bool
+    constriant: bool
+    score_type: int
+    nms: float
+    @property
+    def biases(self) -> _Values[float]: ...
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        num_object: int | None = ...,
+        threshold: float | None = ...,
+        sqrt: bool | None = ...,
+        constriant: bool | None = ...,
+        score_type: int | str | None = ...,
+        nms: float | None = ...,
+        biases: _Iterable[float] | None = ...,
+    ) -> None: ...
+
 class ExpParameter(_Message):
     base: float
     scale: float
@@ -1103,6 +1132,8 @@ class LayerParameter(_Message):
     @property
     def quantization_param(self) -> QuantizationParameter: ...
     @property
+    def reorg_param(self) -> ReorgParameter: ...
+    @property
     def interp_param(self) -> InterpParameter: ...
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
@@ -1120,6 +1151,16 @@ class LayerParameter(_Message):
     def detection_evaluate_param(self) -> DetectionEvaluateParameter: ...
     @property
     def norm_param(self) -> NormalizeParameter: ...
+    @property
+    def eval_detection_param(self) -> EvalDetectionParameter: ...
+    @property
+    def region_loss_param(self) -> RegionLossParameter: ...
+    @property
+    def yolo_detection_output_param(self) -> YoloDetectionOutputParameter: ...
+    @property
+    def yolov3_detection_output_param(self) -> Yolov3DetectionOutputParameter: ...
+    @property
+    def yolov3_param(self) -> Yolov3Parameter: ...
     @property
     def distort_param(self) -> DistortParameter: ...
     @property
@@ -1217,6 +1258,7 @@ class LayerParameter(_Message):
         clip_param: ClipParameter | _Mapping[str, _Any] | None = ...,
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
         quantization_param: QuantizationParameter | _Mapping[str, _Any] | None = ...,
+        reorg_param: ReorgParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
@@ -1226,6 +1268,11 @@ class LayerParameter(_Message):
         detection_output_param: DetectionOutputParameter | _Mapping[str, _Any] | None = ...,
         detection_evaluate_param: DetectionEvaluateParameter | _Mapping[str, _Any] | None = ...,
         norm_param: NormalizeParameter | _Mapping[str, _Any] | None = ...,
+        eval_detection_param: EvalDetectionParameter | _Mapping[str, _Any] | None = ...,
+        region_loss_param: RegionLossParameter | _Mapping[str, _Any] | None = ...,
+        yolo_detection_output_param: YoloDetectionOutputParameter | _Mapping[str, _Any] | None = ...,
+        yolov3_detection_output_param: Yolov3DetectionOutputParameter | _Mapping[str, _Any] | None = ...,
+        yolov3_param: Yolov3Parameter | _Mapping[str, _Any] | None = ...,
         distort_param: DistortParameter | _Mapping[str, _Any] | None = ...,
         kl_loss_param: KlLossParameter | _Mapping[str, _Any] | None = ...,
         dense_block_param: DenseBlockParameter | _Mapping[str, _Any] | None = ...,
@@ -1893,6 +1940,59 @@ class ReductionParameter(_Message):
         operation: int | str | None = ...,
         axis: int | None = ...,
         coeff: float | None = ...,
+    ) -> None: ...
+
+class RegionLossParameter(_Message):
+    side: int
+    num_class: int
+    bias_match: int
+    coords: int
+    num: int
+    softmax: int
+    jitter: float
+    rescore: int
+    object_scale: float
+    class_scale: float
+    noobject_scale: float
+    coord_scale: float
+    absolute: int
+    thresh: float
+    random: int
+    @property
+    def biases(self) -> _Values[float]: ...
+    softmax_tree: str
+    class_map: str
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        bias_match: int | None = ...,
+        coords: int | None = ...,
+        num: int | None = ...,
+        softmax: int | None = ...,
+        jitter: float | None = ...,
+        rescore: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        noobject_scale: float | None = ...,
+        coord_scale: float | None = ...,
+        absolute: int | None = ...,
+        thresh: float | None = ...,
+        random: int | None = ...,
+        biases: _Iterable[float] | None = ...,
+        softmax_tree: str | None = ...,
+        class_map: str | None = ...,
+    ) -> None: ...
+
+class ReorgParameter(_Message):
+    stride: int
+    reverse: bool
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
+        reverse: bool | None = ...,
     ) -> None: ...
 
 class ReshapeParameter(_Message):
@@ -2676,4 +2776,106 @@ class WindowDataParameter(_Message):
         crop_mode: str | None = ...,
         cache_images: bool | None = ...,
         root_folder: str | None = ...,
+    ) -> None: ...
+
+class YoloDetectionOutputParameter(_Message):
+    side: int
+    num_classes: int
+    num_box: int
+    coords: int
+    confidence_threshold: float
+    nms_threshold: float
+    @property
+    def biases(self) -> _Values[float]: ...
+    label_map_file: str
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_classes: int | None = ...,
+        num_box: int | None = ...,
+        coords: int | None = ...,
+        confidence_threshold: float | None = ...,
+        nms_threshold: float | None = ...,
+        biases: _Iterable[float] | None = ...,
+        label_map_file: str | None = ...,
+    ) -> None: ...
+
+class Yolov3DetectionOutputParameter(_Message):
+    num_classes: int
+    num_box: int
+    confidence_threshold: float
+    nms_threshold: float
+    @property
+    def biases(self) -> _Values[float]: ...
+    @property
+    def anchors_scale(self) -> _Values[int]: ...
+    mask_group_num: int
+    @property
+    def mask(self) -> _Values[int]: ...
+    gaussian_box: bool
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        num_box: int | None = ...,
+        confidence_threshold: float | None = ...,
+        nms_threshold: float | None = ...,
+        biases: _Iterable[float] | None = ...,
+        anchors_scale: _Iterable[int] | None = ...,
+        mask_group_num: int | None = ...,
+        mask: _Iterable[int] | None = ...,
+        gaussian_box: bool | None = ...,
+    ) -> None: ...
+
+class Yolov3Parameter(_Message):
+    IouLoss: _ClassVar[_Enum]
+    IOU: _ClassVar[int]
+    GIOU: _ClassVar[int]
+    MSE: _ClassVar[int]
+    DIOU: _ClassVar[int]
+    CIOU: _ClassVar[int]
+    side: int
+    num_class: int
+    num: int
+    object_scale: float
+    class_scale: float
+    noobject_scale: float
+    coord_scale: float
+    thresh: float
+    anchors_scale: int
+    @property
+    def biases(self) -> _Values[float]: ...
+    @property
+    def mask(self) -> _Values[int]: ...
+    use_logic_gradient: bool
+    use_focal_loss: bool
+    iou_loss: int
+    iou_normalizer: float
+    iou_thresh: float
+    max_delta: float
+    accumulate: bool
+    label_smooth_eps: float
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        num: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        noobject_scale: float | None = ...,
+        coord_scale: float | None = ...,
+        thresh: float | None = ...,
+        anchors_scale: int | None = ...,
+        biases: _Iterable[float] | None = ...,
+        mask: _Iterable[int] | None = ...,
+        use_logic_gradient: bool | None = ...,
+        use_focal_loss: bool | None = ...,
+        iou_loss: int | str | None = ...,
+        iou_normalizer: float | None = ...,
+        iou_thresh: float | None = ...,
+        max_delta: float | None = ...,
+        accumulate: bool | None = ...,
+        label_smooth_eps: float | None = ...,
     ) -> None: ...
