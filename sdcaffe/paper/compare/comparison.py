@@ -59,6 +59,14 @@ class Group:
         return value.matches(run.network, run.data_set, run.mechanism, run.peer, run.mu)
 
     @property
+    def title(self) -> str:
+        """What the mechanism is called: as its recipe is, where it is followed and says more than the paper's word."""
+        run = self.runs[0]
+        if run.recipe is not None and not run.departures and run.reason:
+            return run.recipe.mechanism.title
+        return f"{run.mechanism}, {run.peer}" if run.peer else run.mechanism
+
+    @property
     def status(self) -> str:
         """A result is of whole runs, and of the paper's settings."""
         if not self.finished:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from sdcaffe.paper.compare import svg
+from sdcaffe.paper.compare import measures, svg
 from sdcaffe.paper.compare.comparison import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
 from sdcaffe.paper.compare.intervals import differences
 from sdcaffe.paper.compare.runs import TrainingRun
@@ -34,6 +34,7 @@ _SHORT = {
     "runs": "Runs",
     "elsewhere": "Not in the paper",
     "differences": "Differences",
+    "predictions": "Predictions",
     "others": "Other logs",
 }  # what the links say
 _HEADINGS = ("network", "data set", "mechanism", "mu", "paper", "last", "best", "difference", "", "seeds", "runs")
@@ -54,6 +55,8 @@ def page(found: Comparison) -> str:
     if contrasts := [("result", list(map(escape, difference_cells(each)))) for each in differences(found)]:
         grid = _grid(DIFFERENCE_HEADING, contrasts, numbers=(3, 5, 6))
         sections.append(("differences", "Differences between mechanisms, points of test error", grid))
+    if groups := measures.measured(found):
+        sections.append(("predictions", "What predictions are worth", _predictions(found, groups)))
     known = [*found.runs, *(run for run in found.others if run.comparable)]
     if known:
         sections.append(("runs", "Runs and their parameters", "".join(map(_run, sorted(known, key=_order)))))
@@ -74,6 +77,16 @@ def page(found: Comparison) -> str:
         "(AAAI 2019), in percent, beside those of training logs.</p>"
         f"{_tiles(found)}</header><nav>{links}</nav><main>{body}</main></body></html>\n"
     )
+
+
+def _predictions(found: Comparison, groups: Sequence[Group]) -> str:
+    """The measures of the last tests, and how mechanisms differ in them."""
+    titles = tuple(measure.title for measure in measures.MEASURES)
+    lines = [("other", list(map(escape, measures.cells(group)))) for group in groups]
+    grid = _grid((*measures.HEADING, *titles), lines, numbers=range(3, 8))
+    if said := [("result", list(map(escape, measures.contrast_cells(each)))) for each in measures.contrasts(found)]:
+        grid += _grid((*measures.CONTRAST_HEADING, *titles), said, numbers=range(5, 9))
+    return grid
 
 
 def _tiles(found: Comparison) -> str:

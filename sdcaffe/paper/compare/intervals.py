@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sdcaffe.paper.compare.comparison import Comparison, Group
@@ -39,24 +39,32 @@ class Difference:
 def differences(found: Comparison) -> list[Difference]:
     """Each mechanism against the baseline and against two branches, where both have runs enough for an interval."""
     groups = [group for row in found.rows for group in row.groups] + found.other_groups
-    once = list({id(group): group for group in groups if group.finished}.values())
     said = []
-    for group in once:
-        for name in _AGAINST if group.runs[0].mechanism != BASELINE else ():
-            for base in once:
-                if base.runs[0].mechanism == name != group.runs[0].mechanism and _alike(group, base):
-                    interval = between(_errors(group), _errors(base))
-                    if interval:
-                        said.append(Difference(group, base, interval))
+    for group, base in pairs({id(group): group for group in groups if group.finished}.values()):
+        interval = between(_errors(group), _errors(base))
+        if interval:
+            said.append(Difference(group, base, interval))
     return said
 
 
+def pairs(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
+    """Each mechanism with what it is held against: the baseline, the same of twice the images a step, two branches."""
+    every = list(groups)
+    for group in every:
+        for name in _AGAINST if group.runs[0].mechanism != BASELINE else ():
+            for base in every:
+                if base.runs[0].mechanism == name != group.runs[0].mechanism and _alike(group, base):
+                    yield group, base
+
+
 def _alike(group: Group, base: Group) -> bool:
-    """Whether all but the mechanism is the same."""
+    """Whether all but the mechanism is the same; a baseline may have as many images a step as two branches do."""
     first, second = group.runs[0], base.runs[0]
     if (first.network_key, first.log.processes) != (second.network_key, second.log.processes):
         return False
     names = ({*first.what} | {*second.what}) - _OF_MECHANISM
+    if second.mechanism == BASELINE and second.what["batch"] == str(2 * int(first.what["batch"])):
+        names -= {"batch"}
     return all(first.what.get(name) == second.what.get(name) for name in names)
 
 

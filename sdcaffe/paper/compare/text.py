@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from sdcaffe.log.table import text_table
+from sdcaffe.paper.compare import measures
 from sdcaffe.paper.compare.comparison import MEASURED, Comparison, Group, Row, Spread, gains
 from sdcaffe.paper.compare.intervals import Difference, Interval, differences
 from sdcaffe.paper.compare.runs import TrainingRun
@@ -20,6 +21,7 @@ _COLUMNS = (
     "best_top1_deviation", "last_top5_error", "last_top5_deviation", "top1_difference", "top5_difference",
     "iterations", "max_iter", "departures", "logs", "precision", "devices", "processes",
     "baseline_difference", "baseline_difference_low", "baseline_difference_high", "baseline_difference_by",
+    *(f"{measure.output}{suffix}" for measure in measures.MEASURES for suffix in ("", "_deviation")),
 )  # fmt: skip
 
 
@@ -33,6 +35,7 @@ def lines(found: Comparison) -> list[str]:
     text += _gain_lines(found)
     text += _other_lines(found)
     text += _difference_lines(found)
+    text += _measure_lines(found)
     unfinished = [run for run in found.runs if not run.finished]
     unknown = [run for run in found.others if not run.comparable]
     for title, runs in (("Cut short, so no results", unfinished), ("Not recognised", unknown)):
@@ -101,11 +104,10 @@ def other_cells(group: Group) -> tuple[str, ...]:
     """A line for runs that stand for no published value, under OTHER_HEADING."""
     first = group.runs[0]
     seeds = ", ".join("none" if seed is None else str(seed) for seed in group.seeds)
-    title = f"{first.mechanism}, {first.peer}" if first.peer else first.mechanism
     return (
         first.network,
         first.data_set,
-        title,
+        group.title,
         f"{first.mu:g}" if first.mu else "",
         str(group.last or ""),
         str(group.best or ""),
@@ -130,9 +132,9 @@ def difference_cells(found: Difference) -> tuple[str, ...]:
     return (
         run.network,
         run.data_set,
-        f"{run.mechanism}, {run.peer}" if run.peer else run.mechanism,
+        found.group.title,
         f"{run.mu:g}" if run.mu else "",
-        found.base.runs[0].mechanism,
+        found.base.title,
         f"{interval.mean:+.2f}",
         f"{interval.low:+.2f} to {interval.high:+.2f}",
         ", ".join(filter(None, (interval.by, found.group.trained_on))),
@@ -144,6 +146,19 @@ def _difference_lines(found: Comparison) -> list[str]:
     if len(cells) == 1:
         return []
     return ["Differences between mechanisms (points of test error)", "", *text_table(cells, "lllrlrrl"), ""]
+
+
+def _measure_lines(found: Comparison) -> list[str]:
+    groups = measures.measured(found)
+    if not groups:
+        return []
+    titles = tuple(measure.title for measure in measures.MEASURES)
+    rows = [(*measures.HEADING, *titles), *map(measures.cells, groups)]
+    text = ["What predictions are worth (the last test)", "", *text_table(rows, "lllrrrrr"), ""]
+    rows = [(*measures.CONTRAST_HEADING, *titles), *map(measures.contrast_cells, measures.contrasts(found))]
+    if len(rows) > 1:
+        text += ["The same as differences, with 95 % intervals", "", *text_table(rows, "lllllrrrr"), ""]
+    return text
 
 
 def _about(run: TrainingRun) -> str:
@@ -161,7 +176,7 @@ def to_csv(found: Comparison) -> str:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    against = {id(d.group): d.interval for d in differences(found) if d.base.runs[0].mechanism == BASELINE}
+    against = {id(d.group): d.interval for d in differences(found) if d.base.title == BASELINE}
     for row in found.rows:
         head = _value(row)
         if not row.groups:
@@ -223,8 +238,15 @@ def _plain(value: float | None) -> float | None:
 
 def _flat(group: Group, row: Row | None = None) -> dict[str, Any]:
     found = _numbers(group, row)
+    predictions = {
+        f"{measure.output}{suffix}": _plain(number)
+        for measure in measures.MEASURES
+        if (spread := measure.spread(group))
+        for suffix, number in (("", spread.mean), ("_deviation", spread.deviation))
+    }
     return {
         **found,
+        **predictions,
         "seeds": " ".join("none" if seed is None else str(seed) for seed in group.seeds),
         "iterations": " ".join(str(run.iterations) for run in group.runs),
         "max_iter": group.runs[0].max_iter,
@@ -324,6 +346,7 @@ def _run(run: TrainingRun) -> dict[str, Any]:
         "max_iter": run.max_iter,
         "starts_at": run.starts_at,
         "last_error" if run.finished else "error_so_far": _plain(run.last()),
+        "last_test": run.log.test[-1].outputs if run.log.test else {},
         "settings": run.settings,
         "departures": run.departures,
     }
