@@ -11,6 +11,7 @@ from sdcaffe.layers import spatial
 from sdcaffe.layers.base import Shape, register
 from sdcaffe.layers.convolution import Convolution
 from sdcaffe.layers.deconvolution import Deconvolution
+from sdcaffe.layers.places import Places
 
 
 class SidedConvolutionParameter:
@@ -58,6 +59,11 @@ class Sided(Convolution):
     def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [*super().settings(layer_param), *same_padding.settings(layer_param.convolution_param)]
 
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        own, moved = super().places(layer_param), same_padding.before(layer_param.convolution_param)
+        return None if own is None or moved is None else replace(own, shift=own.shift + moved.shift * own.scale)
+
 
 class Same(Sided):
     """A convolution with pad_type: 1, TensorFlow's SAME: windows at every stride-th pixel. Raises LayerError.
@@ -97,3 +103,8 @@ class SidedDeconvolution(Sided, Deconvolution):
     """See Sided. The top's sizes are stride * (n - 1) + extent - pad_t - pad_b, and with pad_l and pad_r."""
 
     origin = "Synopsys Caffe"
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        own, moved = Deconvolution.places(layer_param), same_padding.before(layer_param.convolution_param)
+        return None if own is None or moved is None else replace(own, shift=own.shift - moved.shift)

@@ -77,8 +77,6 @@ _FIELDS = {
     },
     SEGNET: {
         "LayerParameter": "dense_image_data_param",
-        "LossParameter": "weight_by_label_freqs class_weighting",
-        "DropoutParameter": "sample_weights_test scale_train",
     },
     TSN: {
         "LayerParameter": "batch_reduction_param",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -13,6 +14,7 @@ from sdcaffe import proto
 from sdcaffe.forks import same_padding, source_parts
 from sdcaffe.layers import pooling_written
 from sdcaffe.layers.base import OnnxBuilder, Shape, Source, SourceBuilder, Tops, call, pair, register
+from sdcaffe.layers.places import Places
 from sdcaffe.layers.pooling import Pooling
 from sdcaffe.layers.windows import Pair, Windows
 
@@ -113,6 +115,11 @@ class SynopsysPooling(Pooling):
     @classmethod
     def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [*super().settings(layer_param), *same_padding.settings(layer_param.pooling_param)]
+
+    @classmethod
+    def places(cls, layer_param: proto.LayerParameter) -> Places | None:
+        own, moved = super().places(layer_param), same_padding.before(layer_param.pooling_param)
+        return None if own is None or moved is None else replace(own, shift=own.shift + moved.shift * own.scale)
 
 
 @register("Pooling", field="pooling_param", when=lambda layer_param: bool(layer_param.pooling_param.pad_type))

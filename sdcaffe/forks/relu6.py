@@ -1,13 +1,15 @@
-"""ReLU6: ReLU up to 6."""
+"""ReLU6, and ReLU with relu6: ReLU up to 6."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -22,7 +24,7 @@ class ReLU6(NeuronLayer):
     At 0 the derivative is negative_slope, at 6 it is 0.
     """
 
-    param: proto.ReLU6Parameter
+    param: proto.ReLU6Parameter | proto.ReLUParameter
     origin = "MobileNetV2's forks"
 
     Param = ReLU6Parameter
@@ -36,4 +38,22 @@ class ReLU6(NeuronLayer):
         return torch.where(leaky < 6, leaky, 6)
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
-        return Source("F.relu6({0})")
+        slope = self.param.negative_slope
+        return Source(f"F.leaky_relu({{0}}, {number(slope)}).clamp(max=6)" if slope else "F.relu6({0})")
+
+
+class CappedReLUParameter:
+    """What Synopsys' Caffe adds to ReLUParameter."""
+
+    relu6: Annotated[bool, 3] = False
+
+
+proto.schema.extend("ReLUParameter", CappedReLUParameter)
+
+
+@register("ReLU", field="relu_param", when=lambda layer_param: layer_param.relu_param.relu6)
+class CappedReLU(ReLU6):
+    """See ReLU6: a ReLU with relu6: true, of foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36."""
+
+    origin = "Synopsys Caffe"
+    yields = False

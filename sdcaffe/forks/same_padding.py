@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from sdcaffe.layers.base import Layer
+from sdcaffe.layers.places import Places
 
 Pair = tuple[int, int]
 
@@ -62,3 +65,10 @@ def settings(param: Any) -> list[str]:
         return ["pad same"]
     sides = [getattr(param, field) for field in SIDES]
     return [f"pad {'/'.join(map(str, sides))}"] if any(sides) else []
+
+
+def before(param: Any) -> Places | None:
+    """How far the padding of four sides moves a blob's places, as a shift; None for SAME, which the image decides."""
+    if param.pad_type:
+        return None
+    return Places(shift=np.array([param.pad_t, param.pad_l], np.float64))

@@ -18,3 +18,17 @@ def inside_average(
     sums = F.avg_pool2d(F.pad(x, sides), kernel, stride, ceil_mode=True, divisor_override=1)
     areas = F.avg_pool2d(F.pad(ones, sides), kernel, stride, ceil_mode=True, divisor_override=1)
     return sums[:, :, : tops[0], : tops[1]] / areas[:, :, : tops[0], : tops[1]]
+
+
+def pool_channels(
+    x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], sides: tuple[int, ...], maximum: bool
+) -> Tensor:
+    """Windows over channels, height and width. sides: what is put left, right, above, below, before and behind.
+
+    The largest value of each, or the average over the part of it that lies within x.
+    """
+    volume = x.unsqueeze(1)
+    if maximum:
+        return F.max_pool3d(F.pad(volume, sides, value=float("-inf")), kernel, stride).squeeze(1)
+    area = F.avg_pool3d(F.pad(torch.ones_like(volume[:1]), sides), kernel, stride)
+    return (F.avg_pool3d(F.pad(volume, sides), kernel, stride) / area).squeeze(1)

@@ -12,6 +12,7 @@ from sdcaffe import proto
 from sdcaffe.layers.base import Shape, canonical_axis, register
 from sdcaffe.layers.loss import (
     FLOAT32_MIN,
+    Labels,
     LossLayer,
     check_label_count,
     class_labels,
@@ -26,23 +27,29 @@ _LOG_MIN = math.log(FLOAT32_MIN)
 
 
 class _LogLikelihood(torch.autograd.Function):
-    """Sum of the log probabilities of the labelled classes, each raised to log(FLT_MIN) = -87.3365.
+    """Sum of the log probabilities of the labelled classes, each raised to log(FLT_MIN) = -87.3365, times `weight`.
 
     Caffe's backward (probability, minus one at the label) does not know of that bound: hence not autograd's.
     """
 
     @staticmethod
-    def forward(ctx: Any, log_prob: Tensor, index: Tensor, kept: Tensor | None, axis: int) -> Tensor:
+    def forward(
+        ctx: Any, log_prob: Tensor, index: Tensor, kept: Tensor | None, weight: Tensor | None, axis: int
+    ) -> Tensor:
         ctx.axis = axis
-        ctx.save_for_backward(log_prob, index, kept)
+        ctx.save_for_backward(log_prob, index, kept, weight)
         picked = log_prob.gather(axis, index).clamp(min=_LOG_MIN)
+        if weight is not None:
+            picked = picked * weight.to(picked.dtype)
         return (picked if kept is None else picked.masked_fill(~kept, 0)).sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        log_prob, index, kept = ctx.saved_tensors
+        log_prob, index, kept, weight = ctx.saved_tensors
         value = grad.expand(index.shape) if kept is None else grad * kept
-        return torch.zeros_like(log_prob).scatter_(ctx.axis, index, value), None, None, None
+        if weight is not None:
+            value = value * weight.to(value.dtype)
+        return torch.zeros_like(log_prob).scatter_(ctx.axis, index, value), None, None, None, None
 
 
 @register("SoftmaxWithLoss", field="loss_param")
@@ -85,7 +92,12 @@ class SoftmaxWithLoss(LossLayer):
         log_prob = torch.log_softmax(scores, self.axis)
         if self.phase == TEST:
             log_prob = log_prob.nan_to_num(_LOG_MIN)
-        total = 0 - _LogLikelihood.apply(log_prob, labels.index, labels.kept, self.axis)
+        weight = self.weights(labels, shape[self.axis])
+        total = 0 - _LogLikelihood.apply(log_prob, labels.index, labels.kept, weight, self.axis)
         loss = normalized(total, self.param, self.mode, *outer_inner(shape, self.axis), labels.kept)
         loss = labels.mark(loss)
         return loss if len(self.layer_param.top) < 2 else (loss, log_prob.detach().exp())
+
+    def weights(self, labels: Labels, classes: int) -> Tensor | None:
+        """What each label's loss is multiplied by before the sum, in the shape of the labels; None: 1."""
+        return None

@@ -620,10 +620,14 @@ class DistortionParameter(_Message):
 
 class DropoutParameter(_Message):
     dropout_ratio: float
+    sample_weights_test: bool
+    scale_train: bool
     def __init__(
         self,
         *,
         dropout_ratio: float | None = ...,
+        sample_weights_test: bool | None = ...,
+        scale_train: bool | None = ...,
     ) -> None: ...
 
 class DummyDataParameter(_Message):
@@ -770,6 +774,7 @@ class FillerParameter(_Message):
     std: float
     sparse: int
     variance_norm: int
+    alpha: float
     def __init__(
         self,
         *,
@@ -781,6 +786,7 @@ class FillerParameter(_Message):
         std: float | None = ...,
         sparse: int | None = ...,
         variance_norm: int | str | None = ...,
+        alpha: float | None = ...,
     ) -> None: ...
 
 class FlattenParameter(_Message):
@@ -1315,6 +1321,9 @@ class LossParameter(_Message):
     ignore_label: int
     normalize: bool
     normalization: int
+    weight_by_label_freqs: bool
+    @property
+    def class_weighting(self) -> _Values[float]: ...
     pre_fixed_normalizer: float
     def __init__(
         self,
@@ -1322,6 +1331,8 @@ class LossParameter(_Message):
         ignore_label: int | None = ...,
         normalize: bool | None = ...,
         normalization: int | str | None = ...,
+        weight_by_label_freqs: bool | None = ...,
+        class_weighting: _Iterable[float] | None = ...,
         pre_fixed_normalizer: float | None = ...,
     ) -> None: ...
 
@@ -1704,7 +1715,10 @@ class PoolingParameter(_Message):
     pad_r: int
     pad_t: int
     pad_b: int
+    kernel_c: int
+    stride_c: int
     pad_type: int
+    pad_c: int
     def __init__(
         self,
         *,
@@ -1726,7 +1740,10 @@ class PoolingParameter(_Message):
         pad_r: int | None = ...,
         pad_t: int | None = ...,
         pad_b: int | None = ...,
+        kernel_c: int | None = ...,
+        stride_c: int | None = ...,
         pad_type: int | None = ...,
+        pad_c: int | None = ...,
     ) -> None: ...
 
 class PowerParameter(_Message):
@@ -1900,11 +1917,13 @@ class ReLUParameter(_Message):
     MKLDNN: _ClassVar[int]
     negative_slope: float
     engine: int
+    relu6: bool
     def __init__(
         self,
         *,
         negative_slope: float | None = ...,
         engine: int | str | None = ...,
+        relu6: bool | None = ...,
     ) -> None: ...
 
 class RecurrentParameter(_Message):
@@ -2000,12 +2019,14 @@ class ReshapeParameter(_Message):
     def shape(self) -> BlobShape: ...
     axis: int
     num_axes: int
+    pixelshuffler: int
     def __init__(
         self,
         *,
         shape: BlobShape | _Mapping[str, _Any] | None = ...,
         axis: int | None = ...,
         num_axes: int | None = ...,
+        pixelshuffler: int | None = ...,
     ) -> None: ...
 
 class ResizeParameter(_Message):

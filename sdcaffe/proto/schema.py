@@ -310,8 +310,8 @@ def _build(raw: bool) -> descriptor_pool.DescriptorPool:
         for declaration in _declared.values():
             if declaration.parent:
                 _add(declaration, messages[declaration.parent])
-        for (message, enum), values in _values.items():
-            _add_values(messages[message].enum_type, enum, values)
+        for (parent, enum), values in _values.items():
+            _add_values(messages[parent].enum_type, enum, values)
     result = descriptor_pool.DescriptorPool()
     result.AddSerializedFile(file.SerializeToString())
     result.FindFileByName(file.name)

@@ -1,4 +1,4 @@
-"""What forks add to loss_param: PRE_FIXED, against numpy in float64."""
+"""What forks add to loss_param: PRE_FIXED and weights of the classes, against numpy in float64."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from fork_layers import make, run, values
 
 from sdcaffe import proto
+from sdcaffe.errors import LayerError
 
 SCORES, LABELS = values(2, 3, 2, 2), np.array([[0, 2], [1, 1], [2, 2], [0, 1]], np.float64).reshape(2, 1, 2, 2)
 
@@ -30,12 +31,7 @@ def test_softmax_with_loss_is_divided_by_a_number_of_ones_own():
     assert run(layer, SCORES, LABELS) == pytest.approx(surprise(SCORES, LABELS).sum() / 128, rel=1e-9)
     x = torch.tensor(SCORES, requires_grad=True)
     layer(x, torch.tensor(LABELS)).backward()
-    steps = np.zeros_like(SCORES)
-    for place in np.ndindex(SCORES.shape):
-        up, down = SCORES.copy(), SCORES.copy()
-        up[place] += 1e-5
-        down[place] -= 1e-5
-        steps[place] = (surprise(up, LABELS).sum() - surprise(down, LABELS).sum()) / 2e-5 / 128
+    steps = slopes(SCORES, lambda scores: surprise(scores, LABELS).sum() / 128)
     assert np.allclose(x.grad, steps, atol=1e-8)
 
 
@@ -57,3 +53,64 @@ def test_it_is_not_bvlcs_none():
     message = proto.LossParameter()
     proto.parse("normalization: NONE", message, "x")
     assert message.normalization == 3 != proto.LossParameter.PRE_FIXED
+
+
+def weighted(scores, labels, weights, ignore=None):
+    """Sum over places of weight times surprise, over how many places count."""
+    total = count = 0.0
+    for n, h, w in np.ndindex(2, 2, 2):
+        label = int(labels[n, 0, h, w])
+        if label != ignore:
+            odds = np.exp(scores[n, :, h, w])
+            total -= weights[label] * np.log(odds[label] / odds.sum())
+            count += 1
+    return total / count
+
+
+def slopes(scores, loss):
+    """The gradient of `loss` by differences."""
+    found = np.zeros_like(scores)
+    for place in np.ndindex(scores.shape):
+        up, down = scores.copy(), scores.copy()
+        up[place] += 1e-5
+        down[place] -= 1e-5
+        found[place] = (loss(up) - loss(down)) / 2e-5
+    return found
+
+
+@pytest.mark.parametrize(
+    ("more", "weights", "ignore"),
+    [
+        ("class_weighting: [0.5, 2, 4]", (0.5, 2, 4), None),
+        ("class_weighting: [0.5, 2, 4] ignore_label: 1", (0.5, 2, 4), 1),
+        ("", (1 / 2, 1 / 3, 1 / 3), None),
+        ("ignore_label: 2", (1 / 2, 1 / 3, 0), 2),
+    ],
+)
+def test_labels_that_count_by_their_class(more, weights, ignore):
+    body = f"loss_param {{ weight_by_label_freqs: true {more} }}"
+    layer = make("SoftmaxWithLoss", body, [SCORES.shape, LABELS.shape])
+    assert run(layer, SCORES, LABELS) == pytest.approx(weighted(SCORES, LABELS, weights, ignore), rel=1e-7)
+    x = torch.tensor(SCORES, requires_grad=True)
+    layer(x, torch.tensor(LABELS)).backward()
+    assert np.allclose(x.grad, slopes(SCORES, lambda s: weighted(s, LABELS, weights, ignore)), atol=1e-7)
+
+
+def test_an_ignored_label_beyond_the_classes_is_in_no_count():
+    labels = np.where(LABELS == 2, 255, LABELS)
+    body = "loss_param { weight_by_label_freqs: true ignore_label: 255 }"
+    layer = make("SoftmaxWithLoss", body, [SCORES.shape, LABELS.shape])
+    assert run(layer, SCORES, labels) == pytest.approx(weighted(SCORES, labels, (1 / 2, 1 / 3), 255), rel=1e-7)
+
+
+def test_a_list_alone_changes_nothing():
+    plain, listed = (make("SoftmaxWithLoss", f"loss_param {{ {more} }}", [SCORES.shape, LABELS.shape])
+                     for more in ("", "class_weighting: [1, 2, 3]"))  # fmt: skip
+    assert run(plain, SCORES, LABELS) == run(listed, SCORES, LABELS)
+
+
+def test_too_few_weights():
+    with pytest.raises(LayerError, match="2 class_weighting for 3 classes") as caught:
+        make("SoftmaxWithLoss", "loss_param { weight_by_label_freqs: true class_weighting: [1, 2] }",
+             [SCORES.shape, LABELS.shape])  # fmt: skip
+    assert caught.value.field == "class_weighting"

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import pytest
-from fork_layers import fill, gradients_agree, make, run, values
+from fork_layers import fill, gradients_agree, make, net_param, run, values
 from fork_written import agree_everywhere
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -256,3 +256,22 @@ def test_zeros_on_all_sides_leave_pad_as_it_is():
     for body in ("kernel_size: 3 pad: 1 stride: 2", "kernel_size: 3 stride: 2"):
         tops = [run(make("Pooling", f"pooling_param {{ {body} {more} }}", [x.shape]), x) for more in ("", zeros)]
         assert np.array_equal(*tops)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("Pooling", "pooling_param { kernel_size: 3 stride: 2 %s }"),
+        ("Convolution", "convolution_param { num_output: 1 kernel_size: 3 stride: 2 %s }"),
+        ("Deconvolution", "convolution_param { num_output: 1 kernel_size: 3 stride: 2 %s }"),
+    ],
+)
+def test_where_places_lie_is_as_with_the_same_pad_before(kind, body):
+    sided = make(kind, body % "pad_t: 1 pad_l: 1", [IMAGE])
+    padded = make(kind, body % "pad: 1", [IMAGE])
+    ours, caffes = (layer.places(layer.layer_param) for layer in (sided, padded))
+    assert np.allclose(ours.scale, caffes.scale)
+    assert np.allclose(ours.shift, caffes.shift)
+    assert kind == "Deconvolution" or make(kind, body % "pad_type: 1", [IMAGE]).places(
+        net_param(f'layer {{ type: "{kind}" {body % "pad_type: 1"} }}').layer[0]
+    ) is None  # fmt: skip

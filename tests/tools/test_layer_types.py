@@ -48,7 +48,7 @@ def test_fields_have_caffes_types_and_defaults(capsys: pytest.CaptureFixture[str
     assert "convolution_param (LayerParameter field 106):" in text
     assert row(text, "kernel_size") == ["kernel_size", "uint32[]", "-"]
     assert row(text, "bias_term") == ["bias_term", "bool", "true"]
-    assert row(text, "engine") == ["engine", "DEFAULT | CAFFE | CUDNN", "DEFAULT"]
+    assert row(text, "engine") == ["engine", "DEFAULT | CAFFE | CUDNN | MKL2017 | MKLDNN", "DEFAULT"]
     assert row(text, "weight_filler") == ["weight_filler", "FillerParameter", "-"]
     assert row(text, "variance_norm") == ["variance_norm", "FAN_IN | FAN_OUT | AVERAGE", "FAN_IN"]
     assert row(text, "type") == ["type", "string", '"constant"']
