@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from sdcaffe.errors import SdcaffeError, UsageError, nearest
 
@@ -69,17 +70,36 @@ def _plain_spelling(arguments: Sequence[str], script: bool) -> list[str]:
 def check_outputs(outputs: Iterable[str | None], inputs: Iterable[str]) -> None:
     """Before the work: no file to be written is one that is read, or another that is written; its folder is there.
 
-    Raises UsageError. None stands for an output that is not asked for.
+    Raises UsageError. None stands for an output that is not asked for, "-" for standard output, which takes one.
     """
     taken = {Path(name).resolve(): "is read" for name in inputs}
+    outputs = [name for name in outputs if name is not None]
+    if outputs.count("-") > 1:
+        raise UsageError('"-" is standard output, which takes one of them: give the others a file')
     for name in outputs:
-        if name is not None:
+        if name != "-":
             path = Path(name).resolve()
             if path in taken:
                 raise UsageError(f"{name} would be overwritten, but it {taken[path]}: give the output another name")
             if path.is_dir() or not path.parent.is_dir():
                 raise UsageError(f"{name} cannot be written: it is a folder, or its folder is not there")
             taken[path] = "is written already"
+
+
+def write_output(name: str, content: str) -> None:
+    """Write a file of text, whole or not at all, or to standard output where its name is "-"."""
+    if name == "-":
+        print(content, end="")
+        return
+    from sdcaffe.proto.files import atomic_write
+
+    with atomic_write(name) as file:
+        file.write(content.encode())
+
+
+def beside(*outputs: str | None) -> TextIO:
+    """Where a command's own words go: standard output, unless one of the outputs is written there."""
+    return sys.stderr if "-" in outputs else sys.stdout
 
 
 def add_plugin_flags(parser: Parser) -> None:

@@ -24,7 +24,10 @@ def add_flags(parser: Parser) -> None:
         "where there is such a folder, else the published values alone",
     )
     parser.add_argument(
-        "--csv", metavar="FILE", help="write a line for each published value and measurement (default: none)"
+        "--csv",
+        metavar="FILE",
+        help='write a line for each published value and measurement; "-" is standard output, here and for the others '
+        "(default: none)",
     )
     parser.add_argument("--json", metavar="FILE", help="write all of it, with the settings of each run (default: none)")
     parser.add_argument(
@@ -33,19 +36,14 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from sdcaffe import layers, proto
+    from sdcaffe import layers
     from sdcaffe.paper.compare import compare, html, text
 
     layers.discover()  # the fields of the self-distillation layers
     found = compare(args.logs or ([_OWN_RUNS] if _OWN_RUNS.is_dir() else []))
     read = [log for run in (*found.runs, *found.others) for log in run.logs]
     flags.check_outputs((args.csv, args.json, args.html), read)
-    for path, form in (
-        (args.csv, text.to_csv),
-        (args.json, text.to_json),
-        (args.html, html.page),
-    ):
+    for path, form in ((args.csv, text.to_csv), (args.json, text.to_json), (args.html, html.page)):
         if path:
-            with proto.atomic_write(path) as file:
-                file.write(form(found).encode())
-    print("\n".join(text.lines(found)))
+            flags.write_output(path, form(found))
+    print("\n".join(text.lines(found)), file=flags.beside(args.csv, args.json, args.html))

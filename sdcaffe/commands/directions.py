@@ -46,7 +46,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--orders", type=flags.positive, default=5, metavar="N", help="random orders (default 5)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the orders (default 0)")
     parser.add_argument("-o", "--output", metavar="FILE", help="a picture: .png, .svg or .pdf (default: none)")
-    parser.add_argument("--csv", metavar="FILE", help="write every accuracy (default: none)")
+    parser.add_argument("--csv", metavar="FILE", help='write every accuracy; "-" is standard output (default: none)')
     parser.add_argument("--json", metavar="FILE", help="the same as JSON (default: none)")
     flags.add_device_flags(parser)
     flags.add_plugin_flags(parser)
@@ -95,11 +95,10 @@ def run(args: Namespace) -> None:
                 )
     finally:
         clamps.close()
-    outputs = [(args.csv, directions.to_csv(found).encode()), (args.json, directions.to_json(found).encode())]
-    if args.output:
-        outputs.append((args.output, directions.plot(found, ending)))
-    for path, content in outputs:
+    for path, form in ((args.csv, directions.to_csv), (args.json, directions.to_json)):
         if path:
-            with proto.atomic_write(path) as written:
-                written.write(content)
-    print("\n".join(directions.lines(found)))
+            flags.write_output(path, form(found))
+    if args.output:
+        with proto.atomic_write(args.output) as file:
+            file.write(directions.plot(found, ending))
+    print("\n".join(directions.lines(found)), file=flags.beside(args.csv, args.json))

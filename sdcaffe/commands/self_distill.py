@@ -16,7 +16,9 @@ EXAMPLE = "sdcaffe self-distill prototxt/quickstart/train_val_baseline.prototxt 
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("input", metavar="TRAIN_VAL", help="the baseline's prototxt, of any age")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, help="the prototxt to write")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", required=True, help='the prototxt to write; "-" is standard output'
+    )
     parser.add_argument(
         "--temperature", type=float, default=3.0, metavar="T", help="softens the predictions (default 3)"
     )
@@ -52,9 +54,12 @@ def run(args: Namespace) -> None:
         error.where = error.where or args.input
         raise
     head = [f"The self-distilled form of {args.input}, written by `sdcaffe self-distill`."]
-    with proto.files.atomic_write(args.output) as file:
-        file.write(net_text(done.net, head).encode())
-    print(f'images: "{done.images}", distorted twice in training')
-    print(f'logits: "{done.logits}", from the loss "{done.loss}"')
-    print(f'feature: "{done.feature}"' if done.feature else "feature: none")
-    print(f"Wrote {args.output}: name it in a solver as its net")
+    flags.write_output(args.output, net_text(done.net, head))
+    words = [
+        f'images: "{done.images}", distorted twice in training',
+        f'logits: "{done.logits}", from the loss "{done.loss}"',
+        f'feature: "{done.feature}"' if done.feature else "feature: none",
+    ]
+    if args.output != "-":
+        words.append(f"Wrote {args.output}: name it in a solver as its net")
+    print("\n".join(words), file=flags.beside(args.output))

@@ -36,7 +36,9 @@ def add_flags(parser: Parser) -> None:
         "other half",
     )
     parser.add_argument(
-        "--csv", metavar="FILE", help="write the error of each class; says the metrics too (default: none)"
+        "--csv",
+        metavar="FILE",
+        help='write the error of each class; "-" is standard output; says the metrics too (default: none)',
     )
     parser.add_argument(
         "--confusion",
@@ -91,9 +93,8 @@ def run(args: Namespace) -> None:
             net.close()
     if judged is not None:
         counts = judged.confusion()
-        outputs = [(args.csv, lambda: class_errors(counts).encode())]
-        outputs += [(args.confusion, lambda: confusion(counts, ending_of(args.confusion)))]
-        for path, content in outputs:
-            if path:
-                with proto.atomic_write(path) as written:
-                    written.write(content())
+        if args.csv:
+            flags.write_output(args.csv, class_errors(counts))
+        if args.confusion:
+            with proto.atomic_write(args.confusion) as file:
+                file.write(confusion(counts, ending_of(args.confusion)))

@@ -329,7 +329,6 @@ class DataLayer(Layer):
     """
 
     bottoms: ClassVar[Count] = 0
-    not_exported: ClassVar[str] = "it brings data"
     brings: ClassVar[str] = "arrays"  # images, arrays (of which each item has any axes), or fillings that are made up
     channel_order: ClassVar[str] = "rgb"  # of the images it brings
     cursor: int = 0

@@ -55,8 +55,10 @@ def description(type_name: str) -> list[str]:
     if cls.index_bottoms:
         facts.append(("no gradient to", "bottom " + ", ".join(map(str, cls.index_bottoms))))
     facts.append(("in place", "yes" if cls.in_place else "no"))
-    facts.append(("ONNX", f"no, {cls.not_exported}" if cls.not_exported else "yes"))
-    facts.append(("PyTorch source", "no" if cls.to_source is Layer.to_source else "yes"))
+    instead = _instead(cls)
+    onnx = f"no, {cls.not_exported}" if cls.not_exported else "yes"
+    facts.append(("ONNX", instead or onnx))
+    facts.append(("PyTorch source", instead or ("no" if cls.to_source is Layer.to_source else "yes")))
     dialects = makers(name)[1:]
     if dialects:
         facts.append(("dialects", ", ".join(origin(dialect) for dialect in dialects)))
@@ -66,6 +68,18 @@ def description(type_name: str) -> list[str]:
     for field in _fields(cls):
         lines += ["", *_parameters(field)]
     return lines
+
+
+def _instead(cls: type[Layer]) -> str:
+    """What a deployed net has in place of a layer; "" where it has the layer itself."""
+    if cls.given or issubclass(cls, DataLayer):
+        return "an input"
+    if cls.copies:
+        return "its bottom"
+    one, two = (cls.deployed(proto.LayerParameter(type=cls.type, bottom="01", top="01"[:n])) for n in (1, 2))
+    if one is not None:
+        return "" if one.type == cls.type else one.type
+    return "nothing: it is left out" + (f"; its second top is a {two.type}'s" if two is not None else "")
 
 
 def free_numbers() -> str:

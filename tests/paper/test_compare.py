@@ -378,6 +378,29 @@ def test_in_a_folder_without_runs_the_published_values_stand_alone(
     assert ["ResNet-32", "CIFAR-100", "baseline", "31.01"] in [line.split() for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("flag", "first", "last"),
+    [("--json", "{", "}"), ("--csv", "table,", ""), ("--html", "<!DOCTYPE html>", "</html>")],
+)
+def test_standard_output_takes_one_output_and_the_words_go_beside(
+    flag: str,
+    first: str,
+    last: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", flag, "-"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(first)
+    assert printed.out.rstrip().endswith(last)
+    assert "Table 1:" in printed.err
+    assert not list(tmp_path.iterdir())
+    assert main(["compare", "--json", "-", "--csv", "-"]) == 2
+    assert '"-" is standard output, which takes one of them' in capsys.readouterr().err
+
+
 def test_a_missing_log_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DataError, match="there is no such log or folder"):
         compare(["nowhere.log"])

@@ -219,6 +219,10 @@ def test_the_command(blobs, tmp_path, capsys):
     assert content[0]["accuracy"][1][-1] == pytest.approx(expected(blobs, range(10))[0])
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 2 * 2 * 3
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+    assert cli.main([*command, *flags, "--json", "-"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == content
+    assert "10 units" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,10 @@ def test_an_old_net_becomes_a_current_one(tmp_path, capsys):
     assert kept(net, proto.TEST) == kept(proto.read_net(tmp_path / "old.prototxt"), proto.TEST)
     _, result = run(net)
     result.loss.backward()
+    assert main(["self-distill", str(tmp_path / "old.prototxt"), "-o", "-"]) == 0
+    printed = capsys.readouterr()
+    assert parsed(printed.out) == net
+    assert 'logits: "fc8"' in printed.err
 
 
 def test_a_refusal_names_the_line_and_writes_nothing(tmp_path, capsys):

@@ -152,6 +152,8 @@ def test_the_command_says_them_and_writes_classes_and_confusion(trained, capsys)
     chosen = logits.argmax(1)
     lines = Path("classes.csv").read_text().splitlines()
     assert lines[0] == "class,images,errors,error"
+    assert cli.main([*command, "--csv", "-"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
     for label, line in enumerate(lines[1:]):
         images, wrong = int((labels == label).sum()), int((chosen[labels == label] != label).sum())
         assert line == f"{label},{images},{wrong},{wrong / images:.6g}"

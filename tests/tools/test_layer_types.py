@@ -127,3 +127,12 @@ def test_where_a_type_can_be_written(capsys: pytest.CaptureFixture[str]) -> None
     assert "ONNX:           yes\nPyTorch source: yes\n" in text
     text = shown(capsys, "Python")
     assert "ONNX:           no, it is Python code\nPyTorch source: no\n" in text
+    for name in ("EuclideanLoss", "Accuracy", "Silence", "KLLoss", "HDF5Output"):  # which `sdcaffe export` drops
+        assert re.search(
+            "(?m)^ONNX: +nothing: it is left out\nPyTorch source: nothing: it is left out$", shown(capsys, name)
+        )
+    assert "ONNX:           nothing: it is left out; its second top is a Softmax's\n" in shown(
+        capsys, "SoftmaxWithLoss"
+    )
+    for name in ("Data", "Input", "DummyData"):
+        assert "ONNX:           an input\nPyTorch source: an input\n" in shown(capsys, name)
