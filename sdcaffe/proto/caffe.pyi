@@ -1158,6 +1158,18 @@ class LayerParameter(_Message):
     @property
     def norm_param(self) -> NormalizeParameter: ...
     @property
+    def upsample_darknet_param(self) -> UpsampleDarknetParameter: ...
+    @property
+    def resize_nearest_neighbor_param(self) -> ResizeNearestNeighborParameter: ...
+    @property
+    def pad_param(self) -> PadParameter: ...
+    @property
+    def resize_bilinear_param(self) -> ResizeBilinearParameter: ...
+    @property
+    def squeeze_param(self) -> SqueezeParameter: ...
+    @property
+    def mul_param(self) -> MulParameter: ...
+    @property
     def eval_detection_param(self) -> EvalDetectionParameter: ...
     @property
     def region_loss_param(self) -> RegionLossParameter: ...
@@ -1274,6 +1286,12 @@ class LayerParameter(_Message):
         detection_output_param: DetectionOutputParameter | _Mapping[str, _Any] | None = ...,
         detection_evaluate_param: DetectionEvaluateParameter | _Mapping[str, _Any] | None = ...,
         norm_param: NormalizeParameter | _Mapping[str, _Any] | None = ...,
+        upsample_darknet_param: UpsampleDarknetParameter | _Mapping[str, _Any] | None = ...,
+        resize_nearest_neighbor_param: ResizeNearestNeighborParameter | _Mapping[str, _Any] | None = ...,
+        pad_param: PadParameter | _Mapping[str, _Any] | None = ...,
+        resize_bilinear_param: ResizeBilinearParameter | _Mapping[str, _Any] | None = ...,
+        squeeze_param: SqueezeParameter | _Mapping[str, _Any] | None = ...,
+        mul_param: MulParameter | _Mapping[str, _Any] | None = ...,
         eval_detection_param: EvalDetectionParameter | _Mapping[str, _Any] | None = ...,
         region_loss_param: RegionLossParameter | _Mapping[str, _Any] | None = ...,
         yolo_detection_output_param: YoloDetectionOutputParameter | _Mapping[str, _Any] | None = ...,
@@ -1368,6 +1386,15 @@ class MixupParameter(_Message):
         self,
         *,
         alpha: float | None = ...,
+    ) -> None: ...
+
+class MulParameter(_Message):
+    @property
+    def mul_shape(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        mul_shape: _Iterable[int] | None = ...,
     ) -> None: ...
 
 class MultiBoxLossParameter(_Message):
@@ -1634,6 +1661,17 @@ class PSROIPoolingParameter(_Message):
         spatial_scale: float | None = ...,
         output_dim: int | None = ...,
         group_size: int | None = ...,
+    ) -> None: ...
+
+class PadParameter(_Message):
+    @property
+    def paddings(self) -> _Values[int]: ...
+    constant_values: float
+    def __init__(
+        self,
+        *,
+        paddings: _Iterable[int] | None = ...,
+        constant_values: float | None = ...,
     ) -> None: ...
 
 class ParamSpec(_Message):
@@ -2029,6 +2067,62 @@ class ReshapeParameter(_Message):
         pixelshuffler: int | None = ...,
     ) -> None: ...
 
+class ResizeBilinearParameter(_Message):
+    align_corners: bool
+    output_height: int
+    output_width: int
+    data_format: str
+    scale_height: float
+    scale_width: float
+    half_pixel_centers: bool
+    pytorch_half_pixel: bool
+    output_depth: int
+    scale_depth: float
+    input_scale: float
+    output_scale: float
+    input_zero_point: int
+    output_zero_point: int
+    def __init__(
+        self,
+        *,
+        align_corners: bool | None = ...,
+        output_height: int | None = ...,
+        output_width: int | None = ...,
+        data_format: str | None = ...,
+        scale_height: float | None = ...,
+        scale_width: float | None = ...,
+        half_pixel_centers: bool | None = ...,
+        pytorch_half_pixel: bool | None = ...,
+        output_depth: int | None = ...,
+        scale_depth: float | None = ...,
+        input_scale: float | None = ...,
+        output_scale: float | None = ...,
+        input_zero_point: int | None = ...,
+        output_zero_point: int | None = ...,
+    ) -> None: ...
+
+class ResizeNearestNeighborParameter(_Message):
+    align_corners: bool
+    output_height: int
+    output_width: int
+    data_format: str
+    scale_height: float
+    scale_width: float
+    half_pixel_centers: bool
+    half_pixel_onnx: bool
+    def __init__(
+        self,
+        *,
+        align_corners: bool | None = ...,
+        output_height: int | None = ...,
+        output_width: int | None = ...,
+        data_format: str | None = ...,
+        scale_height: float | None = ...,
+        scale_width: float | None = ...,
+        half_pixel_centers: bool | None = ...,
+        half_pixel_onnx: bool | None = ...,
+    ) -> None: ...
+
 class ResizeParameter(_Message):
     Resize_mode: _ClassVar[_Enum]
     WARP: _ClassVar[int]
@@ -2386,6 +2480,15 @@ class SolverState(_Message):
         sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
+class SqueezeParameter(_Message):
+    @property
+    def axis(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        axis: _Iterable[int] | None = ...,
+    ) -> None: ...
+
 class SwishParameter(_Message):
     beta: float
     def __init__(
@@ -2476,6 +2579,14 @@ class TransformationParameter(_Message):
         distort_param: DistortionParameter | _Mapping[str, _Any] | None = ...,
         expand_param: ExpansionParameter | _Mapping[str, _Any] | None = ...,
         use_gpu_transform: bool | None = ...,
+    ) -> None: ...
+
+class UpsampleDarknetParameter(_Message):
+    stride: int
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
     ) -> None: ...
 
 class UpsampleParameter(_Message):

@@ -11,8 +11,11 @@ import torch
 RECORDINGS = Path(__file__).parent / "recordings" / "others"
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
 YOLO = ("yolov3", "region_loss", "yolo_detection", "reorg", "upsample_nearest")
-HELD = [n for n in golden.names(RECORDINGS) if n.startswith(RCNN + YOLO)]
-WRITTEN = [name for name in HELD if name.startswith(("psroi", "proposal", "yolov3_det", "yolo_det", "reorg"))]
+SYNOPSYS = ("squeeze", "pad_")
+HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO + SYNOPSYS)]
+WRITTEN = [
+    name for name in HELD if name.startswith(("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", *SYNOPSYS))
+]
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "channels_last"])
