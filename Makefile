@@ -1,6 +1,6 @@
 # The commands of README.md by shorter names.
 
-.PHONY: demo test check prototxt stubs docs clean
+.PHONY: demo test check prototxt stubs results docs clean
 
 demo:
 	@sh -c "$$(grep -m1 'bin/sdcaffe train' README.md)"
@@ -16,6 +16,9 @@ prototxt:
 
 stubs:
 	@.venv/bin/python -m sdcaffe.proto.stubs sdcaffe.forks sdcaffe.paper.layers
+
+results:
+	@.venv/bin/python -m sdcaffe.paper.results
 
 docs:
 	@.venv/bin/python docs/write_commands.py && .venv/bin/mkdocs build --strict -q

@@ -65,6 +65,7 @@ class _Session:
     resumed_at: int | None = None
     device: str = ""
     processes: int = 1
+    fp32_tests: bool = False
     end: str = CUT_SHORT
 
     @property
@@ -97,6 +98,7 @@ def _join(sessions: list[_Session]) -> Run:
         run.weights += [name for name in session.weights if name not in run.weights]
         run.devices += [device for device in [session.device] if device and device not in run.devices]
         run.processes = max(run.processes, session.processes)
+        run.fp32_tests = session.fp32_tests
         for rows in (session.train, session.test, session.snapshots):
             for row in rows:
                 row.seconds += offset
@@ -218,6 +220,8 @@ class _Reader:
         elif match := _RESUMING.match(message):
             session.resumed = True
             session.resumed_at = _iteration_of(match[1])
+        elif message == "Tests are computed in fp32":
+            session.fp32_tests = True
         elif message.startswith("Finetuning from "):
             session.weights.append(message.removeprefix("Finetuning from ").strip())
         elif message.endswith("restoring history"):

@@ -60,7 +60,8 @@ class Run:
     the snapshot, so they leave out work that was lost and the time between sessions. `nets` has the text of each
     net the program built, in its order: that of training, then those of the tests. `weights` names the files
     that training started from. `devices` are the kinds that it trained on, "CPU" or "GPU", as far as the log says, and
-    `processes` how many trained as one, each with a batch of its own.
+    `processes` how many trained as one, each with a batch of its own. `fp32_tests`: the log says that its tests were
+    computed in fp32, whatever it trained in; where it does not, they were in the precision of the training.
     """
 
     net: str = ""
@@ -74,6 +75,7 @@ class Run:
     resumes: list[int] = field(default_factory=list)
     devices: list[str] = field(default_factory=list)
     processes: int = 1
+    fp32_tests: bool = False
     end: str = CUT_SHORT
 
     def solver(self) -> proto.SolverParameter:

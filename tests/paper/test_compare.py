@@ -182,7 +182,7 @@ def test_runs_of_two_precisions_are_never_averaged(tmp_path: Path) -> None:
         ("30.50 ± 0.71", [1, 2], "bf16"),
         ("35.00", [3], "fp32"),
     ]
-    assert baseline.groups[0].note == "156,250 iterations; bf16"
+    assert baseline.groups[0].note == "156,250 iterations; bf16, tests too"
     lines = [line for line in csv.DictReader(compare_text.to_csv(found).splitlines()) if line["status"] == "measured"]
     assert {(line["precision"], line["devices"], line["runs"]) for line in lines} == {
         ("bf16", "CPU", "2"),
@@ -190,6 +190,19 @@ def test_runs_of_two_precisions_are_never_averaged(tmp_path: Path) -> None:
     }
     runs = json.loads(compare_text.to_json(found))["runs"]
     assert sorted((run["precision"], run["processes"]) for run in runs) == [("bf16", 1), ("bf16", 1), ("fp32", 1)]
+
+
+def test_a_log_that_tested_in_fp32_says_so_and_others_are_marked(tmp_path: Path) -> None:
+    text = replace(BASELINE, solver={"precision": '"bf16"'}).text()
+    head, line, tail = text.partition("Network initialization done.\n")
+    (tmp_path / "new.log").write_text(
+        f"{head}{line}I0423 12:00:00.0 1 solver.cpp:57] Tests are computed in fp32\n{tail}"
+    )
+    (tmp_path / "old.log").write_text(text)
+    for name, tested, note in (("new", "fp32", "bf16"), ("old", "bf16", "bf16, tests too")):
+        found = compare([tmp_path / f"{name}.log"])
+        assert [run["tested_in"] for run in json.loads(compare_text.to_json(found))["runs"]] == [tested]
+        assert row(found, 1, "baseline").groups[0].note == f"156,250 iterations; {note}"
 
 
 def test_a_gain_is_of_one_precision(tmp_path: Path) -> None:

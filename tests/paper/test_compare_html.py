@@ -89,7 +89,7 @@ def test_a_run_cut_short_has_its_curve_and_the_paper_s_value_as_a_line(tmp_path:
     assert "0finished runs of the paper's settings1runs of other settings1runs cut short" in page.words
     assert "ResNet-32, CIFAR-100, bf16" in page.words
     assert page.words.count("paper 31.01") == 2  # a picture for each precision
-    assert "cut short at 110,000 of 156,250 (70%); bf16" in page.words
+    assert "cut short at 110,000 of 156,250 (70%); bf16, tests too" in page.words
 
 
 def test_a_page_without_logs_has_the_published_values(tmp_path: Path) -> None:

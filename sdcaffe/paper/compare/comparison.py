@@ -115,7 +115,9 @@ class Group:
         """What is to be marked: another precision than fp32, GPUs, several processes."""
         kinds = list(dict.fromkeys(kind for run in self.runs for kind in run.log.devices))
         processes = self.runs[0].log.processes
-        said = [self.precision if self.precision != "fp32" else "", " and ".join(kinds) if "GPU" in kinds else ""]
+        tested = {run.tested_in for run in self.runs}
+        precision = f"{self.precision}, tests too" if self.precision in tested else self.precision
+        said = [precision if self.precision != "fp32" else "", " and ".join(kinds) if "GPU" in kinds else ""]
         said.append(f"{processes} processes" if processes > 1 else "")
         return ", ".join(filter(None, said))
 
@@ -335,6 +337,7 @@ def _concatenated(first: Run, second: Run, at: int) -> Run:
         start=first.start,
         solver_text=second.solver_text,
         nets=second.nets,
+        fp32_tests=second.fp32_tests,
         weights=first.weights,
         train=displays + second.train,
         test=tests + second.test,

@@ -45,6 +45,11 @@ class TrainingRun:
         return {name: text for name, text in self.settings.items() if name not in ("name", "device", "processes")}
 
     @property
+    def tested_in(self) -> str:
+        """The precision of its tests."""
+        return "fp32" if self.log.fp32_tests else self.precision
+
+    @property
     def comparable(self) -> bool:
         """Whether network, data set and mechanism are known, be they in the paper or not."""
         return bool(self.network and self.data_set and self.mechanism) and not self.copy

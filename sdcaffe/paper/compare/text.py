@@ -339,6 +339,7 @@ def _run(run: TrainingRun) -> dict[str, Any]:
         "mu": _plain(run.mu),
         "seed": run.seed,
         "precision": run.precision,
+        "tested_in": run.tested_in,
         "devices": run.log.devices,
         "processes": run.log.processes,
         "finished": run.finished,
