@@ -39,7 +39,7 @@ def check(
 ) -> Agreement:
     """Run a model in ONNX Runtime and the net in torch on each of `runs`, the shapes of the net's inputs.
 
-    `outputs` are blobs and what the model calls them.
+    `outputs` are blobs and what the model calls them. What each Softmax reads is compared too.
     Raises ModelError where the model does not run, and where an output has another shape than the net's.
     """
     choosers = _choosers(net, outputs)
@@ -57,7 +57,7 @@ def check(
         except Exception as error:
             raise ModelError(f"the exported model does not run: {_line(error)}") from None
         for name, (layer, bottoms) in choosers.items():
-            seen = [torch.from_numpy(got.get(bottom, expected[bottom])) for bottom in bottoms]
+            seen = [torch.from_numpy(got.get(bottom, expected[bottom])).float() for bottom in bottoms]
             with torch.no_grad():
                 expected[name] = layer(*seen).numpy()
         for name, array in got.items():
@@ -97,12 +97,16 @@ def _with_more(data: bytes, net: Net, wanted: list[str]) -> tuple[bytes, list[st
     model, extra = onnx.ModelProto.FromString(data), []
     given = {value.name for value in [*model.graph.output, *model.graph.input]}
     made = {name for node in model.graph.node for name in node.output}
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred}
     read = [node.input[0] for node in model.graph.node if node.op_type == "Softmax"]
     for name in [*(name for name in read if name in net.graph.latest), *(name for name in wanted if name in made)]:
         if name not in given:
             given.add(name)
             extra.append(name)
-            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info(name, kinds.get(name, onnx.TensorProto.FLOAT), None)
+            )
     return model.SerializeToString(), extra
 
 
@@ -119,6 +123,25 @@ def relative_difference(got: NDArray[Any], expected: NDArray[Any]) -> float:
     return 0.0 if difference == 0 else difference / max(largest, float(np.finfo(np.float32).tiny))
 
 
+def sample(net: Net, shapes: Mapping[str, Shape], preprocess: Preprocess | None, *, in_bytes: bool) -> Arrays:
+    """Random inputs of an exported model: `preprocess`, where somebody tells, says what pixels become."""
+    generator = np.random.default_rng(2)
+    given: Arrays = {name: _values(net, name, shape, generator, None) for name, shape in shapes.items()}
+    if preprocess is not None:
+        fitted = preprocess.fitted(net.inputs[0], shapes[net.inputs[0]])
+        images, planes = _images(shapes[net.inputs[0]], fitted, generator)
+        given[net.inputs[0]] = images if in_bytes else planes
+    return given
+
+
+def _images(shape: Shape, preprocess: Preprocess, generator: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Random pictures as bytes (n, h, w, c), and as the net takes them."""
+    n, c, h, w = shape
+    images = generator.integers(0, 256, (n, h, w, c), dtype=np.uint8)
+    planes = images.transpose(0, 3, 1, 2)[:, :: -1 if preprocess.order == "bgr" else 1]
+    return images, ((planes.astype(np.float32) - preprocess.mean) * preprocess.scale).astype(np.float32)
+
+
 def _one_pass(
     net: Net, shapes: Mapping[str, Shape], outputs: list[str], generator: Any, preprocess: Preprocess | None
 ) -> tuple[Arrays, NDArray[np.uint8] | None, Arrays]:
@@ -131,10 +154,7 @@ def _one_pass(
         given = {name: _values(net, name, shape, generator, spread) for name, shape in shapes.items()}
         images = None
         if preprocess is not None:
-            n, c, h, w = shapes[net.inputs[0]]
-            images = generator.integers(0, 256, (n, h, w, c), dtype=np.uint8)
-            planes = images.transpose(0, 3, 1, 2)[:, :: -1 if preprocess.order == "bgr" else 1]
-            given[net.inputs[0]] = ((planes.astype(np.float32) - preprocess.mean) * preprocess.scale).astype(np.float32)
+            images, given[net.inputs[0]] = _images(shapes[net.inputs[0]], preprocess, generator)
         for layer in net.layers.values():
             layer.forget()
         with torch.no_grad():

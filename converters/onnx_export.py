@@ -16,6 +16,7 @@ import torch
 from sdcaffe import proto
 from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
 from sdcaffe.converters.onnx_dynamic import Plan, plan_of
+from sdcaffe.converters.onnx_feeds import feeds_of, labelled_of
 from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
 from sdcaffe.converters.onnx_module import ExportModule
 from sdcaffe.converters.onnx_open import Opened, Options, open_deployed, output_names
@@ -28,6 +29,7 @@ from sdcaffe.layers.base import Layer
 from sdcaffe.net import Net
 from sdcaffe.plugins import file_of, place_in
 
+HALF_TOLERANCE = 0.02  # of the largest absolute value of an output in half precision
 OPSETS = range(18, 24)  # what torch's exporter and ONNX Runtime both have
 
 
@@ -64,9 +66,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     _refuse_target(target, [model, weights])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
-    source = options.data or model
-    if options.smaller is not None:
-        opened.test_images(source)
+    feeds = feeds_of(opened, options.smaller, options.data or model) if options.smaller is not None else []
     proto_model, agreement, module, plan = _agreeing(opened, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
@@ -76,9 +76,11 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     made = None
     if options.smaller is not None:
         with _quiet():
-            images, calibration = opened.test_images(source), opened.calibration_images(source)
-            made = smaller(data, options.smaller, images, calibration, metadata, options.batches)
+            made = smaller(data, options.smaller, feeds, labelled_of(opened), metadata, options.batches)
         data = made.data
+        made.kept = _layers_of(made.kept, module.names())
+        if options.smaller == "fp16":
+            _refuse_moved(made, opened, plan, module)
     with proto.atomic_write(target) as file:
         file.write(data)
     return Exported(
@@ -171,6 +173,28 @@ def _checked(model: Any, net: Net, outputs: list[str], plan: Plan, module: Expor
             f"of its largest value; {TOLERANCE:g} is allowed, so nothing was written"
         )
     return agreement
+
+
+def _layers_of(nodes: list[str], layers: list[str]) -> list[str]:
+    """The layers whose nodes these are: of several the others have numbers behind the name."""
+    known = set(layers)
+    found = [name if name in known else name.rpartition("_")[0] for name in nodes]
+    return list(dict.fromkeys(name if name in known else node for name, node in zip(found, nodes, strict=True)))
+
+
+def _refuse_moved(made: Smaller, opened: Opened, plan: Plan, module: ExportModule) -> None:
+    """Hold half precision against the net too. Raises ModelError where its outputs are another net's."""
+    import onnx
+
+    names = dict(zip(opened.part.outputs, output_names(opened.net, opened.part.outputs), strict=True))
+    agreement = check(made.data, opened.net, names, plan.runs, module.preprocess)
+    onnx.checker.check_model(onnx.ModelProto.FromString(made.data), full_check=True)
+    made.moved = max(made.moved, agreement.difference)
+    if not made.moved <= HALF_TOLERANCE:
+        raise ModelError(
+            f"in half precision an output differs from the net by {made.moved:.2g} of its largest value; "
+            f"{HALF_TOLERANCE:g} is allowed, so nothing was written"
+        )
 
 
 def _diagnosed(module: ExportModule, net: Net, error: Exception) -> ModelError:

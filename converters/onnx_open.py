@@ -56,16 +56,6 @@ class Opened:
     training: Images | None
     preprocess: Preprocess | None
 
-    def test_images(self, source: str) -> Images:
-        """Raises ModelError where `source` has none with labels."""
-        if self.images is None or not self.images.labels:
-            raise ModelError("has no data layer with images and labels in its TEST phase", source)
-        return self.images
-
-    def calibration_images(self, source: str) -> Images:
-        """Those of training, or where that has none those of the test. Raises ModelError where there are neither."""
-        return self.training or self.test_images(source)
-
 
 def open_deployed(model: str, weights: str, options: Options) -> Opened:
     """The deployed part of a prototxt with its weights. Raises as `export` does."""

@@ -15,6 +15,7 @@ from sdcaffe.flags import Parser
 if TYPE_CHECKING:
     from sdcaffe.converters.onnx_metadata import Normalisation
     from sdcaffe.converters.onnx_pixels import Pixels
+    from sdcaffe.converters.onnx_smaller import Smaller
 
 EXAMPLE = "sdcaffe export prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel -o net.onnx"
 
@@ -117,12 +118,20 @@ def run(args: Namespace) -> None:
     shapes = ", ".join("x".join(map(str, shape)) or "no input" for shape in done.agreement.shapes)
     print(f"checked  ONNX Runtime and this net differ by at most {done.agreement.difference:.1e} (relative; {shapes})")
     if done.smaller is not None:
-        was, now = done.smaller.before, done.smaller.after
-        print(
-            f"{options.smaller:8} accuracy {was.accuracy:.4f} -> {now.accuracy:.4f} on {done.smaller.images} images, "
-            f"{was.size} -> {now.size} bytes, {was.latency * 1e3:.2f} -> {now.latency * 1e3:.2f} ms an image"
-        )
+        _print_cost(options.smaller or "", done.smaller)
     print(f"Wrote {args.output}: {done.size} bytes, opset {args.opset}")
+
+
+def _print_cost(kind: str, cost: Smaller) -> None:
+    was, now = cost.before, cost.after
+    words = [f"outputs move by at most {cost.moved:.2g} of the largest"]
+    if was.accuracy is not None and now.accuracy is not None:
+        words.insert(0, f"accuracy {was.accuracy:.4f} -> {now.accuracy:.4f} on {cost.images} images")
+    words.append(f"{was.size} -> {now.size} bytes")
+    words.append(f"{was.latency * 1e3:.2f} -> {now.latency * 1e3:.2f} ms a pass")
+    print(f"{kind:8} {', '.join(words)}")
+    if cost.kept:
+        print(f"float32  stays in {', '.join(cost.kept)}: half precision does not hold their numbers")
 
 
 def _described(normalisation: Normalisation) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import KeysView
 from pathlib import Path
 
 import h5py
@@ -124,7 +124,7 @@ def test_the_command_tells_size_accuracy_and_time(
     net.close()
     assert f"accuracy {expected:.4f} ->" in line
     assert "on 100 images" in line
-    before, after = (int(word) for word in line.split(", ")[1].split(" bytes")[0].split(" -> "))
+    before, after = (int(word) for word in line.split(", ")[2].split(" bytes")[0].split(" -> "))
     assert after == target.stat().st_size < share * before
 
 
@@ -141,17 +141,17 @@ def test_ctrl_c_leaves_the_old_file_and_no_litter(
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     seen: list[bool] = []
 
-    def interrupted(*_: object) -> Iterator[np.ndarray]:
-        yield np.zeros((1, 3), np.float32)
-        seen.append(any(scratch.iterdir()))
-        raise KeyboardInterrupt
+    class Interrupted(dict[str, np.ndarray]):
+        def keys(self) -> KeysView[str]:
+            seen.append(any(scratch.iterdir()))
+            raise KeyboardInterrupt
 
     def interrupt(*_: object) -> None:
         seen.append(len(list(out.iterdir())) == 2)
         raise KeyboardInterrupt
 
     if moment == "calibration":
-        monkeypatch.setattr(onnx_smaller, "_first", interrupted)
+        monkeypatch.setattr(onnx_export, "feeds_of", lambda *_: [{"data": np.zeros((1, 3), np.float32)}, Interrupted()])
     else:
         monkeypatch.setattr(os, "fsync", interrupt)
     kind = "--int8" if moment == "calibration" else "--fp16"
@@ -172,13 +172,13 @@ def test_no_room_for_what_lies_in_between_is_one_error(tmp_path: Path, monkeypat
     with pytest.raises(
         ModelError, match=rf"{tmp_path}/\w+: cannot hold the models in between: No space left on device"
     ):
-        onnx_smaller._eight_bits(b"model", "data", [])
+        onnx_smaller._eight_bits(b"model", [])
     assert not list(tmp_path.iterdir())
 
 
 def test_without_test_images_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, weights = write_net(TINY, tmp_path)
     monkeypatch.setattr(onnx_export, "_agreeing", lambda *_: pytest.fail("the work was begun"))
-    with pytest.raises(ModelError, match="has no data layer with images and labels"):
+    with pytest.raises(ModelError, match="has no data layer whose images give the ranges"):
         export(model, weights, str(tmp_path / "net.onnx"), Options(smaller="int8"))
     assert not (tmp_path / "net.onnx").exists()

@@ -1,0 +1,106 @@
+"""Half precision: what it cannot hold stays in float32; judged by ONNX Runtime and onnx.checker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx_nets import write_net
+
+from sdcaffe import proto
+from sdcaffe.cli import main
+from sdcaffe.converters import onnx_export
+from sdcaffe.converters.onnx_export import export
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_open import Options
+from sdcaffe.converters.onnx_runtime import open_session
+from sdcaffe.net import Net
+
+INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }'
+CONV = """layer { name: "conv" type: "Convolution" bottom: "BOTTOM" top: "TOP"
+  convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "gaussian" std: STD } } }"""
+
+
+def power(bottom: str, top: str, scale: float) -> str:
+    return f'layer {{ name: "{top}" type: "Power" bottom: "{bottom}" top: "{top}" power_param {{ scale: {scale} }} }}\n'
+
+
+def conv(bottom: str, top: str, std: float = 0.2) -> str:
+    return CONV.replace("BOTTOM", bottom).replace("TOP", top).replace("STD", str(std)) + "\n"
+
+
+NETS = {
+    "too large": power("x", "up", 250000) + conv("up", "conv") + power("conv", "y", 4e-6),
+    "too small": power("x", "up", 2e-8) + conv("up", "conv") + power("conv", "y", 5e7),
+    "small weights": conv("x", "conv", 1e-7) + power("conv", "y", 1e7),
+    "a norm of small numbers": power("x", "p", 1e-4)
+    + 'layer { name: "n" type: "BatchNorm" bottom: "p" top: "y" batch_norm_param { eps: 1e-12 } }',
+    "a mean of small numbers": power("x", "p", 1e-4) + 'layer { name: "m" type: "MVN" bottom: "p" top: "y" }',
+    "squares": power("x", "p", 400)
+    + 'layer { name: "n" type: "LRN" bottom: "p" top: "y" lrn_param { local_size: 3 alpha: 1e-4 } }',
+    "sums of squares": power("x", "p", 1000)
+    + 'layer { name: "s" type: "Reduction" bottom: "p" top: "s" reduction_param { operation: SUMSQ axis: 1 } }\n'
+    + power("s", "y", 1e-6),
+    "e^x": 'layer { name: "e" type: "Exp" bottom: "x" top: "e" exp_param { scale: 5 } }\n'
+    'layer { name: "g" type: "Log" bottom: "e" top: "y" }',
+    "one small channel": 'layer { name: "s" type: "Scale" bottom: "x" top: "s" }\n'
+    'layer { name: "t" type: "AbsVal" bottom: "s" top: "t" }\nlayer { name: "u" type: "Scale" bottom: "t" top: "y" }',
+}
+
+
+def write(text: str, folder: Path) -> tuple[str, str]:
+    model, weights = write_net(f"{INPUT}\n{text}", folder)
+    net = Net(model, proto.TEST, weights)
+    with torch.no_grad():
+        for name, layer in net.layers.items():
+            if layer.type == "BatchNorm":  # the statistics of what comes in
+                layer.blobs[0].zero_()
+                layer.blobs[1].fill_(1e-8 * 3.7)
+            if layer.type == "Scale":
+                layer.blobs[0].copy_(torch.tensor([1e-6, 1, 2] if name == "s" else [1e6, 1, 0.5]))
+    net.save(weights)
+    return model, weights
+
+
+@pytest.mark.parametrize("fold", [True, False])
+@pytest.mark.parametrize("name", NETS)
+def test_what_half_precision_cannot_hold_stays_in_float32(name: str, fold: bool, tmp_path: Path) -> None:
+    model, weights = write(NETS[name], tmp_path)
+    done = export(model, weights, str(tmp_path / "half.onnx"), Options(smaller="fp16", fold=fold))
+    assert done.smaller is not None
+    assert done.smaller.kept
+    assert set(done.smaller.kept) <= {layer.name for layer in proto.read_net(model).layer}
+    onnx.checker.check_model(onnx.load(tmp_path / "half.onnx"), full_check=True)
+    x = np.random.default_rng(3).standard_normal((4, 3, 9, 9)).astype(np.float32)
+    (got,) = open_session(str(tmp_path / "half.onnx"), "half").run(None, {"x": x})
+    net = Net(model, proto.TEST, weights)
+    with torch.no_grad():
+        expected = net({"x": torch.from_numpy(x)})["y"].numpy()
+    for channel in range(got.shape[1] if name == "one small channel" else 1):
+        where = np.s_[:, channel] if name == "one small channel" else np.s_[:]
+        assert np.abs(got[where] - expected[where]).max() <= 0.02 * np.abs(expected[where]).max()
+
+
+def test_a_net_without_data_is_written_with_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, weights = write_net(f"{INPUT}\n{conv('x', 'y')}", tmp_path)
+    assert main(["export", model, weights, "-o", str(tmp_path / "half.onnx"), "--fp16"]) == 0
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if line.startswith("fp16")]
+    assert "outputs move by at most" in line
+    assert f"-> {(tmp_path / 'half.onnx').stat().st_size} bytes" in line
+    assert "ms a pass" in line
+    assert "accuracy" not in line
+    assert "float32 " not in printed
+    kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+
+
+def test_a_file_that_moves_scores_too_far_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, weights = write_net(f"{INPUT}\n{conv('x', 'y')}", tmp_path)
+    monkeypatch.setattr(onnx_export, "HALF_TOLERANCE", 1e-9)
+    with pytest.raises(ModelError, match=r"in half precision an output differs from the net by .*nothing was written"):
+        export(model, weights, str(tmp_path / "half.onnx"), Options(smaller="fp16"))
+    assert not (tmp_path / "half.onnx").exists()
