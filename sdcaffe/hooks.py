@@ -3,5 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdcaffe.proto import NetParameter
 
 before_python_layers: list[Callable[[], object]] = []  # called before the module of a Python layer is imported
+before_assembly: list[Callable[[NetParameter], None]] = []  # called with each net that is made: they may change it

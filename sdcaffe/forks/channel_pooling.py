@@ -56,7 +56,8 @@ class ChannelPooling(Layer):
         self.kernel = self._sizes("kernel", 0)
         self.stride = self._sizes("stride", 1)
         pads = self._sizes("pad", 0)
-        tops, sides = [], []
+        tops: list[int] = []
+        sides: list[int] = []
         for name, n, k, s, p in zip("chw", bottom[1:], self.kernel, self.stride, pads, strict=True):
             if k < 1 or s < 1:
                 raise self.error(f"kernel_{name} (={k}) and stride_{name} (={s}) must be at least 1", f"kernel_{name}")

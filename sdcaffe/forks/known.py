@@ -59,12 +59,11 @@ _FIELDS = {
         "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square random_seed",
     },
     INTEL: {
-        "NetParameter": "bn_stats_batch_size compile_net_state",
+        "NetParameter": "compile_net_state",
         "SolverParameter": "engine warmup_iter warmup_start_lr",
         "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param "
         "continuation_indicator_param",
-        "TransformationParameter": "random_resize_param random_aspect_ratio_param",
-        "BatchNormParameter": "use_weight_bias bias_term filler stats_batch_size relu",
+        "BatchNormParameter": "use_weight_bias bias_term relu",
         "ConvolutionParameter": "relu negative_slope",
         "LossParameter": "label_smoothing",
     },

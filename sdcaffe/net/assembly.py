@@ -10,7 +10,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from sdcaffe import proto
+from sdcaffe import hooks, proto
 from sdcaffe.errors import LayerError, NetError
 from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, kept_places, moved_weights, with_layers
 from sdcaffe.layers.base import Count, DataLayer, Layer, Shape, blamed_on, check_size, class_of, show_shape
@@ -92,6 +92,7 @@ def assemble(
     for place in places:
         counts.setdefault(names[place], []).append(names[:place].count(names[place]))
     net = with_layers(net, places)
+    _prepare(net, positions)
     glog("net.cpp:53", lambda: f"Initializing net from parameters: \n{proto.text.format(net)}")
     for layer in net.layer:
         complete_tops(layer)
@@ -99,6 +100,17 @@ def assemble(
     _tell_moved_weights(net, set() if share is None else {step.layer.name for step in share.graph.steps})
     nth = [counts[layer.name].pop(0) if counts.get(layer.name) else None for layer in param.layer]
     return _Assembly(Assembled(param, build_graph(param), positions, nth), state.phase, weights, share).done()
+
+
+def _prepare(net: proto.NetParameter, positions: Positions | None) -> None:
+    """Let forks write into a net what its layers say of each other."""
+    for prepare in hooks.before_assembly:
+        try:
+            prepare(net)
+        except NetError as error:
+            if positions is not None:
+                positions.locate(error)
+            raise
 
 
 class _Assembly:
