@@ -178,9 +178,12 @@ class BatchNormParameter(_Message):
     @property
     def bias_filler(self) -> FillerParameter: ...
     scale_bias: bool
+    stats_batch_size: int
     engine: int
     frozen: bool
     momentum: float
+    @property
+    def filler(self) -> FillerParameter: ...
     def __init__(
         self,
         *,
@@ -190,9 +193,11 @@ class BatchNormParameter(_Message):
         scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         scale_bias: bool | None = ...,
+        stats_batch_size: int | None = ...,
         engine: int | str | None = ...,
         frozen: bool | None = ...,
         momentum: float | None = ...,
+        filler: FillerParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
 class BatchSampler(_Message):
@@ -1501,6 +1506,7 @@ class NetParameter(_Message):
     def layer(self) -> _Messages[LayerParameter]: ...
     @property
     def sdcaffe_seal(self) -> Seal: ...
+    bn_stats_batch_size: int
     def __init__(
         self,
         *,
@@ -1525,6 +1531,7 @@ class NetParameter(_Message):
         eltwise_mem_sharing: bool | None = ...,
         layer: _Iterable[LayerParameter | _Mapping[str, _Any]] | None = ...,
         sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
+        bn_stats_batch_size: int | None = ...,
     ) -> None: ...
 
 class NetState(_Message):
@@ -1924,6 +1931,23 @@ class ROIPoolingParameter(_Message):
         spatial_scale: float | None = ...,
     ) -> None: ...
 
+class RandomAspectRatioParameter(_Message):
+    min_area_ratio: float
+    max_area_ratio: float
+    aspect_ratio_change: float
+    max_attempt: int
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    def __init__(
+        self,
+        *,
+        min_area_ratio: float | None = ...,
+        max_area_ratio: float | None = ...,
+        aspect_ratio_change: float | None = ...,
+        max_attempt: int | None = ...,
+        resize_param: ResizeParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
 class RandomErasing(_Message):
     probability: float
     min_area: float
@@ -1936,6 +1960,19 @@ class RandomErasing(_Message):
         min_area: float | None = ...,
         max_area: float | None = ...,
         max_aspect: float | None = ...,
+    ) -> None: ...
+
+class RandomResizeParameter(_Message):
+    min_size: int
+    max_size: int
+    @property
+    def resize_param(self) -> ResizeParameter: ...
+    def __init__(
+        self,
+        *,
+        min_size: int | None = ...,
+        max_size: int | None = ...,
+        resize_param: ResizeParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
 class ReLU6Parameter(_Message):
@@ -2560,6 +2597,10 @@ class TransformationParameter(_Message):
     def distort_param(self) -> DistortionParameter: ...
     @property
     def expand_param(self) -> ExpansionParameter: ...
+    @property
+    def random_resize_param(self) -> RandomResizeParameter: ...
+    @property
+    def random_aspect_ratio_param(self) -> RandomAspectRatioParameter: ...
     use_gpu_transform: bool
     def __init__(
         self,
@@ -2578,6 +2619,8 @@ class TransformationParameter(_Message):
         crop_w: int | None = ...,
         distort_param: DistortionParameter | _Mapping[str, _Any] | None = ...,
         expand_param: ExpansionParameter | _Mapping[str, _Any] | None = ...,
+        random_resize_param: RandomResizeParameter | _Mapping[str, _Any] | None = ...,
+        random_aspect_ratio_param: RandomAspectRatioParameter | _Mapping[str, _Any] | None = ...,
         use_gpu_transform: bool | None = ...,
     ) -> None: ...
 

@@ -24,6 +24,7 @@ from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.geometry import WHOLE, Boxes, Labelled
 from sdcaffe.forks.ssd.messages import ResizeParameter
 from sdcaffe.forks.ssd.picture import Picture
+from sdcaffe.forks.ssd.random_size import RandomSize
 
 Mode = ResizeParameter.Resize_mode
 
@@ -51,6 +52,7 @@ class Pipeline:
         self.crop = (param.crop_size,) * 2 if param.crop_size else (param.crop_h, param.crop_w)
         self.random_crop = phase == proto.TRAIN and all(self.crop)
         self.color = "color" if param.force_color else "gray" if param.force_gray else "native"
+        self.random_size = RandomSize(param, self._resized)
         self._check()
         self._told: set[str] = set()
 
@@ -72,8 +74,12 @@ class Pipeline:
     def draws_before_crop(self) -> bool:
         """Whether chance has a part in what `prepared` gives: it may then not be kept for the next time."""
         salted = self.noise is not None and self.noise.saltpepper
-        modes = set(self.resize.interp_mode) if self.resize is not None else set()
-        return bool(self.distort or self.expand or self.samplers or salted or len(modes) > 1)
+        drawn = self.random_size.draws or self._several_modes(self.random_size.sizes)
+        return bool(self.distort or self.expand or self.samplers or salted or drawn or self._several_modes(self.param))
+
+    def _several_modes(self, param: Any) -> bool:
+        """Whether a message's resize_param draws its interpolation."""
+        return param is not None and len(set(param.resize_param.interp_mode)) > 1
 
     def size(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
         """The size (C, h, w) of what becomes of a picture."""
@@ -103,13 +109,22 @@ class Pipeline:
             if windows:
                 picture = self._window(picture, windows[dice.below(len(windows))].clip(0, 1))
         if not picture.encoded:
-            return Prepared(self._raw(picture), picture)
+            return Prepared(self._of_drawn_size(self._raw(picture), picture, dice), picture)
         pixels = picture.pixels
         if self.resize is not None:
             pixels = self._resized(pixels.astype(np.uint8, copy=False), self.resize, dice)
         if self.noise is not None:
             pixels = noise.noised(pixels.astype(np.uint8, copy=False), self.noise, dice, picture.where)
-        return Prepared(pixels, picture)
+        return Prepared(self._of_drawn_size(pixels, picture, dice), picture)
+
+    def _of_drawn_size(self, pixels: Image, picture: Picture, dice: Dice) -> Image:
+        if not (self.random_size.sizes or self.random_size.ratios):
+            return pixels
+        if pixels.dtype != np.uint8:
+            raise DataError(
+                "holds floats; random_resize_param and random_aspect_ratio_param are for bytes", picture.where
+            )
+        return self.random_size(pixels, dice)
 
     def _raw(self, picture: Picture) -> Image:
         if self.resize is not None:

@@ -14,7 +14,7 @@ from sdcaffe.layers.base import register
 from sdcaffe.layers.data import Data, FeedLayer
 from sdcaffe.layers.image_data import ImageData
 
-_CHANGES = ("resize_param", "noise_param", "crop_h", "crop_w")
+_CHANGES = ("resize_param", "noise_param", "crop_h", "crop_w", "random_resize_param", "random_aspect_ratio_param")
 _OF_ANNOTATED_DATA = ("distort_param", "expand_param", "emit_constraint")
 
 
@@ -24,7 +24,9 @@ def _is_of_ssd(layer_param: proto.LayerParameter) -> bool:
 
 
 class _Transformed(FeedLayer):
-    """Resized, with noise, cropped and mirrored as in SSD (weiliu89/caffe@4817bf8); resizing needs encoded pictures.
+    """Resized, with noise, cropped and mirrored as in SSD (weiliu89/caffe@4817bf8); resize_param is for encoded ones.
+
+    random_resize_param and random_aspect_ratio_param are Intel's; see RandomSize.
 
     distort_param, expand_param and emit_constraint are AnnotatedData's; here they are passed over, as in the fork.
     """
