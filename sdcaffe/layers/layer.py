@@ -303,6 +303,12 @@ class Layer(nn.Module):
         """Values that suit bottom `index`, to try an exported model with; None where any numbers do."""
         return None
 
+    def begin(self, iteration: int) -> None:
+        """Told by a solver before each of its iterations, on its train net; a layer without a solver is never told.
+
+        What changes with the iteration is kept in a buffer that is written in place: a GPU replays what `forward` did.
+        """
+
     def forget(self) -> None:
         """Let go of what one pass keeps for the next."""
 

@@ -715,6 +715,18 @@ class EmitConstraint(_Message):
         emit_overlap: float | None = ...,
     ) -> None: ...
 
+class EntropyParameter(_Message):
+    threshold: float
+    ignore_label: int
+    iterations_num: int
+    def __init__(
+        self,
+        *,
+        threshold: float | None = ...,
+        ignore_label: int | None = ...,
+        iterations_num: int | None = ...,
+    ) -> None: ...
+
 class EvalDetectionParameter(_Message):
     ScoreType: _ClassVar[_Enum]
     OBJ: _ClassVar[int]
@@ -819,6 +831,22 @@ class GaussianMmdParameter(_Message):
         bandwidth: _Iterable[float] | None = ...,
         unit: int | str | None = ...,
         unbiased: bool | None = ...,
+    ) -> None: ...
+
+class GradientScalerParameter(_Message):
+    lower_bound: float
+    upper_bound: float
+    alpha: float
+    max_iter: float
+    threshold_iter: int
+    def __init__(
+        self,
+        *,
+        lower_bound: float | None = ...,
+        upper_bound: float | None = ...,
+        alpha: float | None = ...,
+        max_iter: float | None = ...,
+        threshold_iter: int | None = ...,
     ) -> None: ...
 
 class HDF5DataParameter(_Message):
@@ -1204,6 +1232,12 @@ class LayerParameter(_Message):
     @property
     def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
     @property
+    def mmd_param(self) -> MMDParameter: ...
+    @property
+    def entropy_param(self) -> EntropyParameter: ...
+    @property
+    def gradient_scaler_param(self) -> GradientScalerParameter: ...
+    @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
     def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
@@ -1314,6 +1348,9 @@ class LayerParameter(_Message):
         backward_math: int | str | None = ...,
         engine: str | None = ...,
         cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        mmd_param: MMDParameter | _Mapping[str, _Any] | None = ...,
+        entropy_param: EntropyParameter | _Mapping[str, _Any] | None = ...,
+        gradient_scaler_param: GradientScalerParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
@@ -1357,6 +1394,18 @@ class LossParameter(_Message):
         weight_by_label_freqs: bool | None = ...,
         class_weighting: _Iterable[float] | None = ...,
         pre_fixed_normalizer: float | None = ...,
+    ) -> None: ...
+
+class MMDParameter(_Message):
+    kernel_num: int
+    kernel_mul: float
+    fix_gamma: bool
+    def __init__(
+        self,
+        *,
+        kernel_num: int | None = ...,
+        kernel_mul: float | None = ...,
+        fix_gamma: bool | None = ...,
     ) -> None: ...
 
 class MVNParameter(_Message):
@@ -1821,6 +1870,10 @@ class PriorBoxParameter(_Message):
     step_h: float
     step_w: float
     offset: float
+    @property
+    def width(self) -> _Values[float]: ...
+    @property
+    def height(self) -> _Values[float]: ...
     def __init__(
         self,
         *,
@@ -1837,6 +1890,8 @@ class PriorBoxParameter(_Message):
         step_h: float | None = ...,
         step_w: float | None = ...,
         offset: float | None = ...,
+        width: _Iterable[float] | None = ...,
+        height: _Iterable[float] | None = ...,
     ) -> None: ...
 
 class ProposalParameter(_Message):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sdcaffe import collectives, proto
 from sdcaffe.errors import SharingError, SolverError
+from sdcaffe.layers.base import Layer
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
 from sdcaffe.net.precision import BF16, allow_tf32
@@ -92,6 +93,7 @@ class Solver:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
         self.trainee = Trainee(self.net, shares_statistics=param.sync_batch_norm)
         self.update = rule_class(param)(param, self.net.learnable)
+        self._told = [layer for layer in self.net.layers.values() if type(layer).begin is not Layer.begin]
         self.work = Step(self.net, self.trainee, self.update, param)
         self.step_once = make_step(self.work, self.device)
         self.test_scores: list[Scores] = [[] for _ in tests]
@@ -202,6 +204,8 @@ class Solver:
 
     def _iterate(self) -> Result:
         """Forward, backward and update of one iteration."""
+        for layer in self._told:
+            layer.begin(self.iter)
         batches = (self.net.load() for _ in range(self.param.iter_size))
         try:
             result = self.step_once(batches, self.lr * self.update.correction(self.iter))

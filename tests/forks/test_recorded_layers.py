@@ -12,9 +12,12 @@ RECORDINGS = Path(__file__).parent / "recordings" / "others"
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
 YOLO = ("yolov3", "region_loss", "yolo_detection", "reorg", "upsample_nearest")
 SYNOPSYS = ("squeeze", "pad_")
-HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO + SYNOPSYS)]
+OTHERS = ("prior_box_clustered", "entropy_loss", "gradient_scaler")
+HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO + SYNOPSYS + OTHERS)]
 WRITTEN = [
-    name for name in HELD if name.startswith(("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", *SYNOPSYS))
+    name
+    for name in HELD
+    if name.startswith(("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box", *SYNOPSYS))
 ]
 
 

@@ -28,6 +28,8 @@ class PriorBoxParameter:
     step_h: float
     step_w: float
     offset: float = 0.5
+    width: list[float]  # of PriorBoxClustered
+    height: list[float]
 
 
 @register("PriorBox", field="prior_box_param", number=203)
