@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdcaffe import flags
 from sdcaffe.errors import DataError, one_line
 from sdcaffe.flags import Parser, UsageError
 
+if TYPE_CHECKING:
+    from sdcaffe.forks.ssd import detect
+
 EXAMPLE = "sdcaffe detect detector.prototxt picture.png --weights detector.caffemodel --mean 128 -o found"
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("net", metavar="NET", help="a prototxt with one input that ends in DetectionOutput")
+    parser.add_argument(
+        "net", metavar="NET", help="a prototxt with one input that ends in DetectionOutput, or an .onnx file of one"
+    )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="the pictures")
-    parser.add_argument("--weights", required=True, metavar="FILE", help="its .caffemodel")
+    parser.add_argument("--weights", metavar="FILE", help="the .caffemodel of a prototxt (default: none)")
     parser.add_argument(
         "-o", "--output", required=True, metavar="FOLDER", help="where PICTURE.png, with boxes, and PICTURE.json go"
     )
@@ -25,8 +30,12 @@ def add_flags(parser: Parser) -> None:
         metavar="NET",
         help="the prototxt that it was trained or tested with: its mean, scale and resizing (default: none)",
     )
-    parser.add_argument("--mean", metavar="B,G,R", help="mean to subtract (default: as --data says, else 0)")
-    parser.add_argument("--scale", type=float, metavar="X", help="factor after it (default: as --data says, else 1)")
+    parser.add_argument(
+        "--mean", metavar="B,G,R", help="mean to subtract (default: as --data or the ONNX file says, else 0)"
+    )
+    parser.add_argument(
+        "--scale", type=float, metavar="X", help="factor after it (default: as --data or the ONNX file says, else 1)"
+    )
     parser.add_argument("--threshold", type=float, default=0.5, metavar="X", help="least score (default 0.5)")
     parser.add_argument(
         "--label-map-file", metavar="FILE", help="names of the labels, a LabelMap prototxt (default: numbers)"
@@ -35,14 +44,17 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    import sdcaffe
-    from sdcaffe import layers, proto
+    from sdcaffe import layers
     from sdcaffe.forks.ssd import detect
 
+    is_onnx = args.net.endswith(".onnx")
+    if is_onnx == (args.weights is not None):
+        raise UsageError("an ONNX file has its weights" if is_onnx else "--weights FILE is wanted with a prototxt")
     layers.discover(args.plugin)
     names = detect.names_for(args.pictures)
-    net = sdcaffe.Net(args.net, proto.TEST, args.weights, device="cpu")
-    detector = detect.Detector(net, _transform(args), args.label_map_file)
+    transform = _transform(args)
+    model = _onnx(args, transform) if is_onnx else _net(args, transform)
+    detector = detect.Detector(model, transform.resize_param, args.label_map_file)
     broken = 0
     for picture, name in zip(args.pictures, names, strict=True):
         try:
@@ -57,6 +69,52 @@ def run(args: Namespace) -> int:
         for one in found:
             print(f"  {one.score:.4f} {one.name} {one.xmin:.1f} {one.ymin:.1f} {one.xmax:.1f} {one.ymax:.1f}")
     return 1 if broken else 0
+
+
+def _net(args: Namespace, transform: Any) -> detect.Model:
+    import sdcaffe
+    from sdcaffe.forks.ssd import detect
+
+    net = sdcaffe.Net(args.net, sdcaffe.TEST, args.weights, device="cpu")
+    return detect.model_of(net, *_pixels(transform))
+
+
+def _onnx(args: Namespace, transform: Any) -> detect.Model:
+    """What flags and --data say of the pixels, else what the file records."""
+    import numpy as np
+
+    from sdcaffe.converters.onnx_detect import open_finder
+    from sdcaffe.forks.ssd import detect
+
+    finder = open_finder(args.net)
+    mean, scale = _pixels(transform)
+    recorded = finder.normalisation
+    if recorded is None:
+        return detect.Model(finder.run, finder.size, mean, scale)
+    said = args.data is not None
+    if recorded.in_graph:
+        if said or args.mean is not None or args.scale is not None:
+            raise UsageError(f"{args.net} takes bytes and normalises them itself: there is no mean or scale to give")
+        return detect.Model(finder.run, finder.size, mean, scale, in_bytes=True)
+    if not said and args.mean is None:
+        mean = np.array(recorded.mean, np.float32).reshape(-1, 1, 1)
+    if not said and args.scale is None:
+        scale = np.array(recorded.scale, np.float32).reshape(-1, 1, 1)
+    return detect.Model(finder.run, finder.size, mean, scale, recorded.order)
+
+
+def _pixels(transform: Any) -> tuple[Any, Any]:
+    """Mean and scale of a TransformationParameter, as arrays that suit (c, h, w)."""
+    import numpy as np
+
+    from sdcaffe import proto
+
+    if transform.HasField("mean_file"):
+        mean = np.asarray(proto.read_blob(transform.mean_file), np.float32)
+        mean = mean.reshape(mean.shape[-3:])
+    else:
+        mean = np.array(list(transform.mean_value) or [0.0], np.float32).reshape(-1, 1, 1)
+    return mean, np.float32(transform.scale).reshape(1, 1, 1)
 
 
 def _transform(args: Namespace) -> Any:

@@ -21,6 +21,7 @@ from sdcaffe.converters.onnx_runtime import open_session
 from sdcaffe.net import Net
 
 RNG = np.random.default_rng(0)
+CLASSIFIERS = [p for p in sorted(ROOT.glob("prototxt/**/deploy*.prototxt")) if p.parent.name != "quickstart_ssd"]
 
 
 def outputs(model: Path, **inputs: np.ndarray) -> list[np.ndarray]:
@@ -92,7 +93,7 @@ def test_a_net_comes_back_layer_by_layer_and_bit_for_bit(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", sorted(ROOT.glob("prototxt/**/deploy*.prototxt")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda path: path.parent.name)
 def test_every_deploy_net_comes_back(model: Path, tmp_path: Path) -> None:
     check_round_trip(model, tmp_path)
 

@@ -16,7 +16,13 @@ cv2 = pytest.importorskip("cv2")
 
 IMAGES = sorted((GOLDENS / "files" / "images").glob("*"))[:3]
 DEPLOYED = sorted(ROOT.glob("prototxt/**/deploy*.prototxt"))
-QUICK = ("quickstart", "cifar100/resnet32_projection", "cifar10/densenet40", "cifar100/preact_resnet18")
+QUICK = (
+    "quickstart",
+    "cifar100/resnet32_projection",
+    "cifar10/densenet40",
+    "cifar100/preact_resnet18",
+    "quickstart_ssd",
+)
 
 
 def check(model: Path, weights: str, folder: Path, *, fused: bool = True) -> None:
@@ -57,6 +63,6 @@ def test_every_deploy_net_opens_in_opencv(model: Path, tmp_path: Path) -> None:
 
 
 def test_deploy_nets_hold_caffes_own_layers_alone() -> None:
-    own = {"Distort", "KLLoss", "MMDLoss", "DenseBlock"}
+    own = {"Distort", "KLLoss", "MMDLoss", "DenseBlock"}  # and SSD's, which OpenCV has
     assert DEPLOYED
     assert not own & {layer.type for path in DEPLOYED for layer in proto.read_net(path).layer}

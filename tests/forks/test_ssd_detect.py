@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+import sdcaffe
 from sdcaffe.cli import main
 
 RUN = Path(__file__).parent / "recordings" / "ssd" / "training" / "ssd_tiny"
@@ -28,12 +29,11 @@ def pictures(tmp_path, monkeypatch):
 
 def detect(*arguments):
     flags = ["--weights", str(RUN / "final.caffemodel"), "-o", "out", "--mean", "64", "--scale", str(1 / 64)]
-    return main(["detect", str(RUN / "deploy.prototxt"), *arguments, *flags])
+    return main(["detect", str(RUN / "deploy.prototxt"), *flags, *arguments])
 
 
-def test_detections_are_the_forks(pictures, tmp_path):
-    (tmp_path / "map").write_text('item { name: "n1" label: 1 display_name: "red thing" }')
-    assert detect(*pictures, "--threshold", "0.02", "--label-map-file", "map") == 0
+def check_found(pictures):
+    """That the files in `out` are what the fork found on the pictures, labels named by the label map of the tests."""
     recorded = np.load(RUN / "deploy.npz")["detection_out"][0, 0]
     for i, name in enumerate(pictures):
         found = json.loads(Path("out", f"p{i}.json").read_text())
@@ -46,6 +46,49 @@ def test_detections_are_the_forks(pictures, tmp_path):
         assert [d["label"] for d in found["detections"]] == want[:, 1].tolist()
         assert {d["name"] for d in found["detections"] if d["label"] == 1} <= {"red thing"}
         assert cv2.imread(f"out/p{i}.png").shape == (24, 24, 3)
+
+
+def test_detections_are_the_forks(pictures, tmp_path):
+    (tmp_path / "map").write_text('item { name: "n1" label: 1 display_name: "red thing" }')
+    assert detect(*pictures, "--threshold", "0.02", "--label-map-file", "map") == 0
+    check_found(pictures)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["normalised before", "from bytes"])
+def test_an_onnx_file_finds_the_same(inside, pictures, tmp_path, capsys):
+    (tmp_path / "map").write_text('item { name: "n1" label: 1 display_name: "red thing" }')
+    export = ["export", str(RUN / "deploy.prototxt"), str(RUN / "final.caffemodel"), "-o", "net.onnx"]
+    said = ["--mean", "64", "--scale", str(1 / 64), "--channel-order", "bgr"]
+    assert main([*export, *said, *(["--preprocess"] if inside else [])]) == 0
+    names = ["--threshold", "0.02", "--label-map-file", "map", "-o", "out"]
+    assert main(["detect", "net.onnx", *pictures, *names]) == 0
+    check_found(pictures)
+    if inside:
+        assert main(["detect", "net.onnx", *pictures, *names, "--mean", "64"]) == 2
+        assert "takes bytes and normalises them itself" in capsys.readouterr().err
+
+
+def test_weights_go_with_a_prototxt_and_with_nothing_else(pictures, capsys):
+    assert main(["detect", str(RUN / "deploy.prototxt"), "p0.png", "-o", "out"]) == 2
+    assert "--weights FILE is wanted with a prototxt" in capsys.readouterr().err
+    assert main(["detect", "net.onnx", "p0.png", "-o", "out", "--weights", "w.caffemodel"]) == 2
+    assert "an ONNX file has its weights" in capsys.readouterr().err
+
+
+def test_an_onnx_file_that_is_no_detector(pictures, tmp_path, capsys):
+    (tmp_path / "net").write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } } '
+        'layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }'
+    )
+    sdcaffe.Net("net", sdcaffe.TEST).save("net.caffemodel")
+    assert main(["export", "net", "net.caffemodel", "-o", "net.onnx"]) == 0
+    assert main(["detect", "net.onnx", "p0.png", "-o", "out"]) == 1
+    assert "net.onnx: is no detector" in capsys.readouterr().err
+
+
+def test_a_mean_that_does_not_fit(pictures, capsys):
+    assert detect("p0.png", "--mean", "1,2") == 1
+    assert "a mean of 2 x 1 x 1 numbers for an input of 3 channels" in capsys.readouterr().err
 
 
 def test_boxes_are_drawn_where_they_are(pictures):

@@ -7,8 +7,10 @@ from typing import Any
 from sdcaffe import proto
 from sdcaffe.data.feed import Batches
 from sdcaffe.data.order import default_seed
+from sdcaffe.data.source import SOURCES
 from sdcaffe.forks.ssd.annotated_source import AnnotatedSource
 from sdcaffe.forks.ssd.messages import AnnotationType, BatchSampler, ResizeParameter
+from sdcaffe.forks.ssd.picture import MadePictures, PictureSource
 from sdcaffe.forks.ssd.picture_feed import PictureFeed
 from sdcaffe.forks.ssd.pipeline import Pipeline
 from sdcaffe.layers.base import Shape, register
@@ -38,6 +40,7 @@ class AnnotatedData(FeedLayer):
     tops = (1, 2)
     tag = "annotated_data_layer.cpp"
     dynamic = True
+    channel_order = "bgr"
     yields = True
 
     @property
@@ -58,7 +61,7 @@ class AnnotatedData(FeedLayer):
         lmdb = proto.DataParameter.LMDB
         backend = "LMDB" if reading.backend == lmdb else "LEVELDB"
         color = "color" if transform.force_color else "gray" if transform.force_gray else "native"
-        source = AnnotatedSource(reading.source, backend, color=color)
+        source = _open(reading, backend, color)
         glog(
             "db_lmdb.cpp:35" if backend == "LMDB" else "db_leveldb.cpp:18", f"Opened {backend.lower()} {reading.source}"
         )
@@ -84,3 +87,13 @@ class AnnotatedData(FeedLayer):
         if isinstance(feed, PictureFeed) and feed.typed:
             labels = (1, 1, feed.first_boxes, 8)
         return [images, labels][: len(self.layer_param.top)]
+
+
+def _open(reading: Any, backend: str, color: str) -> PictureSource:
+    """The database, or the registered source with pictures, that data_param names."""
+    kind, colon, where = reading.source.partition(":")
+    known = SOURCES.get(kind) if colon else None
+    if known is None:
+        return AnnotatedSource(reading.source, backend, color=color)
+    with SOURCES.blamed(known):
+        return MadePictures(known(where, reading, color))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,58 +43,71 @@ class Detection:
     ymax: float
 
 
-class Detector:
-    """A net with one input (n, c, h, w) that ends in DetectionOutput, and what becomes of a picture before it.
+@dataclass(frozen=True)
+class Model:
+    """What finds: `run` takes a batch of one and gives rows (m, 7) as DetectionOutput does.
 
-    `transform` is a TransformationParameter: its mean and scale, and its resize_param, without which pictures are
-    stretched to the input. Raises DataError for a net of another kind.
+    The batch is (1, c, h, w), (pixel - `mean`) * `scale` of pictures in the channel order `order`, or with `in_bytes`
+    RGB bytes (1, h, w, c). `mean` and `scale` have one number, one a channel, or an image's.
     """
 
-    def __init__(self, net: Net, transform: Any, label_map: str | None = None) -> None:
-        self._net = net
-        shapes = [net.blob_shapes[name] for name in net.inputs]
-        outputs = [name for name in net.outputs if net.blob_shapes[name][2:] == (1, 7)]
-        if len(shapes) != 1 or len(shapes[0]) != 4 or len(outputs) != 1:
-            raise DataError(
-                "is no detector: it needs one input (n, c, h, w) and one DetectionOutput at its end", net.name
-            )
-        (self._output,), self._shape = outputs, shapes[0]
-        self._transform = proto.TransformationParameter()
-        for field in ("mean_value", "scale", "mean_file"):
-            value = getattr(transform, field)
-            if field == "mean_value":
-                self._transform.mean_value.extend(value)
-            elif transform.HasField(field):
-                setattr(self._transform, field, value)
-        self._transform.resize_param.CopyFrom(transform.resize_param)
-        self._transform.resize_param.height, self._transform.resize_param.width = self._shape[2:]
-        self._pipeline = Pipeline(self._transform, (), proto.TEST)
-        self._mean, self._scale = self._pixels()
-        self._names = read_label_map(label_map).shown_by_label() if label_map else {}
+    run: Callable[[np.ndarray], np.ndarray]
+    size: tuple[int, int, int]
+    mean: np.ndarray
+    scale: np.ndarray
+    order: str = "bgr"
+    in_bytes: bool = False
 
-    def _pixels(self) -> tuple[np.ndarray, np.float32]:
-        """What is subtracted from a picture of the input's size, and the factor behind that."""
-        param = self._transform
-        if param.HasField("mean_file"):
-            mean = np.asarray(proto.read_blob(param.mean_file), np.float32).reshape(self._shape[1:])
-        else:
-            values = list(param.mean_value) or [0.0]
-            if len(values) not in (1, self._shape[1]):
-                raise DataError(f"{len(values)} mean values for an input of {self._shape[1]} channels", self._net.name)
-            mean = np.array(values, np.float32).reshape(-1, 1, 1)
-        return mean, np.float32(param.scale)
+
+def model_of(net: Net, mean: np.ndarray, scale: np.ndarray) -> Model:
+    """The Model of a net with one input (n, c, h, w) that ends in DetectionOutput.
+
+    Raises DataError for a net of another kind.
+    """
+    shapes = [net.blob_shapes[name] for name in net.inputs]
+    outputs = [name for name in net.outputs if net.blob_shapes[name][2:] == (1, 7)]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or len(outputs) != 1:
+        raise DataError("is no detector: it needs one input (n, c, h, w) and one DetectionOutput at its end", net.name)
+
+    def run(image: np.ndarray) -> np.ndarray:
+        batch = np.zeros(shapes[0], np.float32)
+        batch[:1] = image
+        with torch.no_grad():
+            blobs = net.compute(net.feed({net.inputs[0]: batch})).blobs
+        rows: np.ndarray = blobs[outputs[0]].cpu().numpy().reshape(-1, 7)
+        return rows
+
+    return Model(run, shapes[0][1:], mean, scale)
+
+
+class Detector:
+    """A model, and what becomes of a picture before it.
+
+    `resize` is a ResizeParameter as a data layer has it; without a mode pictures are stretched to the input. Raises
+    DataError for means or scales that do not fit it.
+    """
+
+    def __init__(self, model: Model, resize: Any, label_map: str | None = None) -> None:
+        self._model = model
+        channels, height, width = model.size
+        for what, values in (("mean", model.mean), ("scale", model.scale)):
+            try:
+                np.broadcast_to(values, model.size)
+            except ValueError:
+                shape = " x ".join(map(str, values.shape))
+                raise DataError(f"a {what} of {shape} numbers for an input of {channels} channels") from None
+        self._transform = proto.TransformationParameter()
+        self._transform.resize_param.CopyFrom(resize)
+        self._transform.resize_param.height, self._transform.resize_param.width = height, width
+        self._pipeline = Pipeline(self._transform, (), proto.TEST)
+        self._names = read_label_map(label_map).shown_by_label() if label_map else {}
 
     def find(self, path: str, threshold: float) -> tuple[Image, list[Detection]]:
         """A picture, (C, H, W) blue, green, red, and what scores `threshold` or more on it, best first."""
-        pixels = read_image(path, color=self._shape[1] == 3)
+        pixels = read_image(path, color=self._model.size[0] == 3)
         height, width = pixels.shape[1:]
         picture = Picture(pixels, _NO_BOXES, height, width, True, 0, False, path)
-        seen = self._pipeline.prepared(picture, Dice(0, 0, 0)).pixels
-        batch = np.zeros(self._shape, np.float32)
-        batch[0] = (seen.astype(np.float32) - self._mean) * self._scale
-        with torch.no_grad():
-            blobs = self._net.compute(self._net.feed({self._net.inputs[0]: batch})).blobs
-        rows = blobs[self._output].cpu().numpy().reshape(-1, 7)
+        rows = self._model.run(self._batch(self._pipeline.prepared(picture, Dice(0, 0, 0)).pixels))
         rows = rows[(rows[:, 0] == 0) & (rows[:, 1] >= 0) & (rows[:, 2] >= threshold)]
         rows = rows[np.argsort(-rows[:, 2], kind="stable")]
         boxes, _ = in_pixels(rows[:, 3:7], NamedSize("", height, width), self._transform.resize_param)
@@ -103,6 +116,13 @@ class Detector:
             for row, box in zip(rows, boxes, strict=True)
         ]
         return pixels, found
+
+    def _batch(self, pixels: Image) -> np.ndarray:
+        model = self._model
+        if model.in_bytes:
+            return np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0))[None].astype(np.uint8)
+        ordered = pixels[:: -1 if model.order == "rgb" else 1].astype(np.float32)
+        return np.asarray((ordered - model.mean) * model.scale, np.float32)[None]
 
 
 def drawn(pixels: Image, found: Sequence[Detection]) -> bytes:

@@ -42,7 +42,7 @@ class DetectionOutputParameter:
     visualize: bool = False
     visualize_threshold: float
     save_file: str
-    clip: Annotated[bool, 1000] = False  # of OpenCV's copy of the message (opencv/opencv, modules/dnn)
+    clip: Annotated[bool, 1000] = False  # as OpenCV 4.14's opencv-caffe.proto numbers it
 
 
 @register("DetectionOutput", field="detection_output_param", number=204)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from sdcaffe.data.source import Image, Source
+from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.geometry import Labelled
 
 
@@ -54,6 +55,26 @@ class LabelledPictures:
         height, width = pixels.shape[1:]
         where = f"{self.where}, {self._source.name(index)}"
         return Picture(pixels, _NO_BOXES, height, width, self._source.encoded, label, False, where)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class MadePictures:
+    """A registered source whose `picture(index)` gives boxes too. Raises DataError for one that has none."""
+
+    def __init__(self, source: Any) -> None:
+        self.where = source.where
+        if not hasattr(source, "picture"):
+            raise DataError("this source has no boxes; AnnotatedData needs one with `picture(index)`", self.where)
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, index: int) -> Picture:
+        picture: Picture = self._source.picture(index)
+        return picture
 
     def close(self) -> None:
         self._source.close()
