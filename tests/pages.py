@@ -37,10 +37,11 @@ def prepare(folder: Path) -> None:
     """A folder as a reader has it: the clone's files, with trainings cut short, and weights as they end."""
     for name in ("examples", "tests", "reference_logs"):
         (folder / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "prototxt" / "quickstart", folder / "prototxt" / "quickstart")
+    for name in ("quickstart", "quickstart_ssd"):
+        shutil.copytree(ROOT / "prototxt" / name, folder / "prototxt" / name)
     for name in ("cifar100", "study"):
         (folder / "prototxt" / name).symlink_to(ROOT / "prototxt" / name)
-    for solver in (folder / "prototxt" / "quickstart").glob("solver_*.prototxt"):
+    for solver in (folder / "prototxt").glob("quickstart*/solver_*.prototxt"):
         text = solver.read_text()
         text = re.sub(r"(?m)^max_iter: \d+", f"max_iter: {ITERATIONS}", text)
         solver.write_text(re.sub(r"(?m)^test_iter: \d+", "test_iter: 1", text))

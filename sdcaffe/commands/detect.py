@@ -23,7 +23,11 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="the pictures")
     parser.add_argument("--weights", metavar="FILE", help="the .caffemodel of a prototxt (default: none)")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FOLDER", help="where PICTURE.png, with boxes, and PICTURE.json go"
+        "-o",
+        "--output",
+        required=True,
+        metavar="FOLDER",
+        help="where PICTURE.png, with boxes and enlarged if it is small, and PICTURE.json go",
     )
     parser.add_argument(
         "--data",

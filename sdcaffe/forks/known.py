@@ -28,7 +28,6 @@ SPARSE = "wenwei202/caffe"
 TONGCHENG = "Tongcheng/caffe"
 
 _TYPES = {
-    SSD: "VideoData",
     NVIDIA: "DetectNetTransformation",
     RFCN: "DeformableConvolution DeformablePSROIPooling",
     DEEPLAB: "ImageSegData SegAccuracy DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct "
@@ -49,7 +48,6 @@ _TYPES = {
 
 _FIELDS = {
     SSD: {
-        "LayerParameter": "video_data_param",
         "SolverParameter": "plateau_winsize",
     },
     NVIDIA: {

@@ -1191,6 +1191,8 @@ class LayerParameter(_Message):
     @property
     def norm_param(self) -> NormalizeParameter: ...
     @property
+    def video_data_param(self) -> VideoDataParameter: ...
+    @property
     def upsample_darknet_param(self) -> UpsampleDarknetParameter: ...
     @property
     def resize_nearest_neighbor_param(self) -> ResizeNearestNeighborParameter: ...
@@ -1325,6 +1327,7 @@ class LayerParameter(_Message):
         detection_output_param: DetectionOutputParameter | _Mapping[str, _Any] | None = ...,
         detection_evaluate_param: DetectionEvaluateParameter | _Mapping[str, _Any] | None = ...,
         norm_param: NormalizeParameter | _Mapping[str, _Any] | None = ...,
+        video_data_param: VideoDataParameter | _Mapping[str, _Any] | None = ...,
         upsample_darknet_param: UpsampleDarknetParameter | _Mapping[str, _Any] | None = ...,
         resize_nearest_neighbor_param: ResizeNearestNeighborParameter | _Mapping[str, _Any] | None = ...,
         pad_param: PadParameter | _Mapping[str, _Any] | None = ...,
@@ -2974,6 +2977,23 @@ class V1LayerParameter(_Message):
         loss_param: LossParameter | _Mapping[str, _Any] | None = ...,
         param: _Iterable[str] | None = ...,
         blob_share_mode: _Iterable[int | str] | None = ...,
+    ) -> None: ...
+
+class VideoDataParameter(_Message):
+    VideoType: _ClassVar[_Enum]
+    WEBCAM: _ClassVar[int]
+    VIDEO: _ClassVar[int]
+    video_type: int
+    device_id: int
+    video_file: str
+    skip_frames: int
+    def __init__(
+        self,
+        *,
+        video_type: int | str | None = ...,
+        device_id: int | None = ...,
+        video_file: str | None = ...,
+        skip_frames: int | None = ...,
     ) -> None: ...
 
 class WindowDataParameter(_Message):

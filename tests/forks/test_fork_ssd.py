@@ -83,7 +83,7 @@ def test_what_is_not_done_is_said_once(caplog):
         layer = make("DetectionOutput", body, [location.shape, confidence.shape, prior.shape])
         layer.setup([location.shape, confidence.shape, prior.shape])
     first, second = (record.getMessage() for record in caplog.records)
-    assert "visualize is ignored" in first
+    assert "visualize, a window" in first
     assert "nothing is saved without label_map_file and name_size_file" in second
 
 

@@ -45,7 +45,7 @@ def check_found(pictures):
         assert np.allclose(have, np.column_stack([want[:, 2], boxes]), rtol=1e-3, atol=1e-3)
         assert [d["label"] for d in found["detections"]] == want[:, 1].tolist()
         assert {d["name"] for d in found["detections"] if d["label"] == 1} <= {"red thing"}
-        assert cv2.imread(f"out/p{i}.png").shape == (24, 24, 3)
+        assert cv2.imread(f"out/p{i}.png").shape == (504, 504, 3)
 
 
 def test_detections_are_the_forks(pictures, tmp_path):
@@ -94,10 +94,12 @@ def test_a_mean_that_does_not_fit(pictures, capsys):
 def test_boxes_are_drawn_where_they_are(pictures):
     assert detect(pictures[0], "--threshold", "0.02") == 0
     best = json.loads(Path("out/p0.json").read_text())["detections"][0]
-    before, after = (cv2.imread(path).astype(int) for path in (pictures[0], "out/p0.png"))
-    row, column = round(best["ymin"]), round((best["xmin"] + best["xmax"]) / 2)
-    changed = np.abs(after - before).sum(2) > 0
-    assert changed[max(row - 1, 0) : row + 2, column].any()
+    before, after = cv2.imread(pictures[0]).astype(int), cv2.imread("out/p0.png").astype(int)
+    changed = np.abs(after - before.repeat(21, 0).repeat(21, 1)).sum(2) > 0  # 24 pixels become 504
+    left, top, right, bottom = (round(21 * best[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+    column, row = (left + right) // 2, (top + bottom) // 2
+    for y, x in ((bottom - 1, column), (row, left + 1), (row, right - 1)):
+        assert changed[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].any()
 
 
 def test_a_broken_picture_is_told_and_the_others_are_done(pictures, tmp_path, capsys):

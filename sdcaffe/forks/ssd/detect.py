@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import json
 import os
@@ -13,21 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image as Pictures
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 
 from sdcaffe import proto
 from sdcaffe.data.decode import read_image
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.dice import Dice
-from sdcaffe.forks.ssd.geometry import Labelled
 from sdcaffe.forks.ssd.label_map import read_label_map
-from sdcaffe.forks.ssd.picture import Picture
+from sdcaffe.forks.ssd.picture import NO_BOXES, Picture
 from sdcaffe.forks.ssd.pipeline import Pipeline
 from sdcaffe.forks.ssd.sizes import NamedSize, in_pixels
 from sdcaffe.net import Net
 
-_NO_BOXES = Labelled(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32))
+_LEGIBLE = 512  # the least longer side, in pixels, of a picture with names on it
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Detector:
         """A picture, (C, H, W) blue, green, red, and what scores `threshold` or more on it, best first."""
         pixels = read_image(path, color=self._model.size[0] == 3)
         height, width = pixels.shape[1:]
-        picture = Picture(pixels, _NO_BOXES, height, width, True, 0, False, path)
+        picture = Picture(pixels, NO_BOXES, height, width, True, 0, False, path)
         rows = self._model.run(self._batch(self._pipeline.prepared(picture, Dice(0, 0, 0)).pixels))
         rows = rows[(rows[:, 0] == 0) & (rows[:, 1] >= 0) & (rows[:, 2] >= threshold)]
         rows = rows[np.argsort(-rows[:, 2], kind="stable")]
@@ -126,15 +126,32 @@ class Detector:
 
 
 def drawn(pixels: Image, found: Sequence[Detection]) -> bytes:
-    """A PNG of the picture with the boxes, a colour a class."""
+    """A PNG of the picture with the boxes, a colour a class, each with its name and score on a plate above it.
+
+    A small picture is enlarged, by a whole factor, so that names can be read.
+    """
     order = pixels[::-1] if len(pixels) == 3 else np.repeat(pixels, 3, 0)
+    factor = max(1, _LEGIBLE // max(pixels.shape[1:]))
+    order = order.repeat(factor, 1).repeat(factor, 2)
     image = Pictures.fromarray(np.ascontiguousarray(order.transpose(1, 2, 0)))
     draw = ImageDraw.Draw(image)
+    line = max(2, round(max(image.size) / 250))
+    font = ImageFont.load_default(max(12, round(max(image.size) / 40)))
     for detection in reversed(found):  # the best on top
-        colour = f"hsl({detection.label * 137 % 360}, 90%, 45%)"
-        sides = [detection.xmin, detection.ymin, detection.xmax, detection.ymax]
-        draw.rectangle(sides, outline=colour, width=max(1, round(max(image.size) / 200)))
-        draw.text((sides[0] + 2, sides[1] + 1), f"{detection.name} {detection.score:.2f}", fill=colour)
+        red, green, blue = colorsys.hsv_to_rgb(detection.label * 137 % 360 / 360, 0.9, 0.9)
+        colour = tuple(round(255 * part) for part in (red, green, blue))
+        dark = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
+        left, top, right, bottom = (
+            factor * x for x in (detection.xmin, detection.ymin, detection.xmax, detection.ymax)
+        )
+        draw.rectangle([left, top, right, bottom], outline=colour, width=line)
+        text = f"{detection.name} {detection.score:.2f}"
+        x0, y0, x1, y1 = draw.textbbox((0, 0), text, font=font)
+        wide, high = x1 - x0 + 2 * line, y1 - y0 + 2 * line
+        left = max(0, min(left, image.width - wide))
+        top = top - high if top >= high else top
+        draw.rectangle([left, top, left + wide, top + high], fill=colour)
+        draw.text((left + line - x0, top + line - y0), text, fill="black" if dark else "white", font=font)
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()

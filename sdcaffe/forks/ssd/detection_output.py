@@ -115,7 +115,7 @@ class DetectionOutput(Layer):
             raise self.error(f"eta must be above 0 and at most 1, not {nms.eta:g}", "eta")
         save = param.save_output_param
         if param.visualize:
-            self._tell("visualize is ignored; the detections are in the top")
+            self._tell("visualize, a window in SSD's Caffe, is not opened; sdcaffe detect draws what is found")
         if save.output_directory and not (save.label_map_file and save.name_size_file):
             self._tell("nothing is saved without label_map_file and name_size_file in save_output_param")
         return [(1, 1, 1, 7)]

@@ -11,6 +11,8 @@ from sdcaffe.data.source import Image, Source
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.geometry import Labelled
 
+NO_BOXES = Labelled(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32))
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -54,7 +56,7 @@ class LabelledPictures:
         pixels, label = self._source.read(index)
         height, width = pixels.shape[1:]
         where = f"{self.where}, {self._source.name(index)}"
-        return Picture(pixels, _NO_BOXES, height, width, self._source.encoded, label, False, where)
+        return Picture(pixels, NO_BOXES, height, width, self._source.encoded, label, False, where)
 
     def close(self) -> None:
         self._source.close()
@@ -78,6 +80,3 @@ class MadePictures:
 
     def close(self) -> None:
         self._source.close()
-
-
-_NO_BOXES = Labelled(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.data.feed import Batches
+from sdcaffe.data.source import Source
 from sdcaffe.forks.ssd.picture import LabelledPictures
 from sdcaffe.forks.ssd.picture_feed import PictureFeed
 from sdcaffe.forks.ssd.pipeline import Pipeline
@@ -23,7 +24,7 @@ def _is_of_ssd(layer_param: proto.LayerParameter) -> bool:
     return any(transform.HasField(field) for field in (*_CHANGES, *_OF_ANNOTATED_DATA))
 
 
-class _Transformed(FeedLayer):
+class TransformedFeed(FeedLayer):
     """Resized, with noise, cropped and mirrored as in SSD (weiliu89/caffe@4817bf8); resize_param is for encoded ones.
 
     random_resize_param and random_aspect_ratio_param are Intel's; see RandomSize.
@@ -45,14 +46,15 @@ class _Transformed(FeedLayer):
         except ValueError as error:
             raise self.error(str(error), "transform_param") from None
         order = self._order(len(source), seed)
-        return PictureFeed(LabelledPictures(source), pipeline, transform, order, prefetch=prefetch, typed=False)
+        pictures = LabelledPictures(source) if isinstance(source, Source) else source
+        return PictureFeed(pictures, pipeline, transform, order, prefetch=prefetch, typed=False)
 
 
 @register("Data", field="data_param", when=_is_of_ssd)
-class TransformedData(_Transformed, Data):
-    """See `_Transformed`."""
+class TransformedData(TransformedFeed, Data):
+    """See `TransformedFeed`."""
 
 
 @register("ImageData", field="image_data_param", when=_is_of_ssd)
-class TransformedImageData(_Transformed, ImageData):
-    """See `_Transformed`."""
+class TransformedImageData(TransformedFeed, ImageData):
+    """See `TransformedFeed`."""
