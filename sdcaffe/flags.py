@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from sdcaffe.errors import SdcaffeError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from sdcaffe.net import Net
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
 
@@ -103,17 +106,22 @@ def beside(*outputs: str | None) -> TextIO:
 
 
 def add_plugin_flags(parser: Parser) -> None:
+    """For commands that read a prototxt."""
+    add_plugin_flag(parser)
+    parser.add_argument(
+        "--ignore-unknown",
+        action="store_true",
+        help="skip fields that BVLC Caffe's prototxts do not have, such as those of its forks",
+    )
+
+
+def add_plugin_flag(parser: Parser) -> None:
     parser.add_argument(
         "--plugin",
         action="append",
         default=[],
         metavar="FILE|MODULE",
         help="a Python file or module that registers layers; may be given several times (default: none)",
-    )
-    parser.add_argument(
-        "--ignore-unknown",
-        action="store_true",
-        help="skip fields that BVLC Caffe's prototxts do not have, such as those of its forks",
     )
 
 
@@ -159,6 +167,16 @@ def model_of(args: argparse.Namespace, command: str) -> str:
     if bool(args.file) == bool(args.model):
         raise UsageError(f"name one net. See sdcaffe {command} --help")
     return str(args.file or args.model)
+
+
+def net_of(args: argparse.Namespace, model: str, device: str) -> Net:
+    """The net of a prototxt in the phase, level and stages of the flags. Raises what Net raises."""
+    from sdcaffe import proto
+    from sdcaffe.tools.loading import open_net
+
+    phase = proto.TRAIN if args.phase == "TRAIN" else proto.TEST
+    stages = args.stage.split(",")
+    return open_net(model, phase, level=args.level, stages=stages, device=device, ignore_unknown=args.ignore_unknown)
 
 
 def single_device_of(args: argparse.Namespace) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sdcaffe import flags
 from sdcaffe.flags import Parser
 
 EXAMPLE = "sdcaffe layers Convolution"
@@ -11,13 +12,7 @@ EXAMPLE = "sdcaffe layers Convolution"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("type", nargs="?", metavar="TYPE", help="a layer type; without it, all are listed")
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="FILE|MODULE",
-        help="a Python file or module that registers layers; may be given several times (default: none)",
-    )
+    flags.add_plugin_flag(parser)
 
 
 def run(args: Namespace) -> None:

@@ -61,7 +61,6 @@ def run(args: Namespace) -> None:
     from sdcaffe import layers, proto
     from sdcaffe.net.precision import allow_tf32
     from sdcaffe.tools.confusion import CONFUSION_ENDINGS, class_errors, confusion, ending_of
-    from sdcaffe.tools.loading import open_net
     from sdcaffe.tools.score import score
 
     if args.confusion and ending_of(args.confusion) not in CONFUSION_ENDINGS:
@@ -75,14 +74,7 @@ def run(args: Namespace) -> None:
 
             glog("caffe.cpp:266", f"Use GPU with device ID {device.removeprefix('cuda:')}")
             glog("caffe.cpp:270", f"GPU device name: {torch.cuda.get_device_name(device)}")
-        net = open_net(
-            model,
-            proto.TRAIN if args.phase == "TRAIN" else proto.TEST,
-            level=args.level,
-            stages=args.stage.split(","),
-            device=device,
-            ignore_unknown=args.ignore_unknown,
-        )
+        net = flags.net_of(args, model, device)
         try:
             net.load_weights(args.weights)
             net.precision = args.precision

@@ -23,8 +23,7 @@ def run(args: Namespace) -> None:
     model = flags.model_of(args, "time")
     device = flags.single_device_of(args)
 
-    from sdcaffe import layers, proto
-    from sdcaffe.tools.loading import open_net
+    from sdcaffe import layers
     from sdcaffe.tools.timing import measure
 
     layers.discover(args.plugin)
@@ -33,14 +32,7 @@ def run(args: Namespace) -> None:
             glog("caffe.cpp:343", "Use CPU.")
         else:
             glog("caffe.cpp:339", f"Use GPU with device ID {device.removeprefix('cuda:')}")
-        net = open_net(
-            model,
-            proto.TRAIN if args.phase == "TRAIN" else proto.TEST,
-            level=args.level,
-            stages=args.stage.split(","),
-            device=device,
-            ignore_unknown=args.ignore_unknown,
-        )
+        net = flags.net_of(args, model, device)
         try:
             measure(net, args.iterations)
         finally:

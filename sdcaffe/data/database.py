@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import lmdb
 import numpy as np
+from google.protobuf.message import Message
 
 from sdcaffe import proto
 from sdcaffe.data.jpeg import decode_image
@@ -131,21 +132,16 @@ def close_store(store: Store) -> None:
             store.close()
 
 
-class DatumSource(Source):
-    """The Datums of a database, in the order of their keys. Raises DataError for anything else."""
+class Records:
+    """The messages of one type that a database holds, in the order of its keys. Raises DataError for anything else."""
 
-    def __init__(self, where: str, backend: str, *, color: str = "native") -> None:
-        self.where, self._color = where, color
+    def __init__(self, where: str, backend: str, message: type[Message]) -> None:
+        self.where, self._message = where, message
         self._store: Store | None = open_store(where, backend)
-        self._datum = proto.Datum
         self._keys = self._store.keys
-        try:
-            if not self._keys:
-                raise DataError(f"the {backend} holds no records", where)
-            self.encoded = bool(self._parse(0).encoded)
-        except DataError:
+        if not self._keys:
             self.close()
-            raise
+            raise DataError(f"the {backend} holds no records", where)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -153,30 +149,21 @@ class DatumSource(Source):
     def name(self, index: int) -> str:
         return f"record {index} (key {self._keys[index].decode(errors='backslashreplace')!r})"
 
-    def _parse(self, index: int) -> Any:
+    def parse(self, index: int) -> Any:
+        """The message of record `index`."""
         if self._store is None:
             raise DataError("the database is closed", self.where)
         value = self._store.get(self._keys[index])
         if value is None:
-            raise self._error(index, "is gone: another process changed the database")
+            raise self.error(index, "is gone: another process changed the database")
         try:
-            return self._datum.FromString(value)
+            return self._message.FromString(value)
         except Exception as error:  # DecodeError, whose class differs between versions of protobuf
-            raise self._error(index, f"is not a Datum: {' '.join(str(error).split())}") from error
+            kind = self._message.DESCRIPTOR.name
+            raise self.error(index, f"is no {kind}: {' '.join(str(error).split())}") from error
 
-    def read(self, index: int) -> tuple[Image, int]:
-        datum = self._parse(index)
-        try:
-            return datum_pixels(datum, self._color, f"{self.where}, {self.name(index)}"), datum.label
-        except ValueError as error:
-            raise self._error(index, str(error)) from None
-
-    def encoded_file(self, index: int) -> tuple[bytes, int] | None:
-        """The image file that record `index` holds, not decoded, and its label; None where it holds pixels."""
-        datum = self._parse(index)
-        return (datum.data, datum.label) if datum.encoded else None
-
-    def _error(self, index: int, message: str) -> DataError:
+    def error(self, index: int, message: str) -> DataError:
+        """What is wrong with record `index`."""
         return DataError(f"{self.name(index)} {message}", self.where)
 
     def close(self) -> None:
@@ -187,6 +174,31 @@ class DatumSource(Source):
     def __del__(self) -> None:
         if getattr(self, "_store", None) is not None:
             self.close()
+
+
+class DatumSource(Records, Source):
+    """The Datums of a database, as images with labels."""
+
+    def __init__(self, where: str, backend: str, *, color: str = "native") -> None:
+        super().__init__(where, backend, proto.Datum)
+        self._color = color
+        try:
+            self.encoded = bool(self.parse(0).encoded)
+        except DataError:
+            self.close()
+            raise
+
+    def read(self, index: int) -> tuple[Image, int]:
+        datum = self.parse(index)
+        try:
+            return datum_pixels(datum, self._color, f"{self.where}, {self.name(index)}"), datum.label
+        except ValueError as error:
+            raise self.error(index, str(error)) from None
+
+    def encoded_file(self, index: int) -> tuple[bytes, int] | None:
+        """The image file that record `index` holds, not decoded, and its label; None where it holds pixels."""
+        datum = self.parse(index)
+        return (datum.data, datum.label) if datum.encoded else None
 
 
 def datum_pixels(datum: Any, color: str, where: str) -> Image:

@@ -54,10 +54,9 @@ class Feed:
 
     def __init__(self, source: Source, transformer: Transformer, order: Order, *, prefetch: int) -> None:
         self.source, self.transformer, self.order = source, transformer, order
-        self._prefetch = prefetch
         self._memory = Recycler()
         self._resident: Resident | None = None
-        self._prefetcher: Prefetcher[_Raw] | None = None
+        self._ahead: Prefetcher[_Raw] = Prefetcher(prefetch, f"prefetch {source.where}")
         self._device: torch.device | None = None  # where the resident set is, or where read batches go
         first = int(order.indices(0)[0])
         with SOURCES.blamed(source):
@@ -73,7 +72,7 @@ class Feed:
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        self._stop()
+        self._ahead.stop()
         self.order.seed = seed
 
     def _output_size(self, image: Image, index: int) -> Size:
@@ -101,10 +100,8 @@ class Feed:
             self._fits = self._resident is not None
         if self._resident is not None:
             return self._from_memory(self._resident, k)
-        if self._prefetcher is None:
-            self._device = device
-            self._prefetcher = Prefetcher(self._read, self._prefetch, f"prefetch {self.source.where}")
-        raw = self._prefetcher.get(k)
+        self._device = device
+        raw = self._ahead.get(k, self._read)
         images = raw.images.to(device, non_blocking=True)
         return self.transformer.normalise(images, raw.windows), raw.labels.to(device, non_blocking=True)
 
@@ -168,13 +165,8 @@ class Feed:
             self.source.where,
         )
 
-    def _stop(self) -> None:
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-            self._prefetcher = None
-
     def close(self) -> None:
         """Stop the threads and let go of the source."""
-        self._stop()
+        self._ahead.stop()
         self._resident = None
         self.source.close()

@@ -21,23 +21,25 @@ def usable_cores() -> int:
 
 
 class Prefetcher(Generic[Batch]):
-    """`get(k)` is `build(k)`, which threads have started on when k follows the k before it.
+    """`get(k, build)` is `build(k)`, which threads have started on when k follows the k before it.
 
     `depth` batches are built ahead; `build` runs in several threads at once. An error of `build` is
     raised by the `get` that asks for that batch. Asking for another k than the next one starts afresh.
     """
 
-    def __init__(self, build: Callable[[int], Batch], depth: int, name: str) -> None:
-        self._build, self._depth = build, depth
-        self._pool = ThreadPoolExecutor(max_workers=min(depth, usable_cores()), thread_name_prefix=name)
+    def __init__(self, depth: int, name: str) -> None:
+        self._depth, self._name = depth, name
+        self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[tuple[int, Future[Batch]]] = deque()
 
-    def get(self, k: int) -> Batch:
+    def get(self, k: int, build: Callable[[int], Batch]) -> Batch:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(min(self._depth, usable_cores()), thread_name_prefix=self._name)
         if not self._ahead or self._ahead[0][0] != k:
             self._drop()
         while len(self._ahead) <= self._depth:
             number = k + len(self._ahead)
-            self._ahead.append((number, self._pool.submit(self._build, number)))
+            self._ahead.append((number, self._pool.submit(build, number)))
         _, batch = self._ahead.popleft()
         return batch.result()
 
@@ -46,7 +48,9 @@ class Prefetcher(Generic[Batch]):
             batch.cancel()
         self._ahead.clear()
 
-    def close(self) -> None:
-        """Stop the threads; returns once none runs."""
+    def stop(self) -> None:
+        """Forget what is built ahead and stop the threads; returns once none runs. The next `get` begins anew."""
         self._drop()
-        self._pool.shutdown(wait=True)
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+            self._pool = None

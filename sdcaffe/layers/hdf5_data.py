@@ -28,7 +28,6 @@ class HDF5Data(DataLayer):
     _rows: Hdf5Rows | None = None
     _resident: tuple[Tensor, ...] | None = None
     _device: torch.device | None = None  # where the resident rows are
-    _prefetcher: Prefetcher[tuple[Tensor, ...]] | None = None
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param
@@ -38,6 +37,7 @@ class HDF5Data(DataLayer):
             if param.batch_size < 1:
                 raise self.error(f"batch_size is {param.batch_size}; it must be 1 or more", "batch_size")
             glog("hdf5_data_layer.cpp:80", f"Loading list of HDF5 filenames from: {param.source}")
+            self._ahead: Prefetcher[tuple[Tensor, ...]] = Prefetcher(2, f"prefetch {param.source}")
             self._rows = Hdf5Rows(param.source, list(self.layer_param.top))
             glog("hdf5_data_layer.cpp:94", f"Number of HDF5 files: {len(self._rows.files)}")
             self.item_count = len(self._rows)
@@ -59,7 +59,7 @@ class HDF5Data(DataLayer):
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        self._stop()
+        self._ahead.stop()
         self._order.seed = seed
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
@@ -68,9 +68,7 @@ class HDF5Data(DataLayer):
         if self._rows.nbytes <= RESIDENT_BYTES:
             batch = self._from_memory(self._rows, device)
         else:
-            if self._prefetcher is None:
-                self._prefetcher = Prefetcher(self._read, 2, f"prefetch {self._rows.source}")
-            batch = tuple(blob.to(device, non_blocking=True) for blob in self._prefetcher.get(self.cursor))
+            batch = tuple(blob.to(device, non_blocking=True) for blob in self._ahead.get(self.cursor, self._read))
         self.cursor += 1
         return batch
 
@@ -85,11 +83,7 @@ class HDF5Data(DataLayer):
         assert self._rows is not None
         return tuple(torch.from_numpy(array) for array in self._rows.read(self._order.indices(k)))
 
-    def _stop(self) -> None:
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-            self._prefetcher = None
-
     def close(self) -> None:
-        self._stop()
+        if self._rows is not None:
+            self._ahead.stop()
         self._rows = self._resident = None

@@ -32,7 +32,6 @@ class WindowData(DataLayer):
 
     param: proto.WindowDataParameter
     tops = 2
-    _prefetcher: Prefetcher[tuple[Tensor, Tensor]] | None = None
     _seed: int | None = None
 
     brings = "images"
@@ -58,6 +57,7 @@ class WindowData(DataLayer):
                 raise self.error(f"{param.source} has no {kind} windows, and a batch needs {count}", "source")
         self._files = [read_bytes(path) for path in windows.paths] if param.cache_images else None
         self._rank = shard(self.phase)[0]
+        self._ahead: Prefetcher[tuple[Tensor, Tensor]] = Prefetcher(PREFETCH, f"prefetch {param.source}")
         self._seed = default_seed(self.name)
         self._log(shapes[0])
         return shapes
@@ -115,13 +115,11 @@ class WindowData(DataLayer):
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        self._stop()
+        self._ahead.stop()
         self._seed = seed
 
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
-        if self._prefetcher is None:
-            self._prefetcher = Prefetcher(self._read, PREFETCH, f"prefetch {self.param.source}")
-        batch = self._prefetcher.get(self.cursor)
+        batch = self._ahead.get(self.cursor, self._read)
         self.cursor += 1
         return tuple(blob.to(device, non_blocking=True) for blob in batch)
 
@@ -146,11 +144,7 @@ class WindowData(DataLayer):
         mean = np.broadcast_to(np.float32(self._mean), target.shape)[:, rows, columns]
         target[:, rows, columns] = (pixels.astype(np.float32) - mean) * np.float32(self.param.scale)
 
-    def _stop(self) -> None:
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-            self._prefetcher = None
-
     def close(self) -> None:
-        self._stop()
+        if self._seed is not None:
+            self._ahead.stop()
         self._seed = None

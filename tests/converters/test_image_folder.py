@@ -83,7 +83,7 @@ def test_no_key_and_no_label_leads_out_of_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (b"\xff" * 50, "record 1 (key '1') is not a Datum"),
+        (b"\xff" * 50, "record 1 (key '1') is no Datum"),
         (raw(data=b"123"), "says 3 x 4 x 5 = 60 values but holds 3 bytes"),
         (raw(channels=0), "holds no image"),
         (raw((2, 4, 5)), "holds 2 channels of bytes; an image file takes 1 or 3"),

@@ -110,7 +110,7 @@ def test_encoded_images_become_color_or_gray_as_asked(color, channels, tmp_path)
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (b"\xff\xff\xff garbage", r"record 1 \(key '00000001'\) is not a Datum"),
+        (b"\xff\xff\xff garbage", r"record 1 \(key '00000001'\) is no Datum"),
         (datum(), "record 1 .* holds no image: 0 x 0 x 0"),
         (datum(channels=3, height=2, width=2, data=b"short"), "says 3 x 2 x 2 = 12 values but holds 5 bytes"),
         (datum(channels=1, height=2, width=2, data=b"too long"), "says 1 x 2 x 2 = 4 values but holds 8 bytes"),

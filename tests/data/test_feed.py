@@ -238,9 +238,9 @@ def test_bytes_and_floats_in_one_batch(streaming):
 
 
 def test_a_prefetcher_that_is_dropped_leaves_no_thread():
-    prefetcher = Prefetcher(lambda k: k * k, 3, "prefetch squares")
-    assert [prefetcher.get(k) for k in range(4)] == [0, 1, 4, 9]
-    prefetcher.close()
+    prefetcher = Prefetcher(3, "prefetch squares")
+    assert [prefetcher.get(k, lambda k: k * k) for k in range(4)] == [0, 1, 4, 9]
+    prefetcher.stop()
 
 
 def test_building_happens_at_the_same_time():
@@ -252,6 +252,6 @@ def test_building_happens_at_the_same_time():
             meeting.wait()
         return k
 
-    prefetcher = Prefetcher(build, 2, "prefetch pairs")
-    assert prefetcher.get(0) == 0
-    prefetcher.close()
+    prefetcher = Prefetcher(2, "prefetch pairs")
+    assert prefetcher.get(0, build) == 0
+    prefetcher.stop()

@@ -225,7 +225,7 @@ def test_samplers_that_cannot_be(tmp_path):
 
 def test_databases_of_the_other_kind_are_told_apart(tmp_path):
     plain = write(tmp_path / "plain", proto.Datum(channels=1, height=1, width=1, data=b"1", label=1))
-    with pytest.raises(DataError, match=r"is not an AnnotatedDatum; a database of plain Datums is read by .* Data"):
+    with pytest.raises(DataError, match=r"is no AnnotatedDatum; a database of plain Datums is read by .* Data"):
         made(data(plain))
     boxes = write(tmp_path / "boxes", annotated(np.zeros((4, 4, 3), np.uint8)))
     with pytest.raises(DataError, match="holds no image"):

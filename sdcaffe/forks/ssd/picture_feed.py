@@ -43,8 +43,7 @@ class PictureFeed:
         self, source: PictureSource, pipeline: Pipeline, transform: Any, order: Order, *, prefetch: int, typed: bool
     ) -> None:
         self.source, self.pipeline, self.order, self.typed = source, pipeline, order, typed
-        self._prefetch = prefetch
-        self._prefetcher: Prefetcher[_Raw] | None = None
+        self._ahead: Prefetcher[_Raw] = Prefetcher(prefetch, f"prefetch {source.where}")
         self._kept: dict[int, Prepared | Picture] = {}
         self._room, self._lock = KEPT_BYTES, threading.Lock()
         first = source.read(int(order.indices(0)[0]))
@@ -73,13 +72,11 @@ class PictureFeed:
 
     @seed.setter
     def seed(self, seed: int) -> None:
-        self._stop()
+        self._ahead.stop()
         self.order.seed = seed
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:
-        if self._prefetcher is None:
-            self._prefetcher = Prefetcher(self._read, self._prefetch, f"prefetch {self.source.where}")
-        raw = self._prefetcher.get(k)
+        raw = self._ahead.get(k, self._read)
         nowhere = np.zeros(len(raw.images), np.int64)
         pixels = raw.images.permute(0, 3, 1, 2).to(device, non_blocking=True)
         return self.normaliser.normalise(pixels, Windows(nowhere, nowhere, None)), raw.label.to(device)
@@ -133,14 +130,9 @@ class PictureFeed:
                 self._room -= found.pixels.nbytes
                 self._kept[index] = found
 
-    def _stop(self) -> None:
-        if self._prefetcher is not None:
-            self._prefetcher.close()
-            self._prefetcher = None
-
     def close(self) -> None:
         """Stop the threads and let go of the source."""
-        self._stop()
+        self._ahead.stop()
         self._kept.clear()
         self.source.close()
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, register
+from sdcaffe.paper.layers.mmd_loss import check_branches
 
 _MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the heuristic's distance, where none are given
 _SMALLEST = 1e-15  # a bandwidth, where all features are the same
@@ -52,13 +53,8 @@ class GaussianMMDLoss(Layer):
         unbiased: bool = False
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        first, second = bottom_shapes
-        if first != second or len(first) < 2:
-            raise self.error(
-                f"both branches must have the same shape (N, ...), but the bottoms are "
-                f"{show_shape(first)} and {show_shape(second)}"
-            )
-        if self.param.unbiased and first[0] < 2:
+        check_branches(self, *bottom_shapes)
+        if self.param.unbiased and bottom_shapes[0][0] < 2:
             raise self.error("the unbiased estimator needs a batch of 2 or more", "unbiased")
         self.bandwidths = list(self.param.bandwidth)
         if not self.bandwidths and self.param.unit == Unit.ONE:

@@ -33,6 +33,15 @@ class MeanDiscrepancy(torch.autograd.Function):
         return gradient, -gradient
 
 
+def check_branches(layer: Layer, first: Shape, second: Shape) -> None:
+    """Raise LayerError unless the features of both branches have one shape (N, ...)."""
+    if first != second or len(first) < 2:
+        raise layer.error(
+            f"both branches must have the same shape (N, ...), but the bottoms are "
+            f"{show_shape(first)} and {show_shape(second)}"
+        )
+
+
 @register("MMDLoss")
 class MMDLoss(Layer):
     """Maximum mean discrepancy between two bottoms (N, ...): branch a's features and branch b's.
@@ -46,12 +55,7 @@ class MMDLoss(Layer):
     loss = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        first, second = bottom_shapes
-        if first != second or len(first) < 2:
-            raise self.error(
-                f"both branches must have the same shape (N, ...), but the bottoms are "
-                f"{show_shape(first)} and {show_shape(second)}"
-            )
+        check_branches(self, *bottom_shapes)
         return [()]
 
     def forward(self, feature_a: Tensor, feature_b: Tensor) -> Tensor:
