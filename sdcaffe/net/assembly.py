@@ -16,7 +16,7 @@ from sdcaffe.graph import ANONYMOUS, Graph, Step, build_graph, insert_splits, ke
 from sdcaffe.layers.base import Count, DataLayer, Layer, Shape, blamed_on, check_size, class_of, show_shape
 from sdcaffe.log import glog
 from sdcaffe.net.parameters import Learnable, Parameters, Views
-from sdcaffe.net.weights import Weights, brought, fill, shared_places, sharing
+from sdcaffe.net.weights import Weights, brought, fill, shared_places, sharing, written
 from sdcaffe.proto.positions import Positions
 from sdcaffe.proto.weights import LayerBlobs
 
@@ -151,8 +151,9 @@ class _Assembly:
     def _add(self, place: int, parameters: Parameters) -> int:
         """Make one layer and set it up; returns how many values its tops hold."""
         step, entries, others = self._graph.steps[place], self._entries.get(place, []), self._others(place)
+        own = [] if entries or others else written(step.layer)
         if not others:
-            layer = self._make(step, brought(entries))
+            layer = self._make(step, brought(entries or own))
             values = self._setup(step, layer)
             self._fill_as_owner(layer)
             parameters.add(place, layer)
@@ -165,6 +166,8 @@ class _Assembly:
                 self._lent.setdefault(spec.name, (place, i))
         for entry in entries:
             self._weights.check(layer, place, entry, parameters.learnable)
+        for entry in own:
+            self._weights.check(layer, place, entry, parameters.learnable, source="the prototxt")
         return values
 
     def _fill_as_owner(self, layer: Layer) -> None:

@@ -66,11 +66,15 @@ class Weights:
         places = [(last if entry.hdf5 else first).get(entry.name) for entry in self.entries]
         return [(place, entry) for place, entry in zip(places, self.entries, strict=True) if place is not None]
 
-    def check(self, layer: Layer, place: int, entry: LayerBlobs, learnable: Iterable[Learnable]) -> None:
+    def check(
+        self, layer: Layer, place: int, entry: LayerBlobs, learnable: Iterable[Learnable], source: str = ""
+    ) -> None:
         """Raise WeightsError unless an entry has as many blobs as the layer at `place`, of its shapes.
 
-        An HDF5 file may lack those whose parameter another layer owns: it has them there.
+        `source` says where the entry is from, if not from these files. An HDF5 file may lack those whose parameter
+        another layer owns: it has them there.
         """
+        source = source or self.source
         rename = "to train this layer afresh, give it another name"
         stored = layer.arranged(dict(enumerate(entry.blobs)))
         count, have = len(layer.blobs), len(stored)
@@ -79,16 +83,16 @@ class Weights:
             stored, have = {**dict.fromkeys(range(count)), **stored}, count
         if have != count:
             raise WeightsError(
-                f'layer "{layer.name}" has {count} blobs here but {have} in {self.source}; {rename}', layer=layer.name
+                f'layer "{layer.name}" has {count} blobs here but {have} in {source}; {rename}', layer=layer.name
             )
         for i, blob in enumerate(layer.blobs):
             array, want = stored[i], tuple(blob.shape)
             if array is None and i not in elsewhere:
-                raise WeightsError(f'blob {i} of layer "{layer.name}" is not in {self.source}', layer=layer.name)
+                raise WeightsError(f'blob {i} of layer "{layer.name}" is not in {source}', layer=layer.name)
             shape = want if array is None else tuple(array.shape)
             if shape not in (want, (1,) * (4 - len(want)) + want):
                 raise WeightsError(
-                    f'blob {i} of layer "{layer.name}" is {show_shape(shape)} in {self.source} but '
+                    f'blob {i} of layer "{layer.name}" is {show_shape(shape)} in {source} but '
                     f"{show_shape(want)} here; {rename}",
                     layer=layer.name,
                 )
@@ -111,6 +115,13 @@ class Weights:
         )
         if left:
             glog("net.cpp:746", f"Left as initialised: {', '.join(left)}")
+
+
+def written(layer: proto.LayerParameter) -> list[LayerBlobs]:
+    """The blobs that a prototxt gives a layer, as one entry; none where it gives none. Raises WeightsError."""
+    where = f'of layer "{layer.name}" in the prototxt'
+    arrays = [proto.blob_to_array(blob, f"blob {i} {where}") for i, blob in enumerate(layer.blobs)]
+    return [LayerBlobs(layer.name, layer.type, list(arrays))] if arrays else []
 
 
 def brought(entries: Iterable[LayerBlobs]) -> dict[int, Tensor] | None:

@@ -101,6 +101,8 @@ def inverse(coord_map: Map) -> Map:
 
 def coord_map(fn: Function) -> Map:
     """The way from places of a layer's bottom to those of its top. Raises UndefinedMapException where none is known."""
+    if fn.type_name in PASS_THROUGH_LAYERS:
+        return None, 1, 0
     return _way(_places(fn))
 
 

@@ -25,6 +25,10 @@ class NoBlob(GraphError, AttributeError, KeyError):
     """A blob name that a NetSpec does not have: Caffe raises the latter, and Python asks for the former."""
 
 
+class NoTop(GraphError, TypeError, AttributeError):
+    """What stands in a NetSpec and is no Top: Caffe raises the latter."""
+
+
 class WrongArray(LayerError, ValueError):
     """An array that does not fit the blob it is for."""
 

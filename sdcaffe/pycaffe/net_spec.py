@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sdcaffe.layers.base import registered
-from sdcaffe.pycaffe.errors import NoBlob, UnknownField, WrongType, WrongValue
+from sdcaffe.pycaffe.errors import NoBlob, NoTop, UnknownField, WrongType, WrongValue
 from sdcaffe.pycaffe.proto import caffe_pb2
 
 
@@ -197,10 +197,10 @@ class NetSpec:
         self.tops[name]._update(params)
 
     def to_proto(self) -> Any:
-        """A NetParameter of all layers that the named blobs need. Raises TypeError where a name is of no blob."""
+        """A NetParameter of all layers that the named blobs need. Raises NoTop where a name is of no blob."""
         for name, top in self.tops.items():
             if not isinstance(top, (Top, Function)):
-                raise TypeError(f'"{name}" is no Top but of {type(top)}; a layer of several tops gives a tuple of them')
+                raise NoTop(f'"{name}" is no Top but of {type(top)}; a layer of several tops gives a tuple of them')
         writer = _Writer({top: name for name, top in self.tops.items()})
         for top in self.tops.values():
             writer.add(top if isinstance(top, Function) else top.fn)

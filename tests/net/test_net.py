@@ -209,3 +209,38 @@ def test_inputs_that_nobody_gave_are_named():
     net = net_of('layer { name: "neg" type: "Power" bottom: "x" top: "y" power_param { scale: -1 } }')
     with pytest.raises(LayerError, match="inputs that nobody gave: x"):
         net.compute(net.load())
+
+
+FC = """name: "n" input: "x" input_shape { dim: 2 dim: 3 }
+layer { name: "fc" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 3 } BLOBS }"""
+V1 = """name: "n" input: "x" input_shape { dim: 2 dim: 3 }
+layers { name: "fc" type: INNER_PRODUCT bottom: "x" top: "y" inner_product_param { num_output: 3 } BLOBS }"""
+BLOBS = """blobs { shape { dim: 3 dim: 3 } data: 1 data: 2 data: 3 data: 4 data: 5 data: 6 data: 7 data: 8 data: 9 }
+blobs { shape { dim: 3 } data: 1 data: 2 data: 3 }"""
+
+
+@pytest.mark.parametrize("text", [FC, V1])
+def test_blobs_that_a_prototxt_gives_are_the_layers(text, tmp_path):
+    """Of ones BVLC Caffe 1.0 makes values that sum to 102. A weight file goes before the prototxt."""
+    (tmp_path / "net.prototxt").write_text(text.replace("BLOBS", BLOBS))
+    net = Net(tmp_path / "net.prototxt")
+    assert net.forward({"x": np.ones((2, 3))})["y"].sum().item() == 102
+    for blob in net.params["fc"]:
+        blob.data.fill_(2)
+    net.save(tmp_path / "twos.caffemodel")
+    again = Net(tmp_path / "net.prototxt", weights=[str(tmp_path / "twos.caffemodel")])
+    assert again.forward({"x": np.ones((2, 3))})["y"].sum().item() == 48
+
+
+@pytest.mark.parametrize(
+    ("blobs", "says"),
+    [
+        (BLOBS.split("\n")[0], "2 blobs here but 1 in the prototxt"),
+        (BLOBS.replace("dim: 3 dim: 3", "dim: 9"), "shape 9 .9. but the layer needs 3 3"),
+        ("blobs { shape { dim: 3 dim: 3 } }", "which is 9 numbers, but holds 0"),
+    ],
+)
+def test_blobs_of_a_prototxt_that_do_not_fit(blobs, says, tmp_path):
+    (tmp_path / "net.prototxt").write_text(FC.replace("BLOBS", blobs))
+    with pytest.raises(WeightsError, match=says):
+        Net(tmp_path / "net.prototxt")

@@ -139,6 +139,7 @@ def test_the_public_maps_are_caffes():
     data = image()
     to_top = coord_map.coord_map(L.Convolution(data, num_output=1, kernel_size=3).fn)
     assert [float(np.ravel(value)[0]) for value in to_top] == [1, 1, -1]
+    assert coord_map.coord_map(L.ReLU(data).fn) == (None, 1, 0)
     axis, scale, shift = coord_map.coord_map(
         L.Deconvolution(data, convolution_param={"kernel_size": 4, "stride": 2}).fn
     )
