@@ -60,10 +60,10 @@ class Reorg(Layer):
             return [(n, c // stride**2, h * stride, w * stride)]
         if h % stride or w % stride:
             raise self.error(f"needs a height and a width that are multiples of {stride}, not {h} and {w}", "stride")
-        self.places = self._places(bottom) if c % stride**2 else None
+        self.order = self._places(bottom) if c % stride**2 else None
         return [(n, c * stride**2, h // stride, w // stride)]
 
-    places: Tensor | None = None
+    order: Tensor | None = None
 
     def _places(self, bottom: Shape) -> Tensor:
         """Where each number of the top comes from, of channels that are no multiple of stride^2: as the forks count."""
@@ -78,7 +78,7 @@ class Reorg(Layer):
         return places
 
     def forward(self, bottom: Tensor) -> Tensor:
-        top: Tensor = _NoGradient.apply(bottom, self.param.stride, self.param.reverse, self.places)
+        top: Tensor = _NoGradient.apply(bottom, self.param.stride, self.param.reverse, self.order)
         return top
 
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
@@ -90,5 +90,5 @@ class Reorg(Layer):
         return Source(call(builder.part(source_parts.reorg), "{0}", str(self.param.stride), str(self.param.reverse)))
 
     def _check_written(self) -> None:
-        if self.places is not None:
+        if self.order is not None:
             raise self.error(f"of channels that are no multiple of {self.param.stride**2} it can only be computed here")
