@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGHUP ask of running solvers. Each asks back once an iteration; see `listener`."""
+"""What Ctrl-C, SIGHUP and SIGTERM ask of running solvers. Each asks back once an iteration; see `listener`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ Effect = Literal["snapshot", "stop", "none"]
 
 
 class SignalHandler:
-    """Turns SIGINT and SIGHUP into actions while its context lasts, as Caffe's does; main thread only.
+    """Turns SIGINT and SIGHUP, and SIGTERM where it has an effect, into actions while its context lasts.
+
+    As Caffe's does for the first two; main thread only.
 
     "snapshot" saves and goes on, "stop" ends training (the solver then saves, unless snapshot_after_train
     is false), "none" ignores the signal. Unlike Caffe's, a second SIGINT on the way to a stop ends the run
     at once, with KeyboardInterrupt.
     """
 
-    def __init__(self, sigint: Effect = "stop", sighup: Effect = "snapshot") -> None:
+    def __init__(self, sigint: Effect = "stop", sighup: Effect = "snapshot", sigterm: Effect | None = None) -> None:
         self._effects: dict[int, Effect] = {signal.SIGINT: sigint}
+        if sigterm is not None:
+            self._effects[signal.SIGTERM] = sigterm
         if hasattr(signal, "SIGHUP"):  # Windows has none
             self._effects[signal.SIGHUP] = sighup
         self._waiting: list[list[Action]] = []

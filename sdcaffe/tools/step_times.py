@@ -1,67 +1,90 @@
-"""How long an iteration of training takes here: measured for small nets, estimated for what would take too long."""
+"""How long an iteration of training takes here, and what it needs: measured, or counted in multiply-adds."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import conv2d
 
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log import Tick, no_tick
+from sdcaffe.net import Net
 from sdcaffe.solver import Solver
 from sdcaffe.tools.costs import costs
 
 STEPS = 3  # timed ones; the first ever is not
+_PROBE = 0.3  # seconds
 
 
 @dataclass
 class StepTime:
     """Of one net: seconds an iteration; None where the net cannot be trained here, `problem` says why.
 
-    `measured` is False for an estimate: multiply-adds at the rate of the largest net that was measured.
+    `measured` is False for an estimate. `memory` is the most bytes of a GPU that it took, 0 where that is not known.
     """
 
     seconds: float | None = None
     measured: bool = False
     problem: str = ""
+    memory: int = 0
 
 
-def step_times(
-    params: Iterable[Any],
-    budget: float,
-    device: str | None = None,
-    clock: Callable[[], float] = time.monotonic,
-    tick: Tick = no_tick,
-) -> dict[str, StepTime]:
-    """The time of an iteration of each solver, by the path of its net; solvers of one net count once.
-
-    Nets are built first, then the cheapest run first, until the next one would exceed `budget` seconds. The first
-    is always run. `tick` counts the nets that are done with.
-    """
-    distinct = {param.net: _plain(param) for param in params}
-    found: dict[str, StepTime] = {}
-    sizes: dict[str, int] = {}
-    for name, param in distinct.items():
+def measured(param: Any, device: str | None, clock: Callable[[], float] = time.monotonic) -> StepTime:
+    """The time of an iteration of a solver, over a few of them."""
+    try:
+        solver = Solver(_plain(param), device=device)
         try:
-            sizes[name] = _size(param, device)
-        except SdcaffeError as error:
-            found[name] = StepTime(problem=error.summary)
-    end = clock() + budget
-    rate: float | None = None  # seconds a multiply-add
-    for name in sorted(sizes, key=sizes.__getitem__):
-        expected = rate * sizes[name] if rate is not None else 0.0
-        if (1 + STEPS) * expected > end - clock():
-            found[name] = StepTime(expected)
-        else:
-            found[name] = _measured(distinct[name], device, clock)
-            if (seconds := found[name].seconds) is not None:
-                rate = seconds / max(sizes[name], 1)
-        tick(len(found), len(distinct))
-    return found
+            cuda = solver.device.type == "cuda"
+            if cuda:
+                torch.cuda.reset_peak_memory_stats(solver.device)
+            solver.step(1)
+            _settle(solver)
+            start = clock()
+            solver.step(STEPS)
+            _settle(solver)
+            memory = torch.cuda.max_memory_reserved(solver.device) if cuda else 0
+            return StepTime((clock() - start) / STEPS, measured=True, memory=memory)
+        finally:
+            solver.close()
+    except torch.OutOfMemoryError:
+        return StepTime(problem="it does not fit into the memory of the GPU")
+    except SdcaffeError as error:
+        return StepTime(problem=error.summary)
+
+
+def training_multiply_adds(net: Net) -> int:
+    """Of one iteration: those of the pass forward, and twice as many again where gradients go back.
+
+    So what is frozen, such as a teacher, counts once, and what learns three times.
+    """
+    forward = {layer.name: layer.multiply_adds for layer in costs(net).layers}
+    learning: set[int] = set()
+    total = 0
+    for step in net.graph.steps:
+        if any(blob.requires_grad for blob in net.layers[step.key].blobs) or learning.intersection(step.bottoms):
+            learning.update(step.tops)
+            total += 2 * forward.get(step.layer.name, 0)
+    return total + sum(forward.values())
+
+
+def rate(device: str | None, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds a multiply-add, as a convolution of a middling size takes them here: good for a first guess."""
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    images, weights = torch.randn(16, 32, 32, 32, device=place), torch.randn(32, 32, 3, 3, device=place)
+    images = images.to(memory_format=torch.channels_last)
+    products = 16 * 32 * 32 * 32 * 32 * 9
+    conv2d(images, weights, padding=1)
+    start, count = clock(), 0
+    while clock() - start < _PROBE:
+        conv2d(images, weights, padding=1)
+        count += 1
+        if place.type == "cuda":
+            torch.cuda.synchronize(place)
+    return (clock() - start) / (count * products)
 
 
 def _plain(param: Any) -> Any:
@@ -71,33 +94,6 @@ def _plain(param: Any) -> Any:
     for name in ("test_iter", "test_state", "test_interval", "weights", "snapshot", "display"):
         plain.ClearField(name)
     return plain
-
-
-def _size(param: Any, device: str | None) -> int:
-    """Multiply-adds of a forward pass."""
-    solver = Solver(param, device=device)
-    try:
-        return costs(solver.net).total("multiply_adds") * param.iter_size
-    finally:
-        solver.close()
-
-
-def _measured(param: Any, device: str | None, clock: Callable[[], float]) -> StepTime:
-    try:
-        solver = Solver(param, device=device)
-        try:
-            solver.step(1)
-            _settle(solver)
-            start = clock()
-            solver.step(STEPS)
-            _settle(solver)
-            return StepTime((clock() - start) / STEPS, measured=True)
-        finally:
-            solver.close()
-    except torch.OutOfMemoryError:
-        return StepTime(problem="it does not fit into the memory of the GPU")
-    except SdcaffeError as error:
-        return StepTime(problem=error.summary)
 
 
 def _settle(solver: Solver) -> None:

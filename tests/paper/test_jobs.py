@@ -32,7 +32,7 @@ def at_root(monkeypatch):
 def test_the_recipe_of_a_published_value_is_recognised_as_it(value, at_root):
     """By the same reading that recognises a log, which knows nothing of file names."""
     recipe = recipe_of(value)
-    run = planned(proto.read_solver(recipe.solver_file), KNOWN)
+    run = planned(proto.read_solver(recipe.solver_file), proto.read_net(recipe.net_file), KNOWN)
     assert (run.reason, run.departures) == ("", [])
     assert run.recipe is recipe
     assert value.matches(run.network, run.data_set, run.mechanism, run.peer, run.mu)
@@ -40,7 +40,7 @@ def test_the_recipe_of_a_published_value_is_recognised_as_it(value, at_root):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.solver_file)
 def test_every_recipe_is_recognised_as_itself(recipe, at_root):
-    run = planned(proto.read_solver(recipe.solver_file), KNOWN)
+    run = planned(proto.read_solver(recipe.solver_file), proto.read_net(recipe.net_file), KNOWN)
     assert run.recipe is recipe
     assert run.departures == []
 
@@ -55,7 +55,7 @@ def test_a_log_has_the_settings_that_were_planned(tmp_path, monkeypatch):
         solver.solve()
         solver.close()
     (logged,) = read_runs(["a.log"], KNOWN)
-    run = planned(param, KNOWN)
+    run = planned(param, proto.read_net(param.net), KNOWN)
     assert logged.settings == {**run.settings, "device": "CPU"}
     assert len(run.settings) > 10
     assert logged.seed == run.seed == 1

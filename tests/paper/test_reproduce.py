@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import itertools
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,15 +16,16 @@ import numpy as np
 import pytest
 import small_study
 
-from sdcaffe import Solver, cli, proto
+from sdcaffe import Net, Solver, cli, proto
 from sdcaffe.data import opening
 from sdcaffe.data.synthetic import synthetic
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import compare, read_runs
 from sdcaffe.paper.reproduce.jobs import STUDY, jobs, mark_done
+from sdcaffe.paper.reproduce.prices import prices
 from sdcaffe.paper.reproduce.training import Limit, duration, plan_lines, run_all, seconds_left
-from sdcaffe.tools.step_times import StepTime, step_times
+from sdcaffe.tools.step_times import StepTime, training_multiply_adds
 
 KNOWN = published.load()
 LOGS = Path("reference_logs/runs")
@@ -171,32 +173,67 @@ def test_a_run_that_fails_is_told_and_the_others_go_on(tmp_path):
     assert "conv1" in failure
 
 
-def test_what_cannot_be_built_is_listed_with_the_reason_and_not_run(tmp_path):
+def test_what_has_no_images_here_is_listed_with_the_reason_and_not_run(tmp_path):
     small_study.write_study(tmp_path)
     net = tmp_path / "prototxt/study2/train_val_baseline.prototxt"
-    net.write_text(net.read_text().replace("synthetic:train", "cifar100:train:nowhere"))
+    net.write_text(net.read_text().replace('source: "synthetic:train"', 'backend: LMDB source: "nowhere"'))
     found = study()
-    measured = step_times([job.param for job in found], 60, "cpu")
-    text = "\n".join(plan_lines(found, measured))
+    known = prices(found, "cpu")
+    text = "\n".join(plan_lines(found, known))
     assert "0 of 1  cannot run" in text
-    assert "\ncannot run: " in text
-    assert "cifar100 is not here" in text
-    assert seconds_left(found[0], measured) is None
-    assert all(measured[job.param.net].measured for job in found[1:])
+    assert "\ncannot run: there is no LMDB nowhere here" in text
+    assert seconds_left(found[0], known) is None
+    assert all(known[job.param.net].seconds for job in found[1:])
 
 
-def test_a_net_that_is_too_large_to_measure_is_estimated_from_multiply_adds(tmp_path):
+def test_what_was_measured_is_remembered_and_the_rest_estimated_from_multiply_adds(tmp_path):
     """conv1 makes c x 8 x 8 values of 48 products each, fc reads them all ten times: 58 x 64 c, times 10 images."""
     small_study.write_study(tmp_path)
-    looks = itertools.count()
     found = study()
-    # looks at the clock: the end, then for each net one before, at the start and at the end of its steps; 7 s a look
-    measured = step_times([job.param for job in found], 20, "cpu", clock=lambda: 7.0 * next(looks))
+    guessed = prices(found, "cpu")
+    assert not any(step.measured for step in guessed.values())
+    for channels, step in enumerate(guessed.values(), start=2):
+        assert step.seconds == pytest.approx(next(iter(guessed.values())).seconds * channels / 2)
+    looks = itertools.count()
+    # looks at the clock: the end, at the start and at the end of a net's steps, one before the next net; 7 s a look
+    measured = prices(found, "cpu", budget=20, clock=lambda: 7.0 * next(looks))
     first, *others = measured.values()
     assert first == StepTime(7 / 3, measured=True)
     assert [time.measured for time in others] == [False] * 7
     for channels, step in zip(range(3, 10), others, strict=True):
         assert step.seconds == pytest.approx(7 / 3 * channels / 2)
+    assert prices(found, "cpu") == measured
+    assert "~ estimated from multiply-adds; --measure measures, and remembers it" in plan_lines(found, measured)
+
+
+def test_a_teacher_goes_forward_alone(tmp_path):
+    """Of one image: conv1's 58 x 64 x 2 products thrice where it learns, once where it is frozen."""
+    (tmp_path / "net.prototxt").write_text(
+        """
+        layer { name: "data" type: "Input" top: "data" top: "label"
+          input_param { shape { dim: 1 dim: 3 dim: 32 dim: 32 } shape { dim: 1 } } }
+        layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+          convolution_param { num_output: 2 kernel_size: 4 stride: 4 } }
+        layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 10 } }
+        layer { name: "taught" type: "InnerProduct" bottom: "conv" top: "taught"
+          param { lr_mult: 0 } param { lr_mult: 0 } inner_product_param { num_output: 10 } }
+        layer { name: "teacher" type: "Convolution" bottom: "data" top: "teacher"
+          param { lr_mult: 0 } param { lr_mult: 0 } convolution_param { num_output: 2 kernel_size: 4 stride: 4 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+        """
+    )
+    convolution, product = 2 * 8 * 8 * 48, 2 * 8 * 8 * 10
+    # "taught" learns nothing itself, but what it reads does, so gradients go through it
+    expected = 3 * convolution + 3 * product + 3 * product + convolution
+    assert training_multiply_adds(Net("net.prototxt", proto.TRAIN)) == expected
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"cpu, 1 threads": 5}', '{"a": {"seconds": "x"}}'])
+def test_a_file_of_other_content_is_no_memory(content, tmp_path):
+    small_study.write_study(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/step_times.json").write_text(content)
+    assert not any(step.measured for step in prices(study(), "cpu").values())
 
 
 def test_costs_are_step_times_iterations(tmp_path):
@@ -247,13 +284,36 @@ def test_mistakes(flags, code, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_several_at_once_train_what_one_after_the_other_trains(tmp_path, capfd):
+    small_study.write_study(tmp_path)
+    command = ["reproduce", "--table", "study", "--seeds", "1", "--device", "cpu"]
+    assert cli.main([*command, "--jobs", "2"]) == 0
+    assert capfd.readouterr().out.count("test error") == 8
+    assert all(run.finished for run in logs().values())
+    at_once = {path.name: path.read_bytes() for path in Path("runs/study2").glob("*_iter_8.caffemodel")}
+    assert len(at_once) == 8
+    shutil.rmtree("runs")
+    shutil.rmtree("reference_logs")
+    assert cli.main(command) == 0
+    assert at_once == {path.name: path.read_bytes() for path in Path("runs/study2").glob("*_iter_8.caffemodel")}
+
+
+def test_a_limit_stops_several_and_says_the_command_that_goes_on(tmp_path, capfd):
+    small_study.write_study(tmp_path)
+    limit = Limit(end=0, clock=lambda: 1)
+    found, said = study(), []
+    run_all(found, times(found, *[1] * 8), limit, "cpu", said.append, workers=2, go_on="sdcaffe reproduce --jobs 2")
+    assert said == ["stopped; to go on: sdcaffe reproduce --jobs 2"]
+    assert not LOGS.exists()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_kill_9_and_ctrl_c_lose_no_more_than_the_last_interval(tmp_path, sent):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_kill_9_and_signals_lose_no_more_than_the_last_interval(tmp_path, sent):
     for name in small_study.STUDY:
         small_study.write(tmp_path, small_study.FOLDER, name, iterations=60)
     command = [sys.executable, "-m", "sdcaffe", "reproduce", "--table", "study", "--seeds", "1", "--device", "cpu"]
-    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and killed.poll() is None:
         written = [path for path in LOGS.rglob("*.log") if "Iteration 30 (" in path.read_text()]
@@ -261,7 +321,9 @@ def test_kill_9_and_ctrl_c_lose_no_more_than_the_last_interval(tmp_path, sent):
             killed.send_signal(sent)
             break
         time.sleep(0.002)
-    killed.wait(timeout=60)
+    said, _ = killed.communicate(timeout=60)
+    if sent != signal.SIGKILL:
+        assert said.splitlines()[-1] == ("stopped; to go on: sdcaffe reproduce --table study --seeds 1 --device cpu")
     assert killed.returncode == (-signal.SIGKILL if sent == signal.SIGKILL else 0)
     before = study()
     assert sum(job.done for job in before) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ LOGS = Path("reference_logs/runs")
 
 @dataclass
 class Job:
-    """One run: a recipe and a seed. `param` is the solver as it will train, `run` what its log will be taken for.
+    """One run: a recipe and a seed. `param` is the solver as it will train, `net` its NetParameter, `run` what its log
+    will be taken for.
 
     `teacher` is the job that makes the weights it starts from, None where it starts from none; `taught` says that
     others wait for its weights. `done` says that a log shows it finished, and nothing else is wanted of it.
@@ -35,6 +36,7 @@ class Job:
 
     recipe: Recipe
     param: Any
+    net: Any
     run: TrainingRun
     logs: Path = LOGS
     tables: list[str] = field(default_factory=list)
@@ -174,13 +176,16 @@ def _job(
         # one teacher for all seeds, as one baseline would have been trained for all of them
         teacher = _job(recipe.teacher, 1, values, found, precision)
         param.weights[:] = [str(teacher.weights)]
-    return found.setdefault(key, Job(recipe, param, planned(param, values), teacher=teacher))
-
-
-def planned(param: Any, values: Sequence[Value]) -> TrainingRun:
-    """What the log of a solver's run will be recognised as. Raises what reading its net raises."""
+    like = next((job for (file, _), job in found.items() if file == recipe.solver_file), None)
+    if like is not None:  # but for its seed the same, and finding out takes a while
+        return found.setdefault(key, replace(like, param=param, run=replace(like.run, seed=seed), tables=[]))
     net = proto.read_net(param.net)
-    nets = []
+    return found.setdefault(key, Job(recipe, param, net, planned(param, net, values), teacher=teacher))
+
+
+def planned(param: Any, net: Any, values: Sequence[Value]) -> TrainingRun:
+    """What the log of a solver's run on a net will be recognised as."""
+    net, nets = proto.copied(net), []
     for phase in (proto.TRAIN, proto.TEST):
         net.state.Clear()
         net.state.phase = phase

@@ -17,6 +17,7 @@ from sdcaffe.log import accuracy
 from sdcaffe.log.table import text_table
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
+from sdcaffe.paper.reproduce import several
 from sdcaffe.paper.reproduce.jobs import Job, iteration_of, mark_done
 from sdcaffe.run import run
 from sdcaffe.run.signals import Action
@@ -87,7 +88,7 @@ def plan_lines(jobs: Sequence[Job], times: dict[str, StepTime]) -> list[str]:
             notes[f"cannot run: {took.problem}"] = None
     text = text_table(rows, "llrrrrr")
     if estimated:
-        notes["~ estimated from multiply-adds: measuring it would take too long here"] = None
+        notes["~ estimated from multiply-adds; --measure measures, and remembers it"] = None
     return [*text, "", *notes, f"{duration(total)} of training left{', besides what cannot run' if unknown else ''}"]
 
 
@@ -109,22 +110,45 @@ def run_all(
     limit: Limit,
     device: str | None = None,
     say: Callable[[str], None] = print,
+    *,
+    workers: int = 1,
+    go_on: str = "the same command",
 ) -> None:
     """Train what is not done until all is done or the limit is reached: of what can start, the first seed's cheapest.
 
-    So every row has its first seed before one has its second. A run that fails is told and the others go on. Raises
-    SdcaffeError at the end if any failed or none could run.
+    So every row has its first seed before one has its second. A run that fails is told and the others go on. Of several
+    `workers`, each is a process of its own. `go_on` is the command that goes on. Raises SdcaffeError at the end if any
+    failed or none could run.
     """
     todo = [job for job in jobs if not job.done and seconds_left(job, times) is not None]
-    blocked = not todo and any(not job.done for job in jobs)
-    failed = 0
-    while todo and limit.check() != "stop":
-        ready = [job for job in todo if job.ready]
+    if not todo and any(not job.done for job in jobs):
+        raise SdcaffeError("none of these runs can be made here")
+    if workers > 1:
+        failed = several.train(todo, times, limit, device, say, workers)
+    else:
+        failed = train_all(todo, times, limit, device, say)
+    if limit.reached:
+        say(f"stopped; to go on: {go_on}")
+    if failed:
+        raise SdcaffeError(f"{failed} runs failed: see above")
+
+
+def train_all(
+    todo: Iterable[Job],
+    times: dict[str, StepTime],
+    limit: Limit,
+    device: str | None,
+    say: Callable[[str], None],
+) -> int:
+    """Train what this process gets hold of, one run after the other; how many failed."""
+    left, failed = list(todo), 0
+    while left and limit.check() != "stop":
+        ready = [job for job in left if job.ready]
         if not ready:
-            say(f"left out, for want of a teacher's weights: {'; '.join(job.title for job in todo)}")
+            say(f"left out, for want of a teacher's weights: {'; '.join(job.title for job in left)}")
             break
         job = min(ready, key=lambda job: (job.seed, seconds_left(job, times) or 0.0))
-        todo.remove(job)
+        left.remove(job)
         with _alone(job) as free:
             if not free or _finished_meanwhile(job):
                 continue
@@ -135,10 +159,7 @@ def run_all(
             except SdcaffeError as error:
                 failed += 1
                 say(f"  failed: {error}")
-    if limit.reached:
-        say("stopped; the same command goes on from here")
-    if failed or blocked:
-        raise SdcaffeError(f"{failed} runs failed: see above" if failed else "none of these runs can be made here")
+    return failed
 
 
 @contextmanager

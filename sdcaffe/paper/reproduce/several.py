@@ -1,0 +1,94 @@
+"""Several runs of the published tables at once, each in a process of its own; locks share the runs out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from multiprocessing.synchronize import Event
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from sdcaffe import layers
+from sdcaffe.paper.reproduce.jobs import Job
+from sdcaffe.tools.step_times import StepTime
+
+if TYPE_CHECKING:
+    from sdcaffe.paper.reproduce.training import Limit
+
+_LOOK = 0.2  # seconds between looks at the limit
+_PROCESS = 1 << 29  # bytes of a GPU that a process takes besides its run
+_ROOM = 0.9  # of a GPU's free memory that runs may fill
+
+
+def fitting(jobs: Sequence[Job], times: dict[str, StepTime], wanted: int, device: str | None) -> int:
+    """How many runs go at once, of those wanted: a processor core each; on a GPU, as many as its memory holds.
+
+    On a GPU that is known of nets that were measured; of others, one run at a time is taken to fit.
+    """
+    if device == "cpu" or not torch.cuda.is_available():
+        return max(1, min(wanted, os.cpu_count() or 1))
+    memory = [times[job.param.net].memory for job in jobs if not job.done and job.param.net in times]
+    if not memory or not all(memory):
+        return 1
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, min(wanted, int(_ROOM * free) // (max(memory) + _PROCESS)))
+
+
+def train(
+    todo: Sequence[Job],
+    times: dict[str, StepTime],
+    limit: Limit,
+    device: str | None,
+    say: Callable[[str], None],
+    workers: int,
+) -> int:
+    """Train in `workers` processes; how many runs failed. A limit that is reached stops them all, with snapshots."""
+    context = multiprocessing.get_context("spawn")
+    stop, said = context.Event(), context.SimpleQueue()
+    threads = max(1, torch.get_num_threads() // workers)
+    arguments = (list(todo), times, device, threads, stop, said)
+    processes = [context.Process(target=_work, args=arguments) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    failed = 0
+    while any(process.is_alive() for process in processes) or not said.empty():
+        while not said.empty():
+            text = said.get()
+            if isinstance(text, int):
+                failed += text
+            else:
+                say(text)
+        if limit.check() == "stop":
+            stop.set()
+        time.sleep(_LOOK)
+    return failed + sum(process.exitcode != 0 for process in processes)
+
+
+def _work(
+    todo: list[Job],
+    times: dict[str, StepTime],
+    device: str | None,
+    threads: int,
+    stop: Event,
+    said: multiprocessing.SimpleQueue[str | int],
+) -> None:
+    """One process: what it does is told by `said`, and at last how many of its runs failed."""
+    from sdcaffe.paper.reproduce.training import Limit, train_all
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # the process that began this one hears them, and sets `stop`
+        signal.signal(number, signal.SIG_IGN)
+    layers.discover()
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+
+    def asked() -> Literal["stop"] | None:
+        return "stop" if stop.is_set() or not (parent and parent.is_alive()) else None
+
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):  # a run's lines are in its log
+        failed = train_all(todo, times, Limit(asked=asked), device, said.put)
+    said.put(failed)
