@@ -96,8 +96,12 @@ class Solver:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next update."""
-        return self._loop.lr
+        """The learning rate of the next update. As in Caffe, `current_step` is then what it is at that update.
+
+        So where several steps of `multistep` are due at once, each look takes one, as each iteration does.
+        """
+        rate, self._loop.current_step = self._loop.lr, self._loop.steps_at_next()
+        return rate
 
     @property
     def param(self) -> Any:

@@ -142,6 +142,12 @@ class Solver:
         with settings.located(self._positions):
             return rates.learning_rate(self.param, self.iter, self.current_step)
 
+    def steps_at_next(self) -> int:
+        """What `current_step` is at the next update. Raises SolverError where lr_policy is none."""
+        policy = rates.policy_of(self.param)
+        with rates.POLICIES.blamed(policy):
+            return policy.steps(self.iter, self.current_step)
+
     @property
     def loss(self) -> float:
         """The mean loss of the last average_loss iterations, on this process; nan before the first."""
@@ -219,9 +225,7 @@ class Solver:
     def _count_update(self, clipped: tuple[Tensor, Tensor] | None) -> None:
         """Log the update that was made, and count it."""
         param, display = self.param, self.param.display and self.iter % self.param.display == 0
-        policy = rates.policy_of(param)
-        with rates.POLICIES.blamed(policy):
-            steps = policy.steps(self.iter, self.current_step)
+        policy, steps = rates.policy_of(param), self.steps_at_next()
         if policy.status and steps != self.current_step:
             glog("sgd_solver.cpp:50", f"{policy.status}: Iteration {self.iter}, step = {steps}")
         if display:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pycaffe_nets import input_layer, layer, product
 
+from sdcaffe import proto
 from sdcaffe import pycaffe as caffe
 from sdcaffe.errors import SnapshotError, SolverError
 
@@ -179,3 +180,24 @@ def test_a_loss_that_is_not_finite_does_not_end_training(tmp_path):
     solver.net.params["ip"][0].data[...] = np.nan
     solver.step(1)
     assert np.isnan(solver.net.blobs["loss"].data)
+
+
+@pytest.mark.parametrize(
+    ("policy", "rates", "state"),
+    [
+        # what BVLC Caffe 1.0 gave; the state is of iteration 6, after a look at that iteration's rate
+        ("'multistep' gamma: 0.5 stepvalue: 5 stepvalue: 5 stepvalue: 5", [1, 1, 1, 1, 0.5, 0.125], 3),
+        ("'step' gamma: 0.5 stepsize: 2", [1, 0.5, 0.5, 0.25, 0.25, 0.125], 3),
+    ],
+)
+def test_each_look_at_lr_takes_a_step_that_is_due(tmp_path, policy, rates, state):
+    text = "base_lr: 1 lr_policy: " + policy + f" snapshot_prefix: '{tmp_path}/s' net: '{tmp_path}/net.prototxt'"
+    files(tmp_path)
+    (tmp_path / "looks.prototxt").write_text(text)
+    solver, seen = caffe.SGDSolver(str(tmp_path / "looks.prototxt")), []
+    for _ in range(6):
+        solver.step(1)
+        seen.append(solver.lr)
+    solver.snapshot()
+    assert seen == rates
+    assert proto.read_state(tmp_path / "s_iter_6.solverstate").current_step == state
