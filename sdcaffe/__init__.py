@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 from sdcaffe import hooks
 
 __version__ = "0.2.0"
-ORIGIN = "BVLC Caffe"  # of all that no guest brings: see sdcaffe.plugins.origin
 
 __all__ = [
     "TEST",

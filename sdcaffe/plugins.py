@@ -11,23 +11,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from sdcaffe import ORIGIN
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto import schema
 
 T = TypeVar("T")
-distributions: dict[str, str] = {}  # the top-level package of an installed plugin -> its distribution and version
+CAFFE = "BVLC Caffe"
+
+# Top-level package -> whose it is; of an installed plugin its distribution and version.
+brought_by = {"sdcaffe": CAFFE}
 
 
 def origin(cls: type) -> str:
-    """Who brings a class: BVLC Caffe, a fork of it, the paper, an installed distribution, or a plugin's file.
+    """Whose a class is: BVLC Caffe's, a fork's, the paper's, an installed distribution's, or a plugin's file.
 
-    The class says so by an attribute `origin`, or the nearest package around it by ORIGIN.
+    The class says so by an attribute `origin`, or the nearest package around it by ORIGIN or in `brought_by`.
     """
     said: str = vars(cls).get("origin", "")
     package = cls.__module__
     while not said and package:
-        said = getattr(sys.modules.get(package), "ORIGIN", "") or distributions.get(package, "")
+        said = getattr(sys.modules.get(package), "ORIGIN", "") or brought_by.get(package, "")
         package = package.rpartition(".")[0]
     return said or f"plugin {file_of(cls) or cls.__module__}"
 
@@ -103,7 +105,7 @@ class Kind(Generic[T]):
         except Exception as error:
             cls = thing if isinstance(thing, type) else type(thing)
             at = place_in(error, file_of(cls))
-            if isinstance(error, (SdcaffeError, MemoryError)) or at is None or origin(cls) == ORIGIN:
+            if isinstance(error, (SdcaffeError, MemoryError)) or at is None or origin(cls) == CAFFE:
                 raise
             name = next((name for name, known in self._known.items() if known is cls), cls.__qualname__)
             raise self.error(f'{self.what} "{name}": {type(error).__name__}: {error} ({at})') from error

@@ -114,11 +114,11 @@ def _load_entry_points() -> None:
     if "entry points" in _loaded:
         return
     _loaded.add("entry points")
-    from sdcaffe.plugins import distributions
+    from sdcaffe.plugins import brought_by
 
     for point in entry_points(group=ENTRY_POINTS):
         if point.dist is not None:
-            distributions[point.module.partition(".")[0]] = f"{point.dist.name} {point.dist.version}"
+            brought_by.setdefault(point.module.partition(".")[0], f"{point.dist.name} {point.dist.version}")
         try:
             point.load()
         except Exception as error:
