@@ -33,7 +33,9 @@ proto.schema.extend("BatchNormParameter", IntelBatchNormParameter)
 proto.schema.extend("NetParameter", NetStatistics)
 
 
-@register("BatchNorm", field="batch_norm_param", when=lambda layer_param: layer_param.batch_norm_param.stats_batch_size)
+@register(
+    "BatchNorm", field="batch_norm_param", when=lambda layer_param: layer_param.batch_norm_param.stats_batch_size > 0
+)
 class IntelBatchNorm(BatchNorm):
     """BatchNorm whose statistics in training are those of stats_batch_size items each, one part after the other.
 

@@ -124,7 +124,7 @@ class Pipeline:
             raise DataError(
                 "holds floats; random_resize_param and random_aspect_ratio_param are for bytes", picture.where
             )
-        return self.random_size(pixels, dice)
+        return self.random_size(pixels.astype(np.uint8, copy=False), dice)
 
     def _raw(self, picture: Picture) -> Image:
         if self.resize is not None:

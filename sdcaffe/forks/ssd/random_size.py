@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdcaffe import proto
 from sdcaffe.data.source import Image
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.messages import ResizeParameter
 
-Resize = Callable[[Image, Any, Dice], Image]
+Pixels = NDArray[np.uint8]
+Resize = Callable[[Pixels, Any, Dice], Image]
 
 _THOUSAND = np.float32(1000)
 
@@ -73,7 +75,7 @@ class RandomSize:
         sizes = self.sizes
         return bool(self.ratios or (sizes and not (sizes.min_size == sizes.max_size > 0)))
 
-    def __call__(self, pixels: Image, dice: Dice) -> Image:
+    def __call__(self, pixels: Pixels, dice: Dice) -> Image:
         """The picture (C, h, w), bytes, made of another size; as it is where nothing is said."""
         height, width = pixels.shape[1:]
         if self.sizes:
@@ -83,20 +85,20 @@ class RandomSize:
             return self._part(pixels, self.ratios, dice)
         return pixels
 
-    def _shorter(self, pixels: Image, size: int, resize: Any, dice: Dice) -> Image:
+    def _shorter(self, pixels: Pixels, size: int, resize: Any, dice: Dice) -> Image:
         """The picture with `size` pixels on its shorter side."""
         height, width = (np.float32(n) for n in pixels.shape[1:])
         if height < width:
             return self._sized(pixels, size, int(width / height * np.float32(size)), resize, dice)
         return self._sized(pixels, int(height / width * np.float32(size)), size, resize, dice)
 
-    def _sized(self, pixels: Image, height: int, width: int, resize: Any, dice: Dice) -> Image:
+    def _sized(self, pixels: Pixels, height: int, width: int, resize: Any, dice: Dice) -> Image:
         wanted = type(resize)()
         wanted.CopyFrom(resize)
         wanted.height, wanted.width = height, width
         return self._resize(pixels, wanted, dice)
 
-    def _part(self, pixels: Image, param: Any, dice: Dice) -> Image:
+    def _part(self, pixels: Pixels, param: Any, dice: Dice) -> Image:
         """A part of the picture of a drawn area and shape, as a square; where none fits, the whole picture."""
         high, wide = pixels.shape[1:]
         change = np.float32(param.aspect_ratio_change)
