@@ -541,6 +541,9 @@ class DetectionOutputParameter(_Message):
     visualize: bool
     visualize_threshold: float
     save_file: str
+    objectness_score: float
+    no_permute: bool
+    nbottom: int
     clip: bool
     def __init__(
         self,
@@ -557,6 +560,9 @@ class DetectionOutputParameter(_Message):
         visualize: bool | None = ...,
         visualize_threshold: float | None = ...,
         save_file: str | None = ...,
+        objectness_score: float | None = ...,
+        no_permute: bool | None = ...,
+        nbottom: int | None = ...,
         clip: bool | None = ...,
     ) -> None: ...
 
@@ -1654,12 +1660,16 @@ class NonMaximumSuppressionParameter(_Message):
     nms_threshold: float
     top_k: int
     eta: float
+    soft_nms: bool
+    theta: float
     def __init__(
         self,
         *,
         nms_threshold: float | None = ...,
         top_k: int | None = ...,
         eta: float | None = ...,
+        soft_nms: bool | None = ...,
+        theta: float | None = ...,
     ) -> None: ...
 
 class NormalizeParameter(_Message):

@@ -44,6 +44,7 @@ TABLE = {
     ],
     "NonMaximumSuppressionParameter": [
         ("nms_threshold", 1, "float", 0.3), ("top_k", 2, "varint"), ("eta", 3, "float", 1.0),
+        ("soft_nms", 4, "varint", False), ("theta", 5, "float", 0.5),
     ],
     "SaveOutputParameter": [
         ("output_directory", 1, "string"), ("output_name_prefix", 2, "string"), ("output_format", 3, "string"),
@@ -61,6 +62,7 @@ TABLE = {
         ("keep_top_k", 7, "varint", -1), ("variance_encoded_in_target", 8, "varint", False),
         ("confidence_threshold", 9, "float"), ("visualize", 10, "varint", False),
         ("visualize_threshold", 11, "float"), ("save_file", 12, "string"), ("clip", 1000, "varint", False),
+        ("objectness_score", 24, "float", 0.01), ("no_permute", 32, "varint", False), ("nbottom", 33, "varint", 6),
     ],
     "MultiBoxLossParameter": [
         ("loc_loss_type", 1, "varint", 1), ("conf_loss_type", 2, "varint", 0), ("loc_weight", 3, "float", 1.0),

@@ -16,6 +16,7 @@ from sdcaffe.forks.ssd import detection_onnx, source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
 from sdcaffe.forks.ssd.saved_output import SavedOutput
+from sdcaffe.forks.ssd.soft_suppression import suppress_softly
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
@@ -43,6 +44,9 @@ class DetectionOutputParameter:
     visualize_threshold: float
     save_file: str
     clip: Annotated[bool, 1000] = False  # as OpenCV 4.14's opencv-caffe.proto numbers it
+    objectness_score: Annotated[float, 24] = 0.01  # of RefineDet's and Synopsys' Caffe
+    no_permute: Annotated[bool, 32] = False  # of Synopsys', as is the next
+    nbottom: Annotated[int, 33] = 6
 
 
 @register("DetectionOutput", field="detection_output_param", number=204)
@@ -50,7 +54,7 @@ class DetectionOutput(Layer):
     """Boxes decoded, those that overlap better ones of their class dropped, the best kept.
 
     As in SSD (weiliu89/caffe@4817bf8). With `clip`, which OpenCV's detectors have, boxes are cut to the image
-    before they are compared.
+    before they are compared; with `soft_nms`, which deepdetect's have, scores fall as `suppress_softly` says.
 
     Bottoms: offsets (n, boxes * 4), of each class apart where share_location is false; confidences
     (n, boxes * num_classes); PriorBox's (1, 2, boxes * 4); and perhaps the images, which are not looked at.
@@ -111,6 +115,8 @@ class DetectionOutput(Layer):
         nms = param.nms_param
         if not nms.nms_threshold >= 0:
             raise self.error(f"nms_threshold must be 0 or more, not {nms.nms_threshold:g}", "nms_threshold")
+        if nms.soft_nms and not nms.theta > 0:
+            raise self.error(f"theta must be above 0, not {nms.theta:g}", "theta")
         if not 0 < nms.eta <= 1:
             raise self.error(f"eta must be above 0 and at most 1, not {nms.eta:g}", "eta")
         save = param.save_output_param
@@ -126,9 +132,9 @@ class DetectionOutput(Layer):
             self.told.add(message)
             logging.getLogger("sdcaffe").warning('layer "%s" (%s): %s', self.name, self.type, message)
 
-    def forward(self, location: Tensor, confidence: Tensor, prior: Tensor, images: Tensor | None = None) -> Tensor:
-        n = location.shape[0]
-        boxes, scores = (values.detach().cpu() for values in self._candidates(location, confidence, prior))
+    def forward(self, *bottoms: Tensor) -> Tensor:
+        n, location = bottoms[0].shape[0], bottoms[0]
+        boxes, scores = (values.detach().cpu() for values in self.candidates(*bottoms))
         found = torch.cat([self._detections(image, boxes[image], scores[image]) for image in range(n)])
         if not len(found):
             found = torch.full((n, 7), -1.0, dtype=boxes.dtype)
@@ -136,13 +142,20 @@ class DetectionOutput(Layer):
         self._save(n, found.numpy())
         return found.to(location).reshape(1, 1, -1, 7)
 
-    def _candidates(self, location: Tensor, confidence: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+    def candidates(self, *bottoms: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes (n, priors, 1 or classes, 4) and scores (n, priors, classes)."""
+        location, confidence, prior = bottoms[:3]
         n, param = location.shape[0], self.param
         priors, variances = prior[0].reshape(2, self.priors, 1, 4)
-        offsets = location.reshape(n, self.priors, self.location_classes, 4)
-        boxes = decode(offsets, priors, None if param.variance_encoded_in_target else variances, param.code_type)
+        boxes = self.decoded(location, priors, variances)
         return boxes.clamp(0, 1) if param.clip else boxes, confidence.reshape(n, self.priors, param.num_classes)
+
+    def decoded(self, location: Tensor, priors: Tensor, variances: Tensor) -> Tensor:
+        """The boxes (n, priors, 1 or classes, 4) of offsets from `priors`, (priors, 1, 4) or (n, priors, 1, 4)."""
+        offsets = location.reshape(location.shape[0], self.priors, -1, 4)
+        return decode(
+            offsets, priors, None if self.param.variance_encoded_in_target else variances, self.param.code_type
+        )
 
     @property
     def _adapts(self) -> bool:
@@ -152,12 +165,14 @@ class DetectionOutput(Layer):
 
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
         param, nms = self.param, self.param.nms_param
+        if nms.soft_nms:
+            raise self.error("soft_nms cannot be exported: ONNX has no such suppression", "soft_nms")
         if self._adapts:
             raise self.error(
                 f"eta {nms.eta:g} with nms_threshold {nms.nms_threshold:g} cannot be exported: ONNX's "
                 "NonMaxSuppression has one threshold for all boxes"
             )
-        boxes, scores = self._candidates(*bottoms[:3])
+        boxes, scores = self.candidates(*bottoms)
         labels = [label for label in range(param.num_classes) if label != param.background_label_id]
         found = detection_onnx.rows(
             builder,
@@ -173,6 +188,8 @@ class DetectionOutput(Layer):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param, nms = self.param, self.param.nms_param
+        if nms.soft_nms:
+            raise self.unwritten("soft_nms")
         given: dict[str, str | None] = {
             "background": str(param.background_label_id),
             "code": str(int(param.code_type)),
@@ -219,6 +236,8 @@ class DetectionOutput(Layer):
         tried = tried[scores[tried].sort(descending=True, stable=True)[1]]
         if nms.HasField("top_k") and nms.top_k > -1:
             tried = tried[: nms.top_k]
+        if nms.soft_nms:
+            return tried[suppress_softly(boxes[tried], scores[tried].tolist(), nms)]
         if not self._adapts:
             from torchvision import ops  # here, as it takes as long to import as torch
 

@@ -13,6 +13,8 @@ class NonMaximumSuppressionParameter:
     nms_threshold: float = 0.3
     top_k: int
     eta: float = 1.0
+    soft_nms: bool = False  # of deepdetect's Caffe (jolibrain/caffe), as is the next
+    theta: float = 0.5
 
 
 class ResizeParameter:

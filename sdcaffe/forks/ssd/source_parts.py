@@ -145,3 +145,22 @@ class Detections(nn.Module):
             order = order[1:]
             order = order[worst[order] <= overlap]
         return found
+
+
+def put_together(
+    confidences: list[Tensor], locations: list[Tensor], prior: Tensor, classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maps (n, labels, ratios, h * w) and (n, ratios * classes * 4, h, w), as SSD has them: a row of numbers an image.
+
+    The prior boxes come row by row and ratio by ratio at each place; they are put in the maps' order: ratio by ratio.
+    """
+    n = confidences[0].shape[0]
+    scores, offsets, boxes, first = [], [], [], 0
+    for confidence, location in zip(confidences, locations, strict=True):
+        labels, ratios, places = confidence.shape[1:]
+        scores.append(confidence.reshape(n, labels, -1).transpose(1, 2).reshape(n, -1))
+        offsets.append(location.reshape(n, ratios, classes, 4, places).permute(0, 1, 4, 2, 3).reshape(n, -1))
+        own = prior[0, 0, 4 * first : 4 * (first + ratios * places)]
+        boxes.append(own.reshape(places, ratios, 4).transpose(0, 1).reshape(-1))
+        first += ratios * places
+    return torch.cat(offsets, 1), torch.cat(scores, 1), torch.stack([torch.cat(boxes), prior[0, 1]]).unsqueeze(0)
