@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.source import Source
 from sdcaffe.errors import DataError
 from sdcaffe.log import Tick, glog, no_tick, number
 
 _REPORT = 10000  # images between two lines of the log
+_NPY = b"\x93NUMPY"
 _MOST_VALUES = 1 << 28  # of a mean that is read from a file: 1 GiB
 
 
@@ -51,15 +54,7 @@ def read_mean(path: str) -> NDArray[np.float32]:
     if not path.endswith(".npy"):
         mean = np.asarray(proto.read_blob(path), np.float32)
     else:
-        try:
-            mean = np.load(path, mmap_mode="r", allow_pickle=False)
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror or 'it is cut short'}", path) from error
-        except (ValueError, EOFError, SyntaxError, OverflowError) as error:
-            reason = " ".join(str(error).split()).split(". ")[0]  # then numpy says how to read it unsafely
-            raise DataError(f"is no array of numbers: {reason}", path) from error
-        if not isinstance(mean, np.ndarray) or mean.dtype.kind not in "fiu":
-            raise DataError("is no array of numbers", path)
+        mean = read_npy(path)
     while mean.ndim > 3 and mean.shape[0] == 1:
         mean = mean[0]
     if mean.size > _MOST_VALUES:
@@ -67,6 +62,21 @@ def read_mean(path: str) -> NDArray[np.float32]:
     if mean.ndim != 3 or not mean.size:
         raise DataError(f"a mean image has the shape channels x height x width, not {_show(mean.shape)}", path)
     return np.array(mean, np.float32)
+
+
+def read_npy(path: str) -> NDArray[Any]:
+    """The array of numbers that an .npy file holds, mapped from it. Raises DataError for any other file."""
+    with reading.opened(path) as file:
+        if file.read(len(_NPY)) != _NPY:
+            raise DataError("is no array of numbers: it does not begin as an .npy file", path)
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a header is Python's text, and numpy's reader of it raises whatever it meets
+        raise DataError("is no array of numbers: its header is damaged, or it is cut short", path) from error
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"is no array of numbers: it holds {array.dtype}", path)
+    return array
 
 
 def log_channels(mean: NDArray[np.float32]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.data.order import DRAWS, random_draws
 from sdcaffe.errors import DataError
@@ -66,12 +66,9 @@ def read_idx(path: str, magic: int) -> Bytes:
     """
     what = {_IMAGES: "images", _LABELS: "labels"}[magic]
     axes = magic & 255
-    try:
-        with open(path, "rb") as file:
-            head = file.read(4 + 4 * axes)
-            size = os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise DataError(f"cannot read the {what}: {error.strerror}", path) from error
+    with reading.opened(path, DataError, f"the {what}") as file:
+        head = file.read(4 + 4 * axes)
+        size = os.fstat(file.fileno()).st_size
     if head.startswith(_GZIP):
         raise DataError(f"is compressed; gunzip it first, then it holds {what}", path)
     if len(head) >= 4 and head[:4] != struct.pack(">I", magic):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe import reading
 from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
 from sdcaffe.layers.base import Shape
 
@@ -156,14 +156,13 @@ def _load_external(model: Any, folder: Path) -> None:
         try:
             size = _check_size(tensor)
             offset = int(entries.get("offset", 0))
-            there = os.stat(file)
-            if not stat.S_ISREG(there.st_mode) or offset < 0 or offset + size > there.st_size:
+        except ValueError:
+            raise ModelError(f'weights "{tensor.name}" say no number as their offset in {file.name}') from None
+        with reading.opened(file, ModelError, f'weights "{tensor.name}"') as stream:
+            if offset < 0 or offset + size > os.fstat(stream.fileno()).st_size:
                 raise ModelError(f'weights "{tensor.name}": {file.name} does not hold their {size} bytes')
-            with open(file, "rb") as stream:
-                stream.seek(offset)
-                tensor.raw_data = stream.read(size)
-        except (OSError, ValueError) as error:
-            raise ModelError(f'weights "{tensor.name}" cannot be read from {file.name}: {error}') from None
+            stream.seek(offset)
+            tensor.raw_data = stream.read(size)
         del tensor.external_data[:]
         tensor.ClearField("data_location")
 

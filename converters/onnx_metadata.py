@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto.files import read_bytes
+from sdcaffe.proto.odd_text import odd_text
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf
 
@@ -96,7 +98,7 @@ def read_metadata(properties: dict[str, str], where: str) -> Metadata:
 
 def digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file."""
-    with open(path, "rb") as file:
+    with reading.opened(path, ModelError) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -124,17 +126,14 @@ def read_model(path: str | os.PathLike[str]) -> Any:
     from google.protobuf.message import DecodeError
 
     where = str(path)
-    try:
-        size = os.stat(path).st_size
-        if size > _LARGEST:
-            raise ModelError(f"has {size} bytes; an ONNX file has at most {_LARGEST}", where)
-    except OSError as error:
-        raise ModelError(error.strerror or str(error), where) from None
-    data = read_bytes(path, ModelError)
+    data = reading.read(path, ModelError, most=_LARGEST)
     try:
         model = onnx.ModelProto.FromString(data)
     except (DecodeError, UnicodeDecodeError):
         raise ModelError("is no ONNX model, or it is cut short", where) from None
+    odd = odd_text(model)
+    if odd is not None:
+        raise ModelError(f"is no valid ONNX model: its {odd} is not UTF-8 text", where)
     if not model.graph.node and not model.graph.output:
         raise ModelError("is no ONNX model: it holds no graph", where)
     folder = Path(path).resolve().parent

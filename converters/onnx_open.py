@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sdcaffe import proto
@@ -104,10 +103,7 @@ def weights_of(path: str) -> str:
     named = proto.read_state(path).learned_net
     if not named:
         raise ModelError("names no learned net; give its .caffemodel", path)
-    for place in (Path(named), Path(path).parent / Path(named).name):
-        if place.is_file():
-            return str(place)
-    raise ModelError(f"its learned net {named} is neither there nor beside it", path)
+    return str(proto.weights.named_weights(named, path)[0])
 
 
 def output_names(net: Net, outputs: list[str]) -> list[str]:

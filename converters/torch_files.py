@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.errors import WeightsError
 from sdcaffe.proto.files import StrPath
 
@@ -36,8 +36,7 @@ def read_tensors(path: StrPath) -> dict[str, Tensor]:
     A checkpoint that holds it under "state_dict" is taken too. Raises WeightsError for a file that is missing,
     damaged, no such file, larger inside than outside, or that would have to be executed to be read.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe without a writer would be waited for
-        raise WeightsError("is no file", str(path))
+    reading.check(path, WeightsError)
     state = _read_safetensors(path) if Path(path).suffix == SAFETENSORS else _read_torch(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
@@ -76,7 +75,10 @@ def write_tensors(path: StrPath, tensors: Mapping[str, Tensor]) -> None:
 def _read_torch(path: StrPath) -> Any:
     """What torch.load gives. Of the file no more is read than it needs: a large one of nothing costs nothing."""
     try:
-        with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):  # of pickles that torch did not write
+        with (
+            reading.opened(path, WeightsError) as file,
+            warnings.catch_warnings(action="ignore"),
+        ):  # of pickles that torch did not write
             if file.read(2) == b"PK":
                 _refuse_packed(file, path)
             file.seek(0)

@@ -11,7 +11,7 @@ import lmdb
 import numpy as np
 from google.protobuf.message import Message
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.lmdb_pages import check_pages
 from sdcaffe.data.source import Image, Source
@@ -66,6 +66,9 @@ class _LevelDb:
     def __init__(self, path: str) -> None:
         if not os.path.exists(os.path.join(path, "CURRENT")):
             raise _misplaced(path, "LEVELDB", "CURRENT")
+        for name in os.listdir(path):  # the library would wait for a pipe
+            if not os.path.isdir(os.path.join(path, name)):
+                reading.check(os.path.join(path, name))
         try:
             import plyvel
         except ImportError as error:

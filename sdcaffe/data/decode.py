@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 import warnings
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from sdcaffe import reading
 from sdcaffe.errors import DataError
 
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
@@ -50,17 +49,8 @@ def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:
 
 
 def read_bytes(path: str, what: str = "the image") -> bytes:
-    """What a file holds, not decoded; of a device, which may have no end, nothing. Raises DataError."""
-    try:
-        with open(path, "rb") as file:
-            if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
-                raise DataError(f"cannot read {what}: this is a device", path)
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise DataError(f"cannot read {what}: more than {MAX_BYTES >> 20} MiB", path)
-        return data
-    except OSError as error:
-        raise DataError(f"cannot read {what}: {error.strerror}", path) from error
+    """What a file holds, not decoded. Raises DataError for one of more than 512 MiB, and as `reading.read`."""
+    return reading.read(path, DataError, what, MAX_BYTES)
 
 
 def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:

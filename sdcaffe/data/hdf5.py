@@ -6,15 +6,20 @@ import functools
 import os
 import threading
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe import reading
+from sdcaffe.data.decode import read_bytes
 from sdcaffe.data.order import FILES, ORDER, Indices, permutation
 from sdcaffe.errors import DataError
+from sdcaffe.proto.hdf5 import flaws, refuse_elsewhere, stored
 
 MAX_VALUES = 2**31 - 1  # of one dataset: what a Caffe blob can hold
+UNWRITTEN = 1 << 30  # bytes that a dataset may take without a number written into it: it has its fill value
 
 Rows = tuple[NDArray[np.float32], ...]
 
@@ -85,7 +90,7 @@ class Hdf5Rows:
         return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
     def _inspect(self, path: str) -> _File:
-        with _open(path, self.source) as file:
+        with flaws(path, DataError), _open(path, self.source) as file:
             datasets = [self._dataset(file, name, path) for name in self.names]
             counts = {name: dataset.shape[0] for name, dataset in zip(self.names, datasets, strict=True)}
             if len(set(counts.values())) > 1:
@@ -96,12 +101,13 @@ class Hdf5Rows:
             return _File(path, datasets[0].shape[0], [dataset.shape[1:] for dataset in datasets])
 
     def _dataset(self, file: h5py.File, name: str, path: str) -> h5py.Dataset:
-        dataset = file.get(name)
+        dataset = _member(file, name, path)
         if not isinstance(dataset, h5py.Dataset):
             have = ", ".join(sorted(file)) or "nothing"
             raise DataError(
                 f'there is no dataset "{name}"; the file holds {have}. Datasets are named as the tops', path
             )
+        refuse_elsewhere(dataset, path, DataError)
         if dataset.dtype.kind not in "fiu":
             raise DataError(f'dataset "{name}" is of type {dataset.dtype}; only numbers are read', path)
         if not dataset.shape:
@@ -112,33 +118,28 @@ class Hdf5Rows:
                 f"files and list them in {self.source}",
                 path,
             )
+        room = max(UNWRITTEN, stored(dataset, os.path.getsize(path)))
+        if dataset.nbytes > room:
+            raise DataError(f'dataset "{name}" declares {dataset.nbytes} bytes; the file can hold {room} of it', path)
         return dataset
 
     def _read_file(self, number: int) -> Rows:
         known = self.files[number]
-        with _open(known.path, self.source) as file:
+        with flaws(known.path, DataError), _open(known.path, self.source) as file:
             arrays = []
             for name, shape in zip(self.names, known.shapes, strict=True):
                 dataset = self._dataset(file, name, known.path)
                 if dataset.shape != (known.rows, *shape):
                     raise DataError(f'dataset "{name}" changed its shape while in use', known.path)
-                try:
-                    arrays.append(dataset[...].astype(np.float32, copy=False))
-                except OSError as error:
-                    raise DataError(f'dataset "{name}" is damaged: {error}', known.path) from error
+                arrays.append(dataset[...].astype(np.float32, copy=False))
             return tuple(arrays)
 
 
 def _read_list(source: str) -> list[str]:
     try:
-        with open(source, encoding="utf-8") as file:
-            paths = file.read().split()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise DataError(
-            f"cannot read the list of HDF5 files ({reason}); source names a text file that lists .h5 files",
-            source,
-        ) from error
+        paths = read_bytes(source, "the list of HDF5 files").decode("utf-8").split()
+    except UnicodeDecodeError:
+        raise DataError("is no list of HDF5 files; source names a text file that lists .h5 files", source) from None
     if not paths:
         raise DataError("the list names no HDF5 files", source)
     return paths
@@ -148,7 +149,19 @@ def _open(path: str, source: str) -> h5py.File:
     if not os.path.exists(path):
         here = "" if os.path.isabs(path) else f" (relative to the current directory, {os.getcwd()})"
         raise DataError(f"there is no such HDF5 file{here}; {source} lists it", path)
-    try:
+    reading.check(path, DataError)
+    with flaws(path, DataError, "this is not an HDF5 file that can be read"):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"this is not an HDF5 file that can be read: {error}", path) from error
+
+
+def _member(file: h5py.File, name: str, path: str) -> Any:
+    """What has a name, "/" and all; None where nothing has. Links that lead out of the file or nowhere are refused."""
+    found: Any = file
+    for part in name.strip("/").split("/"):
+        link = found.get(part, getlink=True) if isinstance(found, h5py.Group) and part in found else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(f'"{name}" is a link, not data of this file', path)
+        found = found[part]
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.resize import resize
 from sdcaffe.data.source import Image, Source
 from sdcaffe.errors import DataError
+from sdcaffe.reading import is_regular
 
 _LABEL = re.compile(r"[+-]?\d{1,18}")
 _SHOWN = 200  # characters of a line in a message
@@ -46,7 +46,7 @@ def read_list(source: str, root_folder: str = "") -> list[Entry]:
         if not path.strip() or not _LABEL.fullmatch(label):
             raise DataError(f'"{_shown(line)}" is not a path, a space and a whole-number label', f"{source}:{number}")
         entry = Entry(root_folder + path.strip(), int(label), number, source)
-        if not os.path.isfile(entry.path):
+        if not is_regular(entry.path):
             hint = "" if root_folder else "; set root_folder if the paths are relative to another folder"
             raise DataError(f"there is no image {_shown(entry.path)}{hint}", entry.where)
         entries.append(entry)

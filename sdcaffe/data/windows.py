@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe.data.decode import read_bytes
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
+from sdcaffe.reading import is_regular
 
 Box = tuple[int, int, int, int]  # x1, y1, x2, y2: first and last column and row, both inside
 
@@ -41,11 +42,9 @@ def read_windows(source: str, root_folder: str, fg_threshold: float, bg_threshol
     with label 0. Raises DataError, with what stands in the place.
     """
     try:
-        with open(source, encoding="utf-8") as file:
-            words = iter(file.read().split())
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise DataError(f"cannot read the window file: {reason}", source) from error
+        words = iter(read_bytes(source, "the window file").decode("utf-8").split())
+    except UnicodeDecodeError:
+        raise DataError("cannot read the window file: it is not text", source) from None
     found = WindowFile()
     for mark in words:
         where = f"{source}, image {len(found.paths)}"
@@ -59,7 +58,7 @@ def read_windows(source: str, root_folder: str, fg_threshold: float, bg_threshol
                 raise DataError(f"has the index {index}; images are numbered from 0 in order", where)
             if channels != 3:
                 raise DataError(f"says {channels} channels; windows are cut from colour images, 3 channels", where)
-            if not os.path.isfile(path):
+            if not is_regular(path):
                 raise DataError(f"there is no image {path}", where)
             found.paths.append(path)
             found.sizes.append((channels, height, width))

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
+from sdcaffe import reading
 from sdcaffe.errors import DataError
 from sdcaffe.log.rows import CUT_SHORT, FINISHED, NAN, STOPPED, Run, Snapshot, TestRow, TrainRow
 
@@ -27,12 +29,12 @@ def parse_log(source: str | Path) -> Run:
     """
     if isinstance(source, str) and "\n" in source:
         return _parse(source.splitlines(keepends=True), datetime.now().year, "log")
-    try:
-        with open(source, encoding="utf-8", errors="replace") as file:
-            year = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime).year
-            return _parse(_lines(file), year, str(source))
-    except OSError as error:
-        raise DataError(f"the log cannot be read: {error.strerror}", where=str(source)) from error
+    with (
+        reading.opened(source, DataError, "the log") as file,
+        TextIOWrapper(file, encoding="utf-8", errors="replace") as lines,
+    ):
+        year = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime).year
+        return _parse(_lines(lines), year, str(source))
 
 
 def _lines(file: TextIO) -> Iterator[str]:

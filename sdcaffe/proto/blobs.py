@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from sdcaffe.errors import SdcaffeError, WeightsError
 from sdcaffe.proto import caffe, schema
@@ -28,6 +29,13 @@ def blob_to_array(
     Old blobs (num, channels, height, width) have four axes; a blob without any shape has none and one
     number. `what` and `where` name it in an error. Raises `error` where shape and numbers do not fit.
     """
+    try:
+        return _array(blob, what, where, error)
+    except DecodeError:  # of fields that are numbers in one schema and bytes in the other
+        raise error(f"{what} is damaged: its fields are not those of a blob", where) from None
+
+
+def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError]) -> Array:
     if blob.DESCRIPTOR.file.pool is not schema.raw_message("BlobProto").DESCRIPTOR.file.pool:
         blob = schema.raw_message("BlobProto").FromString(blob.SerializeToString())
     shape = blob_shape(blob)
@@ -35,6 +43,8 @@ def blob_to_array(
     if len(shape) > _MAX_AXES or any(n < 0 for n in shape):
         raise error(f"{what} has the impossible shape {list(shape)}", where)
     values = _values(blob)
+    if values is None:
+        raise error(f"{what} is damaged: its bytes are no whole numbers", where)
     if count and not len(values):
         values = _unpacked(blob)
     if len(values) != count:
@@ -73,18 +83,19 @@ def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> Any:
     return blob
 
 
-def _values(blob: Any) -> Array:
+def _values(blob: Any) -> Array | None:
+    """What is packed; None where its bytes are no whole numbers."""
     if blob.double_data:
         return _joined(blob.double_data, "<f8")
     if not blob.data and blob.raw_data_type in _RAW_TYPES and blob.raw_data:
         values = _joined([blob.raw_data], _RAW_TYPES[blob.raw_data_type])
-        return values.astype(np.float32) if values.dtype == np.float16 else values
+        return values.astype(np.float32) if values is not None and values.dtype == np.float16 else values
     return _joined(blob.data, "<f4")
 
 
-def _joined(pieces: Iterable[bytes], dtype: str) -> Array:
+def _joined(pieces: Iterable[bytes], dtype: str) -> Array | None:
     data = bytearray().join(pieces)
-    return np.frombuffer(data, dtype, count=len(data) // np.dtype(dtype).itemsize)
+    return None if len(data) % np.dtype(dtype).itemsize else np.frombuffer(data, dtype)
 
 
 def _unpacked(blob: Any) -> Array:

@@ -14,7 +14,8 @@ def excerpt(text: str, offset: int) -> str:
 
     A tab becomes four blanks, a character that cannot be printed its number, and a line longer than 100 columns is
     cut around the place. Where nothing but blanks stands on the line, which is so at the end of most files, it is
-    the last line above with a word on it, and the caret stands behind that word. "" where the text is blank.
+    the last line above with a word on it, and the caret stands behind that word; "" where
+    there is none.
     """
     start, end = _line(text, offset)
     if not text[start:end].strip():

@@ -5,21 +5,19 @@ Files are read whole and written whole or not at all. Weights and snapshots are 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import secrets
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
-from sdcaffe import packaged
+from sdcaffe import packaged, reading
 from sdcaffe.errors import PrototxtError, SdcaffeError
 from sdcaffe.proto import caffe, seal, text, upgrade
+from sdcaffe.reading import StrPath as StrPath
+from sdcaffe.writing import atomic_write as atomic_write
 
-StrPath = str | os.PathLike[str]
 M = TypeVar("M", bound=Message)
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
@@ -152,77 +150,14 @@ def decoded(kind: type[M], data: bytes | memoryview, path: StrPath, error: type[
 
 
 def read_bytes(path: StrPath, error: type[SdcaffeError] = PrototxtError) -> bytes:
-    """All of a file. Raises `error` where it is missing, a directory, a device or cannot be read.
+    """All of a file. Raises `error` where it is missing, no regular file or cannot be read.
 
-    More than 2 GiB is read only of HDF5, as protobuf cannot hold it; a pipe may have no end.
+    More than 2 GiB is read only of HDF5, as protobuf cannot hold it.
     """
-    too_large = error("is larger than 2 GiB, more than protobuf can hold", str(path))
-    try:
-        with open(path, "rb") as file:
-            found = os.fstat(file.fileno())
-            if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
-                raise error("is a device; a file is wanted", str(path))
-            if not stat.S_ISREG(found.st_mode):
-                data = file.read(_LARGEST)
-                if len(data) == _LARGEST:
-                    raise too_large
-                return data
-            if found.st_size >= _LARGEST:
-                if file.read(len(_HDF5)) != _HDF5:
-                    raise too_large
-                file.seek(0)
-            return file.read()
-    except MemoryError:
-        raise error("is larger than the memory there is", str(path)) from None
-    except FileNotFoundError as problem:
-        raise error(f"{problem.strerror}{packaged.advice(path)}", str(path)) from None
-    except OSError as problem:
-        raise error(problem.strerror or str(problem), str(path)) from None
-
-
-@contextmanager
-def atomic_write(path: StrPath, error: type[SdcaffeError] = SdcaffeError) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` when the block ends, and not before.
-
-    What is written goes to a temporary name in the same directory, is flushed to the disk and renamed. If
-    the block raises, the temporary file is removed and an older `path` stays as it was. Something that is
-    no regular file (a terminal, a pipe) is written directly. Raises `error` where writing fails.
-    """
-    target = os.path.realpath(path)
-    try:
-        if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-            with open(target, "wb") as file:
-                yield file
-            return
-        temporary = f"{target}.{secrets.token_hex(4)}.tmp"
-        with open(temporary, "xb") as file, _removed_on_failure(temporary):
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, target)
-    except OSError as problem:
-        raise error(f"cannot be written: {problem.strerror or problem}", str(path)) from None
-    _flush_directory(os.path.dirname(target))
-
-
-@contextmanager
-def _removed_on_failure(path: str) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        os.unlink(path)
-        raise
-
-
-def _flush_directory(directory: str) -> None:
-    """Make a rename last through a power failure, where the system can."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+    if not os.path.exists(path) and (advice := packaged.advice(path)):
+        raise error(f"{os.strerror(errno.ENOENT)}{advice}", str(path))
+    if reading.check(path, error) >= _LARGEST:
+        with reading.opened(path, error) as file:
+            if file.read(len(_HDF5)) != _HDF5:
+                raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+    return reading.read(path, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import h5py
@@ -145,18 +146,17 @@ class _Reader:
     def __init__(self, data: bytes, path: StrPath, error: type[SdcaffeError]) -> None:
         self.size, self.path, self.error = len(data), str(path), error
         self.left = max(_MOST_GROWTH * self.size, _GROWTH_FREE)
-        try:
+        with flaws(self.path, error, "is not a whole HDF5 file"):
             self.file = h5py.File(io.BytesIO(data), "r")
-        except _FLAWS as problem:
-            raise error(f"is not a whole HDF5 file: {_short(problem)}", self.path) from None
 
     def __enter__(self) -> _Reader:
         return self
 
     def __exit__(self, kind: Any, problem: BaseException | None, trace: Any) -> None:
-        self.file.close()
-        if isinstance(problem, _FLAWS):
-            raise self.error(f"is a damaged HDF5 file: {_short(problem)}", self.path) from None
+        with flaws(self.path, self.error):
+            self.file.close()
+            if isinstance(problem, _FLAWS):
+                raise problem
 
     def member(self, group: h5py.Group, name: str) -> Any:
         """A group's member; links that lead out of the file or nowhere are refused."""
@@ -206,12 +206,11 @@ class _Reader:
 
     def read(self, dataset: h5py.Dataset) -> Array:
         """All of a dataset, once it is sure that the file has that much."""
-        if dataset.is_virtual or dataset.external or dataset.dtype.hasobject:
-            raise self.error(f'the data of "{dataset.name}" are not in this file', self.path)
-        stored = min(dataset.id.get_storage_size(), self.size)
-        if dataset.nbytes > stored * (1 if dataset.chunks is None else _MOST_PACKED):
+        refuse_elsewhere(dataset, self.path, self.error)
+        room = stored(dataset, self.size)
+        if dataset.nbytes > room:
             raise self.error(
-                f'"{dataset.name}" declares {dataset.nbytes} bytes, but the file has {stored} for it', self.path
+                f'"{dataset.name}" declares {dataset.nbytes} bytes, but the file has {room} for it at most', self.path
             )
         self.left -= dataset.nbytes
         if self.left < 0:
@@ -241,5 +240,22 @@ class _Reader:
         return bytes(values.reshape(())[()]).split(b"\0")[0].decode()
 
 
-def _short(problem: BaseException) -> str:
-    return str(problem.args[0] if problem.args else problem).splitlines()[0]
+@contextmanager
+def flaws(path: str, error: type[SdcaffeError], what: str = "is a damaged HDF5 file") -> Iterator[None]:
+    """What h5py raises of a damaged file, while the context lasts, as `error`, which says that it is WHAT."""
+    try:
+        yield
+    except _FLAWS as problem:
+        lines = str(problem.args[0] if problem.args else problem).splitlines() or [type(problem).__name__]
+        raise error(f"{what}: {lines[0]}", path) from None
+
+
+def refuse_elsewhere(dataset: h5py.Dataset, path: str, error: type[SdcaffeError]) -> None:
+    """Raise `error` for a dataset whose numbers stand in another file, or that holds no plain values."""
+    if dataset.is_virtual or dataset.external or dataset.dtype.hasobject:
+        raise error(f'the data of "{dataset.name}" are not in this file', path)
+
+
+def stored(dataset: h5py.Dataset, size: int) -> int:
+    """The most bytes that a dataset of a file of `size` bytes can hold, packed as they may be."""
+    return int(min(dataset.id.get_storage_size(), size)) * (1 if dataset.chunks is None else _MOST_PACKED)

@@ -11,6 +11,7 @@ import logging
 
 from sdcaffe.errors import PrototxtError
 from sdcaffe.proto import caffe, v0
+from sdcaffe.proto.odd_text import odd_text
 from sdcaffe.proto.positions import Where, place
 from sdcaffe.proto.tables import table
 
@@ -58,6 +59,8 @@ def upgrade_net(net: caffe.NetParameter, where: Where = None) -> caffe.NetParame
     `where` is the file's name or its Positions, for the errors. Raises PrototxtError for what Caffe
     refuses: `layer` and `layers` in one net, unknown V0 types, padding it cannot fold into a convolution.
     """
+    if net_needs_upgrade(net):
+        _refuse_odd_texts(net, where)
     if any(layer.HasField("layer") for layer in net.layers):
         v0.upgrade(net, where)
     _upgrade_transforms(net)
@@ -89,6 +92,13 @@ def layer_type(v1_layer: caffe.V1LayerParameter) -> str:
     """The current name of a V1 layer's type: SOFTMAX_LOSS is "SoftmaxWithLoss"."""
     name = table(v1_layer.DESCRIPTOR).fields["type"].value_names[v1_layer.type]
     return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
+
+
+def _refuse_odd_texts(net: caffe.NetParameter, where: Where) -> None:
+    """Raise PrototxtError for a text of a binary net that is not UTF-8: no message can be given it."""
+    odd = odd_text(net)
+    if odd is not None:
+        raise PrototxtError(f"{odd} is not UTF-8, and cannot be upgraded; write it anew in UTF-8", place(where, odd))
 
 
 def _inline_nets(solver: caffe.SolverParameter) -> list[caffe.NetParameter]:

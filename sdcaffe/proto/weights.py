@@ -7,9 +7,12 @@ Reads what Caffe of any age wrote and writes what Caffe reads. Our protobuf file
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
 from sdcaffe.proto import caffe, files, schema, seal, upgrade, v0
 from sdcaffe.proto.blobs import Array, array_to_blob, blob_to_array, raw_blob
@@ -21,6 +24,7 @@ __all__ = [
     "State",
     "array_to_blob",
     "blob_to_array",
+    "named_weights",
     "read_blob",
     "read_net_name",
     "read_state",
@@ -193,6 +197,20 @@ def write_state(path: StrPath, state: State) -> None:
     if state.sdcaffe_state:
         result.sdcaffe_state = state.sdcaffe_state
     _write(path, files.sealed(result, path, SnapshotError), SnapshotError)
+
+
+def named_weights(learned_net: str, state: StrPath) -> list[Path]:
+    """The weight files that the learned_net of the file `state` may mean, for snapshots move: as it is written, then
+    by its name beside the state. Only regular files are. Raises SnapshotError where neither is one.
+    """
+    named = Path(learned_net)
+    places = [named, Path(state).parent / named.name]
+    found = [place for place in places if reading.is_regular(place)]
+    if not found:
+        there = any(os.path.exists(place) for place in places)
+        state_of = "are no regular file" if there else "are missing"
+        raise SnapshotError(f"its weights {learned_net} {state_of}, here and beside it", str(state))
+    return found
 
 
 # ---- Single blobs ----

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto.blobs import blob_shape
 from sdcaffe.pycaffe.errors import NoImage, WrongDatum
@@ -99,8 +100,10 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> NDArray[
     Gray files become RGB by repetition, RGB ones gray by luminance; alpha is left out. Raises NoImage, an OSError.
     """
     try:
-        with Image.open(filename) as image:
+        with reading.opened(filename, NoImage, "the image") as file, Image.open(file) as image:
             pixels = _pixels(image)
+    except NoImage:
+        raise
     except Exception as error:  # Pillow's readers raise many kinds on broken files
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise NoImage(f"cannot read the image: {reason}", str(filename)) from None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.errors import DataError, GraphError, LayerError
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.caffe_layer import CaffeLayer
@@ -331,11 +331,8 @@ class Net:
 
 
 def _check_file(file: Path, kind: type[NoNetFile | NoWeightsFile]) -> None:
-    try:
-        with open(file, "rb"):
-            pass
-    except OSError as error:
-        raise kind(error.strerror or "cannot be opened", os.fspath(file)) from None
+    with reading.opened(file, kind):
+        pass
 
 
 def _length(given: Mapping[str, Any]) -> int:

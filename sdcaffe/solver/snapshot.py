@@ -1,13 +1,11 @@
 """Snapshots: what a run needs to go on exactly, in files that BVLC Caffe opens.
 
 `PREFIX_iter_N.caffemodel` holds the weights, `PREFIX_iter_N.solverstate` the rest. What Caffe's SolverState
-has no field for (generators, data cursors, the loss window) is JSON in a field that Caffe ignores.
+has no field for (generators, data cursors, the loss window) is a text in a field that Caffe ignores; see kept.py.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import os
 import re
@@ -15,19 +13,22 @@ import zlib
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from sdcaffe import collectives, proto
-from sdcaffe.errors import SdcaffeError, SnapshotError
+from sdcaffe import collectives, proto, reading
+from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
 from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.weights import Weights
+from sdcaffe.reading import StrPath
+from sdcaffe.solver.kept import Kept, NetState, read, write
 from sdcaffe.solver.updates import UpdateRule
 
+_PIECE = 1 << 22  # bytes of a file read together
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
 
 
@@ -65,7 +66,7 @@ def save(solver: Run) -> str:
     stem, suffix = f"{param.snapshot_prefix}_iter_{solver.iter}", ".h5" if hdf5 else ""
     model, state = f"{stem}.caffemodel{suffix}", f"{stem}.solverstate{suffix}"
     kind = "HDF5" if hdf5 else "binary proto"
-    extra = _extra(solver)
+    kept = _kept_of(solver)
     if collectives.is_root():
         try:
             Path(model).parent.mkdir(parents=True, exist_ok=True)
@@ -73,18 +74,18 @@ def save(solver: Run) -> str:
             raise SnapshotError(f'snapshot_prefix "{param.snapshot_prefix}": {error.strerror}') from error
         glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
         solver.net.save(model)
-        extra["model"] = _digest(Path(model))
+        kept.model = _digest(model)
         glog("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {state}")
-        proto.write_state(
-            state,
-            proto.State(
-                iter=solver.iter,
-                learned_net=model,
-                current_step=solver.current_step,
-                history=[h.detach().cpu().contiguous().numpy() for h in solver.update.history],
-                sdcaffe_state=json.dumps(extra).encode(),
-            ),
+        written = proto.State(
+            iter=solver.iter,
+            learned_net=model,
+            current_step=solver.current_step,
+            history=[h.detach().cpu().contiguous().numpy() for h in solver.update.history],
         )
+        if hdf5:
+            kept.numbers = _numbers(written)
+        written.sdcaffe_state = write(kept)
+        proto.write_state(state, written)
     return str(collectives.from_root(state))  # which also makes the others wait until it is written
 
 
@@ -94,7 +95,7 @@ class Loaded:
 
     path: Path
     state: proto.State
-    extra: dict[str, Any]
+    kept: Kept | None  # None where Caffe wrote the state
     weights: Weights
 
 
@@ -102,17 +103,17 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     """Read a state and the weights it names. Raises SnapshotError or WeightsError for files that are not whole."""
     path = Path(path)
     state = proto.read_state(path)
-    extra = _parse_extra(state.sdcaffe_state, path)
-    model = _beside(path, state.learned_net) if state.learned_net else None
-    if model is not None and extra.get("model", _digest(model)) != _digest(model):
-        raise SnapshotError(f"{model} is not the weights file that was written with it", where=str(path))
+    kept = read(state.sdcaffe_state, str(path)) if state.sdcaffe_state else None
+    if kept is not None and kept.numbers is not None and kept.numbers != _numbers(state):
+        raise SnapshotError("is damaged: its checksum does not fit its numbers", where=str(path))
+    model = _model_of(state, kept, path) if state.learned_net else None
     if state.iter < 0 or state.current_step < 0:
         raise SnapshotError(f"iter {state.iter} and current_step {state.current_step} cannot be negative", str(path))
-    weights = Weights([str(model)] if model is not None else None, exact=bool(extra))
+    weights = Weights([str(model)] if model is not None else None, exact=kept is not None)
     arrays = [a for entry in weights.entries for a in entry.blobs if a is not None]
     if not all(np.isfinite(array).all() for array in (*arrays, *state.history)):
         raise SnapshotError("it holds numbers that are not finite", where=str(path))
-    return Loaded(path, state, extra, weights)
+    return Loaded(path, state, kept, weights)
 
 
 def apply(solver: Run, loaded: Loaded) -> None:
@@ -121,10 +122,11 @@ def apply(solver: Run, loaded: Loaded) -> None:
     A state that Caffe wrote has no generators or cursors: those stay as they are. Raises SnapshotError or
     WeightsError, and changes nothing, for one of another solver type or net.
     """
-    state, extra, where = loaded.state, loaded.extra, str(loaded.path)
-    kind = extra.get("type", solver.param.type)
-    if kind != solver.param.type:
-        raise SnapshotError(f"state of a {kind} solver, but this solver is {solver.param.type}", where=where)
+    state, kept, where = loaded.state, loaded.kept, str(loaded.path)
+    if kept is not None and kept.type != solver.param.type:
+        raise SnapshotError(f"state of a {kept.type} solver, but this solver is {solver.param.type}", where=where)
+    if kept is not None:
+        _check_cuda(solver, kept, where)
     history = solver.update.history
     have, want = [h.shape for h in state.history], [tuple(h.shape) for h in history]
     if len(have) != len(want):
@@ -143,8 +145,8 @@ def apply(solver: Run, loaded: Loaded) -> None:
         for values, target in zip(state.history, history, strict=True):
             target.copy_(torch.from_numpy(np.array(values, dtype=np.float32)).reshape(target.shape))
     solver.iter, solver.current_step = state.iter, state.current_step
-    if extra:
-        _apply_extra(solver, extra)
+    if kept is not None:
+        _apply_kept(solver, kept)
     glog("sgd_solver.cpp:336", "SGDSolver: restoring history")
 
 
@@ -170,37 +172,43 @@ def load_newest(prefix: str) -> Loaded | None:
     return None
 
 
-def _digest(model: Path) -> int:
-    return zlib.crc32(model.read_bytes())
+def _digest(model: StrPath) -> int:
+    total = 0
+    with reading.opened(model, WeightsError) as file:
+        while piece := file.read(_PIECE):
+            total = zlib.crc32(piece, total)
+    return total
 
 
-def _beside(path: Path, learned_net: str) -> Path:
-    """The weights a state names: beside the state file, for snapshots move; else as written."""
-    named = Path(learned_net)
-    beside = path.parent / named.name
-    if not named.exists() and not beside.exists():
-        raise SnapshotError(f"its weights {learned_net} are missing, here and beside it", where=str(path))
-    return beside if beside.exists() else named
+def _model_of(state: proto.State, kept: Kept | None, path: Path) -> Path:
+    """The weights that a state names; where ours names two, those that were written with it."""
+    found = proto.weights.named_weights(state.learned_net, path)
+    if kept is None or kept.model is None:
+        return found[0]
+    for model in found:
+        if _digest(model) == kept.model:
+            return model
+    raise SnapshotError(f"{found[0]} is not the weights file that was written with it", where=str(path))
 
 
-def _extra(solver: Run) -> dict[str, Any]:
-    generators = {"cpu": _text(torch.get_rng_state())}
+def _kept_of(solver: Run) -> Kept:
+    generators = {"cpu": torch.get_rng_state()}
     if solver.device.type == "cuda":
-        generators["cuda"] = _text(torch.cuda.get_rng_state(solver.device))
-    return {
-        "type": solver.param.type,
-        "generators": collectives.at_root(generators),
-        "nets": [_net_state(net) for net in (solver.net, *solver.test_nets)],
-        "losses": [float(loss) for loss in solver.losses],
-    }
+        generators["cuda"] = torch.cuda.get_rng_state(solver.device)
+    return Kept(
+        type=solver.param.type,
+        generators=collectives.at_root(generators),
+        nets=[_net_state(net) for net in (solver.net, *solver.test_nets)],
+        losses=[float(loss) for loss in solver.losses],
+    )
 
 
-def _net_state(net: Net) -> dict[str, Any]:
+def _net_state(net: Net) -> NetState:
     """Where the data layers are, and what layers carry from one pass to the next (LSTM)."""
-    return {
-        "data": {key: [layer.cursor, layer.seed, _batch_size(net, layer)] for key, layer in _data_layers(net)},
-        "buffers": {name: [list(b.shape), _text(b.detach().cpu().float())] for name, b in _carried(net).items()},
-    }
+    return NetState(
+        {key: (layer.cursor, layer.seed, _batch_size(net, layer)) for key, layer in _data_layers(net)},
+        {name: (list(buffer.shape), buffer.detach().cpu().float()) for name, buffer in _carried(net).items()},
+    )
 
 
 def _data_layers(net: Net) -> list[tuple[str, DataLayer]]:
@@ -214,55 +222,52 @@ def _batch_size(net: Net, layer: DataLayer) -> int:
 
 
 def _carried(net: Net) -> dict[str, torch.Tensor]:
-    kept = net.state_dict(keep_vars=True)
-    return {name: buffer for name, buffer in net.named_buffers() if name in kept}
+    held = net.state_dict(keep_vars=True)
+    return {name: buffer for name, buffer in net.named_buffers() if name in held}
 
 
-def _apply_extra(solver: Run, extra: dict[str, Any]) -> None:
+def _apply_kept(solver: Run, kept: Kept) -> None:
     rank, world = collectives.rank_and_world()
-    saved = len(extra["generators"])
+    saved = len(kept.generators)
     same = world == saved
-    _set_generators(solver, extra["generators"][rank if same else 0], None if same else rank)
-    for net, state in zip((solver.net, *solver.test_nets), extra["nets"], strict=False):
+    _set_generators(solver, kept.generators[rank if same else 0], None if same else rank)
+    for net, state in zip((solver.net, *solver.test_nets), kept.nets, strict=False):
         for key, layer in _data_layers(net):
-            if key in state["data"]:
-                layer.cursor, layer.seed, size = state["data"][key]
+            if key in state.data:
+                layer.cursor, layer.seed, size = state.data[key]
                 if net is solver.net:  # as many images on, whatever the processes and their batches
                     layer.cursor = layer.cursor * size * saved // (_batch_size(net, layer) * world)
         buffers = _carried(net)
-        for name, (shape, values) in state["buffers"].items():
+        for name, (shape, values) in state.buffers.items():
             if name in buffers and list(buffers[name].shape) == shape:
-                buffers[name].copy_(_tensor(values, torch.float32).reshape(shape))
+                buffers[name].copy_(values)
     solver.losses.clear()
-    solver.losses.extend(torch.tensor(loss, device=solver.device) for loss in extra["losses"])
+    solver.losses.extend(torch.tensor(loss, device=solver.device) for loss in kept.losses)
 
 
-def _set_generators(solver: Run, generators: dict[str, str], rank: int | None) -> None:
+def _set_generators(solver: Run, generators: dict[str, torch.Tensor], rank: int | None) -> None:
     """Restore torch's generators; with `rank`, then part them: other processes than these were saved."""
-    torch.set_rng_state(_tensor(generators["cpu"], torch.uint8))
+    torch.set_rng_state(generators["cpu"])
     if "cuda" in generators and solver.device.type == "cuda":
-        torch.cuda.set_rng_state(_tensor(generators["cuda"], torch.uint8), solver.device)
+        torch.cuda.set_rng_state(generators["cuda"], solver.device)
     if rank is not None:
         parts = np.random.SeedSequence((torch.initial_seed() % 2**64, solver.iter, rank))
         torch.manual_seed(int(parts.generate_state(1, np.uint64)[0]))
 
 
-def _parse_extra(text: bytes, path: Path) -> dict[str, Any]:
-    if not text:
-        return {}
-    try:
-        extra = json.loads(text)
-    except ValueError as error:
-        raise SnapshotError(f"its sdcaffe_state is broken ({error})", where=str(path)) from None
-    wanted = {"type", "generators", "nets", "losses"}
-    if not isinstance(extra, dict) or not wanted <= extra.keys():
-        raise SnapshotError(f"its sdcaffe_state lacks some of {', '.join(sorted(wanted))}", where=str(path))
-    return extra
+def _check_cuda(solver: Run, kept: Kept, where: str) -> None:
+    """Raise SnapshotError for generators that this device cannot go on with; what is the CPU's was checked as read."""
+    if solver.device.type == "cuda":
+        for state in (each["cuda"] for each in kept.generators if "cuda" in each):
+            try:
+                torch.Generator(solver.device).set_state(state)
+            except (RuntimeError, TypeError):
+                raise SnapshotError("its sdcaffe_state is broken: a generator is none of this GPU's", where) from None
 
 
-def _text(values: torch.Tensor) -> str:
-    return base64.b64encode(values.contiguous().numpy().tobytes()).decode()
-
-
-def _tensor(text: str, dtype: torch.dtype) -> torch.Tensor:
-    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=dtype)
+def _numbers(state: proto.State) -> int:
+    """The checksum of what a state's own file holds, for a form without a seal."""
+    total = zlib.crc32(f"{state.iter} {state.current_step}".encode())
+    for array in state.history:
+        total = zlib.crc32(np.ascontiguousarray(array, "<f4").tobytes(), total)
+    return total

@@ -302,7 +302,7 @@ def test_a_file_of_100_gb_of_nothing_is_not_read(name: str, start: bytes, tmp_pa
 @pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
 def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(WeightsError, match=f"{name}: is no file"):
+    with pytest.raises(WeightsError, match=f"{name}: is a pipe; a file is wanted"):
         convert(tmp_path / name, tmp_path / "out.caffemodel")
 
 

@@ -16,7 +16,7 @@ from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_pixels import Pixels
 from sdcaffe.converters.onnx_runtime import open_session
-from sdcaffe.errors import GraphError, WeightsError
+from sdcaffe.errors import GraphError, SnapshotError, WeightsError
 from sdcaffe.net import Net
 
 QUICKSTART = ROOT / "prototxt" / "quickstart"
@@ -179,7 +179,7 @@ def test_a_solverstate_leads_to_its_weights(tmp_path: Path) -> None:
     done = export(model, str(tmp_path / "run_iter_5.solverstate"), str(tmp_path / "net.onnx"))
     assert done.agreement.difference < 1e-4
     proto.write_state(tmp_path / "run_iter_6.solverstate", proto.State(iter=6, learned_net="gone/other.caffemodel"))
-    with pytest.raises(ModelError, match=r"gone/other\.caffemodel is neither there nor beside it"):
+    with pytest.raises(SnapshotError, match=r"gone/other\.caffemodel are missing, here and beside it"):
         export(model, str(tmp_path / "run_iter_6.solverstate"), str(tmp_path / "other.onnx"))
 
 

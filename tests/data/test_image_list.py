@@ -69,5 +69,5 @@ def test_a_list_that_is_missing(folder):
 
 
 def test_a_list_without_end():
-    with pytest.raises(DataError, match=r"/dev/zero: cannot read the list of images: this is a device"):
+    with pytest.raises(DataError, match=r"/dev/zero: cannot read the list of images: is a device"):
         read_list("/dev/zero")

@@ -164,11 +164,11 @@ def test_a_dataset_that_claims_more_than_a_blob_can_hold(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"list\.txt: cannot read the list of HDF5 files \(No such file"),
+        (None, r"list\.txt: cannot read the list of HDF5 files: No such file"),
         (b"", r"list\.txt: the list names no HDF5 files"),
         (b"gone.h5\n", r"gone\.h5: there is no such HDF5 file \(relative to .*; list\.txt lists it"),
         (b"list.txt\n", r"list\.txt: this is not an HDF5 file"),
-        (b"\x89HDF\r\n\x1a\n\xff\xfe", r"list\.txt: cannot read the list of HDF5 files \(it is not text"),
+        (b"\x89HDF\r\n\x1a\n\xff\xfe", r"list\.txt: is no list of HDF5 files"),
     ],
 )
 def test_lists_that_cannot_be_used(content, message, tmp_path):

@@ -99,7 +99,7 @@ def test_a_log_without_tests(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ("log", "flags", "message"),
     [
         (FILES / "list.txt", [], "holds no line of a Caffe log"),
-        (FILES / "none.log", [], "the log cannot be read: No such file or directory"),
+        (FILES / "none.log", [], "cannot read the log: No such file or directory"),
         (FILES / "caffe_train.log", ["--delimiter", "ab"], "a delimiter is one character, not 'ab'"),
     ],
 )

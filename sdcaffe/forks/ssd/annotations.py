@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from sdcaffe import reading
 from sdcaffe.errors import DataError
 
 MAX_BYTES = 1 << 24
@@ -50,14 +51,7 @@ Reader = Callable[[str, tuple[int, int], Mapping[str, int]], Found]
 
 
 def read_bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"cannot read the annotations: {error.strerror}", path) from error
-    if len(data) > MAX_BYTES:
-        raise DataError(f"annotations of more than {MAX_BYTES >> 20} MiB", path)
-    return data
+    return reading.read(path, DataError, "the annotations", MAX_BYTES)
 
 
 # ---------------------------------------------------------------- XML

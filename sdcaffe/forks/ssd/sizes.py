@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdcaffe import reading
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.messages import ResizeParameter
 
@@ -39,14 +40,8 @@ def read_sizes(path: str) -> list[NamedSize]:
 
 def read_lines(path: str, field: str) -> list[str]:
     """A text file's lines. Raises DataError where it cannot be read or is beyond 64 MiB."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise DataError(f"cannot read the {field}: {error.strerror}", path) from error
-    if len(text) > _MOST_BYTES:
-        raise DataError(f"the {field} is larger than {_MOST_BYTES >> 20} MiB", path)
-    return text.splitlines()
+    data = reading.read(path, DataError, f"the {field}", _MOST_BYTES)
+    return data.decode("utf-8", "surrogateescape").splitlines()
 
 
 def in_pixels(boxes: Boxes, size: NamedSize, resize: Any | None) -> tuple[Boxes, Boxes]:

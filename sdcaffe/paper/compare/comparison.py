@@ -16,6 +16,7 @@ from sdcaffe.paper import published as paper
 from sdcaffe.paper.compare.recognise import recognise
 from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.published import Value
+from sdcaffe.reading import is_regular
 
 MEASURED, OTHER_SETTINGS, CUT_SHORT = "measured", "other settings", "cut short"
 
@@ -289,7 +290,7 @@ def find_logs(paths: Sequence[str | Path]) -> list[Path]:
 
 def _logs_in(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        if is_regular(path) and not any(part.startswith(".") for part in path.relative_to(folder).parts):
             with open(path, "rb") as file:
                 if _LOG_LINE.search(file.read(_LOOK)):
                     yield path
