@@ -79,7 +79,12 @@ def _command(arguments: list[str], group: str, program: str) -> int:
         args = parser.read(rest)
     except SystemExit as end:  # --help
         return int(end.code or 0)
-    return module.run(args) or 0
+    if getattr(args, "fork", None) is None:
+        return module.run(args) or 0
+    from sdcaffe.proto.dialects import read_as
+
+    with read_as(args.fork):
+        return module.run(args) or 0
 
 
 def _overview(group: ModuleType, program: str) -> str:

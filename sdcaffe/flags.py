@@ -113,6 +113,7 @@ def add_plugin_flags(parser: Parser) -> None:
         action="store_true",
         help="skip fields that BVLC Caffe's prototxts do not have, such as those of its forks",
     )
+    add_fork_flag(parser)
 
 
 def add_plugin_flag(parser: Parser) -> None:
@@ -122,6 +123,15 @@ def add_plugin_flag(parser: Parser) -> None:
         default=[],
         metavar="FILE|MODULE",
         help="a Python file or module that registers layers; may be given several times (default: none)",
+    )
+
+
+def add_fork_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--fork",
+        metavar="NAME",
+        help="whose files nets are read as, where forks of Caffe mean two things by one; sdcaffe layers --forks lists "
+        "the names (default: as their other fields say)",
     )
 
 

@@ -12,7 +12,7 @@ from argparse import REMAINDER, Namespace
 from pathlib import Path
 
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.flags import Parser
+from sdcaffe.flags import Parser, add_fork_flag
 from sdcaffe.terminal import raw
 
 EXAMPLE = "sdcaffe pycaffe script.py prototxt/quickstart/deploy.prototxt"
@@ -20,6 +20,7 @@ EXAMPLE = "sdcaffe pycaffe script.py prototxt/quickstart/deploy.prototxt"
 
 def add_flags(parser: Parser) -> None:
     parser.script = True
+    add_fork_flag(parser)
     parser.add_argument("file", metavar="SCRIPT", help="the Python script to run")
     parser.add_argument("arguments", nargs=REMAINDER, metavar="ARGS", help="what the script gets as its arguments")
 

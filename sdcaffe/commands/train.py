@@ -82,6 +82,7 @@ def run(args: Namespace) -> None:
             stages=args.stage.split(","),  # as Caffe: an empty one where there is none
             plugins=args.plugin,
             ignore_unknown=args.ignore_unknown,
+            fork=args.fork,
             sigint=args.sigint_effect,
             sighup=args.sighup_effect,
         )
@@ -138,4 +139,6 @@ def _command(args: Namespace, state: str) -> str:
         words += ["--plugin", plugin]
     if args.ignore_unknown:
         words.append("--ignore-unknown")
+    if args.fork:
+        words += ["--fork", args.fork]
     return shlex.join([*words, "--snapshot", str(state)])

@@ -86,5 +86,5 @@ def layer_class(type_name: str, layer_name: str = "") -> type[Layer]:
         message += f'. Did you mean "{near}"? If another Caffe has it: '
     else:
         message += ". It is not one of BVLC Caffe's: "
-    message += "write it as a plugin and name its file with --plugin"
+    message += "write it as a plugin and name its file with --plugin; docs/own-layer.md shows how"
     raise LayerError(message, layer=layer_name, field="type")

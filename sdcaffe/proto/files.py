@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from sdcaffe import packaged, reading
 from sdcaffe.errors import PrototxtError, SdcaffeError
-from sdcaffe.proto import caffe, seal, text, upgrade
+from sdcaffe.proto import caffe, dialects, seal, text, upgrade
 from sdcaffe.reading import StrPath as StrPath
 from sdcaffe.writing import atomic_write as atomic_write
 
@@ -37,15 +37,24 @@ _MISTAKEN = {
 _LIKE_TEXT = re.compile(rb"\s*(#|[A-Za-z_]\w*\s*[:{<])")
 
 
-def read_net(path: StrPath, *, ignore_unknown: bool = False) -> caffe.NetParameter:
-    """The NetParameter of a prototxt, in the current form whatever its age. Raises PrototxtError."""
-    return read_net_located(path, ignore_unknown=ignore_unknown)[0]
+def read_net(path: StrPath, *, ignore_unknown: bool = False, fork: str | None = None) -> caffe.NetParameter:
+    """The NetParameter of a prototxt, in the current form whatever its age.
+
+    Where forks of Caffe give one thing two meanings, `fork` says whose file it is: `sdcaffe layers --forks` lists the
+    names. What that fork leaves to its defaults is then written in the message. Raises PrototxtError, and LayerError
+    for a net that could be two forks' and does not say which.
+    """
+    return read_net_located(path, ignore_unknown=ignore_unknown, fork=fork)[0]
 
 
-def read_net_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[caffe.NetParameter, text.Positions]:
+def read_net_located(
+    path: StrPath, *, ignore_unknown: bool = False, fork: str | None = None
+) -> tuple[caffe.NetParameter, text.Positions]:
     """`read_net`, and where each layer stands in the file."""
     net, positions = read_text(path, caffe.NetParameter, ignore_unknown=ignore_unknown)
-    return upgrade.upgrade_net(net, positions), positions
+    net = upgrade.upgrade_net(net, positions)
+    dialects.settle(net, fork, positions)
+    return net, positions
 
 
 def read_solver(path: StrPath, *, ignore_unknown: bool = False) -> caffe.SolverParameter:
@@ -56,7 +65,10 @@ def read_solver(path: StrPath, *, ignore_unknown: bool = False) -> caffe.SolverP
 def read_solver_located(path: StrPath, *, ignore_unknown: bool = False) -> tuple[caffe.SolverParameter, text.Positions]:
     """`read_solver`, and where each field stands in the file."""
     solver, positions = read_text(path, caffe.SolverParameter, ignore_unknown=ignore_unknown)
-    return upgrade.upgrade_solver(solver, positions), positions
+    solver = upgrade.upgrade_solver(solver, positions)
+    for net in upgrade.inline_nets(solver):
+        dialects.settle(net, where=positions)
+    return solver, positions
 
 
 def read_text(path: StrPath, kind: type[M], *, ignore_unknown: bool = False) -> tuple[M, text.Positions]:

@@ -50,7 +50,7 @@ def net_needs_upgrade(net: caffe.NetParameter) -> bool:
 
 def solver_needs_upgrade(solver: caffe.SolverParameter) -> bool:
     """Whether a SolverParameter gives its type as `solver_type`, or has an old net inside."""
-    return solver.HasField("solver_type") or any(net_needs_upgrade(net) for net in _inline_nets(solver))
+    return solver.HasField("solver_type") or any(net_needs_upgrade(net) for net in inline_nets(solver))
 
 
 def upgrade_net(net: caffe.NetParameter, where: Where = None) -> caffe.NetParameter:
@@ -83,7 +83,7 @@ def upgrade_solver(solver: caffe.SolverParameter, where: Where = None) -> caffe.
         names = table(solver.DESCRIPTOR).fields["solver_type"].value_names
         solver.type = _SOLVER_TYPES[names[solver.solver_type]]
         solver.ClearField("solver_type")
-    for net in _inline_nets(solver):
+    for net in inline_nets(solver):
         upgrade_net(net, where)
     return solver
 
@@ -101,7 +101,8 @@ def _refuse_odd_texts(net: caffe.NetParameter, where: Where) -> None:
         raise PrototxtError(f"{odd} is not UTF-8, and cannot be upgraded; write it anew in UTF-8", place(where, odd))
 
 
-def _inline_nets(solver: caffe.SolverParameter) -> list[caffe.NetParameter]:
+def inline_nets(solver: caffe.SolverParameter) -> list[caffe.NetParameter]:
+    """The nets that are written in a solver."""
     single = [getattr(solver, name) for name in ("net_param", "train_net_param") if solver.HasField(name)]
     return single + list(solver.test_net_param)
 

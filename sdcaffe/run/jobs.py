@@ -33,6 +33,7 @@ class Request:
     stages: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     ignore_unknown: bool = False
+    fork: str | None = None
     log: str | None = None
     sigint: Effect = "stop"
     sighup: Effect = "snapshot"

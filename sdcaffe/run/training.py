@@ -22,6 +22,7 @@ from sdcaffe import proto
 from sdcaffe.collectives import is_root
 from sdcaffe.errors import SdcaffeError, told
 from sdcaffe.log import Progress, glog, setup, silent
+from sdcaffe.proto import dialects
 from sdcaffe.run import launch, processes
 from sdcaffe.run.jobs import AUTO, Job, Request, read_jobs
 from sdcaffe.run.progress import Screen, is_terminal, shown
@@ -77,6 +78,7 @@ def run(
     stages: Sequence[str] = (),
     plugins: Sequence[str] = (),
     ignore_unknown: bool = False,
+    fork: str | None = None,
     log: str | os.PathLike[str] | None = None,
     sigint: Effect = "stop",
     sighup: Effect = "snapshot",
@@ -95,7 +97,8 @@ def run(
     - `snapshot`: go on from this .solverstate; `auto`: from the newest whole one of the prefix, if there is any
     - `weights`: .caffemodel files to start from, in place of the solver's
     - `level`, `stages`: of the state of the nets to train
-    - `plugins`: files or modules to load first, see `sdcaffe.discover`; `ignore_unknown`: skip fields of other Caffes
+    - `plugins`: files or modules to load first, see `sdcaffe.discover`; `ignore_unknown`: skip fields of other Caffes;
+      `fork`: whose files nets are read as, see `read_net`
     - `log`: where the log of one run goes; None: to PREFIX.log, for the snapshot_prefix of its solver
     - `sigint`, `sighup`: what these signals do in the main thread: `stop`, `snapshot` or `none`. A second SIGINT on the
       way to a stop ends at once. In another thread signals are left alone
@@ -117,6 +120,7 @@ def run(
         stages=tuple(stages),
         plugins=tuple(plugins),
         ignore_unknown=ignore_unknown,
+        fork=fork,
         log=None if log is None else os.fspath(log),
         sigint=sigint,
         sighup=sighup,
@@ -124,7 +128,8 @@ def run(
         progress=progress,
     )
     request.check()
-    return _several(request) if request.count > 1 else _alone(request)
+    with dialects.read_as(fork):
+        return _several(request) if request.count > 1 else _alone(request)
 
 
 def _alone(request: Request) -> list[Outcome]:
@@ -137,7 +142,7 @@ def _alone(request: Request) -> list[Outcome]:
 
 def _one(device: str | None, request: Request) -> str | None:
     """What one process of a run does on its own `device`; the root says how it ended."""
-    with processes.launched(device):
+    with dialects.read_as(request.fork), processes.launched(device):
         with processes.failing_as_one():
             (job,) = read_jobs(request)
         with _asking(request) as asks:

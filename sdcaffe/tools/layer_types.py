@@ -12,6 +12,7 @@ from sdcaffe.errors import SdcaffeError, nearest
 from sdcaffe.layers.base import Count, DataLayer, Layer, makers, registered
 from sdcaffe.log.table import text_table
 from sdcaffe.plugins import origin
+from sdcaffe.proto import dialects
 
 _FIRST_ADDED = 1000  # fields numbered from here on are not BVLC Caffe's
 _TYPE_NAMES = {
@@ -37,6 +38,13 @@ def overview() -> list[str]:
         origins = ", ".join(dict.fromkeys(origin(maker) for maker in makers(name)))
         rows.append([name, _count(cls.bottoms), _tops(cls), blobs, cls.field or "-", origins])
     return [*text_table(rows), "", f"Free field numbers for a layer of your own: {free_numbers()}"]
+
+
+def forks() -> list[str]:
+    """Lines of a table of the forks that files may be read as."""
+    rows = [["fork", "repository", "what it decides"]]
+    rows += [[fork.name, fork.repository, fork.decides or "-"] for fork in dialects.known()]
+    return text_table(rows)
 
 
 def description(type_name: str) -> list[str]:

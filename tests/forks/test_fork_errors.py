@@ -151,7 +151,7 @@ def test_a_type_that_only_a_fork_has(tmp_path, type_name, fork):
     error = net_error(tmp_path, f'layer {{\n  name: "l"\n  type: "{type_name}" bottom: "x" top: "y" }}')
     assert error.startswith(f'fork.prototxt:4:3: unknown layer type "{type_name}" in layer "l". It is not')
     assert f"not one of BVLC Caffe's, but {fork}" in error
-    assert "write it as a plugin and name its file with --plugin" in error
+    assert "write it as a plugin and name its file with --plugin; docs/own-layer.md shows how" in error
 
 
 def test_a_type_that_nobody_has(tmp_path):
