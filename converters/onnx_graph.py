@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe import reading
+from sdcaffe.converters.onnx_constants import settled
 from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
 from sdcaffe.layers.base import Shape
 
@@ -55,7 +56,7 @@ class Graph:
     """`nodes` in order, those that outputs hang on; `inputs` and `outputs` by name; `shapes` of all values.
 
     `model` is the whole ModelProto, weights and all. `free_batch` says whether it leaves the first axis of each
-    input free.
+    input free; `doubled` are then the shapes at twice the batch.
     """
 
     model: Any
@@ -68,6 +69,7 @@ class Graph:
     types: dict[str, int]
     free_batch: bool
     tensors: dict[str, Any] = field(default_factory=dict)
+    doubled: dict[str, Shape] = field(default_factory=dict)
 
     def constant(self, node: Node, index: int) -> Array | None:
         """The constant that an input is; None where it is left out. Raises ModelError where it is computed."""
@@ -106,10 +108,8 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
         raise ModelError(f"is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
     light = _without_weights(model)
     free = _fix_inputs(light.graph, {tensor.name for tensor in model.graph.initializer}, shapes or {}, metadata.size)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True).graph
-    except Exception as error:  # ONNX has several kinds
-        raise ModelError(f"is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
+    doubled = _doubled(light, {tensor.name for tensor in model.graph.initializer}) if free else {}
+    inferred, computed = settled(light)
     graph = Graph(
         model=model,
         name=metadata.net or model.graph.name,
@@ -119,8 +119,9 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
         outputs=[value.name for value in model.graph.output],
         shapes={},
         types={},
-        free_batch=free,
-        tensors={tensor.name: tensor for tensor in model.graph.initializer},
+        free_batch=bool(doubled),
+        doubled=doubled,
+        tensors={**{tensor.name: tensor for tensor in model.graph.initializer}, **computed},
     )
     for value in [*inferred.input, *inferred.value_info, *inferred.output]:
         _note(graph, value)
@@ -238,14 +239,37 @@ def _without_weights(model: Any) -> Any:
     return light
 
 
+def _doubled(light: Any, weights: set[str]) -> dict[str, Shape]:
+    """The shapes at twice the batch; none where the model is for one batch after all."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(light)
+    for value in copy.graph.input:
+        if value.name not in weights:
+            value.type.tensor_type.shape.dim[0].dim_value *= 2
+    shapes: dict[str, Shape] = {}
+    try:
+        inferred, _ = settled(copy)
+        for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+            _note_shape(shapes, value)
+    except ModelError:
+        return {}
+    return shapes
+
+
 def _note(graph: Graph, value: Any) -> None:
+    graph.types[value.name] = value.type.tensor_type.elem_type
+    _note_shape(graph.shapes, value)
+
+
+def _note_shape(shapes: dict[str, Shape], value: Any) -> None:
     kind = value.type.tensor_type
-    graph.types[value.name] = kind.elem_type
     if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim):
         shape = tuple(dim.dim_value for dim in kind.shape.dim)
         if any(size < 0 for size in shape) or math.prod(shape) > _MOST_VALUES:
             raise ModelError(f'"{value.name}" has the shape {list(shape)}, more than is reasonable')
-        graph.shapes[value.name] = shape
+        shapes[value.name] = shape
 
 
 def _nodes(graph: Graph, nodes: Any) -> list[Node]:
@@ -262,6 +286,8 @@ def _nodes(graph: Graph, nodes: Any) -> list[Node]:
         for word in (new.name, *new.inputs, *new.outputs):
             if not word.isprintable():
                 raise ModelError(f"the name {word[:80]!r} of a node, or of what it reads or makes, is not printable")
+        if graph.tensors.keys() >= set(node.output):
+            continue
         if node.op_type == "Constant":
             _note_constant(graph, node)
         elif node.op_type == "Identity" and node.input[0] in graph.tensors:

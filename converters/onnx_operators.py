@@ -320,14 +320,28 @@ def _global_pool(layers: Layers, node: Node) -> None:
 
 @_operator("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def _reshape(layers: Layers, node: Node) -> None:
-    before, after = layers.shape(node), layers.top_shape(node)
-    if before == after:
+    pairs = [(layers.shape(node), layers.top_shape(node))]
+    doubled = layers.graph.doubled
+    if node.inputs[0] in doubled and node.outputs[0] in doubled:
+        pairs.append((doubled[node.inputs[0]], doubled[node.outputs[0]]))
+    if all(before == after for before, after in pairs):
         _same(layers, node)
-    elif len(before) > 1 and after == (before[0], math.prod(before[1:])):
+    elif all(len(before) > 1 and after == (before[0], math.prod(before[1:])) for before, after in pairs):
         layers.add(node, "Flatten")
     else:
-        dims = layers.add(node, "Reshape").reshape_param.shape.dim
-        dims.extend([0, *after[1:]] if after[:1] == before[:1] else after)
+        dims = [_dim(axis, pairs) for axis in range(len(pairs[0][1]))]
+        if dims.count(-1) > 1:
+            raise node.error("spreads the batch over two axes; Caffe's Reshape leaves one free")
+        layers.add(node, "Reshape").reshape_param.shape.dim.extend(dims)
+
+
+def _dim(axis: int, pairs: list[tuple[Shape, Shape]]) -> int:
+    """0 for an axis as the bottom has it, -1 for one that holds the batch and more, else its size."""
+    kept = all(before[axis : axis + 1] == after[axis : axis + 1] for before, after in pairs)
+    sizes = {after[axis] for _, after in pairs}
+    if kept and (len(sizes) > 1 or axis == 0):
+        return 0
+    return sizes.pop() if len(sizes) == 1 else -1
 
 
 @_operator("Identity", "Dropout", "Cast")
