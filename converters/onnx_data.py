@@ -28,8 +28,8 @@ class Images:
     `labels` is the blob of labels, or "".
     """
 
-    net: Any
-    layers: list[Any]
+    net: proto.NetParameter
+    layers: list[proto.LayerParameter]
     blob: str
     labels: str
     preprocess: Preprocess
@@ -97,7 +97,7 @@ def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tup
     return None
 
 
-def takes_pixels(param: Any, name: str) -> bool:
+def takes_pixels(param: proto.NetParameter, name: str) -> bool:
     """Whether a net normalises its input `name` itself."""
     return any(class_of(layer).scaling(layer) is not None and name in layer.bottom for layer in param.layer)
 

@@ -25,14 +25,14 @@ class Deployed:
     them; `dropped` the layers that went; `scores` the blob that an Accuracy or a loss compared with labels, or "".
     """
 
-    param: Any
+    param: proto.NetParameter
     outputs: list[str]
     dropped: list[str]
     scores: str = ""
 
 
 def deployed(
-    source: Any, shapes: Mapping[str, Shape] | None = None, *, level: int = 0, stages: Iterable[str] = ()
+    source: proto.NetParameter, shapes: Mapping[str, Shape] | None = None, *, level: int = 0, stages: Iterable[str] = ()
 ) -> Deployed:
     """The deployed part of a NetParameter, in the TEST phase.
 
@@ -49,7 +49,7 @@ def deployed(
     net.state.stage.extend(stages)
     net = keep_layers(net)
     result = Deployed(proto.NetParameter(name=net.name), [], [])
-    kept: list[Any] = []
+    kept: list[proto.LayerParameter] = []
     data: set[str] = set()
     gone: set[str] = set()
     for layer in net.layer:
@@ -83,7 +83,7 @@ def deployed(
     return result
 
 
-def _as_input(cls: type[DataLayer], layer: Any, shapes: Mapping[str, Shape]) -> Any:
+def _as_input(cls: type[DataLayer], layer: proto.LayerParameter, shapes: Mapping[str, Shape]) -> proto.LayerParameter:
     """An Input layer in place of a data layer; only where its shape is not given is the data opened."""
     first = shapes.get(layer.top[0]) if layer.top else None
     if first is not None:
@@ -102,7 +102,7 @@ def _as_input(cls: type[DataLayer], layer: Any, shapes: Mapping[str, Shape]) -> 
     return new
 
 
-def _give_shapes(layer: Any, shapes: Mapping[str, Shape]) -> None:
+def _give_shapes(layer: proto.LayerParameter, shapes: Mapping[str, Shape]) -> None:
     own = [list(shape.dim) for shape in layer.input_param.shape]
     own = own * len(layer.top) if len(own) == 1 else own
     if len(own) != len(layer.top):
@@ -112,7 +112,9 @@ def _give_shapes(layer: Any, shapes: Mapping[str, Shape]) -> None:
         layer.input_param.shape.add().dim.extend(shapes.get(name, shape))
 
 
-def _wiring(layers: Iterable[Any]) -> tuple[dict[Made, list[int]], dict[int, list[Made]], dict[str, Made]]:
+def _wiring(
+    layers: Iterable[proto.LayerParameter],
+) -> tuple[dict[Made, list[int]], dict[int, list[Made]], dict[str, Made]]:
     """Who reads each version of a blob, what each layer reads, and the last version under each name."""
     latest: dict[str, Made] = {}
     readers: dict[Made, list[int]] = {}
@@ -133,7 +135,7 @@ def _unread_inputs(layers: Any) -> set[str]:
     return {layers[i].top[j] for (i, j), by in readers.items() if not by and class_of(layers[i]).given}
 
 
-def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: Deployed) -> list[str]:
+def _prune(layers: list[proto.LayerParameter], unread_inputs: set[str], data: set[str], result: Deployed) -> list[str]:
     """Put the layers that outputs need into `result`; returns the outputs, or none where no layer gives one."""
     readers, reads, latest = _wiring(layers)
     origins: dict[Made, set[bool]] = {}  # which kinds of input reach a blob: images (True), labels and second branches
@@ -170,11 +172,11 @@ def _prune(layers: list[Any], unread_inputs: set[str], data: set[str], result: D
     return sorted(ends)
 
 
-def _loss_weight(layer: Any, top: int) -> float:
+def _loss_weight(layer: proto.LayerParameter, top: int) -> float:
     return layer.loss_weight[top] if top < len(layer.loss_weight) else 0.0
 
 
-def _drop_tops(layer: Any, unwanted: list[int]) -> None:
+def _drop_tops(layer: proto.LayerParameter, unwanted: list[int]) -> None:
     for j in reversed(unwanted):
         del layer.top[j]
         del layer.input_param.shape[j]

@@ -68,10 +68,11 @@ def _converted(model: Any, kept: set[str]) -> Any:
 
 def _sort(graph: Any) -> None:
     """Each node behind those that it reads: the converter puts its casts last."""
-    waiting, placed = list(graph.node), []
+    waiting: list[Any] = list(graph.node)
+    placed: list[Any] = []
     known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
     while waiting:
-        later = []
+        later: list[Any] = []
         for node in waiting:
             ready = known.issuperset(node.input)
             (placed if ready else later).append(node)

@@ -74,7 +74,7 @@ def onnx_to_caffe(
     return Imported(len(param.layer), numbers, graph.inputs, agreement)
 
 
-def layers_of(graph: Graph) -> tuple[Any, dict[str, list[Array]]]:
+def layers_of(graph: Graph) -> tuple[proto.NetParameter, dict[str, list[Array]]]:
     """The NetParameter of a graph, and its weights by layer name. Raises ModelError for what Caffe lacks."""
     load_builtin()
     layers = Layers(graph)
@@ -88,7 +88,7 @@ def layers_of(graph: Graph) -> tuple[Any, dict[str, list[Array]]]:
     return layers.param, layers.blobs
 
 
-def _net(param: Any, blobs: dict[str, list[Array]]) -> Net:
+def _net(param: proto.NetParameter, blobs: dict[str, list[Array]]) -> Net:
     if sum(array.nbytes for arrays in blobs.values() for array in arrays) > _MOST_BYTES:
         raise ModelError("has more weights than a .caffemodel can hold, 2 GiB")
     net = Net(param, proto.TEST)
@@ -127,7 +127,7 @@ def _note(graph: Graph) -> Iterator[str]:
 # ---- layers as Caffe writes them ----
 
 
-def _readers(param: Any) -> Counter[str]:
+def _readers(param: proto.NetParameter) -> Counter[str]:
     return Counter(name for layer in param.layer for name in layer.bottom)
 
 

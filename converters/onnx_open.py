@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.converters.onnx_data import Images, images_of, takes_pixels
@@ -77,7 +76,7 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
     return Opened(net, part, metadata, images, training, preprocess)
 
 
-def _images(net: Net, param: Any, options: Options) -> tuple[Images | None, Images | None]:
+def _images(net: Net, param: proto.NetParameter, options: Options) -> tuple[Images | None, Images | None]:
     """How the first input is made by the net's own data layer, or by that of `options.data`: in TEST, in TRAIN."""
     name = net.inputs[0] if net.inputs else ""
     if options.data is not None:
@@ -119,7 +118,7 @@ def output_names(net: Net, outputs: list[str]) -> list[str]:
     return names
 
 
-def _refuse(param: Any, where: str) -> None:
+def _refuse(param: proto.NetParameter, where: str) -> None:
     bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := class_of(layer).not_exported)]
     if bad:
         raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", where)

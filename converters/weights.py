@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from sdcaffe import proto
 from sdcaffe.errors import WeightsError
 from sdcaffe.layers.base import show_shape
 from sdcaffe.log import Tick, no_tick
+from sdcaffe.net import Net
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.keys import layer_keys
@@ -31,7 +31,7 @@ def convert(
     source: StrPath,
     target: StrPath,
     *,
-    net: Any = None,
+    net: Net | None = None,
     by_order: bool = False,
     like: StrPath | None = None,
     reverse_channels: bool = False,
@@ -57,7 +57,7 @@ def convert(
         raise WeightsError("is no state_dict: only one of those can be --like another", str(target))
     result = Converted(0)
     try:
-        if by_order:
+        if by_order and net is not None:
             layers = matching.from_tensors(read_tensors(source), _layers_of(net))
         else:
             found = Path(source).suffix in ENDINGS
@@ -80,7 +80,7 @@ def convert(
     return result
 
 
-def fit(layers: Sequence[LayerBlobs], net: Any) -> tuple[list[LayerBlobs], list[str]]:
+def fit(layers: Sequence[LayerBlobs], net: Net) -> tuple[list[LayerBlobs], list[str]]:
     """`layers` as those of `net` that have blobs, in its order and of its types; and the names of the others.
 
     Raises WeightsError for a layer or a blob that is missing, and for one of another shape.
@@ -117,11 +117,11 @@ def _shaped(array: Array | None, want: tuple[int, ...], what: str) -> Array:
     return array.reshape(want)
 
 
-def _layers_of(net: Any) -> list[LayerBlobs]:
+def _layers_of(net: Net) -> list[LayerBlobs]:
     return [LayerBlobs(name, net.layers[name].type, list(blobs)) for name, blobs in net.blob_arrays().items()]
 
 
-def _write_caffemodel(target: StrPath, layers: Sequence[LayerBlobs], net: Any) -> None:
+def _write_caffemodel(target: StrPath, layers: Sequence[LayerBlobs], net: Net | None) -> None:
     """As a .caffemodel, or HDF5 where the name ends in .h5; with `net`, as that writes its own."""
     blobs: dict[str, list[Array]] = {}
     for key, layer in zip(layer_keys(layer.name for layer in layers), layers, strict=True):

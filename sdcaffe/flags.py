@@ -76,10 +76,10 @@ def check_outputs(outputs: Iterable[str | None], inputs: Iterable[str]) -> None:
     Raises UsageError. None stands for an output that is not asked for, "-" for standard output, which takes one.
     """
     taken = {Path(name).resolve(): "is read" for name in inputs}
-    outputs = [name for name in outputs if name is not None]
-    if outputs.count("-") > 1:
+    named = [name for name in outputs if name is not None]
+    if named.count("-") > 1:
         raise UsageError('"-" is standard output, which takes one of them: give the others a file')
-    for name in outputs:
+    for name in named:
         if name != "-":
             path = Path(name).resolve()
             if path in taken:

@@ -99,6 +99,6 @@ def run(args: Namespace) -> None:
         if path:
             flags.write_output(path, form(found))
     if args.output:
-        with proto.atomic_write(args.output) as file:
-            file.write(directions.plot(found, ending))
+        with proto.atomic_write(args.output) as picture:
+            picture.write(directions.plot(found, ending))
     print("\n".join(directions.lines(found)), file=flags.beside(args.csv, args.json))

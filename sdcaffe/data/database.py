@@ -204,7 +204,7 @@ class DatumSource(Records, Source):
         return (datum.data, datum.label) if datum.encoded else None
 
 
-def datum_pixels(datum: Any, color: str, where: str) -> Image:
+def datum_pixels(datum: proto.Datum, color: str, where: str) -> Image:
     """The image of a Datum, (C, H, W) bytes or float32; `color` as in `decode_image`.
 
     Raises DataError, at `where`, for an image file that cannot be decoded, and ValueError for a Datum whose

@@ -20,7 +20,9 @@ from sdcaffe.log import glog
 _PART = re.compile(r"([^:/=]*)([/=][^:]*)?(?::(.*))?", re.DOTALL)
 
 
-def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native", param: Any = None) -> Source:
+def open_source(
+    name: str, backend: str = "LEVELDB", *, color: str = "native", param: proto.DataParameter | None = None
+) -> Source:
     """The source that `data_param.source` names; `param` is the whole data_param, where there is one.
 
     `NAME:WHERE` is the source registered as NAME: `cifar10:train`, `synthetic:test`, see `EmbeddedSource`; a plugin's.
@@ -41,14 +43,14 @@ def open_source(name: str, backend: str = "LEVELDB", *, color: str = "native", p
 
 @register_source("LMDB")
 class LmdbSource(DatumSource):
-    def __init__(self, where: str, param: Any, color: str) -> None:
+    def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
         super().__init__(where, "LMDB", color=color)
         glog("db_lmdb.cpp:35", f"Opened lmdb {where}")
 
 
 @register_source("LEVELDB")
 class LevelDbSource(DatumSource):
-    def __init__(self, where: str, param: Any, color: str) -> None:
+    def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
         super().__init__(where, "LEVELDB", color=color)
         glog("db_leveldb.cpp:18", f"Opened leveldb {where}")
 
@@ -61,7 +63,7 @@ class EmbeddedSource(ArraySource):
     SHA-256 digests, in the order of these.
     """
 
-    def __init__(self, where: str, param: Any, color: str) -> None:
+    def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
         self.where = name = param.source
         kind = name.partition(":")[0]
         match = _PART.fullmatch(where)
@@ -130,7 +132,8 @@ def _drawn(images: NDArray[np.uint8], labels: NDArray[Any], number: int, name: s
     return sorted(kept, key=digests.__getitem__)
 
 
-def _thinned(labels: NDArray[Any], every: int) -> NDArray[np.int64]:
+def _thinned(labels: NDArray[Any], every: int) -> list[int]:
     """The indices, in order, of every `every`th item of each class, the first of each included."""
     of_class = [np.flatnonzero(labels == label)[::every] for label in np.unique(labels)]
-    return np.sort(np.concatenate(of_class))
+    kept: list[int] = np.sort(np.concatenate(of_class)).tolist()
+    return kept

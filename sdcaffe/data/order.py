@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -93,6 +92,6 @@ def default_seed(layer_name: str) -> int:
     return int(torch.initial_seed()) % 2**64 ^ zlib.crc32(layer_name.encode()) << 32
 
 
-def shard(phase: Any) -> tuple[int, int]:
+def shard(phase: int) -> tuple[int, int]:
     """(rank, world) of this process; in the TEST phase every process reads everything."""
     return rank_and_world() if phase == proto.TRAIN else (0, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ class Transformer:
     for a mean or an image that does not fit.
     """
 
-    def __init__(self, param: Any, phase: Any) -> None:
+    def __init__(self, param: proto.TransformationParameter, phase: int) -> None:
         if param.HasField("mean_file") and len(param.mean_value):
             raise LayerError("transform_param has both mean_file and mean_value; give one", field="mean_value")
         if param.force_color and param.force_gray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from sdcaffe import proto
@@ -45,10 +43,10 @@ def trailed(view: Shape, operand: Shape) -> str:
     return "{1}[..., " + ", ".join(["None"] * trailing) + "]" if trailing else "{1}"
 
 
-def spanning(cls: str, layer: Any, **named: str | None) -> str:
-    """In source, a module of class `cls` with the shape of a layer's blob 0."""
-    shape = tuple(layer.blobs[0].shape)
-    trailing = len(layer.view) - len(shape)
+def spanning(cls: str, blob: Tensor, view: Shape, **named: str | None) -> str:
+    """In source, a module of class `cls` with the shape of a blob that is read as `view`."""
+    shape = tuple(blob.shape)
+    trailing = len(view) - len(shape)
     return call(cls, *map(str, shape), trailing=str(trailing) if trailing != 2 else None, **named)
 
 
@@ -84,4 +82,4 @@ class Bias(Layer):
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         if len(bottoms) == 2:
             return Source(f"{{0}} + {trailed(self.view, bottoms[1])}", nests=False)
-        return Source("{self}({0})", spanning(builder.part(source_parts.Bias), self))
+        return Source("{self}({0})", spanning(builder.part(source_parts.Bias), self.blobs[0], self.view))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,17 +14,17 @@ from sdcaffe.errors import LayerError
 _SPARSE_TYPES = ("gaussian",)
 
 
-def _constant(tensor: Tensor, filler: Any) -> None:
+def _constant(tensor: Tensor, filler: proto.FillerParameter) -> None:
     tensor.fill_(filler.value)
 
 
-def _uniform(tensor: Tensor, filler: Any) -> None:
+def _uniform(tensor: Tensor, filler: proto.FillerParameter) -> None:
     if filler.min > filler.max:
         raise LayerError(f"a uniform filler needs min <= max, not min {filler.min:g} and max {filler.max:g}")
     tensor.uniform_(filler.min, filler.max)
 
 
-def _gaussian(tensor: Tensor, filler: Any) -> None:
+def _gaussian(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """Normal; with `sparse`, each weight is kept with probability sparse / number of outputs (axis 0)."""
     if filler.std < 0:
         raise LayerError(f"a gaussian filler needs a std of at least 0, not {filler.std:g}")
@@ -35,20 +34,20 @@ def _gaussian(tensor: Tensor, filler: Any) -> None:
         tensor.mul_(torch.empty_like(tensor).bernoulli_(keep))
 
 
-def _positive_unitball(tensor: Tensor, filler: Any) -> None:
+def _positive_unitball(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """Uniform on (0, 1), then each row (all but axis 0) scaled to sum 1."""
     rows = tensor.uniform_(0, 1).view(_outputs(tensor, filler), -1)
     rows.div_(rows.sum(1, keepdim=True))
 
 
-def _outputs(tensor: Tensor, filler: Any) -> int:
+def _outputs(tensor: Tensor, filler: proto.FillerParameter) -> int:
     """The size of axis 0. Raises LayerError for a blob without axes."""
     if not tensor.dim():
         raise LayerError(f'filler "{filler.type}" needs a blob of at least one axis', field="type")
     return tensor.shape[0]
 
 
-def _fan(tensor: Tensor, filler: Any) -> float:
+def _fan(tensor: Tensor, filler: proto.FillerParameter) -> float:
     """Caffe's n: count / shape[0] (FAN_IN), count / shape[1] (FAN_OUT), or their mean (AVERAGE).
 
     On one axis, a bias say, FAN_IN is 1 and FAN_OUT the count.
@@ -62,18 +61,18 @@ def _fan(tensor: Tensor, filler: Any) -> float:
     return norms[filler.variance_norm]
 
 
-def _xavier(tensor: Tensor, filler: Any) -> None:
+def _xavier(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """Uniform on +-sqrt(3 / n) (Glorot and Bengio 2010)."""
     bound = math.sqrt(3.0 / _fan(tensor, filler))
     tensor.uniform_(-bound, bound)
 
 
-def _msra(tensor: Tensor, filler: Any) -> None:
+def _msra(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """Normal with deviation sqrt(2 / n) (He et al. 2015)."""
     tensor.normal_(0.0, math.sqrt(2.0 / _fan(tensor, filler)))
 
 
-def _bilinear(tensor: Tensor, filler: Any) -> None:
+def _bilinear(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """The kernel of bilinear upsampling, the same in every channel; square 4-D blobs only."""
     if tensor.dim() != 4 or tensor.shape[2] != tensor.shape[3]:
         raise LayerError(f"a bilinear filler needs a square 4-D blob, not {tuple(tensor.shape)}")
@@ -84,7 +83,7 @@ def _bilinear(tensor: Tensor, filler: Any) -> None:
     tensor.copy_(torch.outer(line, line).expand(tensor.shape))
 
 
-FILLERS: dict[str, Callable[[Tensor, Any], None]] = {
+FILLERS: dict[str, Callable[[Tensor, proto.FillerParameter], None]] = {
     "constant": _constant,
     "uniform": _uniform,
     "gaussian": _gaussian,
@@ -95,7 +94,7 @@ FILLERS: dict[str, Callable[[Tensor, Any], None]] = {
 }
 
 
-def check(filler: Any) -> None:
+def check(filler: proto.FillerParameter) -> None:
     """Raise LayerError for a FillerParameter of an unknown type, and for `sparse` on a filler that has none."""
     if filler.type not in FILLERS:
         raise LayerError(f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type")
@@ -106,7 +105,7 @@ def check(filler: Any) -> None:
 
 
 @torch.no_grad()
-def fill(tensor: Tensor, filler: Any) -> None:
+def fill(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """Fill `tensor` in place as the FillerParameter says. Raises LayerError for one that cannot fill it."""
     check(filler)
     if not tensor.numel():

@@ -42,8 +42,8 @@ class LRN(Layer):
         if self.within:
             mean = F.avg_pool2d(bottom.square(), self.size, 1, self.size // 2)
             return bottom * (mean * self.alpha + self.k).pow(-self.beta)
-        settings = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.k}
-        return builder.operator("LRN", [bottom], bottom.shape, **settings)  # whose definition is Caffe's
+        sizes = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "bias": self.k}
+        return builder.operator("LRN", [bottom], bottom.shape, dtype=None, **sizes)  # whose definition is Caffe's
 
     def forward(self, bottom: Tensor) -> Tensor:
         squares = bottom.square()

@@ -27,9 +27,9 @@ class PReLU(NeuronLayer):
 
     def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
         """The one slope of channel_shared also where a file gives it an axis, as torch does."""
-        slope = blobs.get(0)
-        one = slope is not None and self.param.channel_shared and tuple(slope.shape) == (1,)
-        return {**blobs, 0: slope.reshape(())} if one else dict(blobs)
+        if self.param.channel_shared and 0 in blobs and tuple(blobs[0].shape) == (1,):
+            return {**blobs, 0: blobs[0].reshape(())}
+        return dict(blobs)
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (shape,) = bottom_shapes

@@ -72,4 +72,4 @@ class Scale(Layer):
                 raise self.unwritten("a Scale of two bottoms with a bias")
             return Source(f"{{0}} * {trailed(self.view, bottoms[1])}", nests=False)
         cls = builder.part(source_parts.Scale)
-        return Source("{self}({0})", spanning(cls, self, bias=None if self.bias_term else "False"))
+        return Source("{self}({0})", spanning(cls, self.blobs[0], self.view, bias=None if self.bias_term else "False"))

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, show_shape
 
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -97,7 +97,7 @@ def _sizes(layer: Layer, axes: int, field: str, stem: str | None, default: int |
     return tuple(given * axes if len(given) == 1 else given)
 
 
-def settings(param: Any) -> list[str]:
+def settings(param: proto.ConvolutionParameter) -> list[str]:
     """What a drawing says of a ConvolutionParameter."""
     kernel = _shown(param, "kernel_size", "kernel")
     return [
@@ -110,7 +110,7 @@ def settings(param: Any) -> list[str]:
     ]
 
 
-def _shown(param: Any, field: str, stem: str) -> str:
+def _shown(param: proto.ConvolutionParameter, field: str, stem: str) -> str:
     """A size in a drawing: "3", "1x7"."""
     if param.HasField(f"{stem}_h") or param.HasField(f"{stem}_w"):
         return f"{getattr(param, f'{stem}_h')}x{getattr(param, f'{stem}_w')}"

@@ -19,6 +19,7 @@ from sdcaffe.net.execution import Batch, Execution, in_float32
 from sdcaffe.net.parameters import Learnable
 from sdcaffe.net.precision import FP32
 from sdcaffe.net.weights import Files, Weights, fill
+from sdcaffe.proto.blobs import Array
 
 __all__ = ["Assembled", "Batch", "Learnable", "Net", "Pass"]
 
@@ -227,9 +228,9 @@ class Net(nn.Module):
         fill(made.layers, made.views, matched)
         weights.report(made.graph, [place for place, layer in enumerate(made.layers) if len(layer.blobs)])
 
-    def blob_arrays(self) -> dict[str, list[Any]]:
+    def blob_arrays(self) -> dict[str, list[Array]]:
         """The key of each layer that has blobs -> these as float32 numpy arrays in Caffe's axis order."""
-        arrays: dict[str, list[Any]] = {}
+        arrays: dict[str, list[Array]] = {}
         for place, (key, layer) in enumerate(self.layers.items()):
             tensors = [self.assembled.owner(place, i).reshape(blob.shape) for i, blob in enumerate(layer.blobs)]
             if tensors:

@@ -43,7 +43,7 @@ class Reading:
     shared: list[int]
 
 
-def read(net: Any, logits: str | None = None, feature: str | None = None) -> Reading:
+def read(net: proto.NetParameter, logits: str | None = None, feature: str | None = None) -> Reading:
     """What the training phase of a NetParameter holds; `logits` and `feature` None: found, "": not wanted.
 
     Raises GraphError, with what to do, where the net does not tell, or would not train right with two branches.
@@ -65,7 +65,7 @@ def read(net: Any, logits: str | None = None, feature: str | None = None) -> Rea
     return Reading(source, images, loss, chosen, feature, twins, shared)
 
 
-def phases(layer: Any) -> set[int]:
+def phases(layer: proto.LayerParameter) -> set[int]:
     """The phases that a layer exists in. Raises GraphError where a stage or a level decides over training."""
     if not layer.include and not layer.exclude:
         return {TRAIN, TEST}
@@ -82,7 +82,7 @@ def _allows(rule: Any, phase: int) -> bool:
     return not rule.HasField("phase") or rule.phase == phase
 
 
-def _error(layer: Any, what: str, field: str | None = None) -> GraphError:
+def _error(layer: proto.LayerParameter, what: str, field: str | None = None) -> GraphError:
     return GraphError(f'layer "{layer.name}" ({layer.type}) {what}', layer=layer.name, field=field)
 
 
@@ -200,25 +200,25 @@ def _both_branches(
     return twins, shared, doubled
 
 
-def _is_loss(layer: Any) -> bool:
+def _is_loss(layer: proto.LayerParameter) -> bool:
     if layer.loss_weight:
         return any(layer.loss_weight)
     return bool(class_of(layer).loss)
 
 
-def _across_batch(layer: Any) -> bool:
+def _across_batch(layer: proto.LayerParameter) -> bool:
     """Whether a layer does something else than the same to each image of the batch, the first axis."""
     if layer.type in ("LSTM", "RNN", "BatchReindex", "Filter"):
         return True
     if layer.type == "Concat":
-        param = layer.concat_param
-        return (param.concat_dim if param.HasField("concat_dim") else param.axis) == 0
+        concat = layer.concat_param
+        return (concat.concat_dim if concat.HasField("concat_dim") else concat.axis) == 0
     if layer.type == "Slice":
-        param = layer.slice_param
-        return (param.slice_dim if param.HasField("slice_dim") else param.axis) == 0
+        cut = layer.slice_param
+        return (cut.slice_dim if cut.HasField("slice_dim") else cut.axis) == 0
     if layer.type == "Reshape":
-        param = layer.reshape_param
-        return param.axis == 0 and bool(param.shape.dim) and param.shape.dim[0] > 0
+        shaped = layer.reshape_param
+        return shaped.axis == 0 and bool(shaped.shape.dim) and shaped.shape.dim[0] > 0
     if layer.type == "ArgMax":
         return layer.argmax_param.HasField("axis") and layer.argmax_param.axis == 0
     if layer.type == "Permute":

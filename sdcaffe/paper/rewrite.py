@@ -40,7 +40,7 @@ class Rewritten:
     `origins` are, for each of its layers, the index of the baseline's layer that it is or stands beside.
     """
 
-    net: Any
+    net: proto.NetParameter
     origins: list[int]
     logits: str
     feature: str | None
@@ -48,7 +48,7 @@ class Rewritten:
     images: str
 
 
-def self_distilled(net: Any, settings: Settings) -> Rewritten:
+def self_distilled(net: proto.NetParameter, settings: Settings) -> Rewritten:
     """The self-distilled form of the NetParameter `net`, in the current form; `net` stays as it is.
 
     In the training phase the images are distorted twice and pass as one batch of 2n, losses are counted for each
@@ -59,7 +59,7 @@ def self_distilled(net: Any, settings: Settings) -> Rewritten:
 
 
 def self_distill(
-    net: Any,
+    net: proto.NetParameter,
     *,
     temperature: float = 3.0,
     kl_weight: float = 1.0,
@@ -78,7 +78,7 @@ def self_distill(
     return self_distilled(baseline, Settings(temperature, kl_weight, mmd_weight, logits, feature)).net
 
 
-def rewritten(net: Any, settings: Settings, kind: type[Writer]) -> Rewritten:
+def rewritten(net: proto.NetParameter, settings: Settings, kind: type[Writer]) -> Rewritten:
     """What a kind of Writer makes of a net; raises as `self_distilled`."""
     if not 0 < settings.temperature < float("inf"):
         raise GraphError(f"the temperature must be a positive number, not {settings.temperature:g}")
@@ -100,14 +100,14 @@ def rewritten(net: Any, settings: Settings, kind: type[Writer]) -> Rewritten:
 class Writer:
     """Writes the layers of a self-distilled net. What the two branches are, a subclass may say otherwise."""
 
-    def __init__(self, net: Any, found: Reading, settings: Settings) -> None:
+    def __init__(self, net: proto.NetParameter, found: Reading, settings: Settings) -> None:
         self.net, self.found, self.settings = net, found, settings
         self.layer_names = {layer.name for layer in net.layer}
         self.blob_names = {name for layer in net.layer for name in layer.top}
         self.halves: dict[str, tuple[str, str]] = {}  # a blob of both branches -> that of each
         self.beside: dict[str, int] = {}  # a new layer -> its origin, where that is not the layer it is written for
 
-    def write(self) -> tuple[Any, list[int]]:
+    def write(self) -> tuple[proto.NetParameter, list[int]]:
         """The net, and the origins of its layers."""
         result = proto.NetParameter()
         result.CopyFrom(self.net)
@@ -120,7 +120,7 @@ class Writer:
                 origins.append(self.beside.get(made.name, i))
         return result, origins
 
-    def instead_of(self, index: int, layer: Any) -> Iterator[Any]:
+    def instead_of(self, index: int, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """What stands in the new net for a layer of the baseline."""
         if index == self.found.source:
             yield from self.branches(only(layer, TRAIN)) if layer.type == "Distort" else self._data(layer)
@@ -134,7 +134,7 @@ class Writer:
 
     # ---- two branches of the images ----
 
-    def _data(self, layer: Any) -> Iterator[Any]:
+    def _data(self, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """The data layer without what Distort does behind it now."""
         position = list(layer.top).index(self.found.images)
         raw = only(layer, TRAIN)
@@ -160,7 +160,7 @@ class Writer:
         yield raw
         yield from self.branches(distort)
 
-    def branches(self, distort: Any) -> Iterator[Any]:
+    def branches(self, distort: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """The Distort layer with both branches of the images, for the network to read as one batch."""
         images = self.found.images
         pair = [self.blob(f"{images}_a"), self.blob(f"{images}_b")]
@@ -171,7 +171,7 @@ class Writer:
 
     # ---- losses of each branch ----
 
-    def _twins(self, index: int, layer: Any) -> Iterator[Any]:
+    def _twins(self, index: int, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """A layer once for each branch; behind the main loss, what the branches learn from each other."""
         main = index == self.found.loss
         if main and self.found.feature:
@@ -194,7 +194,7 @@ class Writer:
         if main:
             yield from self._between_branches()
 
-    def halve(self, blob: str) -> Iterator[Any]:
+    def halve(self, blob: str) -> Iterator[proto.LayerParameter]:
         """The layers that give each branch its own of a blob, noted in `halves`."""
         if blob in self.halves:
             return
@@ -205,11 +205,11 @@ class Writer:
         layer.slice_param.axis = 0
         yield layer
 
-    def behind_first_loss(self, loss: Any) -> Iterator[Any]:
+    def behind_first_loss(self, loss: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """What stands between the main loss of branch a, `loss`, and that of branch b: nothing."""
         yield from ()
 
-    def _between_branches(self) -> Iterator[Any]:
+    def _between_branches(self) -> Iterator[proto.LayerParameter]:
         if self.settings.kl_weight:
             kl = self._loss("kl", "KLLoss", self.halves[self.found.logits], self.settings.kl_weight)
             kl.kl_loss_param.temperature = self.settings.temperature
@@ -243,7 +243,7 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def only(layer: Any, phase: int) -> Any:
+def only(layer: proto.LayerParameter, phase: int) -> Any:
     """A copy of a layer for one phase alone."""
     copy = proto.LayerParameter()
     copy.CopyFrom(layer)

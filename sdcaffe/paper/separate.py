@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.paper.datasets import ImageSet
 from sdcaffe.paper.rewrite import Writer
 from sdcaffe.paper.towers import as_sharing, copied
@@ -21,22 +22,22 @@ class SeparateWriter(Writer):
     Stored batch statistics hold both branches, each step counting as two.
     """
 
-    def branches(self, distort: Any) -> Iterator[Any]:
+    def branches(self, distort: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         distort.top.append(self.blob(f"{self.found.images}_b"))
         yield distort
 
-    def instead_of(self, index: int, layer: Any) -> Iterator[Any]:
+    def instead_of(self, index: int, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         if index in self.found.shared:
             yield as_sharing(layer)
         else:
             yield from super().instead_of(index, layer)
 
-    def halve(self, blob: str) -> Iterator[Any]:
+    def halve(self, blob: str) -> Iterator[proto.LayerParameter]:
         if not self.halves:
             yield from self.second_tower()
         self.halves[blob] = blob, f"{PREFIX}{blob}"
 
-    def second_tower(self) -> Iterator[Any]:
+    def second_tower(self) -> Iterator[proto.LayerParameter]:
         """Branch b's layers."""
         images = self.found.images
         layers = [as_sharing(self.net.layer[i]) for i in self.found.shared]
@@ -53,15 +54,15 @@ def attacked(images: ImageSet, epsilon: float) -> type[Writer]:
     """
 
     class AttackWriter(SeparateWriter):
-        def branches(self, distort: Any) -> Iterator[Any]:
+        def branches(self, distort: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
             self.blob(f"{self.found.images}_b")
             yield distort
 
-        def halve(self, blob: str) -> Iterator[Any]:
+        def halve(self, blob: str) -> Iterator[proto.LayerParameter]:
             self.halves[blob] = blob, f"{PREFIX}{blob}"
             yield from ()
 
-        def behind_first_loss(self, loss: Any) -> Iterator[Any]:
+        def behind_first_loss(self, loss: Any) -> Iterator[proto.LayerParameter]:
             name = self.found.images
             attack = self.added("attack", "Adversarial", [name, loss.top[0]], [f"{name}_b"])
             attack.adversarial_param.epsilon = epsilon

@@ -6,7 +6,7 @@ How a layer is laid out is the business of proto/printing.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sdcaffe import proto
 from sdcaffe.proto.printing import LayerText, Message, comment, fields, layer_text
@@ -50,13 +50,13 @@ class NetText:
         self._sections |= {len(self._layers) + i: f"{title}, {text}" for i, text in other._sections.items()}
         self._layers += other._layers
 
-    def net(self) -> Any:
+    def net(self) -> proto.NetParameter:
         """The NetParameter."""
         net = proto.NetParameter()
         proto.text.parse(self.text([]), net, self.name)
         return net
 
-    def replaced(self, name: str, layers: Iterable[tuple[int, Any]]) -> NetText:
+    def replaced(self, name: str, layers: Iterable[tuple[int, proto.LayerParameter]]) -> NetText:
         """This net with other layers: each a LayerParameter, and the index of the layer here that it comes from.
 
         A comment stays over what comes from the layer below it, wherever that is. Fields keep their order.

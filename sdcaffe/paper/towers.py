@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.paper.text import NetText
@@ -26,7 +25,7 @@ def tower(text: NetText, prefix: str = "", *, frozen: bool = False) -> NetText:
     return text.replaced(text.name, enumerate(map(as_frozen, copies) if frozen else copies))
 
 
-def copied(layers: Iterable[Any], prefix: str) -> list[Any]:
+def copied(layers: Iterable[proto.LayerParameter], prefix: str) -> list[proto.LayerParameter]:
     """Layers of the training phase, their names and those of the blobs they make begun with `prefix`."""
     made: set[str] = set()
     copies = []
@@ -43,7 +42,7 @@ def copied(layers: Iterable[Any], prefix: str) -> list[Any]:
     return copies
 
 
-def as_sharing(layer: Any) -> Any:
+def as_sharing(layer: proto.LayerParameter) -> proto.LayerParameter:
     """The layer with each parameter named after it: layers that are given the same name share it.
 
     BatchNorms share what they have stored; in training each still normalises by its own batch.
@@ -58,7 +57,7 @@ def as_sharing(layer: Any) -> Any:
     return copy
 
 
-def as_frozen(layer: Any) -> Any:
+def as_frozen(layer: proto.LayerParameter) -> proto.LayerParameter:
     """The layer that learns nothing."""
     copy = proto.LayerParameter()
     copy.CopyFrom(layer)
@@ -72,6 +71,6 @@ def as_frozen(layer: Any) -> Any:
     return copy
 
 
-def _blobs(layer: Any) -> tuple[str, ...]:
+def _blobs(layer: proto.LayerParameter) -> tuple[str, ...]:
     blobs = _BLOBS.get(layer.type, ())
     return blobs[:1] if layer.type == "Convolution" and not layer.convolution_param.bias_term else blobs

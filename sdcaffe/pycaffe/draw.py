@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError, SdcaffeError
@@ -27,7 +26,9 @@ _LEARNED = ("convolution", "product")
 class Graph:
     """A net's diagram that can be had as text and in the formats of graphviz."""
 
-    def __init__(self, net: Any, rankdir: str, label_edges: bool, phase: int | None, display_lrm: bool) -> None:
+    def __init__(
+        self, net: proto.NetParameter, rankdir: str, label_edges: bool, phase: int | None, display_lrm: bool
+    ) -> None:
         try:
             self._diagram = diagram(proto.copied(net), phase, lr_mult=display_lrm)
         except GraphError as error:
@@ -57,7 +58,11 @@ class Graph:
 
 
 def get_pydot_graph(
-    caffe_net: Any, rankdir: str, label_edges: bool = True, phase: int | None = None, display_lrm: bool = False
+    caffe_net: proto.NetParameter,
+    rankdir: str,
+    label_edges: bool = True,
+    phase: int | None = None,
+    display_lrm: bool = False,
 ) -> Graph:
     """The graph of a NetParameter, of one phase or of both; `display_lrm` shows learning rate multipliers.
 
@@ -67,14 +72,14 @@ def get_pydot_graph(
 
 
 def draw_net(
-    caffe_net: Any, rankdir: str, ext: str = "png", phase: int | None = None, display_lrm: bool = False
+    caffe_net: proto.NetParameter, rankdir: str, ext: str = "png", phase: int | None = None, display_lrm: bool = False
 ) -> bytes:
     """The picture of a NetParameter in the format `ext`."""
     return get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm).create(format=ext)
 
 
 def draw_net_to_file(
-    caffe_net: Any,
+    caffe_net: proto.NetParameter,
     filename: str | os.PathLike[str],
     rankdir: str = "LR",
     phase: int | None = None,
@@ -98,7 +103,7 @@ def get_pooling_types_dict() -> dict[int, str]:
     }
 
 
-def get_edge_label(layer: Any) -> str:
+def get_edge_label(layer: proto.LayerParameter) -> str:
     """What an edge from a layer says: a batch size, a number of outputs, or nothing, in quotes."""
     cls = _class(layer.type)
     if cls.field == "data_param":
@@ -107,7 +112,7 @@ def get_edge_label(layer: Any) -> str:
     return str(getattr(param, "num_output", '""'))
 
 
-def get_layer_lr_mult(layer: Any) -> tuple[float, float]:
+def get_layer_lr_mult(layer: proto.LayerParameter) -> tuple[float, float]:
     """The learning rate multipliers of weights and bias. Raises ValueError for a type without, or three of them."""
     if _class(layer.type).drawn_as not in _LEARNED:
         raise ValueError(f"{layer.type} layers do not have a learning rate multiplier")
@@ -117,7 +122,7 @@ def get_layer_lr_mult(layer: Any) -> tuple[float, float]:
     return weights, bias
 
 
-def get_layer_label(layer: Any, rankdir: str, display_lrm: bool = False) -> str:
+def get_layer_label(layer: proto.LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
     """What a node says of its layer, in quotes: name, type, geometry, and learning rate multipliers if asked."""
     parts, what, cls = [layer.name], layer.type, _class(layer.type)
     pools = cls.field == "pooling_param"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdcaffe import reading
+from sdcaffe import proto, reading
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto.blobs import blob_shape
 from sdcaffe.pycaffe.errors import NoImage, WrongDatum
@@ -37,7 +37,7 @@ __all__ = [
 # ---- Messages ----
 
 
-def blobproto_to_array(blob: Any, return_diff: bool = False) -> Array:
+def blobproto_to_array(blob: proto.BlobProto, return_diff: bool = False) -> Array:
     """The data (or diff) of a BlobProto, float64; four axes where it has the old num, channels, height, width."""
     return np.array(blob.diff if return_diff else blob.data, np.float64).reshape(blob_shape(blob))
 
@@ -80,7 +80,7 @@ def array_to_datum(arr: Array, label: int | None = None) -> Any:
     return datum
 
 
-def datum_to_array(datum: Any) -> Array:
+def datum_to_array(datum: proto.Datum) -> Array:
     """The array (C, H, W) of a Datum: uint8 of its bytes, float64 of its floats. Raises WrongDatum if it is encoded."""
     if datum.encoded:
         raise WrongDatum("this Datum holds an encoded image: decode its data instead")

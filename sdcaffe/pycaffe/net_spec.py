@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.layers.base import registered
 from sdcaffe.pycaffe.errors import NoBlob, NoTop, UnknownField, WrongType, WrongValue
 from sdcaffe.pycaffe.proto import caffe_pb2
@@ -18,7 +19,7 @@ class Top:
         self.fn = fn
         self.n = n
 
-    def to_proto(self) -> Any:
+    def to_proto(self) -> proto.NetParameter:
         """A NetParameter of all layers that this blob needs."""
         return to_proto(self)
 
@@ -45,7 +46,7 @@ class Function:
         self.in_place: bool = self.params.pop("in_place", False)
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
-    def fields(self) -> Any:
+    def fields(self) -> proto.LayerParameter:
         """A LayerParameter of the layer's type and the fields given to it, without a name, bottoms and tops."""
         layer = caffe_pb2.LayerParameter(type=self.type_name)
         own = _own_field(self.type_name)
@@ -77,12 +78,12 @@ class _Writer:
             if current not in self._layers:
                 self._layers[current] = self._layer(current)
 
-    def net(self) -> Any:
+    def net(self) -> proto.NetParameter:
         net = caffe_pb2.NetParameter()
         net.layer.extend(self._layers.values())
         return net
 
-    def _layer(self, fn: Function) -> Any:
+    def _layer(self, fn: Function) -> proto.LayerParameter:
         layer = caffe_pb2.LayerParameter()
         layer.bottom.extend(self._layers[top.fn].top[top.n] for top in fn.inputs)
         layer.top.extend(list(layer.bottom) if fn.in_place else [self._name(top, fn) for top in fn.tops])
@@ -149,7 +150,7 @@ def _assign_all(message: Any, values: dict[str, Any]) -> None:
         assign_proto(message, name, value)
 
 
-def to_proto(*tops: Top) -> Any:
+def to_proto(*tops: Top) -> proto.NetParameter:
     """A NetParameter of all layers that these blobs need; names are made up."""
     writer = _Writer({})
     for top in tops:
@@ -196,7 +197,7 @@ class NetSpec:
         """Give the layer of a blob more fields."""
         self.tops[name]._update(params)
 
-    def to_proto(self) -> Any:
+    def to_proto(self) -> proto.NetParameter:
         """A NetParameter of all layers that the named blobs need. Raises NoTop where a name is of no blob."""
         for name, top in self.tops.items():
             if not isinstance(top, (Top, Function)):

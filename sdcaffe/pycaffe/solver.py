@@ -30,7 +30,7 @@ class StepwiseLoop(Loop):
     net: StepwiseNet
     net_class = StepwiseNet
 
-    def __init__(self, param: Any, positions: Any = None) -> None:
+    def __init__(self, param: proto.SolverParameter, positions: proto.Positions | None = None) -> None:
         super().__init__(param, device="cpu", positions=positions)
         self.on_start: list[Callback] = []
         self.on_gradients_ready: list[Callback] = []
@@ -104,7 +104,7 @@ class Solver:
         return rate
 
     @property
-    def param(self) -> Any:
+    def param(self) -> proto.SolverParameter:
         """The SolverParameter; what is set there holds from the next iteration on."""
         return self._loop.param
 

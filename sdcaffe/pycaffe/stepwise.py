@@ -39,7 +39,7 @@ class StepwiseNet(Net):
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | Any,
+        source: str | os.PathLike[str] | proto.NetParameter,
         phase: int = proto.TEST,
         weights: Files | Weights | None = None,
         *,
@@ -47,7 +47,7 @@ class StepwiseNet(Net):
         stages: Iterable[str] = (),
         device: str | torch.device = "cpu",
         share: Net | None = None,
-        positions: Any = None,
+        positions: proto.Positions | None = None,
     ) -> None:
         mode.note_computing()
         with as_raised():

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sdcaffe import layers, proto
 from sdcaffe.errors import SolverError, UsageError
@@ -65,8 +64,8 @@ class Job:
     """One run: where its solver stands, its checked SolverParameter, and what is to be said of the snapshot_prefix."""
 
     where: str
-    param: Any
-    positions: Any = None
+    param: proto.SolverParameter
+    positions: proto.Positions | None = None
     settled: str | None = None
     name: str = ""
     log: str = ""

@@ -21,10 +21,10 @@ def class_errors(counts: Tensor) -> str:
     `counts` (classes, classes) are images of the row's class that are taken for the column's. A class without images
     has no share.
     """
-    rows = [("class", "images", "errors", "error")]
+    rows = [["class", "images", "errors", "error"]]
     for label, row in enumerate(counts.tolist()):
         images, wrong = sum(row), sum(row) - row[label]
-        rows.append((str(label), str(images), str(wrong), f"{wrong / images:.6g}" if images else ""))
+        rows.append([str(label), str(images), str(wrong), f"{wrong / images:.6g}" if images else ""])
     return _csv(rows)
 
 

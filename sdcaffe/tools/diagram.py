@@ -7,7 +7,6 @@ Scale and ReLU are one node.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError, LayerError
@@ -52,7 +51,7 @@ class Diagram:
     edges: list[Edge] = field(default_factory=list)
 
 
-def diagram(net: Any, phase: int | None = None, *, lr_mult: bool = False) -> Diagram:
+def diagram(net: proto.NetParameter, phase: int | None = None, *, lr_mult: bool = False) -> Diagram:
     """The diagram of a NetParameter, of one phase or (None) of both, where a node says which it is only in.
 
     Levels and stages are not looked at. `lr_mult` shows the learning rate multipliers of weights. Raises
@@ -62,7 +61,7 @@ def diagram(net: Any, phase: int | None = None, *, lr_mult: bool = False) -> Dia
 
 
 class _Maker:
-    def __init__(self, net: Any, phases: list[int], lr_mult: bool) -> None:
+    def __init__(self, net: proto.NetParameter, phases: list[int], lr_mult: bool) -> None:
         self.result = Diagram(net.name)
         self._lr_mult = lr_mult
         self._latest: dict[int, dict[str, int]] = {phase: {} for phase in phases}  # blob -> the node that has it
@@ -77,7 +76,7 @@ class _Maker:
                 if len(node.phases) == 1:
                     node.lines.append(f"{_PHASES[next(iter(node.phases))]} only")
 
-    def _add(self, layer: Any, present: frozenset[int]) -> None:
+    def _add(self, layer: proto.LayerParameter, present: frozenset[int]) -> None:
         nodes = self.result.nodes
         host = self._host(layer, present)
         if host is not None:
@@ -94,7 +93,7 @@ class _Maker:
             for phase in present:
                 self._latest[phase][blob] = index
 
-    def _join(self, node: Node, layer: Any) -> None:
+    def _join(self, node: Node, layer: proto.LayerParameter) -> None:
         """Layers without parameters worth a line of their own share one."""
         what = _what(layer, self._lr_mult)
         if len(node.layers) > 1 and " " not in node.lines[-1].split(", ")[-1] and " " not in what:
@@ -112,7 +111,7 @@ class _Maker:
         elif label not in edge.label.split(", "):
             edge.label = ", ".join(part for part in (edge.label, label) if part)
 
-    def _host(self, layer: Any, present: frozenset[int]) -> int | None:
+    def _host(self, layer: proto.LayerParameter, present: frozenset[int]) -> int | None:
         """The node a layer works in place on, if nobody else has read that blob from it."""
         if len(layer.bottom) != 1 or list(layer.bottom) != list(layer.top):
             return None
@@ -124,7 +123,7 @@ class _Maker:
         return host
 
 
-def _present(layer: Any, phase: int) -> bool:
+def _present(layer: proto.LayerParameter, phase: int) -> bool:
     if layer.include and layer.exclude:
         raise GraphError(
             f'layer "{layer.name}" has include rules and exclude rules; use one kind', layer=layer.name, field="exclude"
@@ -134,7 +133,7 @@ def _present(layer: Any, phase: int) -> bool:
     return not any(rule.HasField("phase") and rule.phase == phase for rule in layer.exclude)
 
 
-def _class(layer: Any) -> type[Layer]:
+def _class(layer: proto.LayerParameter) -> type[Layer]:
     """The class of a layer; of a type that nobody here knows, any layer's."""
     try:
         return class_of(layer)
@@ -142,12 +141,12 @@ def _class(layer: Any) -> type[Layer]:
         return Layer
 
 
-def _kind(layer: Any) -> str:
+def _kind(layer: proto.LayerParameter) -> str:
     cls = _class(layer)
     return cls.drawn_as or ("loss" if cls.loss else "plain" if layer.bottom else "data")
 
 
-def _what(layer: Any, lr_mult: bool) -> str:
+def _what(layer: proto.LayerParameter, lr_mult: bool) -> str:
     """The type of a layer and the parameters that a reader of a diagram looks for."""
     parts = [part for part in _class(layer).settings(layer) if part]
     if lr_mult and _kind(layer) in ("convolution", "product"):

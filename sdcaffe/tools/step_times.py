@@ -33,7 +33,7 @@ class StepTime:
     memory: int = 0
 
 
-def measured(param: Any, device: str | None, clock: Callable[[], float] = time.monotonic) -> StepTime:
+def measured(param: proto.SolverParameter, device: str | None, clock: Callable[[], float] = time.monotonic) -> StepTime:
     """The time of an iteration of a solver, over a few of them."""
     try:
         solver = Solver(_plain(param), device=device)
@@ -87,7 +87,7 @@ def rate(device: str | None, clock: Callable[[], float] = time.perf_counter) -> 
     return (clock() - start) / (count * products)
 
 
-def _plain(param: Any) -> Any:
+def _plain(param: proto.SolverParameter) -> Any:
     """The solver without tests, snapshots and weights to start from."""
     plain = proto.SolverParameter()
     plain.CopyFrom(param)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
+from sdcaffe import proto
 from sdcaffe.paper.compare.form import Form, Network
 from sdcaffe.paper.compare.nodes import Node, default
 from sdcaffe.paper.datasets import ImageSet
@@ -86,7 +87,9 @@ def of_images(form: Form, images: ImageSet, distortion: Mapping[str, str]) -> li
     return said
 
 
-def of_solver(form: Form, known: Any, batch: int, images: ImageSet, ours: frozenset[str]) -> Iterator[str]:
+def of_solver(
+    form: Form, known: proto.SolverParameter, batch: int, images: ImageSet, ours: frozenset[str]
+) -> Iterator[str]:
     """Of how long and how fast it trains; `known` is the recipe's solver, `ours` what the paper leaves open."""
     found, wanted = schedule(form.solver, form.batch, images), schedule(known, batch, images)
     if isinstance(found["drops"], str) or not _same_drops(found["drops"], wanted["drops"]):
@@ -106,7 +109,7 @@ def of_solver(form: Form, known: Any, batch: int, images: ImageSet, ours: frozen
             yield _said(name, value, should)
 
 
-def schedule(solver: Any, batch: int, images: ImageSet) -> dict[str, Any]:
+def schedule(solver: proto.SolverParameter, batch: int, images: ImageSet) -> dict[str, Any]:
     """A SolverParameter's fields that decide over what is learned, times in epochs of the image set."""
     epoch = images.train_images / max(batch, 1)
     return {
@@ -123,7 +126,7 @@ def schedule(solver: Any, batch: int, images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _drops(solver: Any, epoch: float) -> tuple[float, ...] | str:
+def _drops(solver: proto.SolverParameter, epoch: float) -> tuple[float, ...] | str:
     """The epochs after which the learning rate drops; for another policy, its name."""
     if solver.lr_policy == "multistep":
         return tuple(step / epoch for step in solver.stepvalue)

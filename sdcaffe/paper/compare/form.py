@@ -10,7 +10,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import DataError
@@ -55,7 +54,7 @@ class Form:
     sources: list[str]
     batch: int
     tested: int
-    solver: Any
+    solver: proto.SolverParameter
     weights: list[str]
     layers: str
     top1: str = ""
@@ -72,8 +71,8 @@ class Logged:
     """
 
     name: str
-    solver: Any
-    nets: Sequence[Any]
+    solver: proto.SolverParameter
+    nets: Sequence[proto.NetParameter]
     weights: Sequence[str] = ()
     processes: int = 1
 
@@ -246,7 +245,7 @@ def _distortion(net: Wired) -> tuple[bool, dict[str, str]]:
     return False, found
 
 
-def distortion_of(layer: Any) -> dict[str, str]:
+def distortion_of(layer: proto.LayerParameter) -> dict[str, str]:
     """All that a Distort layer does."""
     return defaults(layer) | flat(layer.distort_param)
 

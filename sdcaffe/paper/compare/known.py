@@ -79,7 +79,7 @@ def distortion(images: ImageSet) -> Mapping[str, str]:
     return distortion_of(layer)
 
 
-def parsed(net: Any, phase: int, stages: tuple[str, ...] = ()) -> Wired:
+def parsed(net: proto.NetParameter, phase: int, stages: tuple[str, ...] = ()) -> Wired:
     """A NetParameter as a phase has it."""
     net.state.CopyFrom(net_state(phase, stages=stages))
     return Wired(keep_layers(net))

@@ -45,7 +45,7 @@ class Node(NamedTuple):
 class Wired:
     """The layers that a net has in one phase, and who makes the bottoms of each."""
 
-    def __init__(self, net: Any) -> None:
+    def __init__(self, net: proto.NetParameter) -> None:
         self.phase = int(net.state.phase)
         self.layers: list[Any] = list(net.layer)
         self.inputs: list[list[Ref]] = []
@@ -116,17 +116,17 @@ def in_order(roots: Iterable[int], makers: Callable[[int], Iterable[int]]) -> li
     return order
 
 
-def type_of(layer: Any) -> str:
+def type_of(layer: proto.LayerParameter) -> str:
     """The layer's type, or its class in Python."""
     return str(layer.python_param.layer if layer.type == "Python" else layer.type)
 
 
-def loss_weight(layer: Any) -> float:
+def loss_weight(layer: proto.LayerParameter) -> float:
     """What the layer's first top counts in the loss."""
     return float(layer.loss_weight[0]) if layer.loss_weight else float(type_of(layer).endswith("Loss"))
 
 
-def learning(layer: Any) -> dict[str, str]:
+def learning(layer: proto.LayerParameter) -> dict[str, str]:
     """How much faster or slower than others its parameters learn and decay, where they do."""
     if layer.type == "BatchNorm":  # has none that learn, whatever is written
         return {}
@@ -138,7 +138,7 @@ def learning(layer: Any) -> dict[str, str]:
     return found
 
 
-def settings(layer: Any, phase: int) -> dict[str, str]:
+def settings(layer: proto.LayerParameter, phase: int) -> dict[str, str]:
     """The fields of a layer's own messages that are not at their defaults, by name."""
     if layer.type == "Python":
         return dict(_python_settings(layer.python_param.param_str))
@@ -151,7 +151,7 @@ def settings(layer: Any, phase: int) -> dict[str, str]:
     return {_SAME.get(name, name): text for name, text in found.items() if _IMPLIED.get(name) != text}
 
 
-def defaults(layer: Any) -> dict[str, str]:
+def defaults(layer: proto.LayerParameter) -> dict[str, str]:
     """The single values of a layer's own message, those at their defaults too."""
     own = None if layer.type == "Python" or layer.type not in registered() else class_of(layer).field
     if own is None:

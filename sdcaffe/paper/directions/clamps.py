@@ -32,7 +32,7 @@ class Clamps:
 
     def __init__(
         self,
-        param: Any,
+        param: proto.NetParameter,
         *,
         at: str = "ReLU",
         after: Sequence[str] | None = None,
@@ -191,7 +191,7 @@ def _places(net: Any, at: str, after: Sequence[str] | None) -> dict[int, str]:
     return found
 
 
-def _shapes(param: Any) -> dict[str, tuple[int, ...]]:
+def _shapes(param: proto.NetParameter) -> dict[str, tuple[int, ...]]:
     net = Net(param, proto.TEST)
     try:
         return net.blob_shapes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+
+from sdcaffe import proto
 
 
 class RandomErasing:
@@ -19,7 +19,7 @@ class RandomErasing:
     max_aspect: float = 10 / 3
 
 
-def flaw(param: Any) -> tuple[str, str] | None:
+def flaw(param: proto.RandomErasing) -> tuple[str, str] | None:
     """What is wrong with the settings, and the field it is about; None: nothing."""
     if not 0 <= param.probability <= 1:
         return f"probability of erasing is {param.probability:g}; it must be from 0 to 1", "erasing.probability"
@@ -31,7 +31,7 @@ def flaw(param: Any) -> tuple[str, str] | None:
     return None
 
 
-def erased(m: int, size: tuple[int, int], param: Any, device: torch.device) -> Tensor:
+def erased(m: int, size: tuple[int, int], param: proto.RandomErasing, device: torch.device) -> Tensor:
     """Which pixels of m windows of `size` (height, width) are erased: bool (m, height, width).
 
     Sides are rounded to pixels. Nothing is drawn twice and nothing waits for the device.

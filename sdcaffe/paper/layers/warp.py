@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sdcaffe import proto
+
 Size = tuple[int, int]  # height and width, in pixels
 
 _OUTSIDE = 4.0  # a place no image reaches
@@ -57,7 +59,7 @@ _LIMITS = {
 }
 
 
-def flaw(param: Any) -> tuple[str, str] | None:
+def flaw(param: proto.DistortParameter) -> tuple[str, str] | None:
     """What is wrong with the settings of a Distort layer, and the field it is about; None: nothing."""
     for (group, field), (low, high, below) in _LIMITS.items():
         value = getattr(getattr(param, group), field)
@@ -67,12 +69,12 @@ def flaw(param: Any) -> tuple[str, str] | None:
     return None
 
 
-def is_on(param: Any) -> bool:
+def is_on(param: proto.DistortParameter) -> bool:
     """Whether a Distort layer's settings ask for any warp."""
     return bool(_affine_is_on(param) or param.perspective.displacement or param.thin_plate_spline.displacement)
 
 
-def _affine_is_on(param: Any) -> bool:
+def _affine_is_on(param: proto.DistortParameter) -> bool:
     affine = param.affine
     return bool(affine.rotation or affine.translation or affine.scaling or affine.shear)
 
@@ -88,7 +90,7 @@ class Warp(nn.Module):
     corners: Tensor
     spline: Tensor
 
-    def __init__(self, param: Any, image: Size, window: Size) -> None:
+    def __init__(self, param: proto.DistortParameter, image: Size, window: Size) -> None:
         super().__init__()
         self.param, self.image, self.window = param, image, window
         rows, columns = ((2 * np.arange(n) + 1) / n - 1 for n in window)  # the middles of pixels

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import DataError, nearest
@@ -35,8 +34,8 @@ class Job:
     """
 
     recipe: Recipe
-    param: Any
-    net: Any
+    param: proto.SolverParameter
+    net: proto.NetParameter
     run: TrainingRun
     logs: Path = LOGS
     tables: list[str] = field(default_factory=list)
@@ -183,7 +182,7 @@ def _job(
     return found.setdefault(key, Job(recipe, param, net, planned(param, net, values), teacher=teacher))
 
 
-def planned(param: Any, net: Any, values: Sequence[Value]) -> TrainingRun:
+def planned(param: proto.SolverParameter, net: proto.NetParameter, values: Sequence[Value]) -> TrainingRun:
     """What the log of a solver's run on a net will be recognised as."""
     net, nets = proto.copied(net), []
     for phase in (proto.TRAIN, proto.TEST):
