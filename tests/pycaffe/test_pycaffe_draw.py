@@ -59,7 +59,8 @@ def test_labels_and_colours(body, rankdir, label, edge, color):
 
 
 def test_pooling_types_and_multipliers():
-    assert draw.get_pooling_types_dict() == {0: "MAX", 1: "AVE", 2: "STOCHASTIC"}
+    names = draw.get_pooling_types_dict()  # forks add more
+    assert [names[i] for i in range(3)] == ["MAX", "AVE", "STOCHASTIC"]
     assert draw.get_layer_lr_mult(layer(CONV)) == (1.0, 1.0)
     assert draw.get_layer_lr_mult(layer(f"{CONV} param {{ lr_mult: 0 }}")) == (0.0, 1.0)
     assert draw.get_layer_lr_mult(layer(PRODUCT)) == (1.0, 2.0)
