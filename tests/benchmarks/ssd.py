@@ -28,7 +28,11 @@ from side_by_side import take_turns
 
 import sdcaffe
 from sdcaffe import proto
+from sdcaffe.data import feed
+from sdcaffe.forks.ssd import picture_feed
 from sdcaffe.layers.base import class_of
+
+Works = Callable[[int], tuple[Callable[[], object], Callable[[], object]]]
 
 BOXES, CLASSES = 8732, 21
 VARIANCE = (0.1, 0.1, 0.2, 0.2)
@@ -131,8 +135,11 @@ def losses(batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
     return lambda: ours(location, confidence, prior, label).backward(), lambda: plain().backward()
 
 
-def pictures(folder: Path, count: int, batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """A batch of AnnotatedData, and of ImageData, of the same JPEGs."""
+def pictures(
+    folder: Path, count: int, batch: int, *, in_memory: bool
+) -> tuple[Callable[[], object], Callable[[], object]]:
+    """An epoch of AnnotatedData, and of ImageData, of the same JPEGs: from disk each time, or what is in memory."""
+    folder.mkdir()
     random = np.random.RandomState(0)
     with lmdb.open(str(folder / "db"), map_size=1 << 28) as env, env.begin(write=True) as transaction:
         for i in range(count):
@@ -154,9 +161,15 @@ def pictures(folder: Path, count: int, batch: int) -> tuple[Callable[[], object]
         f'layer {{ name: "b" type: "ImageData" {tops} transform_param {{ {mean} }} image_data_param {{ '
         f'source: "{folder}/list" root_folder: "{folder}/" batch_size: {batch} new_height: 300 new_width: 300 }} }}'
     )
-    made = [layer(text, [], sdcaffe.TEST) for text in (annotated, listed)]
+    picture_feed.KEPT_BYTES, feed.RESIDENT_ENCODED_BYTES = (1 << 28, 1 << 28) if in_memory else (0, 0)
     device = torch.device("cpu")
-    return lambda: made[0].next_batch(device), lambda: made[1].next_batch(device)
+
+    def epoch(made: sdcaffe.Layer) -> None:
+        for _ in range(count // batch):
+            made.next_batch(device)
+
+    made = [layer(text, [], sdcaffe.TEST) for text in (annotated, listed)]
+    return partial(epoch, made[0]), partial(epoch, made[1])
 
 
 def _call(work: Callable[[], object]) -> None:
@@ -170,12 +183,14 @@ def main() -> None:
     args = parser.parse_args()
     sdcaffe.discover()
     with tempfile.TemporaryDirectory() as folder:
-        works = {
-            "DetectionOutput / batched_nms": detections(args.batch),
-            "MultiBoxLoss / plain PyTorch": losses(args.batch),
-            "AnnotatedData / ImageData": pictures(Path(folder), 200, args.batch),
+        works: dict[str, Works] = {
+            "DetectionOutput / batched_nms": detections,
+            "MultiBoxLoss / plain PyTorch": losses,
+            "AnnotatedData / ImageData, from disk": partial(pictures, Path(folder) / "a", 200, in_memory=False),
+            "AnnotatedData / ImageData, in memory": partial(pictures, Path(folder) / "b", 200, in_memory=True),
         }
-        for name, (ours, rival) in works.items():
+        for name, work in works.items():
+            ours, rival = work(args.batch)
             times = take_turns({"ours": partial(_call, ours), "rival": partial(_call, rival)}, args.rounds)
             median, least, most = times.ratio("ours", "rival")
             print(f"{name}: {median:.2f} ({least:.2f} to {most:.2f}) of its time, {times.median('ours') * 1e3:.1f} ms")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.source import Image
@@ -32,6 +33,15 @@ class _Raw:
     label: Tensor
 
 
+@dataclass(frozen=True)
+class _Item:
+    """One item of a batch: its pixels (C, h, w), its boxes, and where they came from."""
+
+    pixels: Image
+    labelled: Labelled
+    picture: Picture
+
+
 class PictureFeed:
     """Batches of `source` in `order`, through `pipeline`; see `sdcaffe.data.feed.Batches`.
 
@@ -44,7 +54,8 @@ class PictureFeed:
     ) -> None:
         self.source, self.pipeline, self.order, self.typed = source, pipeline, order, typed
         self._ahead: Prefetcher[_Raw] = Prefetcher(prefetch, f"prefetch {source.where}")
-        self._kept: dict[int, Prepared | Picture] = {}
+        self._memory = Recycler()
+        self._kept: dict[int, _Item | Prepared | Picture] = {}
         self._room, self._lock = KEPT_BYTES, threading.Lock()
         first = source.read(int(order.indices(0)[0]))
         self.size: Size = self._size(first)
@@ -84,28 +95,35 @@ class PictureFeed:
     def _read(self, k: int) -> _Raw:
         """Batch `k`; runs in several threads at once."""
         items = [self._item(k, i, index) for i, index in enumerate(self.order.indices(k).tolist())]
-        channels, height, width = shape = items[0][0].shape
-        for pixels, _, picture in items:
-            if pixels.shape != shape:
+        channels, height, width = shape = items[0].pixels.shape
+        for item in items:
+            if item.pixels.shape != shape:
                 raise DataError(
-                    f"is {show(pixels.shape)}, but the first of its batch {show(shape)} (channels x height x width); "
-                    "set resize_param, or batch_size: 1",
-                    picture.where,
+                    f"is {show(item.pixels.shape)}, but the first of its batch {show(shape)} (channels x height x "
+                    "width); set resize_param, or batch_size: 1",
+                    item.picture.where,
                 )
-        kind = torch.uint8 if items[0][0].dtype == np.uint8 else torch.float32
-        images = self.normaliser.memory.empty((len(items), height, width, channels), kind)
-        for target, (pixels, _, _) in zip(images.numpy(), items, strict=True):
-            _copy(pixels, target)
+        kind = torch.uint8 if items[0].pixels.dtype == np.uint8 else torch.float32
+        images = self._memory.empty((len(items), height, width, channels), kind)
+        for target, item in zip(images.numpy(), items, strict=True):
+            _copy(item.pixels, target)
         if self.typed:
-            return _Raw(images, rows([labelled for _, labelled, _ in items]))
-        return _Raw(images, torch.tensor([picture.label for _, _, picture in items], dtype=torch.float32))
+            return _Raw(images, rows([item.labelled for item in items]))
+        return _Raw(images, torch.tensor([item.picture.label for item in items], dtype=torch.float32))
 
-    def _item(self, k: int, i: int, index: int) -> tuple[Image, Labelled, Picture]:
-        """Item `i` of batch `k`, record `index`: its pixels (C, h, w), its boxes, and where they came from."""
-        dice = Dice(self.order.seed, k, i, self.order.rank)
-        prepared = self._prepared(index, dice)
+    def _item(self, k: int, i: int, index: int) -> _Item:
+        """Item `i` of batch `k`, record `index`; what chance has no part in is kept for the next time."""
+        kept = self._kept.get(index)
+        if isinstance(kept, _Item):
+            return kept
+        pipeline, dice = self.pipeline, Dice(self.order.seed, k, i, self.order.rank)
+        picture = kept.picture if isinstance(kept, Prepared) else kept or self.source.read(index)
+        prepared = kept if isinstance(kept, Prepared) else pipeline.prepared(picture, dice)
         self._check_annotated(prepared.picture)
-        return *self.pipeline.cropped(prepared, dice), prepared.picture
+        item = _Item(*pipeline.cropped(prepared, dice), prepared.picture)
+        if kept is None:
+            self._keep(index, picture if pipeline.draws_before_crop else prepared if pipeline.draws_crop else item)
+        return item
 
     def _check_annotated(self, picture: Picture) -> None:
         if self.typed and not picture.typed:
@@ -113,18 +131,11 @@ class PictureFeed:
         if not self.typed and picture.label is None:
             raise DataError("has neither annotations nor a label", picture.where)
 
-    def _prepared(self, index: int, dice: Dice) -> Prepared:
-        """The picture before its crop: kept, where chance has no part in it, else made of the kept record."""
-        kept = self._kept.get(index)
-        if isinstance(kept, Prepared):
-            return kept
-        picture = kept or self.source.read(index)
-        prepared = self.pipeline.prepared(picture, dice)
-        if kept is None:
-            self._keep(index, picture if self.pipeline.draws_before_crop else prepared)
-        return prepared
-
-    def _keep(self, index: int, found: Prepared | Picture) -> None:
+    def _keep(self, index: int, found: _Item | Prepared | Picture) -> None:
+        """Its pixels alone, in the order in which a batch has them."""
+        if not isinstance(found, Picture):
+            pixels = np.ascontiguousarray(found.pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
+            found = replace(found, pixels=pixels, picture=replace(found.picture, pixels=pixels))
         with self._lock:
             if found.pixels.nbytes <= self._room and index not in self._kept:
                 self._room -= found.pixels.nbytes
@@ -138,6 +149,9 @@ class PictureFeed:
 
 
 def _copy(pixels: Image, target: Image) -> None:
+    if pixels.strides[0] == pixels.itemsize:
+        target[:] = pixels.transpose(1, 2, 0)
+        return
     for channel, plane in enumerate(pixels):  # numpy is slow where the innermost axis is short
         target[:, :, channel] = plane
 

@@ -77,6 +77,11 @@ class Pipeline:
         drawn = self.random_size.draws or self._several_modes(self.random_size.sizes)
         return bool(self.distort or self.expand or self.samplers or salted or drawn or self._several_modes(self.param))
 
+    @property
+    def draws_crop(self) -> bool:
+        """Whether chance has a part in what `cropped` makes of it."""
+        return bool(self.random_crop or self.param.mirror)
+
     def _several_modes(self, param: Any) -> bool:
         """Whether a message's resize_param draws its interpolation."""
         return param is not None and len(set(param.resize_param.interp_mode)) > 1
