@@ -310,8 +310,8 @@ def test_a_limit_stops_several_and_says_the_command_that_goes_on(tmp_path, capfd
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_kill_9_and_signals_lose_no_more_than_the_last_interval(tmp_path, sent):
-    for name in small_study.STUDY:
-        small_study.write(tmp_path, small_study.FOLDER, name, iterations=60)
+    for i, name in enumerate(small_study.STUDY):
+        small_study.write(tmp_path, small_study.FOLDER, name, channels=2 + i, iterations=60)
     command = [sys.executable, "-m", "sdcaffe", "reproduce", "--table", "study", "--seeds", "1", "--device", "cpu"]
     killed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 120
@@ -323,7 +323,7 @@ def test_kill_9_and_signals_lose_no_more_than_the_last_interval(tmp_path, sent):
         time.sleep(0.002)
     said, _ = killed.communicate(timeout=60)
     if sent != signal.SIGKILL:
-        assert said.splitlines()[-1] == ("stopped; to go on: sdcaffe reproduce --table study --seeds 1 --device cpu")
+        assert said.splitlines()[-1] == "stopped; to go on: sdcaffe reproduce --table study --seeds 1 --device cpu"
     assert killed.returncode == (-signal.SIGKILL if sent == signal.SIGKILL else 0)
     before = study()
     assert sum(job.done for job in before) == 1

@@ -191,6 +191,38 @@ def _mean(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
+# ---------------------------------------------------------------- gradients
+
+PAPERS_MU, BATCH = 0.0005, 64
+
+
+def _gradients() -> list[dict[str, str]]:
+    with open(LOGS / "gradients.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def gradients() -> str:
+    """Each loss's gradient as a share of cross-entropy's, at mu = 1 and lambda = 1."""
+    rows = [
+        [line["net"], line["state"], *(f"{float(line[name]):.2g}" for name in ("cross_entropy", "mmd", *_KL))]
+        for line in _gradients()
+    ]
+    titles = [f"KL, T = {name.partition('_')[2]}" for name in _KL]
+    return table(("net", "state", "norm of cross-entropy's", "MMD, mu = 1", *titles), rows)
+
+
+_KL = ("kl_1", "kl_2", "kl_3", "kl_4")
+
+
+def gradients_of_mmd() -> str:
+    """MMD's share at the paper's mu, for means over the n = 64 images and for sums in their place."""
+    rows = []
+    for line in _gradients():
+        share = PAPERS_MU * float(line["mmd"])
+        rows.append([line["net"], line["state"], *(f"{share * BATCH**power:.2g}" for power in (0, 1, 2))])
+    return table(("net", "state", "means, as printed", "n times that", "n² times, sums for means"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "full-length": full_length,
     "first-iterations": first_iterations,
@@ -202,4 +234,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "precisions": precisions,
     "old-study": old_study,
     "directions": directions,
+    "gradients": gradients,
+    "gradients-of-mmd": gradients_of_mmd,
 }
