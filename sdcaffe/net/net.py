@@ -71,13 +71,10 @@ class Net(nn.Module):
             source, positions = proto.read_net_located(source)
         if getattr(getattr(source, "DESCRIPTOR", None), "full_name", None) != "caffe.NetParameter":
             raise GraphError(f"a net is made from a prototxt's path or a NetParameter, not {type(source).__name__}")
-        state, files, other = (
-            net_state(phase, level, stages),
-            weights if isinstance(weights, Weights) else Weights(weights),
-            None if share is None else share.assembled,
-        )
+        files = weights if isinstance(weights, Weights) else Weights(weights)
+        state, others = net_state(phase, level, stages), None if share is None else share.assembled
         try:
-            made = assemble(source, state, files, other, positions)
+            made = assemble(source, state, files, others, positions)
         except NetError as error:
             if positions is not None:
                 positions.locate(error)

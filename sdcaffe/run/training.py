@@ -87,26 +87,22 @@ def run(
 ) -> list[Outcome]:
     """Train what one or several solvers describe, to the end or until a stop is asked for; how each run ended.
 
-    Lines go to a log and to standard error; on a terminal, a line that shows how far a run is takes their place.
-
     - `solver`: paths of prototxts, or SolverParameters, which need a snapshot_prefix
-    - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process for each, which train one run
+    - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process each, which train one run
       together; a script that names several keeps its own work under `if __name__ == "__main__":`
     - `precision`: fp32, tf32 or bf16, in place of the solver's
     - `seeds`: a run with each random_seed, `_seedN` added to its prefix; several take turns and end as each would alone
     - `snapshot`: go on from this .solverstate; `auto`: from the newest whole one of the prefix, if there is any
-    - `weights`: .caffemodel files to start from, in place of the solver's
-    - `level`, `stages`: of the state of the nets to train
-    - `plugins`: files or modules to load first, see `sdcaffe.discover`; `ignore_unknown`: skip fields of other Caffes;
-      `fork`: whose files nets are read as, see `read_net`
-    - `log`: where the log of one run goes; None: to PREFIX.log, for the snapshot_prefix of its solver
-    - `sigint`, `sighup`: what these signals do in the main thread: `stop`, `snapshot` or `none`. A second SIGINT on the
-      way to a stop ends at once. In another thread signals are left alone
+    - `weights`: .caffemodel files to start from, in place of the solver's; `level`, `stages`: the state of its nets
+    - `plugins`: files or modules to load first; `ignore_unknown`: skip fields of other Caffes; `fork`: see `read_net`
+    - `log`: where the log of one run goes besides standard error, where on a terminal one line shows how far a run is;
+      None: to PREFIX.log, for the snapshot_prefix of its solver
+    - `sigint`, `sighup`: what these do in the main thread: `stop`, `snapshot` or `none`; a second SIGINT ends at once
     - `ask`: asked once an iteration, by each run, in place of signals: answers None, `snapshot` or `stop`
     - `progress`: makes what the run of a name reports to
 
-    Of processes that torchrun started, which train together, the root has the outcome. Raises UsageError for arguments
-    that do not go together, what reading and training raise and, where some of several runs failed, RunsFailed.
+    Of torchrun's processes the root has the outcome. Raises UsageError for arguments that do not go together,
+    RunsFailed where some of several runs failed, and what reading and training raise.
     """
     given: list[Solvers] = [solver] if isinstance(solver, (str, os.PathLike, Message)) else list(solver)
     request = Request(

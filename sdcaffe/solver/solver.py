@@ -38,12 +38,10 @@ FINITE_CHECK = 100  # iterations between looks at the loss on a GPU that display
 class Solver:
     """Trains the net that a solver prototxt describes.
 
-    `source` is a path or a SolverParameter; `weights` are .caffemodel files to start from, in place of the
-    solver's own `weights`; `device` (such
-    as "cpu" or "cuda:0") overrides solver_mode and device_id. `action` is asked once an iteration and
-    answers None, "snapshot" or "stop". `ignore_unknown` reads past fields that Caffe does not have;
-    `positions` says where the fields of a SolverParameter stand in a file. Raises the errors of what it
-    reads, SolverError for settings.
+    `source` is a path or a SolverParameter; `weights` are .caffemodel files to start from, in place of the solver's
+    own; `device` ("cpu", "cuda:0") overrides solver_mode and device_id. `action` is asked once an iteration and
+    answers None, "snapshot" or "stop". `ignore_unknown` reads past fields that Caffe does not have; `positions` says
+    where the fields of a SolverParameter stand in a file. Raises the errors of what it reads, SolverError for settings.
 
     - `net`, `test_nets`: share their parameters
     - `iter`: updates done; `lr`: rate of the next one; `loss`: smoothed over average_loss iterations
