@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from io import BufferedReader
 
 from sdcaffe.errors import DataError, SdcaffeError
 
@@ -50,7 +50,7 @@ def check(path: StrPath, error: type[SdcaffeError] = DataError, what: str = "", 
 @contextmanager
 def opened(
     path: StrPath, error: type[SdcaffeError] = DataError, what: str = "", most: int | None = None
-) -> Iterator[BinaryIO]:
+) -> Iterator[BufferedReader]:
     """The file that `path` leads to, open to be read; what goes wrong while the context lasts is told as of this file.
 
     Raises as `check`, also where it cannot be read.

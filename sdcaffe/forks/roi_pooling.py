@@ -70,7 +70,7 @@ class ROIPooling(Layer):
         pooled = [param.pooled_h, param.pooled_w]
         shape = (regions.shape[0], bottom.shape[1], *pooled)
         settings = {"pooled_shape": pooled, "spatial_scale": param.spatial_scale}
-        return builder.operator("MaxRoiPool", [bottom, regions.flatten(1)], shape, **settings)
+        return builder.operator("MaxRoiPool", [bottom, regions.flatten(1)], shape, dtype=None, **settings)
 
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
         if index != 1:

@@ -81,9 +81,9 @@ class Proposal(Layer):
 
     def forward(self, scores: Tensor, moves: Tensor, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         param = self.param
-        given = (values.detach().cpu() for values in (scores, moves, image))
+        first, second, third = (values.detach().cpu() for values in (scores, moves, image))
         limits = (param.feat_stride, param.min_size, param.pre_nms_topn, param.post_nms_topn, param.nms_thresh)
-        regions, found = source_parts.proposals(*given, self._anchors(), *limits)
+        regions, found = source_parts.proposals(first, second, third, self._anchors(), *limits)
         regions, found = regions.to(scores), found.to(scores)
         return regions if len(self.layer_param.top) == 1 else (regions, found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,18 @@ from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
 from sdcaffe.forks.ssd.saved_output import SavedOutput
 from sdcaffe.forks.ssd.soft_suppression import suppress_softly
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
+from sdcaffe.layers.base import (
+    Count,
+    Layer,
+    OnnxBuilder,
+    Shape,
+    Source,
+    SourceBuilder,
+    call,
+    number,
+    register,
+    show_shape,
+)
 
 
 class SaveOutputParameter:
@@ -65,8 +76,8 @@ class DetectionOutput(Layer):
 
     param: proto.DetectionOutputParameter
     Param = DetectionOutputParameter
-    bottoms = (3, 4)
-    index_bottoms = (0, 1, 2, 3)
+    bottoms: ClassVar[Count] = (3, 4)
+    index_bottoms: ClassVar[tuple[int, ...]] = (0, 1, 2, 3)
     dynamic = True
     chooses = True
     yields = True

@@ -134,7 +134,7 @@ class PictureFeed:
     def _keep(self, index: int, found: _Item | Prepared | Picture) -> None:
         """Its pixels alone, in the order in which a batch has them."""
         if not isinstance(found, Picture):
-            pixels = np.ascontiguousarray(found.pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
+            pixels: Any = np.ascontiguousarray(found.pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
             found = replace(found, pixels=pixels, picture=replace(found.picture, pixels=pixels))
         with self._lock:
             if found.pixels.nbytes <= self._room and index not in self._kept:

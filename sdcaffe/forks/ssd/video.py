@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdcaffe.data.decode import MAX_PIXELS
 from sdcaffe.data.source import Image
@@ -82,7 +83,7 @@ class Video:
             for frame in self._frames:
                 self._next += 1
                 if self._next > wanted:
-                    pixels: Image = frame.to_ndarray(format="bgr24")
+                    pixels: NDArray[np.uint8] = frame.to_ndarray(format="bgr24")
                     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DataError(f"frame {wanted} cannot be decoded: {' '.join(str(error).split())}", self.where) from None

@@ -33,7 +33,8 @@ class _Discrepancy(torch.autograd.Function):
         gammas = layer.gammas(source, target)
         shown, trained = layer.quadruples(source, target), layer.quadruples(source, target)
         ctx.save_for_backward(source, target, gammas, *trained)
-        return sum(sign * kernel(a, b, gammas).sum() for a, b, sign in _pairs(source, target, shown))
+        parts = (sign * kernel(a, b, gammas).sum() for a, b, sign in _pairs(source, target, shown))
+        return sum(parts, source.new_zeros(()))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -42,8 +43,8 @@ class _Discrepancy(torch.autograd.Function):
             return torch.zeros_like(source), torch.zeros_like(target), None
         with torch.enable_grad():
             source, target = source.detach().requires_grad_(), target.detach().requires_grad_()
-            mean = sum(sign * kernel(a, b, gammas).mean() for a, b, sign in _pairs(source, target, trained))
-            slopes = torch.autograd.grad(mean, (source, target))
+            parts = (sign * kernel(a, b, gammas).mean() for a, b, sign in _pairs(source, target, trained))
+            slopes = torch.autograd.grad(sum(parts, source.new_zeros(())), (source, target))
         return grad * slopes[0], grad * slopes[1], None
 
 

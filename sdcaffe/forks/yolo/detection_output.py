@@ -13,7 +13,7 @@ from sdcaffe.layers.base import Count, Layer, Shape, Source, SourceBuilder, call
 class _Detections(Layer):
     """What both share: a top whose rows hang on the values, without gradients."""
 
-    index_bottoms = (0, 1, 2)
+    index_bottoms: ClassVar[tuple[int, ...]] = tuple(range(64))  # no gradient goes to any
     dynamic = True
     not_exported = "its number of boxes hangs on their values"
     yields = True
@@ -112,7 +112,6 @@ class Yolov3DetectionOutput(_Detections):
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param, count = self.param, len(bottom_shapes)
-        self.index_bottoms = tuple(range(count))
         if not param.HasField("num_classes"):
             raise self.error("needs num_classes", "num_classes")
         if param.mask_group_num != count:
@@ -144,6 +143,12 @@ class Yolov3DetectionOutput(_Detections):
         maps = ", ".join(f"{{{i}}}" for i in range(len(bottoms)))
         units = str([float(scale) for scale in param.anchors_scale])
         limits = (str(param.num_classes), number(param.confidence_threshold), number(param.nms_threshold))
-        part = builder.part(source_parts.yolo_v3_rows)
-        made = call(part, f"[{maps}]", str(self.groups), units, *limits, str(param.gaussian_box))
+        made = call(
+            builder.part(source_parts.yolo_v3_rows),
+            f"[{maps}]",
+            str(self.groups),
+            units,
+            *limits,
+            str(param.gaussian_box),
+        )
         return Source(made, nests=False)
