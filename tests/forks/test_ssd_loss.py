@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from fork_layers import make
+from multibox_reference import multibox_loss
 
 from sdcaffe.errors import LayerError
 
@@ -69,6 +72,75 @@ def test_a_box_of_no_area_matches_nothing():
     loss, gradient = loss_of("num_classes: 2", np.ones((1, 4)), np.ones((1, 2)), [1], [[0.2, 0.2, 0.2, 0.4]], BOXES[:1])
     assert loss == 0
     assert not gradient.any()
+
+
+OPTIONS = {
+    "mining_type": ("MAX_NEGATIVE", "HARD_EXAMPLE", "NONE"),
+    "match_type": ("PER_PREDICTION", "BIPARTITE"),
+    "conf_loss_type": ("SOFTMAX", "LOGISTIC"),
+    "loc_loss_type": ("SMOOTH_L1", "L2"),
+    "code_type": ("CENTER_SIZE", "CORNER", "CORNER_SIZE"),
+    "use_prior_for_matching": (True, False),
+    "nms_threshold": (0, 0.6),
+    "use_prior_for_nms": (False, True),
+    "ignore_cross_boundary_bbox": (False, True),
+    "bp_inside": (False, True),
+    "encode_variance_in_target": (False, True),
+}
+FIXED = {"overlap_threshold": 0.4, "neg_overlap": 0.45, "neg_pos_ratio": 2.5, "sample_size": 7, "nms_top_k": 9}
+
+
+def settings(count):
+    """Every pair of mining and matching modes with every kind of loss, the other options drawn."""
+    random = np.random.RandomState(0)
+    names = list(OPTIONS)
+    for mode in itertools.product(*(OPTIONS[name] for name in names[:4])):
+        for _ in range(count):
+            drawn = [values[random.randint(len(values))] for values in list(OPTIONS.values())[4:]]
+            yield {**FIXED, **dict(zip(names, [*mode, *drawn], strict=True))}
+
+
+def text_of(o):
+    own = {name: value for name, value in o.items() if not name.startswith("nms_")}
+    body = " ".join(
+        f"{name}: {str(value).lower() if isinstance(value, bool) else value}" for name, value in own.items()
+    )
+    nms = f" nms_param {{ nms_threshold: {o['nms_threshold']} top_k: {o['nms_top_k']} }}" if o["nms_threshold"] else ""
+    return f"multibox_loss_param {{ num_classes: 4 {body}{nms} }}"
+
+
+@pytest.mark.parametrize("mining", OPTIONS["mining_type"])
+def test_every_mining_matching_and_loss_is_the_forks_definition(mining):
+    random = np.random.RandomState(3)
+    n, boxes, classes = 3, 14, 4
+    tried = [o for o in settings(10) if o["mining_type"] == mining]
+    assert len(tried) == 80
+    for o in tried:
+        centre, size = random.uniform(0.1, 0.9, (boxes, 2)), random.uniform(0.2, 0.6, (boxes, 2))
+        priors = np.concatenate([centre - size / 2, centre + size / 2], 1)
+        variances = np.tile([0.1, 0.1, 0.2, 0.2], (boxes, 1))
+        truth = [
+            [(random.randint(1, classes), np.r_[corner, corner + side]) for corner, side in zip(a, b, strict=True)]
+            for a, b in ((random.uniform(0, 0.5, (k, 2)), random.uniform(0.2, 0.5, (k, 2))) for k in (3, 0, 2))
+        ]
+        location, confidence = random.randn(n, boxes, 4), 2 * random.randn(n, boxes, classes)
+        if o["mining_type"] == "NONE" and o["conf_loss_type"] == "LOGISTIC":
+            truth[1:] = [[], []]  # the fork's targets are right for the first item of a batch alone
+        rows = [[i, label, 0, *box, 0] for i, own in enumerate(truth) for label, box in own]
+        prior = np.stack([priors.ravel(), variances.ravel()])[None]
+        arrays = [location.reshape(n, -1), confidence.reshape(n, -1), prior, np.array(rows)[None, None]]
+        given = [torch.tensor(a, dtype=torch.float32).requires_grad_(i < 2) for i, a in enumerate(arrays)]
+        layer = make("MultiBoxLoss", text_of(o), [a.shape for a in arrays], double=False)
+        loss = layer(*given)
+        loss.backward()
+        numbers = [t.detach().double().numpy() for t in given]  # rounded as the layer has them
+        wide = numbers[0].reshape(n, boxes, 4), numbers[1].reshape(n, boxes, classes)
+        boxes_of = [[(label, np.float32(box).astype(float)) for label, box in own] for own in truth]
+        p, v = numbers[2].reshape(2, boxes, 4)
+        expected, *gradients = multibox_loss(*wide, p, v, boxes_of, o)
+        assert loss.item() == pytest.approx(expected, rel=1e-4), o
+        for tensor, gradient in zip(given[:2], gradients, strict=True):
+            assert np.allclose(tensor.grad.numpy(), gradient.reshape(n, -1), rtol=1e-3, atol=1e-5), o
 
 
 WRONG = [

@@ -164,8 +164,8 @@ def read_json(path: str, size: tuple[int, int], names: Mapping[str, int]) -> Fou
         raise DataError("lists inside one another too deep", path) from None
     except json.JSONDecodeError as error:
         raise DataError(f"is not JSON: {error.msg}", f"{path}:{error.lineno}") from None
-    except ValueError as error:
-        raise DataError(f"is not JSON: {error}", path) from None
+    except ValueError:  # more digits than Python turns into a number, or bytes that are no text
+        raise DataError("is not JSON: it holds bytes that are no text, or a number of too many digits", path) from None
     if not isinstance(content, dict) or not isinstance(content.get("annotation"), list):
         raise DataError('has no list "annotation"', path)
     image = content.get("image")
