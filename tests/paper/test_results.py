@@ -75,6 +75,16 @@ def test_single_directions_are_their_file():
         assert cell == f"{np.mean(at[point]):.2f} ± {np.std(at[point], ddof=1):.2f}"
 
 
+def test_sizes_of_gradients_are_their_file():
+    with open("reference_logs/gradients.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    for line, row in zip(lines, made("gradients-of-mmd"), strict=True):
+        assert row[:2] == [line["net"], line["state"]]
+        assert [float(cell) for cell in row[2:]] == pytest.approx(
+            [float(line["mmd"]) * 0.0005 * factor for factor in (1, 64, 4096)], rel=0.05
+        )
+
+
 def test_a_table_that_there_is_not():
     with pytest.raises(DataError, match=r'unknown table "studdy"\. Did you mean "study"'):
         written("<!-- made: studdy -->\n<!-- /made -->", "page.md")

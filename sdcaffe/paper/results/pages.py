@@ -7,7 +7,7 @@ import re
 from sdcaffe.errors import DataError, unknown
 from sdcaffe.paper.results.tables import TABLES
 
-PAGES = ("docs/results.md", "README.md")
+PAGES = ("docs/results.md", "docs/numbers.md", "README.md")
 _MADE = re.compile(r"(<!-- made: ([\w-]+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 
 

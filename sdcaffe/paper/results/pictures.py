@@ -26,7 +26,7 @@ def pictures() -> dict[str, str]:
 
 def study() -> str:
     """A panel for each measure: each finished run of an arm a dot, their mean a line."""
-    found = by_recipe(groups(f"runs/{STUDY}"), STUDY)
+    found = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)
     arms = recipes(STUDY)
     parts = []
     for row, recipe in enumerate(arms):

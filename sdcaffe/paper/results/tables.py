@@ -67,7 +67,7 @@ def first_iterations() -> str:
 
 def study_progress() -> str:
     """How many of its runs are finished."""
-    found = by_recipe(groups(f"runs/{STUDY}"), STUDY)
+    found = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)
     wanted = sum(recipe.seeds for recipe in recipes(STUDY))
     done = sum(len(group.finished) for group in found.values())
     if done == wanted:
@@ -80,7 +80,7 @@ def study_progress() -> str:
 
 def study() -> str:
     """Mean and deviation of each measure of each arm."""
-    found = by_recipe(groups(f"runs/{STUDY}"), STUDY)
+    found = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)
     head = ("arm", "seeds", *(measure.title for measure in MEASURES))
     rows = []
     for recipe in recipes(STUDY):
@@ -95,6 +95,8 @@ def study_differences() -> str:
     """Each two-branch arm less the three that it is held against, with intervals."""
     rows = []
     for each in contrasts(comparison(f"runs/{STUDY}")):
+        if each.group.precision != "bf16":
+            continue
         by = next(found.by for found in each.intervals if found)
         pairs = zip(MEASURES, each.intervals, strict=True)
         shown = [measure.show_interval(found) for measure, found in pairs]
