@@ -64,7 +64,7 @@ def sizes(net: Net) -> dict[str, float]:
     losses["mmd"] = MeanDiscrepancy.apply(feature_a.flatten(1), feature_b.flatten(1))
     for t in TEMPERATURES:
         losses[f"kl_{t:g}"] = SoftenedDivergence.apply(logits_a, logits_b, t, 1.0, 1 / len(logits_a))
-    learned = [item.tensor for item in net.learnable if item.tensor.requires_grad]
+    learned: list[Tensor] = [item.tensor for item in net.learnable if item.tensor.requires_grad]
     return {name: _norm(loss, learned) for name, loss in losses.items()}
 
 
