@@ -54,6 +54,8 @@ class Job:
     @property
     def title(self) -> str:
         run = self.run
+        if run.reason:  # no published value: its arms differ in more than the paper's words
+            return f"{run.network}, {run.data_set}, {self.recipe.mechanism.title}"
         mechanism = f"{run.mechanism}, {run.peer}" if run.peer else run.mechanism
         return f"{run.network}, {run.data_set}, {mechanism}" + (f", mu {run.mu:g}" if run.mu else "")
 

@@ -93,7 +93,13 @@ def _multiply_adds(job: Job) -> int:
             given.input_param.shape.add(dim=[batch, images.channels, images.size, images.size])
             given.input_param.shape.add(dim=[batch])
     with silent():
-        return training_multiply_adds(Net(bare, proto.TRAIN)) * job.param.iter_size
+        return training_multiply_adds(_Bare(bare, proto.TRAIN)) * job.param.iter_size
+
+
+class _Bare(Net):
+    """A net that never runs: its weights lie as they come."""
+
+    channels_last = False
 
 
 def _without_fillers(target: Any, layer: Any) -> None:
