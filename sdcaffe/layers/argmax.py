@@ -69,3 +69,7 @@ class ArgMax(Layer):
         axis = self.axis  # turned round: of equal values torch takes the first and Caffe the last
         place = f"torch.argmax({{0}}.flip({axis}), {axis}, keepdim=True)"
         return Source(f"({{0}}.shape[{axis}] - 1 - {place}).float()", nests=False)
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.argmax_param.HasField("axis") and layer_param.argmax_param.axis == 0

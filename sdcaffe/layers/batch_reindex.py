@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
 
@@ -38,3 +39,7 @@ class BatchReindex(Layer):
 
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
         return random.integers(0, shapes[0][0], shapes[1]) if index == 1 else None
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return True

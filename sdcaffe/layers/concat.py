@@ -41,6 +41,11 @@ class Concat(Layer):
             return Source("{0}")
         return Source(f"torch.cat(({', '.join(f'{{{i}}}' for i in range(len(bottoms)))}), {self.axis})", nests=False)
 
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        param = layer_param.concat_param
+        return (param.concat_dim if param.HasField("concat_dim") else param.axis) == 0
+
 
 def joined_axis(layer: Layer, legacy_field: str, dims: int) -> int:
     """`axis`, or the older `legacy_field` (which is never negative), of a Concat or Slice layer.

@@ -68,3 +68,7 @@ class Crop(Layer):
     @classmethod
     def places(cls, layer_param: proto.LayerParameter) -> Places | None:
         return places.cropped(layer_param.crop_param)
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.crop_param.axis == 0

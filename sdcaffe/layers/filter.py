@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 
 
@@ -44,6 +45,10 @@ class Filter(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         selected = _selected(bottoms)
         return tuple(torch.index_select(bottom, 0, selected) for bottom in bottoms[:-1])
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return True
 
 
 def _selected(bottoms: Sequence[Tensor]) -> Tensor:

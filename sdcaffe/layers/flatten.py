@@ -35,3 +35,7 @@ class Flatten(Layer):
         last = self.end - 1
         to_the_end = last == len(bottoms[0]) - 1
         return Source(f"torch.flatten({{0}}, {self.start}{'' if to_the_end else f', {last}'})")
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.flatten_param.axis == 0

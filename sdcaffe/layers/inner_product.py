@@ -74,3 +74,7 @@ class InnerProduct(Layer):
     @classmethod
     def settings(cls, layer_param: proto.LayerParameter) -> list[str]:
         return [str(layer_param.inner_product_param.num_output)]
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.inner_product_param.axis == 0

@@ -295,6 +295,14 @@ class Layer(nn.Module):
         """Take out of a LayerParameter what `scaling` tells."""
 
     @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        """Whether it does more than the same to each item of a batch, the first axis; a norm's statistics do not count.
+
+        The branches of a self-distilled net are one batch to the layers that they share: none of these may mix items.
+        """
+        return False
+
+    @classmethod
     def places(cls, layer_param: proto.LayerParameter) -> Places | None:
         """Where its tops lie over its bottoms; None where that does not follow from its fields."""
         return Places() if cls.keeps_places else None

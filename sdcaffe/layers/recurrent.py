@@ -134,3 +134,7 @@ class Recurrent(Layer):
         for name, buffer in self.named_buffers():
             if name.startswith("state_"):
                 buffer.zero_()
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return True

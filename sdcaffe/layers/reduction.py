@@ -38,3 +38,7 @@ class Reduction(Layer):
         function = "mean" if param.operation == param.MEAN else "sum"
         text = f"torch.{function}({inner}, {axes})"
         return Source(text if param.coeff == 1 else f"{text} * {number(param.coeff)}")
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.reduction_param.axis == 0

@@ -71,3 +71,8 @@ class Reshape(Layer):
         sizes += [f"{{0}}.shape[{start + i}]" if n == 0 else str(n) for i, n in enumerate(self.dims)]
         sizes += [f"{{0}}.shape[{i}]" for i in range(end, dims)]
         return Source(f"{{0}}.reshape({', '.join(sizes)})", nests=False)
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        param = layer_param.reshape_param
+        return param.axis == 0 and bool(param.shape.dim) and param.shape.dim[0] > 0

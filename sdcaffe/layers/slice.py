@@ -54,3 +54,8 @@ class Slice(Layer):
         if len(sizes) == 1:
             return Source("{0}")
         return Source(f"torch.split({{0}}, [{', '.join(map(str, sizes))}], {self.axis})")
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        param = layer_param.slice_param
+        return (param.slice_dim if param.HasField("slice_dim") else param.axis) == 0

@@ -26,3 +26,7 @@ class Softmax(Layer):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         return Source(f"torch.softmax({{0}}, {self.axis})")
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.softmax_param.axis == 0

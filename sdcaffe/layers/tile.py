@@ -31,3 +31,7 @@ class Tile(Layer):
         times = ["1"] * len(bottoms[0])
         times[self.axis] = str(self.count)
         return Source(f"torch.tile({{0}}, ({', '.join(times)}{',' if len(times) == 1 else ''}))")
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return layer_param.tile_param.axis == 0

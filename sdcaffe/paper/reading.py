@@ -14,14 +14,6 @@ TRAIN, TEST = proto.TRAIN, proto.TEST
 _RESHAPING = ("Split", "Flatten", "Reshape")
 _LAST = ("InnerProduct", "Convolution")
 _UNDOABLE = ("Data", "ImageData")
-_WITH_AXIS = {
-    "Flatten": "flatten_param",
-    "InnerProduct": "inner_product_param",
-    "Reduction": "reduction_param",
-    "Softmax": "softmax_param",
-    "Tile": "tile_param",
-    "Crop": "crop_param",
-}
 
 
 @dataclass(frozen=True)
@@ -192,7 +184,7 @@ def _both_branches(
                 raise _error(layer, "has parameters and would be there once a branch; let it read images only", "param")
             twins[i] = both
             once_a_branch.update(layer.top)
-        elif _across_batch(layer):
+        elif class_of(layer).mixes_items(layer):
             raise _error(layer, "works across the images of a batch, which would mix the two branches")
         else:
             shared.append(i)
@@ -204,24 +196,3 @@ def _is_loss(layer: proto.LayerParameter) -> bool:
     if layer.loss_weight:
         return any(layer.loss_weight)
     return bool(class_of(layer).loss)
-
-
-def _across_batch(layer: proto.LayerParameter) -> bool:
-    """Whether a layer does something else than the same to each image of the batch, the first axis."""
-    if layer.type in ("LSTM", "RNN", "BatchReindex", "Filter"):
-        return True
-    if layer.type == "Concat":
-        concat = layer.concat_param
-        return (concat.concat_dim if concat.HasField("concat_dim") else concat.axis) == 0
-    if layer.type == "Slice":
-        cut = layer.slice_param
-        return (cut.slice_dim if cut.HasField("slice_dim") else cut.axis) == 0
-    if layer.type == "Reshape":
-        shaped = layer.reshape_param
-        return shaped.axis == 0 and bool(shaped.shape.dim) and shaped.shape.dim[0] > 0
-    if layer.type == "ArgMax":
-        return layer.argmax_param.HasField("axis") and layer.argmax_param.axis == 0
-    if layer.type == "Permute":
-        order = getattr(getattr(layer, "permute_param", None), "order", [])  # a plugin's own may be without
-        return list(order[:1]) not in ([], [0])
-    return layer.type in _WITH_AXIS and getattr(layer, _WITH_AXIS[layer.type]).axis == 0

@@ -26,6 +26,7 @@ from rewriting import (
 import sdcaffe
 from sdcaffe import Net, proto
 from sdcaffe.errors import GraphError
+from sdcaffe.layers.base import Layer, register
 from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.rewrite import Settings, self_distilled
 from sdcaffe.proto.printing import net_text
@@ -286,6 +287,16 @@ STILL = DATA.replace("crop_size: 28", "").replace("mirror: true", "")
 TWO_TOPS = DISTORT.replace('top: "data"', 'top: "data" top: "x"')
 DISTILLED = FILES["prototxt/quickstart/train_val_self_distilled.prototxt"]
 
+
+@register("ShuffledForRewrite")
+class Shuffled(Layer):
+    """A plugin's layer that looks at other images of the batch, and says so."""
+
+    @classmethod
+    def mixes_items(cls, layer_param):
+        return True
+
+
 # A net, settings, and words of the refusal.
 REFUSED: dict[str, tuple[str, dict, str]] = {
     "no softmax loss": (DATA + TRUNK, {}, "no SoftmaxWithLoss"),
@@ -326,6 +337,7 @@ REFUSED: dict[str, tuple[str, dict, str]] = {
         {},
         "works across",
     ),
+    "a plugin's layer": (DATA + between(INNER % "ShuffledForRewrite" + "}") + LOSS, {}, "works across"),
     "attacked already": (DATA + TRUNK + LOSS + ATTACK, {}, r'"attack" \(Adversarial\) reads "loss"'),
     "a loss that is read": (DATA + TRUNK + LOSS + HALF, {}, r'"half" \(Power\) reads "loss"'),
     "labels inside": (PIXELS + DISTORT + between(GIVEN) + LOSS, {}, 'reads "inner"'),

@@ -39,3 +39,7 @@ class Permute(Layer):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         return Source(f"torch.permute({{0}}, {tuple(self.order)})")
+
+    @classmethod
+    def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
+        return list(layer_param.permute_param.order[:1]) not in ([], [0])
