@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdcaffe.errors import DataError
+from sdcaffe.writing import temporary_folder
 
 _JOB = "job"
 
@@ -25,25 +25,27 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
     """
     target = os.path.abspath(path)
     _refuse_existing(target, path, what)
-    temporary = f"{target}.partial" if job else f"{target}.{secrets.token_hex(4)}.tmp"
     try:
-        if job:
-            _refuse_foreign(temporary, what)
-        os.makedirs(temporary, exist_ok=bool(job))
-        lock = _claim(temporary, path, job) if job else None
+        if not job:
+            with temporary_folder(target) as temporary:
+                yield temporary
+                _refuse_existing(target, path, what)
+                os.rename(temporary, target)
+            return
+        temporary = f"{target}.partial"
+        _refuse_foreign(temporary, what)
+        os.makedirs(temporary, exist_ok=True)
+        lock = _claim(temporary, path, job)
         try:
             yield temporary
             _refuse_existing(target, path, what)
             os.rename(temporary, target)
-            if job:
-                os.unlink(os.path.join(target, _JOB))
-        except BaseException as error:
-            if not job or isinstance(error, Exception):
-                shutil.rmtree(temporary, ignore_errors=True)
+            os.unlink(os.path.join(target, _JOB))
+        except Exception:
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
         finally:
-            if lock is not None:
-                os.close(lock)
+            os.close(lock)
     except OSError as error:
         raise DataError(f"the {what} cannot be written: {error.strerror or error}", path) from error
 

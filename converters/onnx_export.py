@@ -63,6 +63,8 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     options = options or Options()
     if options.opset not in OPSETS:
         raise ModelError(f"opset {options.opset} cannot be written; there are {OPSETS[0]} to {OPSETS[-1]}")
+    if not str(target).endswith(".onnx"):
+        raise ModelError("is to be an ONNX file, whose name ends in .onnx", str(target))
     _refuse_target(target, [model, weights])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata

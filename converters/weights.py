@@ -18,6 +18,8 @@ from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.keys import layer_keys
 from sdcaffe.proto.weights import LayerBlobs
 
+_KNOWN = (".caffemodel", ".h5", ".pt", ".pth", ".safetensors")
+
 
 @dataclass
 class Converted:
@@ -39,7 +41,8 @@ def convert(
 ) -> Converted:
     """Write the weights of `source` to `target`, whole or not at all, bit for bit.
 
-    Names say the formats: .pt, .pth, .safetensors (keys as in `state_dict`), .h5; any other name is a .caffemodel.
+    Names say the formats: .pt, .pth, .safetensors (keys as in `state_dict`), .h5, .caffemodel; a source of any other
+    name is a .caffemodel.
     `net`, a Net, gives layers their types, their order and, where blobs are shared, their owners; each of its layers
     must be there. `by_order` reads a state_dict of another program into it, `like` names one whose keys the target
     gets (see `by_order`). `reverse_channels` turns the input channels of the first convolution round: RGB to BGR.
@@ -49,6 +52,8 @@ def convert(
     from sdcaffe.converters.state_dict import from_state_dict, to_state_dict
     from sdcaffe.converters.torch_files import ENDINGS, read_tensors, write_tensors
 
+    if not str(target).endswith(_KNOWN):
+        raise WeightsError(f"its name ends in none of {', '.join(_KNOWN)}, which say the format to write", str(target))
     if by_order and (net is None or Path(source).suffix not in ENDINGS):
         raise WeightsError(
             "--by-order reads a state_dict into the layers of a net: give a .pt or .safetensors, and --net"

@@ -7,8 +7,11 @@ An error is one line, and for a mistake in a prototxt the line of the file below
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 from sdcaffe import commands, terminal
@@ -20,8 +23,21 @@ _HELP = ("-h", "-help", "--help", "help")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (default: the program's own) hold; returns the exit code."""
-    with terminal.guarded():
+    with terminal.guarded(), _terminated_as_interrupted():
         return _guarded(list(sys.argv[1:] if arguments is None else arguments))
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that nothing half written stays."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _guarded(arguments: list[str]) -> int:

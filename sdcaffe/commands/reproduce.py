@@ -110,7 +110,7 @@ def run(args: Namespace) -> None:
     if args.dry_run:
         return
     workers = fitting(left, times, args.jobs, device) if args.jobs > 1 else 1
-    with SignalHandler(sigterm="stop") as signals:
+    with SignalHandler() as signals:
         run_all(
             wanted,
             times,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from sdcaffe.data.pickles import MAX_BYTES, read_pickle
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
+from sdcaffe.writing import temporary_folder
 
 FOLDER_VARIABLE = "SDCAFFE_DATA"
 PIXELS = 3 * 32 * 32  # red, green, blue planes of 32 rows of 32
@@ -127,7 +127,7 @@ def _download(kind: str, known: _Set, root: str) -> None:
     try:
         _reach(official.url)
         os.makedirs(root, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".download") as temporary:
+        with temporary_folder(os.path.join(root, kind)) as temporary:
             archive = os.path.join(temporary, official.filename)
             glog("data_layer.cpp:40", f"Downloading {official.url} to {root}")
             utils.download_url(official.url, temporary, official.filename, official.tgz_md5)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import weakref
+from contextlib import ExitStack
 
 import h5py
 import torch
@@ -14,6 +14,7 @@ from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
 from sdcaffe.log import glog
+from sdcaffe.writing import temporary_file
 
 DATASETS = ("data", "label")
 
@@ -23,13 +24,12 @@ class _File:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        folder = os.path.dirname(path) or "."
+        self._place = ExitStack()
         try:
-            number, self._temporary = tempfile.mkstemp(".h5", ".partial-", folder)
+            self._temporary = self._place.enter_context(temporary_file(path))
+            self._file = h5py.File(self._temporary, "w", locking=False)
         except OSError as error:
-            raise DataError(f"cannot write the HDF5 file: {error.strerror}", path) from error
-        os.close(number)
-        self._file = h5py.File(self._temporary, "w")
+            raise DataError(f"cannot write the HDF5 file: {error.strerror or error}", path) from error
 
     def append(self, blobs: tuple[Tensor, ...]) -> None:
         for name, blob in zip(DATASETS, blobs, strict=True):
@@ -48,11 +48,9 @@ class _File:
             dataset[start:] = rows
 
     def finish(self) -> None:
-        self._file.close()
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(self._temporary, 0o666 & ~mask)
-        os.replace(self._temporary, self._path)
+        with self._place:
+            self._file.close()
+            os.replace(self._temporary, self._path)
 
 
 @register("HDF5Output", field="hdf5_output_param")

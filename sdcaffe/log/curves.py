@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdcaffe.errors import DataError
 from sdcaffe.log import Run, TestRow, TrainRow, accuracy
+from sdcaffe.terminal import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,13 +78,21 @@ def plot(runs: Sequence[tuple[str, Run]], ending: str, *, seconds: bool = False)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelbottom=i + 1 == len(panels))
     axes.set_xlabel("seconds of training" if seconds else "iteration")
-    handles = [
-        Line2D([], [], label=_label(name, run), linewidth=2.5, **_style(k)) for k, (name, run) in enumerate(runs)
-    ]
-    figure.legend(handles=handles, loc="outside upper left", frameon=False, fontsize=10)
+    handles = [Line2D([], [], linewidth=2.5, **_style(k)) for k in range(len(runs))]
+    words = [_label(name, run) for name, run in runs]
+    legend(figure, handles, words, loc="outside upper left", frameon=False, fontsize=10)
     file = io.BytesIO()
     figure.savefig(file, format=ending, dpi=130)
     return file.getvalue()
+
+
+def legend(holder: Any, handles: Sequence[Any], words: Sequence[str], **how: Any) -> None:
+    """A legend of a figure or axes whose entries are `words` as they are: no formula, no name that is left out."""
+    made = holder.legend(handles, ["?"] * len(handles), **how)
+    for text, line in zip(made.get_texts(), words, strict=True):
+        text.set_parse_math(False)
+        text.set_usetex(False)
+        text.set_text(shown(line).replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

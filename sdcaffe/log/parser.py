@@ -75,22 +75,30 @@ class _Session:
         return self.solving or self.begin
 
     @property
+    def did_anything(self) -> bool:
+        return bool(self.train or self.test or self.snapshots) or self.end != CUT_SHORT
+
+    @property
     def first_iteration(self) -> int | None:
         rows = [rows[0].iteration for rows in (self.train, self.test) if rows]
         return min(rows, default=None)
 
 
 def _join(sessions: list[_Session]) -> Run:
-    """Put sessions in a row: each that did anything begins anew or goes on from where it was taken up."""
+    """Put sessions in a row: each begins anew or goes on from where it was taken up.
+
+    One that was ended before it did anything leaves the run as it was, cut short.
+    """
     run = Run()
     for session in sessions:
         first = session.first_iteration
-        if first is None and (run.train or run.test):
+        if first is None and not session.resumed and (run.train or run.test or run.snapshots):
+            run.end = session.end
             continue
         offset = 0.0
-        if session.resumed and first is not None:
-            at = first if session.resumed_at is None else session.resumed_at
-            offset = _cut(run, at)
+        if session.resumed:
+            at = _resumed_at(session, run)
+            offset = _cut(run, at) if session.did_anything else 0.0
             run.resumes.append(at)
         else:
             run = Run()
@@ -108,6 +116,17 @@ def _join(sessions: list[_Session]) -> Run:
         run.test += session.test
         run.snapshots += session.snapshots
     return run
+
+
+def _resumed_at(session: _Session, run: Run) -> int:
+    """As the log says; else at the first row, or where there is none at the end of what came before."""
+    known = session.first_iteration if session.resumed_at is None else session.resumed_at
+    if known is not None:
+        return known
+    return max(
+        (rows[-1].iteration + (rows is not run.snapshots) for rows in (run.train, run.test, run.snapshots) if rows),
+        default=0,
+    )
 
 
 def _cut(run: Run, at: int) -> float:

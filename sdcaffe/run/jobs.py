@@ -101,8 +101,7 @@ def _read(request: Request, solver: str | bytes, seed: int | None) -> Job:
     param = job.param
     if request.precision:
         param.precision = request.precision
-    check = settings.check_training if param.max_iter > 0 else settings.check
-    check(param, job.positions)
+    settings.check_training(param, job.positions)
     if request.level is not None:
         param.train_state.level = request.level
     param.train_state.stage.extend(request.stages)

@@ -39,8 +39,8 @@ def run(devices: list[str], function: Callable[..., str | None], *args: Any) -> 
 
     Returns what it returned, in the first of several processes. In a process that torchrun started it is called here
     too, with this process's own device. `function` has to be importable and `args` picklable; it enters
-    `processes.launched` itself. SIGINT and SIGHUP go on to the root. Raises SdcaffeError with what the first process
-    to fail said; the others are ended.
+    `processes.launched` itself. SIGINT and SIGHUP go on to the root, SIGTERM as SIGINT. Raises SdcaffeError with what
+    the first process to fail said; the others are ended.
     """
     if len(devices) < 2 or in_a_job():
         return function(own_device(devices), *args)
@@ -74,7 +74,7 @@ def _run_each(devices: list[str], function: Callable[..., str | None], args: Seq
     store = new_store()
     context = multiprocessing.get_context("spawn")
     every: list[BaseProcess] = []
-    with _ignored(_SIGNALS) as ours:  # and the processes begin so
+    with _ignored([*_SIGNALS, signal.SIGTERM]) as ours:  # and the processes begin so
         try:
             for rank in range(len(devices)):
                 child = context.Process(target=_work, args=(rank, devices, store.port, function, args))
@@ -113,7 +113,7 @@ def _forwarder(root: BaseProcess, store: dist.TCPStore) -> Callable[[int, FrameT
 
     def forward(number: int, frame: FrameType | None) -> None:
         if root.exitcode is None and root.pid is not None and store.check([_LISTENING]):
-            os.kill(root.pid, number)
+            os.kill(root.pid, signal.SIGINT if number == signal.SIGTERM else number)
         else:
             raise KeyboardInterrupt
 
@@ -169,6 +169,7 @@ def _end(every: list[BaseProcess]) -> None:
 def _work(rank: int, devices: list[str], port: int, function: Callable[..., str | None], args: Sequence[Any]) -> None:
     """What each process runs. It ends, with a snapshot, when the one that started it is killed."""
     os.setsid()  # the terminal's Ctrl-C goes to the one that started this
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends this process
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler if rank == 0 else signal.SIG_IGN)
     threading.Thread(target=_watch_parent, daemon=True).start()

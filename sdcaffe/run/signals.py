@@ -12,19 +12,17 @@ Effect = Literal["snapshot", "stop", "none"]
 
 
 class SignalHandler:
-    """Turns SIGINT and SIGHUP, and SIGTERM where it has an effect, into actions while its context lasts.
+    """Turns SIGINT, SIGTERM (which counts as SIGINT) and SIGHUP into actions while its context lasts.
 
-    As Caffe's does for the first two; main thread only.
+    As Caffe's does, which knows no SIGTERM; main thread only.
 
     "snapshot" saves and goes on, "stop" ends training (the solver then saves, unless snapshot_after_train
-    is false), "none" ignores the signal. Unlike Caffe's, a second SIGINT on the way to a stop ends the run
+    is false), "none" ignores the signal. Unlike Caffe's, a second one on the way to a stop ends the run
     at once, with KeyboardInterrupt.
     """
 
-    def __init__(self, sigint: Effect = "stop", sighup: Effect = "snapshot", sigterm: Effect | None = None) -> None:
-        self._effects: dict[int, Effect] = {signal.SIGINT: sigint}
-        if sigterm is not None:
-            self._effects[signal.SIGTERM] = sigterm
+    def __init__(self, sigint: Effect = "stop", sighup: Effect = "snapshot") -> None:
+        self._effects: dict[int, Effect] = {signal.SIGINT: sigint, signal.SIGTERM: sigint}
         if hasattr(signal, "SIGHUP"):  # Windows has none
             self._effects[signal.SIGHUP] = sighup
         self._waiting: list[list[Action]] = []
@@ -49,7 +47,7 @@ class SignalHandler:
     def _received(self, number: int, frame: FrameType | None) -> None:
         effect = self._effects[number]
         if effect == "stop":
-            if self._stopping and number == signal.SIGINT:
+            if self._stopping and number in (signal.SIGINT, signal.SIGTERM):
                 raise KeyboardInterrupt
             self._stopping = True
         for waiting in self._waiting:

@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
@@ -25,12 +25,13 @@ from sdcaffe.log import Progress, glog, setup, silent
 from sdcaffe.proto import dialects
 from sdcaffe.run import launch, processes
 from sdcaffe.run.jobs import AUTO, Job, Request, read_jobs
+from sdcaffe.run.lock import holding
 from sdcaffe.run.progress import Screen, is_terminal, shown
 from sdcaffe.run.signals import Action, Effect, SignalHandler
 from sdcaffe.run.together import Run, take_turns
 from sdcaffe.solver import Solver
 from sdcaffe.solver.devices import choose_device
-from sdcaffe.solver.snapshot import newest
+from sdcaffe.solver.snapshot import clear, newest
 
 Ask = Callable[[], Action | None]
 Solvers: TypeAlias = "str | os.PathLike[str] | proto.SolverParameter"  # a path or a SolverParameter
@@ -206,7 +207,13 @@ def _turns(
     job: Job, request: Request, ask: Ask, device: str | None, name: str = "", screen: Screen | None = None
 ) -> Generator[None, None, Outcome]:
     """Solve bit by bit. Of several runs of this process, each has a `name`."""
-    with _log(job, request, name, screen) as progress, processes.failing_as_one():
+    with ExitStack() as stack:
+        with processes.failing_as_one():
+            if is_root():
+                stack.enter_context(holding(job.param.snapshot_prefix))
+                clear(job.param.snapshot_prefix)
+        progress = stack.enter_context(_log(job, request, name, screen))
+        stack.enter_context(processes.failing_as_one())
         if job.settled:
             glog("upgrade_proto.cpp:1113", job.settled)
         if device:

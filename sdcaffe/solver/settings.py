@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,11 @@ from sdcaffe.solver import rates
 from sdcaffe.solver.measures import MEASURES, Mean, measure_class
 from sdcaffe.solver.nets import test_sources, train_source
 from sdcaffe.solver.updates import RULES, check_regularization, rule_class
+
+_COUNTS = ("max_iter", "test_iter", "test_interval", "display", "snapshot", "stepsize", "stepvalue", "average_loss")
+_COUNTS += ("iter_size", "device_id")
+_FACTORS = ("base_lr", "gamma", "power", "momentum", "momentum2", "rms_decay", "delta", "weight_decay")
+_FACTORS += ("clip_gradients",)
 
 
 @contextmanager
@@ -32,11 +38,34 @@ def check(param: proto.SolverParameter, positions: proto.Positions | None = None
 
 
 def check_training(param: proto.SolverParameter, positions: proto.Positions | None = None) -> None:
-    """`check`, and what the first iteration would fail on: as in Caffe, a solver that makes none needs no rate."""
-    check(param, positions)
+    """`check`, and what makes no sense to train with, though Caffe takes some of it: counts below zero, rates and
+    factors that are not finite, and what the first iteration would fail on. As in Caffe, a solver that makes none
+    needs no rate.
+    """
     with located(positions):
-        rates.policy_of(param)
-        check_regularization(param)
+        _check_numbers(param, positions)
+    check(param, positions)
+    if param.max_iter > 0:
+        with located(positions):
+            rates.policy_of(param)
+            check_regularization(param)
+
+
+def _check_numbers(param: proto.SolverParameter, positions: proto.Positions | None) -> None:
+    for field in _COUNTS + _FACTORS:
+        value = getattr(param, field)
+        repeated = not isinstance(value, (int, float))
+        for i, number in enumerate(value if repeated else (value,)):
+            needed = _flaw(field, number)
+            if needed:
+                where = positions.each(field)[i] if repeated and positions is not None else None
+                raise SolverError(f"{field} is {number:g}; {needed}", where, field=field)
+
+
+def _flaw(field: str, number: float) -> str:
+    if field in _COUNTS:
+        return "it must be 0 or more" if number < 0 else ""
+    return "" if math.isfinite(number) else "it must be a finite number"
 
 
 def _check(param: proto.SolverParameter) -> None:

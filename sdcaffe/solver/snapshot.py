@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from sdcaffe import collectives, proto, reading
+from sdcaffe import collectives, proto, reading, writing
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
 from sdcaffe.layers.base import DataLayer
 from sdcaffe.log import glog
@@ -148,6 +148,13 @@ def apply(solver: Run, loaded: Loaded) -> None:
     if kept is not None:
         _apply_kept(solver, kept)
     glog("sgd_solver.cpp:336", "SGDSolver: restoring history")
+
+
+def clear(prefix: str) -> None:
+    """Remove what a killed run of this prefix was writing."""
+    stem = re.escape(Path(prefix).name)
+    target = re.compile(rf"{stem}_iter_\d+\.(caffemodel|solverstate)(\.h5)?")
+    writing.clear(str(Path(prefix).parent), lambda name: target.fullmatch(name) is not None)
 
 
 def newest(prefix: str) -> list[Path]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from xml.sax.saxutils import escape
+from xml.sax import saxutils
 
+from sdcaffe import terminal
 from sdcaffe.tools.diagram import COLORS, Diagram, Node
 from sdcaffe.tools.layout import Point, arrange
 
@@ -21,6 +22,11 @@ _STYLE = f"""text {{ font: {_SIZE}px Helvetica, Arial, sans-serif; fill: #1b1b1b
 .blob {{ paint-order: stroke; stroke: white; stroke-width: 3px }}
 rect {{ stroke: #6b6b6b; rx: 4px }}
 path {{ fill: none; stroke: #6b6b6b; stroke-width: 1.2 }}"""
+
+
+def escape(text: str) -> str:
+    """Text as XML has it, which has no control characters."""
+    return saxutils.escape(terminal.shown(text))
 
 
 def to_svg(found: Diagram, rankdir: str = "TB", *, label_edges: bool = True) -> str:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from PIL import Image
 
 from sdcaffe.cli import main
 from sdcaffe.log import parse_log
-from sdcaffe.log.curves import errors, losses, rates, short_names
+from sdcaffe.log.curves import errors, losses, plot, rates, short_names
+from sdcaffe.terminal import shown
 
 FILES = Path(__file__).parents[1] / "goldens" / "files"
 TRAIN = str(FILES / "caffe_train.log")
@@ -147,3 +150,20 @@ def test_bytes_are_a_whole_picture() -> None:
     picture = Image.open(io.BytesIO(plot([("one", RUN)], "png")))
     picture.load()
     assert picture.format == "PNG"
+
+
+NAMES = ["$q^^$", "$\\frac{1}{", "_hidden", "a_b", "100 %", "#1", "{}", "\\", "a\nb", "\x1b[31m", "$", "~&", "\u7f51"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_written_as_it_is(name: str) -> None:
+    """No formula is read in it, and none is left out of the legend."""
+    run = parse_log(
+        "I1128 10:00:00.000000 1 solver.cpp:1] Initializing solver from parameters: \n"
+        "I1128 10:00:01.000000 1 solver.cpp:1] Iteration 0, loss = 0.5\n"
+        "I1128 10:00:02.000000 1 solver.cpp:1] Iteration 1, loss = 0.4\n"
+    )
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that its font lacks
+        picture = plot([(name, run)], "svg").decode()
+    as_written = escape(shown(name).replace("\n", "\\n"))
+    assert f"<!-- {as_written} -->" in picture

@@ -112,10 +112,10 @@ def test_a_run_begun_anew_in_the_same_file_is_the_run() -> None:
     assert both == parse_log(text_of("caffe_train.log"))
 
 
-def test_a_session_that_died_before_its_first_iteration_changes_nothing() -> None:
+def test_a_session_that_died_before_its_first_iteration_changes_no_number() -> None:
     died = text_of("caffe_resume.log").partition("Starting Optimization")[0] + "\n"
-    run = parse_log(text_of("caffe_train.log") + died)
-    assert run == parse_log(text_of("caffe_train.log"))
+    run, whole = parse_log(text_of("caffe_train.log") + died), parse_log(text_of("caffe_train.log"))
+    assert (run.end, run.train, run.test, run.snapshots) == ("cut short", whole.train, whole.test, whole.snapshots)
 
 
 def test_a_log_cut_anywhere_says_nothing_wrong() -> None:

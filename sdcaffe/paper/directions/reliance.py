@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdcaffe.log import Tick, no_tick
-from sdcaffe.log.curves import COLORS
+from sdcaffe.log.curves import COLORS, legend
 from sdcaffe.log.table import text_table
 from sdcaffe.paper.directions.clamps import Clamps
 
@@ -172,18 +172,18 @@ def plot(found: Sequence[Reliance], ending: str) -> bytes:
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes: Axes = figure.add_subplot()
-    shown = pooled(found)
+    shown, lines = pooled(found), []
     for i, reliance in enumerate(shown):
         x, y = 100 * np.array(reliance.clamped) / reliance.units, 100 * reliance.accuracies
         color = COLORS[i % len(COLORS)]
         axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.15, linewidth=0)
-        axes.plot(x, y.mean(0), color=color, marker="o", markersize=3, label=reliance.name)
+        lines += axes.plot(x, y.mean(0), color=color, marker="o", markersize=3)
     axes.set(xlabel="units clamped, %", ylabel="test accuracy, %", xlim=(0, 100))
     axes.set_title(f"mean, lowest and highest of the {shown[0].rows}", fontsize="medium")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    legend(axes, lines, [reliance.name for reliance in shown], frameon=False)
     file = io.BytesIO()
     figure.savefig(file, format=ending, dpi=150)
     return file.getvalue()

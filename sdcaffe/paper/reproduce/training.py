@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +19,10 @@ from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
 from sdcaffe.paper.reproduce import several
 from sdcaffe.paper.reproduce.jobs import Job, iteration_of, mark_done
-from sdcaffe.run import run
+from sdcaffe.run import lock, run
 from sdcaffe.run.signals import Action
 from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools.step_times import StepTime
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, one process at a time
-    fcntl = None  # type: ignore[assignment]
 
 _HEADING = ("tables", "run", "iterations", "step", "one run", "seeds done", "left")
 
@@ -168,13 +163,10 @@ def _alone(job: Job) -> Iterator[bool]:
 
     The system gives up what a dead process held.
     """
-    lock = Path(f"{job.param.snapshot_prefix}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with ExitStack() as stack:
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(lock.holding(job.param.snapshot_prefix))
+        except lock.Held:
             yield False
             return
         yield True
