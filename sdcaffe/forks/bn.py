@@ -156,6 +156,7 @@ class PSPNetBN(RunningNorm):
             (_filler(param, "scale_filler"), _filler(param, "shift_filler")),
             axis=param.axis,
             eps=param.var_eps,
+            eps_field="var_eps",
             step=param.decay,
             running=self.phase == proto.TEST and param.moving_average,
             unbiased=False,

@@ -33,6 +33,7 @@ class RunningNorm(Layer):
         *,
         axis: int = 1,
         eps: float,
+        eps_field: str = "eps",
         step: float,
         running: bool,
         frozen: bool = False,
@@ -41,8 +42,11 @@ class RunningNorm(Layer):
         """Make the blobs; returns the shape of the top.
 
         `fillers`: of scale (None: 1) and shift (None: 0); `step`: how far a batch moves the running
-        statistics; `running`: normalise by these; `frozen`: nothing learns; `unbiased`: the variance kept.
+        statistics; `eps_field`: where the prototxt says eps; `running`: normalise by these; `frozen`: nothing
+        learns; `unbiased`: the variance kept.
         """
+        if eps < 0 or (eps == 0 and not running):
+            raise self.error(f"eps is {eps:g}; it must be above 0", eps_field)
         self.axis, self.eps, self.step = axis, eps, step
         self.running, self.unbiased = running, unbiased
         self.moves = self.phase == proto.TRAIN and not frozen

@@ -54,6 +54,8 @@ class BatchNorm(Layer):
         self.use_global_stats: bool = param.use_global_stats if given else self.phase == proto.TEST
         self.fraction: float = param.moving_average_fraction
         self.eps: float = param.eps
+        if self.eps < 0 or (self.eps == 0 and not self.use_global_stats):
+            raise self.error(f"eps is {self.eps:g}; it must be above 0", "eps")
         for i, size in enumerate((channels, channels, 1)):
             self.blob(i, (size,), learnable=False)
         return [bottom]

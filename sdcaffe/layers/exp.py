@@ -27,7 +27,10 @@ class Exp(NeuronLayer):
             raise self.error(f"base (={base:g}) must be positive, or -1 for e", "base")
         log_base = 1.0 if base == -1 else math.log(base)
         self.inner = log_base * self.param.scale
-        self.outer = math.exp(log_base * self.param.shift)
+        try:
+            self.outer = math.exp(log_base * self.param.shift)
+        except OverflowError:
+            self.outer = math.inf
         return super().setup(bottom_shapes)
 
     def forward(self, bottom: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from sdcaffe import proto
 from sdcaffe.errors import LayerError
 
 _SPARSE_TYPES = ("gaussian",)
+_FINITE = {"uniform": ("min", "max"), "gaussian": ("mean", "std")}  # what has to be, by type
 
 
 def _constant(tensor: Tensor, filler: proto.FillerParameter) -> None:
@@ -20,14 +21,17 @@ def _constant(tensor: Tensor, filler: proto.FillerParameter) -> None:
 
 def _uniform(tensor: Tensor, filler: proto.FillerParameter) -> None:
     if filler.min > filler.max:
-        raise LayerError(f"a uniform filler needs min <= max, not min {filler.min:g} and max {filler.max:g}")
+        words = f"a uniform filler needs min <= max, not min {filler.min:g} and max {filler.max:g}"
+        raise LayerError(words, field="min" if filler.HasField("min") else "max")
+    if filler.max - filler.min > torch.finfo(torch.float32).max:
+        raise LayerError(f"a uniform filler from {filler.min:g} to {filler.max:g} is wider than a float", field="max")
     tensor.uniform_(filler.min, filler.max)
 
 
 def _gaussian(tensor: Tensor, filler: proto.FillerParameter) -> None:
     """Normal; with `sparse`, each weight is kept with probability sparse / number of outputs (axis 0)."""
     if filler.std < 0:
-        raise LayerError(f"a gaussian filler needs a std of at least 0, not {filler.std:g}")
+        raise LayerError(f"a gaussian filler needs a std of at least 0, not {filler.std:g}", field="std")
     tensor.normal_(filler.mean, filler.std)
     if filler.sparse >= 0:
         keep = min(1.0, filler.sparse / _outputs(tensor, filler))
@@ -95,13 +99,19 @@ FILLERS: dict[str, Callable[[Tensor, proto.FillerParameter], None]] = {
 
 
 def check(filler: proto.FillerParameter) -> None:
-    """Raise LayerError for a FillerParameter of an unknown type, and for `sparse` on a filler that has none."""
+    """Raise LayerError for a FillerParameter of an unknown type, for `sparse` on a filler that has none, and for
+    numbers that nothing can be drawn with.
+    """
     if filler.type not in FILLERS:
         raise LayerError(f'unknown filler type "{filler.type}"; there are {", ".join(sorted(FILLERS))}', field="type")
     if filler.sparse < -1:
         raise LayerError(f"sparse is {filler.sparse}; it is -1 (none) or how many weights to keep", field="sparse")
     if filler.sparse != -1 and filler.type not in _SPARSE_TYPES:
         raise LayerError(f'filler "{filler.type}" has no sparse form', field="sparse")
+    for field in _FINITE.get(filler.type, ()):
+        value = getattr(filler, field)
+        if not math.isfinite(value):
+            raise LayerError(f"a {filler.type} filler needs a finite {field}, not {value:g}", field=field)
 
 
 @torch.no_grad()

@@ -94,11 +94,11 @@ class PriorBox(Layer):
         """Width and height in pixels of each box of a cell: (boxes, 2)."""
         param = self.param
         smallest, largest = list(param.min_size), list(param.max_size)
-        if not smallest or not min(smallest) > 0:
+        if not smallest or not all(0 < size < math.inf for size in smallest):
             raise self.error(f"needs min_size above 0, not {smallest}", "min_size")
         if largest and len(largest) != len(smallest):
             raise self.error(f"has {len(largest)} max_size for {len(smallest)} min_size", "max_size")
-        if any(high <= low for low, high in zip(smallest, largest, strict=False)):
+        if not all(low < high < math.inf for low, high in zip(smallest, largest, strict=False)):
             raise self.error(f"max_size {largest} must be above min_size {smallest}", "max_size")
         ratios = self._ratios()
         found = []
@@ -115,7 +115,7 @@ class PriorBox(Layer):
         """The aspect ratios other than 1, each once, behind each its inverse where boxes are flipped."""
         found = [1.0]
         for ratio in self.param.aspect_ratio:
-            if not ratio > 0:
+            if not 0 < ratio < math.inf:
                 raise self.error(f"aspect_ratio must be above 0, not {ratio:g}", "aspect_ratio")
             if all(abs(ratio - other) >= 1e-6 for other in found):
                 found += [ratio, 1 / ratio] if self.param.flip else [ratio]
