@@ -12,6 +12,7 @@ from sdcaffe.converters.onnx_building import FLOAT, Layers
 from sdcaffe.converters.onnx_graph import Array, Node
 from sdcaffe.layers.base import Shape
 
+_MISFITS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError)
 _OPERATORS: dict[str, Callable[[Layers, Node], None]] = {}
 
 
@@ -20,7 +21,10 @@ def convert(layers: Layers, node: Node) -> None:
     operator = _OPERATORS.get(node.op) if node.domain in ("", "ai.onnx") else None
     if operator is None:
         raise node.error("has no counterpart in Caffe")
-    operator(layers, node)
+    try:
+        operator(layers, node)
+    except _MISFITS:  # a list of another length, a text for a number: what ONNX's own checker lets pass
+        raise node.error("has attributes or constants of another type or length than this operator has") from None
 
 
 def _operator(*names: str) -> Callable[[Callable[[Layers, Node], None]], Callable[[Layers, Node], None]]:
