@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,6 +48,7 @@ class BNParameter:
     var_eps: Annotated[float, 1000] = 1e-10
     slope_filler: Any = Message("FillerParameter")
     bias_filler: Any = Message("FillerParameter")
+    icnet: Annotated[bool, 10] = False
 
 
 def _has(layer_param: proto.LayerParameter, fields: tuple[str, ...]) -> bool:
@@ -177,11 +178,12 @@ class TsnBN(RunningNorm):
 
     param: proto.BNParameter
     origin = "TSN"
+    others: ClassVar[tuple[str, ...]] = (*_SEGNET, *_PSPNET, "scale_filler", "shift_filler")
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         param = self.param
-        refuse(self, "TSN", (*_SEGNET, *_PSPNET, "scale_filler", "shift_filler"))
+        refuse(self, "TSN", self.others)
         if len(bottom) < 2:
             raise self.error(f"needs a bottom (n, c, ...), not {show_shape(bottom)}")
         return self.configure(
@@ -197,3 +199,17 @@ class TsnBN(RunningNorm):
 
     def blob_shape(self, channels: int) -> Shape:
         return (1, channels)
+
+
+@register("BN", field="bn_param", when=lambda layer_param: layer_param.bn_param.icnet)
+class IcnetBN(TsnBN):
+    """Synopsys', with icnet: true (foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36).
+
+    TSN's arithmetic and fields; other fields are not looked at. Blobs are (1, c, 1, 1).
+    """
+
+    origin = "Synopsys Caffe"
+    others = ()
+
+    def blob_shape(self, channels: int) -> Shape:
+        return (1, channels, 1, 1)

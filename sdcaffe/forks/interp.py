@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ class InterpParameter:
     pad_beg: int = 0
     pad_end: int = 0
     interp_type: str = _BILINEAR
+    use_blob_size: Annotated[bool, 1000] = False  # of soeaver/caffe-model's nets, whose schema is not published
 
 
 @register("Interp", field="interp_param", number=163)
@@ -28,8 +31,8 @@ class Interp(Layer):
     """A bottom (n, c, h, w) resized so that its corner pixels become the top's, as in DeepLab and PSPNet.
 
     The size is given in exactly one way: height and width; zoom_factor z, (h - 1) * z + 1; shrink_factor s,
-    (h - 1) / s + 1; or a second bottom, whose h and w are taken. pad_beg and pad_end are 0, or less: rows
-    and columns cut off the bottom first, at its beginning and end. interp_type is "bilinear" or
+    (h - 1) / s + 1; or a second bottom, whose h and w are taken (use_blob_size may say so). pad_beg and pad_end are
+    0, or less: rows and columns cut off the bottom first, at its beginning and end. interp_type is "bilinear" or
     "nearest_neighbor".
     """
 
@@ -70,6 +73,8 @@ class Interp(Layer):
             raise self.error("height and width go together; one is missing", "interp_param")
         ways = {field: param.HasField(field) for field in ("zoom_factor", "shrink_factor", "height")}
         ways["second bottom"] = len(bottom_shapes) > 1
+        if param.use_blob_size and not ways["second bottom"]:
+            raise self.error("use_blob_size needs a second bottom, whose size it takes", "use_blob_size")
         given = [way for way, is_given in ways.items() if is_given]
         if len(given) != 1:
             raise self.error(

@@ -139,6 +139,7 @@ class BNParameter(_Message):
     momentum: float
     eps: float
     frozen: bool
+    icnet: bool
     engine: int
     var_eps: float
     @property
@@ -157,6 +158,7 @@ class BNParameter(_Message):
         momentum: float | None = ...,
         eps: float | None = ...,
         frozen: bool | None = ...,
+        icnet: bool | None = ...,
         engine: int | str | None = ...,
         var_eps: float | None = ...,
         slope_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
@@ -969,6 +971,7 @@ class InterpParameter(_Message):
     pad_beg: int
     pad_end: int
     interp_type: str
+    use_blob_size: bool
     def __init__(
         self,
         *,
@@ -979,6 +982,7 @@ class InterpParameter(_Message):
         pad_beg: int | None = ...,
         pad_end: int | None = ...,
         interp_type: str | None = ...,
+        use_blob_size: bool | None = ...,
     ) -> None: ...
 
 class KlLossParameter(_Message):
