@@ -281,6 +281,11 @@ def _taken(parent: str) -> list[tuple[str, int, str]]:
     return fields + [(d.field.name, d.field.number, d.owner) for d in _declared.values() if d.parent == parent]
 
 
+def added(message: str) -> set[str]:
+    """The fields of a message that plugins brought to it."""
+    return {declaration.field.name for declaration in _declared.values() if declaration.parent == message}
+
+
 def _source() -> descriptor_pb2.FileDescriptorProto:
     if not _sources:
         path = Path(__file__).with_name("caffe.proto")

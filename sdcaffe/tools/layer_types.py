@@ -12,7 +12,7 @@ from sdcaffe.errors import SdcaffeError, nearest
 from sdcaffe.layers.base import Count, DataLayer, Layer, makers, registered
 from sdcaffe.log.table import text_table
 from sdcaffe.plugins import origin
-from sdcaffe.proto import dialects
+from sdcaffe.proto import dialects, past, schema
 
 _FIRST_ADDED = 1000  # fields numbered from here on are not BVLC Caffe's
 _TYPE_NAMES = {
@@ -69,7 +69,7 @@ def description(type_name: str) -> list[str]:
     facts.append(("PyTorch source", instead or ("no" if cls.to_source is Layer.to_source else "yes")))
     dialects = makers(name)[1:]
     if dialects:
-        facts.append(("dialects", ", ".join(origin(dialect) for dialect in dialects)))
+        facts.append(("dialects", ", ".join(dict.fromkeys(map(origin, dialects)))))
     if cls.loss:
         facts.append(("loss weight", "1 for the first top where the prototxt says nothing"))
     lines += [f"{label + ':':<16}{value}" for label, value in facts]
@@ -176,13 +176,14 @@ def _parameters(field: str) -> list[str]:
         if done:
             lines += ["", f"{message.name}:"]
         done.add(message.name)
-        facts = _facts(message)
+        facts, added = _facts(message), schema.added(message.name)
         rows = [["field", "type", "default"]]
         for item in message.fields:
             repeated = facts[item.name].label == _REPEATED
             kind = _type(item) + ("[]" if repeated else "")
-            added = "not in BVLC Caffe" if item.number >= _FIRST_ADDED else ""
-            rows.append([item.name, kind, _default(item, facts[item.name]), added])
+            foreign = item.number >= _FIRST_ADDED or item.name in added
+            told = "not in BVLC Caffe" + ", not looked at" * (item.name in past.fields_of(message.name))
+            rows.append([item.name, kind, _default(item, facts[item.name]), told if foreign else ""])
             if item.message_type is not None:
                 waiting.append(item.message_type)
         lines += [f"  {line}" for line in text_table(rows)] if len(rows) > 1 else ["  (no fields)"]

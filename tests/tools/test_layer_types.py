@@ -72,6 +72,11 @@ def test_blobs_gradients_places_and_losses(capsys: pytest.CaptureFixture[str]) -
 def test_what_bvlc_caffe_does_not_have_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     text = shown(capsys, "Data")
     assert row(text, "shuffle")[-1] == "not in BVLC Caffe"
+    assert row(text, "threads")[-1] == "not in BVLC Caffe, not looked at"
+    pooling = shown(capsys, "Pooling")
+    assert row(pooling, "ceil_mode") == ["ceil_mode", "bool", "true", "not in BVLC Caffe"]
+    assert row(pooling, "round_mode") == ["round_mode", "CEIL | FLOOR", "CEIL"]
+    assert "dialects:       CAFFE-DACH, Synopsys Caffe\n" in pooling
     assert row(text, "batch_size") == ["batch_size", "uint32", "-"]
     assert "\ntransform_param (" in text
 
@@ -104,7 +109,7 @@ def test_an_unknown_type(name: str, message: str, capsys: pytest.CaptureFixture[
 def test_who_brought_a_type(capsys: pytest.CaptureFixture[str]) -> None:
     table = shown(capsys)
     assert row(table, "Axpy")[-1] == "SENet"
-    assert row(table, "BN")[-1] == "SegNet, PSPNet, TSN"
+    assert row(table, "BN")[-1] == "SegNet, PSPNet, TSN, Synopsys Caffe"
     assert row(table, "BatchNorm")[-1].startswith("BVLC Caffe, NVIDIA Caffe")
     assert row(table, "Permute")[-1] == "SSD (weiliu89/caffe)"
     assert shown(capsys, "Distort").startswith("Distort, from the paper\n")
