@@ -113,7 +113,7 @@ def test_who_brought_a_type(capsys: pytest.CaptureFixture[str]) -> None:
     assert row(table, "BatchNorm")[-1].startswith("BVLC Caffe, NVIDIA Caffe")
     assert row(table, "Permute")[-1] == "SSD (weiliu89/caffe)"
     assert shown(capsys, "Distort").startswith("Distort, from the paper\n")
-    assert "dialects:       PSPNet, TSN\n" in shown(capsys, "BN")
+    assert "dialects:       PSPNet, TSN, Synopsys Caffe\n" in shown(capsys, "BN")
 
 
 def test_field_numbers_that_are_free(capsys: pytest.CaptureFixture[str]) -> None:
