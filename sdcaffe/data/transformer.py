@@ -133,12 +133,17 @@ class Transformer:
         Bytes or float32 in, float32 out, both channels_last.
         """
         pixels = cut.permute(0, 2, 3, 1)
-        n, h, w, c = shape = tuple(pixels.shape)
+        shape = tuple(pixels.shape)
         if cut.device.type == "cpu":
             out = self.memory.empty(shape, torch.float32)
         else:
             out = torch.empty(shape, device=cut.device)
         out.copy_(pixels)
+        return self.centred(out, windows)
+
+    def centred(self, out: Tensor, windows: Windows) -> Tensor:
+        """`normalise` of float32 pixels (n, h, w, C), in their memory."""
+        n, h, w, c = out.shape
         if self.mean_image is not None:
             self._subtract_mean_image(self.mean_image, out, windows)
         elif len(self.mean_value):

@@ -87,10 +87,28 @@ class PictureFeed:
         self.order.seed = seed
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:
+        items = [self._kept.get(index) for index in self.order.indices(k).tolist()] if device.type == "cpu" else []
+        ready = [item for item in items if isinstance(item, _Item) and item.pixels.shape == self.size]
+        if items and len(ready) == len(items):
+            return self._from_memory(ready)
         raw = self._ahead.get(k, self._read)
         nowhere = np.zeros(len(raw.images), np.int64)
         pixels = raw.images.permute(0, 3, 1, 2).to(device, non_blocking=True)
         return self.normaliser.normalise(pixels, Windows(nowhere, nowhere, None)), raw.label.to(device)
+
+    def _from_memory(self, items: list[_Item]) -> tuple[Tensor, ...]:
+        """The batch of items that are kept: their bytes become its numbers without a batch of bytes between."""
+        channels, height, width = self.size
+        images = self.normaliser.memory.empty((len(items), height, width, channels), torch.float32)
+        for target, item in zip(images.unbind(), items, strict=True):
+            target.copy_(torch.from_numpy(item.pixels.transpose(1, 2, 0)))
+        nowhere = np.zeros(len(items), np.int64)
+        return self.normaliser.centred(images, Windows(nowhere, nowhere, None)), self._label(items)
+
+    def _label(self, items: list[_Item]) -> Tensor:
+        if self.typed:
+            return rows([item.labelled for item in items])
+        return torch.tensor([item.picture.label for item in items], dtype=torch.float32)
 
     def _read(self, k: int) -> _Raw:
         """Batch `k`; runs in several threads at once."""
@@ -107,9 +125,7 @@ class PictureFeed:
         images = self._memory.empty((len(items), height, width, channels), kind)
         for target, item in zip(images.numpy(), items, strict=True):
             _copy(item.pixels, target)
-        if self.typed:
-            return _Raw(images, rows([item.labelled for item in items]))
-        return _Raw(images, torch.tensor([item.picture.label for item in items], dtype=torch.float32))
+        return _Raw(images, self._label(items))
 
     def _item(self, k: int, i: int, index: int) -> _Item:
         """Item `i` of batch `k`, record `index`; what chance has no part in is kept for the next time."""
