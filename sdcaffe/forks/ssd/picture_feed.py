@@ -149,13 +149,15 @@ class PictureFeed:
 
     def _keep(self, index: int, found: _Item | Prepared | Picture) -> None:
         """Its pixels alone, in the order in which a batch has them."""
+        size = found.pixels.nbytes
+        with self._lock:
+            if size > self._room or index in self._kept:
+                return
+            self._room -= size
         if not isinstance(found, Picture):
             pixels: Any = np.ascontiguousarray(found.pixels.transpose(1, 2, 0)).transpose(2, 0, 1)
             found = replace(found, pixels=pixels, picture=replace(found.picture, pixels=pixels))
-        with self._lock:
-            if found.pixels.nbytes <= self._room and index not in self._kept:
-                self._room -= found.pixels.nbytes
-                self._kept[index] = found
+        self._kept[index] = found
 
     def close(self) -> None:
         """Stop the threads and let go of the source."""
