@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sdcaffe.layers import discover
     from sdcaffe.layers.base import Layer, register
     from sdcaffe.net import Net
-    from sdcaffe.paper.rewrite import self_distill
+    from sdcaffe.paper.sizes import self_distill
     from sdcaffe.proto import TEST, TRAIN, read_net, read_solver
     from sdcaffe.proto.schema import Message
     from sdcaffe.proto.weights import read_weights, write_weights
@@ -78,7 +78,7 @@ _HOMES = {
     "register_policy": "solver.rates",
     "register_source": "data.source",
     "register_update": "solver.updates",
-    "self_distill": "paper.rewrite",
+    "self_distill": "paper.sizes",
     "write_weights": "proto.weights",
 }
 _NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver", "self_distill"}

@@ -6,10 +6,15 @@ is, and so do the names of the layers, so that weights go either way.
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from sdcaffe import flags
 from sdcaffe.flags import Parser, UsageError
+
+if TYPE_CHECKING:
+    from sdcaffe.paper.rewrite import Rewritten
 
 EXAMPLE = "sdcaffe self-distill prototxt/quickstart/train_val_baseline.prototxt -o net.prototxt --temperature 2"
 
@@ -32,6 +37,19 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--feature", metavar="BLOB", help="the global feature (default: what the layer that makes the logits reads)"
     )
+    parser.add_argument(
+        "--pad",
+        type=int,
+        metavar="N",
+        help="a border of N pixels in training (default: its Distort's)",
+    )
+    parser.add_argument(
+        "--crop",
+        type=int,
+        metavar="N",
+        help="windows of NxN pixels in training (default: what the net's own layers crop, else the picture's size)",
+    )
+    parser.add_argument("--mirror", action="store_true", help="mirror each window with probability 1/2 in training")
     flags.add_plugin_flags(parser)
 
 
@@ -41,14 +59,23 @@ def run(args: Namespace) -> None:
     flags.check_outputs([args.output], [args.input])
     from sdcaffe import layers, proto
     from sdcaffe.errors import NetError
-    from sdcaffe.paper.rewrite import Settings, self_distilled
+    from sdcaffe.paper.distortion import Distortion
+    from sdcaffe.paper.rewrite import Settings
+    from sdcaffe.paper.sizes import checked
     from sdcaffe.proto.printing import net_text
 
     layers.discover(args.plugin)
     baseline, positions = proto.read_net_located(args.input, ignore_unknown=args.ignore_unknown)
-    settings = Settings(args.temperature, args.kl_weight, args.mmd_weight, args.logits, args.feature)
     try:
-        done = self_distilled(baseline, settings)
+        settings = Settings(
+            args.temperature,
+            args.kl_weight,
+            args.mmd_weight,
+            args.logits,
+            args.feature,
+            distortion=Distortion(args.pad, args.crop, args.mirror),
+        )
+        done = checked(baseline, settings)
     except NetError as error:
         positions.locate(error)
         error.where = error.where or args.input
@@ -56,10 +83,17 @@ def run(args: Namespace) -> None:
     head = [f"The self-distilled form of {args.input}, written by `sdcaffe self-distill`."]
     flags.write_output(args.output, net_text(done.net, head))
     words = [
-        f'images: "{done.images}", distorted twice in training',
+        f'images: "{done.images}", distorted twice in training: {done.distortion}',
         f'logits: "{done.logits}", from the loss "{done.loss}"',
-        f'feature: "{done.feature}"' if done.feature else "feature: none",
+        f'feature: "{done.feature}"{_size(done)}' if done.feature else "feature: none",
     ]
+    if done.logits in done.shapes:
+        words.append(f"cost: a step passes {done.shapes[done.logits][0]} images, two views of each, as one batch")
     if args.output != "-":
         words.append(f"Wrote {args.output}: name it in a solver as its net")
     print("\n".join(words), file=flags.beside(args.output))
+
+
+def _size(done: Rewritten) -> str:
+    shape = done.shapes.get(done.feature or "", ())
+    return f", {math.prod(shape[1:])} values an image" if shape else ""

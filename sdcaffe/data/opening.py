@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,8 @@ class EmbeddedSource(ArraySource):
     of each. `=N` takes N images of each class whatever the order of the files: those whose pixels have the lowest
     SHA-256 digests, in the order of these.
     """
+
+    image: ClassVar[tuple[int, int, int]] = (3, 32, 32)  # the shape of each
 
     def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
         self.where = name = param.source

@@ -8,19 +8,20 @@ from typing import Any
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
 from sdcaffe.layers.base import class_of
+from sdcaffe.paper.distortion import Distortion, origin
 
 TRAIN, TEST = proto.TRAIN, proto.TEST
 
 _RESHAPING = ("Split", "Flatten", "Reshape")
 _LAST = ("InnerProduct", "Convolution")
-_UNDOABLE = ("Data", "ImageData")
 
 
 @dataclass(frozen=True)
 class Reading:
     """Layers are named by their index in the net, blobs by name.
 
-    - `source`: the Distort layer, or the data layer whose distortion a Distort layer can do; `images` its top
+    - `source`: the Distort layer, or the layer that brings the images where there is none; `images` its top
+    - `moved`: the data layer whose crop and mirror go to Distort, if any
     - `loss`, `logits`, `feature`: the main loss and what the branches compare; `feature` "" for none
     - `twins`: each layer that is to exist once a branch -> which of its bottoms hold both branches
     - `shared`: the layers that images of both branches go through
@@ -33,10 +34,16 @@ class Reading:
     feature: str
     twins: dict[int, set[str]]
     shared: list[int]
+    moved: int | None
+    asked: Distortion
 
 
-def read(net: proto.NetParameter, logits: str | None = None, feature: str | None = None) -> Reading:
+def read(
+    net: proto.NetParameter, logits: str | None = None, feature: str | None = None, asked: Distortion | None = None
+) -> Reading:
     """What the training phase of a NetParameter holds; `logits` and `feature` None: found, "": not wanted.
+
+    `asked` is what the two branches are to be, beside what the net's own layers do.
 
     Raises GraphError, with what to do, where the net does not tell, or would not train right with two branches.
     """
@@ -46,7 +53,9 @@ def read(net: proto.NetParameter, logits: str | None = None, feature: str | None
             raise _error(layer, "is a loss of self-distillation already; give the baseline")
     loss = _main_loss(training, logits)
     chosen = training[loss].bottom[0]
-    source, images = _source(training, chosen, loss)
+    asked = asked or Distortion()
+    found = origin(training, chosen, loss, asked)
+    source, images = found.source, found.images
     twins, shared, doubled = _both_branches(training, source, images)
     if chosen not in doubled:
         raise _error(training[loss], f'reads "{chosen}", which does not depend on the images "{images}"')
@@ -54,7 +63,7 @@ def read(net: proto.NetParameter, logits: str | None = None, feature: str | None
         feature = _feature(training, chosen, loss)
     elif feature and feature not in doubled:
         raise GraphError(f'the feature "{feature}" is no blob that depends on the images "{images}" in training')
-    return Reading(source, images, loss, chosen, feature, twins, shared)
+    return Reading(source, images, loss, chosen, feature, twins, shared, found.moved, asked)
 
 
 def phases(layer: proto.LayerParameter) -> set[int]:
@@ -96,10 +105,12 @@ def _main_loss(training: dict[int, Any], logits: str | None) -> int:
             "the training phase has no SoftmaxWithLoss, whose bottom would be the logits; "
             "replace Softmax and MultinomialLogisticLoss, or another loss of class scores, by it"
         )
-    if len(losses) > 1:
+    labels = {tuple(layer.bottom[1:]) for layer in losses.values()}
+    if len(labels) > 1:
         listed = ", ".join(f'"{layer.name}" reads "{layer.bottom[0]}"' for layer in losses.values())
         raise GraphError(f"there are {len(losses)} softmax losses ({listed}); choose one's bottom with --logits")
-    return next(iter(losses))
+    weights = {i: layer.loss_weight[0] if layer.loss_weight else 1.0 for i, layer in losses.items()}
+    return max(losses, key=lambda i: (weights[i], i))  # the others are auxiliary, as GoogLeNet's
 
 
 def _maker(training: dict[int, Any], blob: str, before: int) -> Any | None:
@@ -121,41 +132,6 @@ def _feature(training: dict[int, Any], logits: str, loss: int) -> str:
             "name the feature with --feature, or leave it out with --mu 0"
         )
     return str(maker.bottom[0])
-
-
-def _source(training: dict[int, Any], logits: str, loss: int) -> tuple[int, str]:
-    """The layer to distort twice, and its top that holds the images behind the logits."""
-    needed, sources = {logits}, []
-    distorts = []
-    for i in sorted(training, reverse=True):
-        layer = training[i]
-        if i < loss and needed.intersection(layer.top):
-            needed.update(layer.bottom)
-            if layer.type == "Distort":
-                distorts.append(i)
-            if not layer.bottom and layer.type != "Parameter":
-                sources += [(i, top) for top in layer.top if top in needed]
-    if distorts:
-        layer = training[distorts[0]]
-        if len(distorts) > 1:
-            raise _error(layer, f'is one of {len(distorts)} Distort layers behind "{logits}"; leave one of them')
-        if len(layer.top) != 1:
-            raise _error(layer, f"has {len(layer.top)} tops, so there are branches already; give the baseline", "top")
-        return distorts[0], str(layer.top[0])
-    if len(sources) != 1:
-        listed = ", ".join(f'"{top}"' for _, top in sources) or "no data layer"
-        raise GraphError(f'the logits "{logits}" depend on {listed}; put a Distort layer behind the images')
-    index, images = sources[0]
-    layer = training[index]
-    if layer.type not in _UNDOABLE:
-        raise _error(layer, f'distorts nothing that could be done twice; put a Distort layer behind "{images}"')
-    if not layer.transform_param.crop_size and not layer.transform_param.mirror:
-        raise _error(
-            layer,
-            "neither crops nor mirrors, so two branches would be equal; "
-            f'give its transform_param a crop_size or mirror, or put a Distort layer behind "{images}"',
-        )
-    return index, images
 
 
 def _both_branches(

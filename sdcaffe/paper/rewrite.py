@@ -5,24 +5,24 @@ What is found in the baseline, and what is refused, stands in reading.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from os import PathLike
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
+from sdcaffe.paper.distortion import NAMED_BY_TOP, Distortion, described, hand_over, hand_over_scaling, set_asked
 from sdcaffe.paper.layers.kl_loss import Gradient
 from sdcaffe.paper.reading import TEST, TRAIN, Reading, phases, read
 
-_MOVED = ("crop_size", "mirror", "mean_value", "scale")  # what Distort does in a data layer's place
+_NONE = Distortion()
 
 
 @dataclass(frozen=True)
 class Settings:
     """The paper's T, lambda and mu (a weight of 0 leaves its loss out); blobs to take where None would search.
 
-    `gradient` is the convention of the KL loss.
+    `gradient` is the convention of the KL loss; `distortion` is asked beside what the net's own layers do.
     """
 
     temperature: float = 3.0
@@ -31,11 +31,14 @@ class Settings:
     logits: str | None = None
     feature: str | None = None
     gradient: Gradient = Gradient.PRINTED
+    distortion: Distortion = _NONE
 
 
 @dataclass(frozen=True)
 class Rewritten:
     """The self-distilled net, and what was found in the baseline. `feature` is None where mu is 0.
+
+    `distortion` says in words what the branches are; `shapes` are the training phase's blobs, where they are known.
 
     `origins` are, for each of its layers, the index of the baseline's layer that it is or stands beside.
     """
@@ -46,6 +49,8 @@ class Rewritten:
     feature: str | None
     loss: str
     images: str
+    distortion: str
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def self_distilled(net: proto.NetParameter, settings: Settings) -> Rewritten:
@@ -58,26 +63,6 @@ def self_distilled(net: proto.NetParameter, settings: Settings) -> Rewritten:
     return rewritten(net, settings, Writer)
 
 
-def self_distill(
-    net: proto.NetParameter,
-    *,
-    temperature: float = 3.0,
-    kl_weight: float = 1.0,
-    mmd_weight: float = 0.0005,
-    logits: str | None = None,
-    feature: str | None = None,
-) -> Any:
-    """The NetParameter that trains `net`, a baseline's NetParameter or prototxt, by self-distillation.
-
-    `temperature`, `kl_weight` and `mmd_weight` are the paper's T, lambda and mu (Xu and Liu, AAAI 2019, Eq. 5); a
-    weight of 0 leaves its loss out. `logits` and `feature` name the blobs that the branches compare, where they are
-    not to be found: the bottom of the one softmax loss, and that of the layer that makes it. `net` stays as it is.
-    Raises GraphError, with what to do, for a net that this would not do justice to, and what reading a file raises.
-    """
-    baseline = proto.read_net(net) if isinstance(net, (str, PathLike)) else net
-    return self_distilled(baseline, Settings(temperature, kl_weight, mmd_weight, logits, feature)).net
-
-
 def rewritten(net: proto.NetParameter, settings: Settings, kind: type[Writer]) -> Rewritten:
     """What a kind of Writer makes of a net; raises as `self_distilled`."""
     if not 0 < settings.temperature < float("inf"):
@@ -85,7 +70,7 @@ def rewritten(net: proto.NetParameter, settings: Settings, kind: type[Writer]) -
     for name, weight in (("lambda", settings.kl_weight), ("mu", settings.mmd_weight)):
         if not 0 <= weight < float("inf"):
             raise GraphError(f"{name} must be a number, 0 or more, not {weight:g}")
-    found = read(net, settings.logits, settings.feature if settings.mmd_weight else "")
+    found = read(net, settings.logits, settings.feature if settings.mmd_weight else "", settings.distortion)
     result, origins = kind(net, found, settings).write()
     return Rewritten(
         net=result,
@@ -94,6 +79,7 @@ def rewritten(net: proto.NetParameter, settings: Settings, kind: type[Writer]) -
         feature=found.feature or None,
         loss=net.layer[found.loss].name,
         images=found.images,
+        distortion=next(described(layer.distort_param) for layer in result.layer if layer.type == "Distort"),
     )
 
 
@@ -105,6 +91,8 @@ class Writer:
         self.layer_names = {layer.name for layer in net.layer}
         self.blob_names = {name for layer in net.layer for name in layer.top}
         self.halves: dict[str, tuple[str, str]] = {}  # a blob of both branches -> that of each
+        named = net.layer[found.source].type in NAMED_BY_TOP
+        self.both = self.blob("images") if named else found.images  # what the network reads in training
         self.beside: dict[str, int] = {}  # a new layer -> its origin, where that is not the layer it is written for
 
     def write(self) -> tuple[proto.NetParameter, list[int]]:
@@ -123,9 +111,17 @@ class Writer:
     def instead_of(self, index: int, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """What stands in the new net for a layer of the baseline."""
         if index == self.found.source:
-            yield from self.branches(only(layer, TRAIN)) if layer.type == "Distort" else self._data(layer)
+            yield from self._distort(layer) if layer.type == "Distort" else self._data(layer)
+        elif index == self.found.moved:
+            raw = only(layer, TRAIN)
+            hand_over(raw, proto.LayerParameter().distort_param)
+            if not raw.transform_param.ListFields():
+                raw.ClearField("transform_param")
+            yield raw
         elif index in self.found.twins:
             yield from self._twins(index, layer)
+        elif self.both != self.found.images and self.found.images in layer.bottom and TRAIN in phases(layer):
+            yield self._reading_both(layer)
         else:
             yield layer
             return
@@ -134,29 +130,27 @@ class Writer:
 
     # ---- two branches of the images ----
 
+    def _distort(self, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
+        """The Distort layer with what the data layer before it did, and what is asked."""
+        distort = only(layer, TRAIN)
+        if self.found.moved is not None:
+            hand_over(proto.copied(self.net.layer[self.found.moved]), distort.distort_param)
+        set_asked(distort.distort_param, self.found.asked)
+        yield from self.branches(distort)
+
     def _data(self, layer: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
         """The data layer without what Distort does behind it now."""
         position = list(layer.top).index(self.found.images)
         raw = only(layer, TRAIN)
-        raw.top[position] = self.blob("image")
+        if self.both == self.found.images:
+            raw.top[position] = self.blob("image")
         distort = proto.LayerParameter(
             name=_free("distort", self.layer_names), type="Distort", bottom=[raw.top[position]]
         )
         distort.include.add(phase=TRAIN)
-        old, new = raw.transform_param, distort.distort_param
-        if old.HasField("crop_size"):
-            new.crop_size = old.crop_size
-        if old.HasField("mirror"):
-            new.mirror = old.mirror
-        stays = old.HasField("mean_file") or old.scale <= 0  # subtracted from the whole image, as before
-        if not stays:
-            new.mean_value.extend(old.mean_value)
-            if old.scale != 1:
-                new.std_value.append(1 / old.scale)
-        for field in _MOVED[:2] if stays else _MOVED:
-            old.ClearField(field)
-        if not old.ListFields():
-            raw.ClearField("transform_param")
+        hand_over(raw, distort.distort_param)
+        hand_over_scaling(raw, distort.distort_param)
+        set_asked(distort.distort_param, self.found.asked)
         yield raw
         yield from self.branches(distort)
 
@@ -165,9 +159,15 @@ class Writer:
         images = self.found.images
         pair = [self.blob(f"{images}_a"), self.blob(f"{images}_b")]
         distort.top[:] = pair
-        both = self.added("both", "Concat", pair, [images])
+        both = self.added("both", "Concat", pair, [self.both])
         both.concat_param.axis = 0
         yield from (distort, both)
+
+    def _reading_both(self, layer: proto.LayerParameter) -> proto.LayerParameter:
+        """A layer that reads the images, for training alone."""
+        reading: proto.LayerParameter = only(layer, TRAIN)
+        reading.bottom[:] = [self.both if name == self.found.images else name for name in layer.bottom]
+        return reading
 
     # ---- losses of each branch ----
 
@@ -201,7 +201,7 @@ class Writer:
         stem = {self.found.logits: "logits", self.found.feature: "feature"}.get(blob, blob)
         pair = self.blob(f"{stem}_a"), self.blob(f"{stem}_b")
         self.halves[blob] = pair
-        layer = self.added(f"split_{stem}", "Slice", [blob], pair)
+        layer = self.added(f"split_{stem}", "Slice", [self.both if blob == self.found.images else blob], pair)
         layer.slice_param.axis = 0
         yield layer
 

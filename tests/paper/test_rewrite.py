@@ -171,11 +171,13 @@ layer { name: "aux" type: "SoftmaxWithLoss" bottom: "aux_ip" bottom: "label" top
 """
 
 
-def test_several_softmax_losses_are_refused_until_one_is_chosen():
+def test_auxiliary_losses_stand_beside_the_heaviest_and_other_labels_need_a_choice():
     text = DATA + TRUNK + AUXILIARY + LOSS + ACCURACY % ""
+    other = text.replace('bottom: "aux_ip" bottom: "label"', 'bottom: "aux_ip" bottom: "kind"')
     with pytest.raises(GraphError, match=r'2 softmax losses \("aux" reads "aux_ip", "loss" reads "ip2"\).*--logits'):
-        rewritten(text)
-    net = rewritten(text, logits="ip2")
+        rewritten(other)
+    net = rewritten(text)
+    assert net == rewritten(text, logits="ip2")
     layers = by_name(net)
     assert list(layers["kl"].bottom) == ["logits_a", "logits_b"]
     assert list(layers["split_logits"].bottom) == ["ip2"]
