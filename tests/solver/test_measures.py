@@ -105,3 +105,36 @@ def test_outputs_that_change_their_number_have_no_mean(tmp_path):
     proto.text.parse(CHANGING, param.net_param, "net")
     with setup(tmp_path / "log"), pytest.raises(SolverError, match="so it has no mean"):
         sdcaffe.Solver(param).test_all()
+
+
+KEEPING = """
+from sdcaffe import Measure, register_measure
+
+@register_measure("largest")
+class Largest(Measure):
+    keep = ("x",)
+
+    def update(self, batch):
+        assert set(batch.blobs) == {"y", "x"}
+        self.found = float(batch.blobs["x"].max()), float(batch.blobs["y"])
+
+    def scores(self):
+        return list(zip(("x", "y"), self.found, strict=True))
+"""
+KEPT = """
+layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 3 } data_filler { value: 7 } } }
+layer { name: "y" type: "Reduction" bottom: "x" top: "y" }
+"""
+
+
+def test_a_measure_names_blobs_that_it_wants_besides_the_outputs(tmp_path):
+    (tmp_path / "largest.py").write_text(KEEPING)
+    sdcaffe.discover([str(tmp_path / "largest.py")])
+    param = proto.SolverParameter()
+    text = "base_lr: 0.1 lr_policy: 'fixed' test_iter: 2 test_interval: 1 max_iter: 1 eval_type: 'largest'"
+    proto.text.parse(text, param, "s")
+    proto.text.parse(KEPT, param.net_param, "net")
+    with setup(tmp_path / "log"):
+        solver = sdcaffe.Solver(param)
+        solver.test_all()
+    assert solver.test_scores[0] == [("x", 7), ("y", 21)]

@@ -10,6 +10,8 @@ from sdcaffe.paper.results import PAGES, pictures, written
 
 
 def main() -> None:
+    if not all(Path(page).is_file() for page in PAGES):
+        raise SystemExit(f"run this in a clone of sdcaffe: it writes {', '.join(PAGES)} anew from reference_logs")
     discover()
     texts = {page: written(Path(page).read_text(encoding="utf-8"), page) for page in PAGES}
     for name, text in (texts | pictures()).items():
