@@ -100,12 +100,15 @@ def _weights_net(data: bytes, path: StrPath) -> Any:
     return net
 
 
-def write_weights(path: StrPath, net: caffe.NetParameter, blobs: Blobs, diffs: Blobs | None = None) -> None:
+def write_weights(
+    path: StrPath, net: caffe.NetParameter, blobs: Blobs, diffs: Blobs | None = None, *, hdf5: bool | None = None
+) -> None:
     """Write a .caffemodel as Caffe does: the net's name, and each layer with its blobs; nothing else of `net`.
 
     `net` is the NetParameter whose layers really run; `blobs` holds arrays by the keys of its layers (layer_keys:
     their names, told apart), float32 or float64; `diffs` likewise where gradients are to be kept (`snapshot_diff`).
-    A path that ends in ".h5" gets Caffe's HDF5 form, in which a shared parameter is written by its first layer only.
+    With `hdf5` (None: where the path ends in ".h5") it is Caffe's HDF5 form, in which a shared parameter is written by
+    its first layer only.
     Raises WeightsError for keys that the net lacks, for layers of one name in HDF5, for more than protobuf's 2 GiB,
     and for a path that fails.
     """
@@ -113,10 +116,10 @@ def write_weights(path: StrPath, net: caffe.NetParameter, blobs: Blobs, diffs: B
     keys = layer_keys(layer.name for layer in net.layer)
     for key in {*blobs, *diffs}.difference(keys):
         raise WeightsError(f'no layer "{key}" in the net whose weights are written', str(path))
-    if str(path).endswith(".h5"):
-        from sdcaffe.proto import hdf5
+    if str(path).endswith(".h5") if hdf5 is None else hdf5:
+        from sdcaffe.proto.hdf5 import weights_image
 
-        return _write(path, [hdf5.weights_image(net, blobs, diffs)], WeightsError)
+        return _write(path, [weights_image(net, blobs, diffs)], WeightsError)
     _check_size([a for group in (blobs, diffs) for arrays in group.values() for a in arrays], path, WeightsError)
     result = schema.raw_message("NetParameter")(name=net.name)
     for key, layer in zip(keys, net.layer, strict=True):

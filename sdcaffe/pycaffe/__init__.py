@@ -100,5 +100,6 @@ def install() -> None:
         return
     for name in ("caffe", "caffe.pycaffe", "caffe._caffe"):  # Caffe's own split of what is one here
         sys.modules[name] = this
+        setattr(this, name.rpartition(".")[2], this)
     for info in pkgutil.walk_packages(__path__, f"{__name__}."):
         sys.modules["caffe" + info.name.removeprefix(__name__)] = importlib.import_module(info.name)

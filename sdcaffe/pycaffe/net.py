@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sdcaffe import proto, reading
-from sdcaffe.errors import DataError, GraphError, LayerError
+from sdcaffe.errors import DataError, GraphError, LayerError, WeightsError
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.caffe_layer import CaffeLayer
 from sdcaffe.layers.memory_data import MemoryData
 from sdcaffe.layers.python import Python
-from sdcaffe.proto.hdf5 import weights_image
+from sdcaffe.net.weights import Weights
 from sdcaffe.pycaffe.errors import (
     NoMemoryData,
     NoNetFile,
@@ -316,18 +316,20 @@ class Net:
         self._net.share_parameters(other._net)
 
     def save(self, file: Path) -> None:
-        """Write a .caffemodel."""
-        self._net.save(file)
+        """Write a .caffemodel, whatever its name."""
+        proto.write_weights(file, self._net.param, self._net.blob_arrays(), hdf5=False)
 
     def save_hdf5(self, file: Path, write_diff: bool = False) -> None:
         """Write the HDF5 form of a .caffemodel, with the parameters' diffs where asked for."""
         diffs = self._net.diff_arrays() if write_diff else {}
-        with proto.atomic_write(file) as out:
-            out.write(weights_image(self._net.param, self._net.blob_arrays(), diffs))
+        proto.write_weights(file, self._net.param, self._net.blob_arrays(), diffs, hdf5=True)
 
     def load_hdf5(self, file: Path) -> None:
-        """`copy_from` for the HDF5 form."""
-        self.copy_from(file)
+        """`copy_from` for the HDF5 form alone, as in Caffe. Raises WeightsError for another."""
+        weights = Weights([os.fspath(file)])
+        if not all(entry.hdf5 for entry in weights.entries):
+            raise WeightsError("is no HDF5 file; copy_from reads a .caffemodel", os.fspath(file))
+        self._net.load_weights(weights)
 
 
 def _check_file(file: Path, kind: type[NoNetFile | NoWeightsFile]) -> None:

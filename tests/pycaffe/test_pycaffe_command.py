@@ -40,6 +40,7 @@ from caffe.pycaffe import Net, SGDSolver
 from caffe._caffe import Layer
 from caffe import layers as L, params as P
 assert caffe.Net is Net and caffe.io.caffe_pb2 is caffe_pb2 and P.Pooling.MAX == 0
+assert caffe.pycaffe.Net is caffe._caffe.Net is Net
 print(__name__, sys.argv, beside.WORD, caffe.__version__)
 """
     done = run(tmp_path, script, "-gpu_id", "0", "--help", "--", "x")

@@ -251,6 +251,18 @@ def test_saved_weights_come_back(tmp_path, write):
     np.testing.assert_array_equal(view, net.params["ip"][0].data)
 
 
+def test_the_method_says_the_form_of_a_file_and_not_its_name(tmp_path):
+    """As in BVLC Caffe 1.0, where load_hdf5 of a .caffemodel ends the process."""
+    net, other = net_of(tmp_path, PLAIN), net_of(tmp_path, PLAIN)
+    net.save(str(tmp_path / "a.h5"))
+    net.save_hdf5(str(tmp_path / "a.caffemodel"))
+    assert not h5py.is_hdf5(tmp_path / "a.h5")
+    other.load_hdf5(str(tmp_path / "a.caffemodel"))
+    np.testing.assert_array_equal(other.params["ip"][0].data, net.params["ip"][0].data)
+    with pytest.raises(WeightsError, match="no HDF5 file"):
+        other.load_hdf5(str(tmp_path / "a.h5"))
+
+
 def test_hdf5_holds_diffs_where_asked_for(tmp_path):
     net = net_of(tmp_path, PLAIN)
     net.params["ip"][1].diff[...] = [1, 2, 3, 4]
