@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from pycaffe_nets import input_layer, layer, product
@@ -201,3 +202,31 @@ def test_each_look_at_lr_takes_a_step_that_is_due(tmp_path, policy, rates, state
     solver.snapshot()
     assert seen == rates
     assert proto.read_state(tmp_path / "s_iter_6.solverstate").current_step == state
+
+
+def test_a_state_of_caffes_leaves_the_place_in_the_data(tmp_path):
+    """Each loss is the sum of a batch, so it tells which batch it was. The numbers are BVLC Caffe 1.0's."""
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["x"] = np.arange(10, dtype=np.float32).reshape(10, 1)
+    (tmp_path / "d.txt").write_text(f"{tmp_path}/d.h5\n")
+    fixed = "inner_product_param { num_output: 1 bias_term: false weight_filler { type: 'constant' value: 1 } }"
+    text = (
+        layer("d", "HDF5Data", "", "x", f"hdf5_data_param {{ source: '{tmp_path}/d.txt' batch_size: 2 }}")
+        + layer("fc", "InnerProduct", "x", "a", fixed + " param { lr_mult: 0 }")
+        + layer("l", "Reduction", "a", "l", "loss_weight: 1")
+    )
+    solver, seen = caffe.SGDSolver(files(tmp_path, "momentum: 0.9", text)), []
+
+    def step(count):
+        for _ in range(count):
+            solver.step(1)
+            seen.append(float(solver.net.blobs["l"].data))
+
+    solver.net.save(str(tmp_path / "w.caffemodel"))
+    state = proto.State(iter=1, learned_net=str(tmp_path / "w.caffemodel"), history=[np.zeros((1, 1), np.float32)])
+    proto.write_state(tmp_path / "caffes.solverstate", state)
+    step(3)
+    solver.restore(str(tmp_path / "caffes.solverstate"))
+    assert solver.iter == 1
+    step(4)
+    assert seen == [1, 5, 9, 13, 17, 1, 5]
