@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -183,13 +184,22 @@ def _drop_tops(layer: proto.LayerParameter, unwanted: list[int]) -> None:
 
 
 def refuse_unfilled(net: Net, weights: StrPath) -> None:
-    """Raise WeightsError where the file `weights`, which `net` was made with, left layers as they were initialised."""
+    """Raise WeightsError where the file `weights`, which `net` was made with, has nothing for a layer that learns.
+
+    Of layers that share a name a file fills the first, as in Caffe: the others leave as their fillers made them, and a
+    warning says so.
+    """
     names = [step.layer.name for step in net.graph.steps]
     reached = {place for place, entry in Weights([str(weights)]).matched(names) if entry.blobs}
     blobs = [len(layer.blobs) for layer in net.layers.values()]
     missing = [place for place, count in enumerate(blobs) if count and place not in reached]
+    filled = {names[place] for place in reached}
+    unknown = [net.graph.steps[place].key for place in missing if names[place] not in filled]
+    if unknown:
+        raise WeightsError(f"has no weights for {', '.join(unknown)}: is it of another net?", str(weights))
     if missing:
-        shared = any(names[place] in names[:place] for place in missing)
-        why = "a file fills one layer of a name: give each its own" if shared else "is it of another net?"
-        keys = ", ".join(net.graph.steps[place].key for place in missing)
-        raise WeightsError(f"has no weights for {keys}: {why}", str(weights))
+        logging.getLogger("sdcaffe").warning(
+            "%s keep what their fillers gave them: as in Caffe, %s fills one layer of a name",
+            ", ".join(net.graph.steps[place].key for place in missing),
+            weights,
+        )

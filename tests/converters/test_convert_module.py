@@ -366,3 +366,26 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "sdcaffe: error: net.py: cannot be written: File too large\n")
     assert (tmp_path / "net.py").read_text() == "the old one"
     assert sorted(os.listdir(tmp_path)) == ["net.caffemodel", "net.prototxt", "net.py"]
+
+
+SHARED_NAME = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "fc" type: "InnerProduct" bottom: "x" top: "a" inner_product_param { num_output: 3
+  weight_filler { type: "constant" value: FIRST } bias_filler { type: "constant" value: FIRST } } }
+layer { name: "fc" type: "InnerProduct" bottom: "a" top: "b" inner_product_param { num_output: 3
+  weight_filler { type: "constant" value: SECOND } bias_filler { type: "constant" value: SECOND } } }
+layer { name: "act" type: "Sigmoid" bottom: "b" top: "p" }
+"""
+
+
+def test_layers_of_one_name_leave_with_the_weights_that_caffe_gives_them(tmp_path, caplog):
+    """BVLC Caffe 1.0 gives these probabilities: the first layer takes the file's last entry, the other its filler."""
+    for name, first, second in (("saved", "1", "2"), ("other", "7", "0.01")):
+        (tmp_path / f"{name}.prototxt").write_text(SHARED_NAME.replace("FIRST", first).replace("SECOND", second))
+    Net(tmp_path / "saved.prototxt").save(tmp_path / "saved.caffemodel")
+    convert(tmp_path / "other.prototxt", tmp_path / "m.py", tmp_path / "saved.caffemodel")
+    module = module_of(tmp_path / "m.py")
+    module.load_state_dict(torch.load(tmp_path / "m.pt", weights_only=True))
+    got = module(torch.tensor([[0.1, 0.2, 0.3], [-1, 2, 0.5]])).detach()
+    np.testing.assert_allclose(got, np.repeat([[0.5264752], [0.5399149]], 3, 1), rtol=1e-6)
+    assert "fc#2 keep what their fillers gave them" in caplog.text
