@@ -20,6 +20,13 @@ class PythonLayerError(LayerError):
     """A Python layer raised; what it raised is the cause."""
 
 
+class Phase(int):
+    """0 or 1, as in BVLC Caffe, which reads as TRAIN or TEST, as in caffe-fast-rcnn: its layers look settings up so."""
+
+    def __str__(self) -> str:
+        return "TEST" if self else "TRAIN"
+
+
 class CaffeLayer:
     """A layer as scripts see it: `type` and `blobs`. A layer written in Python derives from it.
 
@@ -30,6 +37,7 @@ class CaffeLayer:
 
     type: str = "Python"
     param_str: str = ""
+    param_str_: str = ""  # the same, as Caffe called it before 2015
     phase: int = 0
 
     def __init__(self, layer_param: proto.LayerParameter) -> None:
@@ -68,7 +76,8 @@ def new_instance(layer: Layer) -> CaffeLayer:
         instance = found(layer.layer_param)
     except Exception as error:
         raise _told(layer, error, "__init__") from error
-    instance.param_str, instance.phase = param.param_str, layer.phase
+    instance.param_str = instance.param_str_ = param.param_str
+    instance.phase = Phase(layer.phase)
     return instance
 
 

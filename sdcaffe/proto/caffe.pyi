@@ -310,6 +310,16 @@ class ConcatParameter(_Message):
         axis: int | None = ...,
     ) -> None: ...
 
+class ContinuationIndicatorParameter(_Message):
+    time_step: int
+    axis: int
+    def __init__(
+        self,
+        *,
+        time_step: int | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
 class ContrastiveLossParameter(_Message):
     margin: float
     legacy_version: bool
@@ -402,6 +412,18 @@ class CropParameter(_Message):
         *,
         axis: int | None = ...,
         offset: _Iterable[int] | None = ...,
+    ) -> None: ...
+
+class CtcLossParameter(_Message):
+    alphabet_size: int
+    time_step: int
+    blank_label: int
+    def __init__(
+        self,
+        *,
+        alphabet_size: int | None = ...,
+        time_step: int | None = ...,
+        blank_label: int | None = ...,
     ) -> None: ...
 
 class CuDNNBatchNormParameter(_Message):
@@ -824,6 +846,16 @@ class FlattenParameter(_Message):
         end_axis: int | None = ...,
     ) -> None: ...
 
+class FlipParameter(_Message):
+    flip_width: bool
+    flip_height: bool
+    def __init__(
+        self,
+        *,
+        flip_width: bool | None = ...,
+        flip_height: bool | None = ...,
+    ) -> None: ...
+
 class GaussianMmdParameter(_Message):
     Unit: _ClassVar[_Enum]
     MEDIAN: _ClassVar[int]
@@ -963,6 +995,16 @@ class InputParameter(_Message):
         shape: _Iterable[BlobShape | _Mapping[str, _Any]] | None = ...,
     ) -> None: ...
 
+class InsanityParameter(_Message):
+    lb: float
+    ub: float
+    def __init__(
+        self,
+        *,
+        lb: float | None = ...,
+        ub: float | None = ...,
+    ) -> None: ...
+
 class InterpParameter(_Message):
     height: int
     width: int
@@ -1047,6 +1089,14 @@ class LabelMapItem(_Message):
         name: str | None = ...,
         label: int | None = ...,
         display_name: str | None = ...,
+    ) -> None: ...
+
+class LabelsequenceAccuracyParameter(_Message):
+    blank_label: int
+    def __init__(
+        self,
+        *,
+        blank_label: int | None = ...,
     ) -> None: ...
 
 class LayerParameter(_Message):
@@ -1179,6 +1229,8 @@ class LayerParameter(_Message):
     @property
     def upsample_param(self) -> UpsampleParameter: ...
     @property
+    def ctc_loss_param(self) -> CtcLossParameter: ...
+    @property
     def quantization_param(self) -> QuantizationParameter: ...
     @property
     def reorg_param(self) -> ReorgParameter: ...
@@ -1206,6 +1258,8 @@ class LayerParameter(_Message):
     def upsample_darknet_param(self) -> UpsampleDarknetParameter: ...
     @property
     def resize_nearest_neighbor_param(self) -> ResizeNearestNeighborParameter: ...
+    @property
+    def flip_param(self) -> FlipParameter: ...
     @property
     def pad_param(self) -> PadParameter: ...
     @property
@@ -1244,11 +1298,19 @@ class LayerParameter(_Message):
     @property
     def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
     @property
+    def insanity_param(self) -> InsanityParameter: ...
+    @property
     def mmd_param(self) -> MMDParameter: ...
     @property
     def entropy_param(self) -> EntropyParameter: ...
     @property
     def gradient_scaler_param(self) -> GradientScalerParameter: ...
+    @property
+    def continuation_indicator_param(self) -> ContinuationIndicatorParameter: ...
+    @property
+    def labelsequence_accuracy_param(self) -> LabelsequenceAccuracyParameter: ...
+    @property
+    def sparsify_param(self) -> SparsifyParameter: ...
     @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
@@ -1326,6 +1388,7 @@ class LayerParameter(_Message):
         swish_param: SwishParameter | _Mapping[str, _Any] | None = ...,
         clip_param: ClipParameter | _Mapping[str, _Any] | None = ...,
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
+        ctc_loss_param: CtcLossParameter | _Mapping[str, _Any] | None = ...,
         quantization_param: QuantizationParameter | _Mapping[str, _Any] | None = ...,
         reorg_param: ReorgParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
@@ -1340,6 +1403,7 @@ class LayerParameter(_Message):
         video_data_param: VideoDataParameter | _Mapping[str, _Any] | None = ...,
         upsample_darknet_param: UpsampleDarknetParameter | _Mapping[str, _Any] | None = ...,
         resize_nearest_neighbor_param: ResizeNearestNeighborParameter | _Mapping[str, _Any] | None = ...,
+        flip_param: FlipParameter | _Mapping[str, _Any] | None = ...,
         pad_param: PadParameter | _Mapping[str, _Any] | None = ...,
         resize_bilinear_param: ResizeBilinearParameter | _Mapping[str, _Any] | None = ...,
         squeeze_param: SqueezeParameter | _Mapping[str, _Any] | None = ...,
@@ -1361,9 +1425,13 @@ class LayerParameter(_Message):
         backward_math: int | str | None = ...,
         engine: str | None = ...,
         cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        insanity_param: InsanityParameter | _Mapping[str, _Any] | None = ...,
         mmd_param: MMDParameter | _Mapping[str, _Any] | None = ...,
         entropy_param: EntropyParameter | _Mapping[str, _Any] | None = ...,
         gradient_scaler_param: GradientScalerParameter | _Mapping[str, _Any] | None = ...,
+        continuation_indicator_param: ContinuationIndicatorParameter | _Mapping[str, _Any] | None = ...,
+        labelsequence_accuracy_param: LabelsequenceAccuracyParameter | _Mapping[str, _Any] | None = ...,
+        sparsify_param: SparsifyParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
@@ -2587,6 +2655,16 @@ class SolverState(_Message):
         current_step: int | None = ...,
         sdcaffe_state: bytes | None = ...,
         sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class SparsifyParameter(_Message):
+    thre: float
+    coef: float
+    def __init__(
+        self,
+        *,
+        thre: float | None = ...,
+        coef: float | None = ...,
     ) -> None: ...
 
 class SqueezeParameter(_Message):

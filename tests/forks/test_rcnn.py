@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -179,3 +180,25 @@ def test_a_region_of_an_item_that_is_not_there():
     layer = make("PSROIPooling", PSROI, [(1, 18, 4, 4), (1, 5)])
     with pytest.raises(SdcaffeError, match="item 1"):
         layer(torch.zeros(1, 18, 4, 4), torch.tensor([[1.0, 0, 0, 4, 4]]))
+
+
+@pytest.mark.parametrize(("phase", "most"), [(sdcaffe.TRAIN, 3), (sdcaffe.TEST, 1)])
+def test_a_python_layer_as_py_faster_rcnn_writes_them(phase, most, monkeypatch):
+    from sdcaffe import pycaffe
+
+    pycaffe.install()
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    param = net_param("""
+layer { name: "in" type: "Input" top: "a" top: "maps"
+  input_param { shape { dim: 1 dim: 6 } shape { dim: 1 dim: 2 dim: 4 dim: 4 } } }
+layer { name: "regions" type: "Python" bottom: "a" top: "rois"
+  python_param { module: "rcnn_layers" layer: "Regions" param_str: "{\\"feat_stride\\": 2}" } }
+layer { name: "pool" type: "ROIPooling" bottom: "maps" bottom: "rois" top: "pool"
+  roi_pooling_param { pooled_h: 2 pooled_w: 2 } }
+""")
+    net = sdcaffe.Net(param, phase)
+    a = np.array([[1, 0, 1, 1, 0, 1]], np.float32)
+    feeds = {"a": a, "maps": np.zeros((1, 2, 4, 4), np.float32)}
+    blobs = net.compute(net.feed(feeds), ["rois", "pool"]).blobs
+    assert blobs["rois"][:, 1].tolist() == [0, 4, 6][:most]
+    assert tuple(blobs["pool"].shape) == (most, 2, 2, 2)
