@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
@@ -19,6 +20,7 @@ class Flip(Layer):
     As in happynear/caffe-windows@967eedf.
     """
 
+    param: proto.FlipParameter
     origin = "happynear/caffe-windows"
 
     Param = FlipParameter

@@ -24,6 +24,7 @@ class Insanity(NeuronLayer):
     As in happynear/caffe-windows@967eedf. In testing a is (ub - lb) / (log|ub| - log|lb|). At 0 the derivative is 1/a.
     """
 
+    param: proto.InsanityParameter
     origin = "happynear/caffe-windows"
 
     Param = InsanityParameter

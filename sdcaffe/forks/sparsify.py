@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -40,6 +41,7 @@ class Sparsify(NeuronLayer):
     As in wenwei202/caffe@f54a74a. With thre 0 y is x, and the gradient is 0 nowhere.
     """
 
+    param: proto.SparsifyParameter
     origin = "wenwei202/caffe"
 
     Param = SparsifyParameter

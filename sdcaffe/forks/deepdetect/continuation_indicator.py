@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register
 
 
@@ -20,6 +21,7 @@ class ContinuationIndicator(Layer):
     As in DeepDetect's Caffe (jolibrain/caffe@23928c0). No gradient goes to the bottom.
     """
 
+    param: proto.ContinuationIndicatorParameter
     Param = ContinuationIndicatorParameter
     index_bottoms = (0,)
     yields = True

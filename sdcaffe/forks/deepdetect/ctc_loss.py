@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.layers.base import Shape, register, show_shape
 from sdcaffe.layers.loss import LossLayer
@@ -41,6 +42,7 @@ class CtcLoss(LossLayer):
     Raises DataError for a label that is not in the alphabet, and for a batch without any label.
     """
 
+    param: proto.CtcLossParameter
     Param = CtcLossParameter
     yields = True
 

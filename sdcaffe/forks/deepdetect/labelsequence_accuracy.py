@@ -21,6 +21,7 @@ class LabelsequenceAccuracy(Layer):
     as one, then without blank_label; the labels are taken without blank_label. No gradient goes to a bottom.
     """
 
+    param: proto.LabelsequenceAccuracyParameter
     Param = LabelsequenceAccuracyParameter
     bottoms = 2
     index_bottoms = (0, 1)

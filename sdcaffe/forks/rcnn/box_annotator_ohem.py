@@ -26,6 +26,7 @@ class BoxAnnotatorOHEM(Layer):
     cost the same the first are kept. No gradient goes to a bottom.
     """
 
+    param: proto.BoxAnnotatorOHEMParameter
     Param = BoxAnnotatorOHEMParameter
     bottoms = 4
     tops = 2

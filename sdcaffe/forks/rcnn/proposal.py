@@ -7,6 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.rcnn import source_parts
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
 
@@ -34,6 +35,7 @@ class Proposal(Layer):
     to a bottom. Raises LayerError for a batch of more than one image.
     """
 
+    param: proto.ProposalParameter
     origin = "PVANet (sanghoon/caffe)"
 
     Param = ProposalParameter

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.rcnn import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
@@ -27,6 +28,7 @@ class PSROIPooling(Layer):
     group_size). No gradient goes to the regions. Raises LayerError for an item there is not.
     """
 
+    param: proto.PSROIPoolingParameter
     Param = PSROIPoolingParameter
     bottoms = 2
     index_bottoms = (1,)

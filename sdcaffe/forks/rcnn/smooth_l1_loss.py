@@ -33,6 +33,7 @@ class SmoothL1Loss(Layer):
     trains nothing. Both a and b get a gradient, the weights none. The top is one number.
     """
 
+    param: proto.SmoothL1LossParameter
     origin = "Fast R-CNN, SSD"
 
     Param = SmoothL1LossParameter

@@ -43,6 +43,7 @@ class SmoothL1LossOHEM(Layer):
     gradient of a and b is not multiplied by w, and the loss weight is 0 where none is written.
     """
 
+    param: proto.LossParameter
     bottoms = (2, 3)
     tops = (1, 2)
     index_bottoms = (2,)

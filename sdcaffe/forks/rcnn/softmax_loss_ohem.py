@@ -29,6 +29,7 @@ class SoftmaxWithLossOHEM(LossLayer):
     fork, and normalization PRE_FIXED is refused. No gradient comes back through the second and the third top.
     """
 
+    param: proto.LossParameter
     tops = (1, 3)
     yields = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
@@ -31,6 +32,7 @@ class Mul(Layer):
     zeros until weights are loaded.
     """
 
+    param: proto.MulParameter
     Param = MulParameter
     bottoms = (1, 2)
     torch_names = (("weight",),)

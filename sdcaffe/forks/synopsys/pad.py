@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, number, register, show_shape
 
 
@@ -20,6 +21,7 @@ class Pad(Layer):
     As in Synopsys' Caffe (synopsys-caffe@977ba36), which has no backward; here the inner part's gradient goes back.
     """
 
+    param: proto.PadParameter
     Param = PadParameter
     yields = True
 

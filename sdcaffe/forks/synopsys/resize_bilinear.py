@@ -7,6 +7,7 @@ from typing import Annotated
 import numpy as np
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.synopsys.resizing import ResizingLayer, lerped
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, register
 
@@ -39,6 +40,7 @@ class ResizeBilinear(ResizingLayer):
     here the gradient is the true one.
     """
 
+    param: proto.ResizeBilinearParameter
     Param = ResizeBilinearParameter
     modes = ("align_corners", "half_pixel_centers", "pytorch_half_pixel")
     yields = True

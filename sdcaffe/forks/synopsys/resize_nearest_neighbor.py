@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.synopsys.resizing import ResizingLayer, gathered
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, register
 
@@ -30,6 +31,7 @@ class ResizeNearestNeighbor(ResizingLayer):
     fork has no backward; here each gradient goes back to its pixel.
     """
 
+    param: proto.ResizeNearestNeighborParameter
     Param = ResizeNearestNeighborParameter
     modes = ("align_corners", "half_pixel_centers", "half_pixel_onnx")
     yields = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, canonical_axis, register, show_shape
 
 
@@ -18,6 +19,7 @@ class Squeeze(Layer):
     As in Synopsys' Caffe (synopsys-caffe@977ba36).
     """
 
+    param: proto.SqueezeParameter
     Param = SqueezeParameter
     views = True
     yields = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
@@ -16,6 +17,7 @@ class UpsampleDarknetParameter:
 class UpsampleDarknet(Layer):
     """Every pixel of (n, c, h, w) as a square of stride by stride, as in Synopsys' Caffe (synopsys-caffe@977ba36)."""
 
+    param: proto.UpsampleDarknetParameter
     Param = UpsampleDarknetParameter
     yields = True
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, register, show_shape
 from sdcaffe.layers.loss import LossLayer
 
@@ -46,6 +47,7 @@ class EntropyLoss(LossLayer):
     bottom, labels, counts in nothing but its n, which must be the first one's; ignore_label changes nothing.
     """
 
+    param: proto.EntropyParameter
     Param = EntropyParameter
     yields = True
 

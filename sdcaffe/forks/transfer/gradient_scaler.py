@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
@@ -43,6 +44,7 @@ class GradientScaler(NeuronLayer):
     threshold_iter iterations, as Xlearn's GPU code has it, c is 0. Without a solver c is 1.
     """
 
+    param: proto.GradientScalerParameter
     origin = "DANN (ddtm/caffe), thuml's Xlearn"
 
     Param = GradientScalerParameter

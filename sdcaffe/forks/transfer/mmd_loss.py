@@ -76,6 +76,7 @@ class ThumlMMDLoss(Layer):
     The gradient is that of the mean over quadruples of their own; it is 0 where a domain has one row.
     """
 
+    param: proto.MMDParameter
     origin = "thuml's Xlearn and transfer-caffe"
 
     bottoms = 2

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.yolo import grid, source_parts
 from sdcaffe.layers.base import Count, Layer, Shape, Source, SourceBuilder, call, number, register
 
@@ -49,6 +50,7 @@ class YoloDetectionOutput(_Detections):
     number and six times -1. side, coords and label_map_file change nothing. No gradient goes to a bottom.
     """
 
+    param: proto.YoloDetectionOutputParameter
     Param = YoloDetectionOutputParameter
     bottoms: ClassVar[Count] = (1, 2)
 
@@ -107,6 +109,7 @@ class Yolov3DetectionOutput(_Detections):
     Without any box there is a row an image: its number and six times -1. No gradient goes to a bottom.
     """
 
+    param: proto.Yolov3DetectionOutputParameter
     Param = Yolov3DetectionOutputParameter
     bottoms: ClassVar[Count] = (1, None)
 

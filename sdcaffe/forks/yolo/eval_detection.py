@@ -7,6 +7,7 @@ import enum
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.yolo import grid, source_parts
 from sdcaffe.forks.yolo.overlap import iou
 from sdcaffe.layers.base import Layer, Shape, register, show_shape
@@ -46,6 +47,7 @@ class EvalDetection(Layer):
     neither. biases are the boxes' sizes in cells; sqrt and constriant change nothing. No gradient goes to a bottom.
     """
 
+    param: proto.EvalDetectionParameter
     origin = "Intel Caffe"
 
     Param = EvalDetectionParameter
@@ -93,7 +95,8 @@ class EvalDetection(Layer):
     def _detections(self, boxes: Tensor, score: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes (m, 4), scores and classes (m) that are counted, by class and falling score."""
         best, label = numbers.softmax(1).max(1)
-        given = {ScoreType.OBJ: score[:, 0], ScoreType.PROB: best}.get(self.param.score_type, score[:, 0] * best)
+        kinds = {int(ScoreType.OBJ): score[:, 0], int(ScoreType.PROB): best}
+        given = kinds.get(int(self.param.score_type), score[:, 0] * best)
         order = given.argsort(descending=True, stable=True)
         order = order[source_parts.yolo_kept(boxes[order], self.param.nms)]
         order = order[given[order] >= _LEAST]

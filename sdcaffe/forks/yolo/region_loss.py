@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.yolo import grid
 from sdcaffe.forks.yolo.overlap import iou
 from sdcaffe.layers.base import Shape, register, show_shape
@@ -62,6 +63,7 @@ class RegionLoss(LossLayer):
     softmax_tree is refused there.
     """
 
+    param: proto.RegionLossParameter
     origin = "MobileNet-YOLO, Intel Caffe"
 
     Param = RegionLossParameter

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.yolo import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, register, show_shape
 
@@ -41,6 +42,7 @@ class Reorg(Layer):
     sizes of which the forks overrun their memory: the former should be a multiple of stride^2, the latter of stride.
     """
 
+    param: proto.ReorgParameter
     origin = "MobileNet-YOLO, Intel Caffe"
 
     Param = ReorgParameter

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.yolo import grid
 from sdcaffe.forks.yolo.overlap import IouLoss, overlap, slopes
 from sdcaffe.layers.base import Shape, register
@@ -61,6 +62,7 @@ class Yolov3(LossLayer):
     use_logic_gradient alone, noobject_scale nowhere. The labels get no gradient.
     """
 
+    param: proto.Yolov3Parameter
     Param = Yolov3Parameter
     yields = True
 
