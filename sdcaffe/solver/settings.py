@@ -14,10 +14,14 @@ from sdcaffe.solver.measures import MEASURES, Mean, measure_class
 from sdcaffe.solver.nets import test_sources, train_source
 from sdcaffe.solver.updates import RULES, check_regularization, rule_class
 
-_COUNTS = ("max_iter", "test_iter", "test_interval", "display", "snapshot", "stepsize", "stepvalue", "average_loss")
-_COUNTS += ("iter_size", "device_id")
-_FACTORS = ("base_lr", "gamma", "power", "momentum", "momentum2", "rms_decay", "delta", "weight_decay")
-_FACTORS += ("clip_gradients",)
+_COUNTS = (
+    *("max_iter", "test_iter", "test_interval", "display", "snapshot", "stepsize", "stepvalue"),
+    *("average_loss", "iter_size", "device_id"),
+)
+_FACTORS = (
+    *("base_lr", "gamma", "power", "momentum", "momentum2", "rms_decay", "delta", "weight_decay"),
+    "clip_gradients",
+)
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from sdcaffe.paper import published
 from sdcaffe.paper.compare import compare, read_runs
 from sdcaffe.paper.reproduce.jobs import STUDY, jobs, mark_done
 from sdcaffe.paper.reproduce.prices import prices
-from sdcaffe.paper.reproduce.training import Limit, duration, plan_lines, run_all, seconds_left
+from sdcaffe.paper.reproduce.several import run_all
+from sdcaffe.paper.reproduce.training import Limit, duration, plan_lines, seconds_left
 from sdcaffe.tools.step_times import StepTime, training_multiply_adds
 
 KNOWN = published.load()

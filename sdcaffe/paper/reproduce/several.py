@@ -1,4 +1,7 @@
-"""Several runs of the published tables at once, each in a process of its own; locks share the runs out."""
+"""The runs of the published tables, one after the other or several at once, each in a process of its own.
+
+Locks share the runs out.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,18 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from multiprocessing.synchronize import Event
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
 from sdcaffe import layers
+from sdcaffe.errors import SdcaffeError
 from sdcaffe.paper.reproduce.jobs import Job
+from sdcaffe.paper.reproduce.training import Limit, seconds_left, train_all
 from sdcaffe.tools.step_times import StepTime
-
-if TYPE_CHECKING:
-    from sdcaffe.paper.reproduce.training import Limit
 
 _LOOK = 0.2  # seconds between looks at the limit
 _PROCESS = 1 << 29  # bytes of a GPU that a process takes besides its run
@@ -37,6 +39,35 @@ def fitting(jobs: Sequence[Job], times: dict[str, StepTime], wanted: int, device
         return 1
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(wanted, int(_ROOM * free) // (max(memory) + _PROCESS)))
+
+
+def run_all(
+    jobs: Iterable[Job],
+    times: dict[str, StepTime],
+    limit: Limit,
+    device: str | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    workers: int = 1,
+    go_on: str = "the same command",
+) -> None:
+    """Train what is not done until all is done or the limit is reached: of what can start, the first seed's cheapest.
+
+    So every row has its first seed before one has its second. A run that fails is told and the others go on. Of several
+    `workers`, each is a process of its own. `go_on` is the command that goes on. Raises SdcaffeError at the end if any
+    failed or none could run.
+    """
+    todo = [job for job in jobs if not job.done and seconds_left(job, times) is not None]
+    if not todo and any(not job.done for job in jobs):
+        raise SdcaffeError("none of these runs can be made here")
+    if workers > 1:
+        failed = train(todo, times, limit, device, say, workers)
+    else:
+        failed = train_all(todo, times, limit, device, say)
+    if limit.reached:
+        say(f"stopped; to go on: {go_on}")
+    if failed:
+        raise SdcaffeError(f"{failed} runs failed: see above")
 
 
 def train(
@@ -78,8 +109,6 @@ def _work(
     said: multiprocessing.SimpleQueue[str | int],
 ) -> None:
     """One process: what it does is told by `said`, and at last how many of its runs failed."""
-    from sdcaffe.paper.reproduce.training import Limit, train_all
-
     for number in (signal.SIGINT, signal.SIGTERM):  # the process that began this one hears them, and sets `stop`
         signal.signal(number, signal.SIG_IGN)
     layers.discover()

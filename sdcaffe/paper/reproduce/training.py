@@ -17,7 +17,6 @@ from sdcaffe.log import accuracy
 from sdcaffe.log.table import text_table
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
-from sdcaffe.paper.reproduce import several
 from sdcaffe.paper.reproduce.jobs import Job, iteration_of, mark_done
 from sdcaffe.run import lock, run
 from sdcaffe.run.signals import Action
@@ -97,35 +96,6 @@ def duration(seconds: float) -> str:
 
 def _step(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds >= 10 else f"{1000 * seconds:.0f} ms"
-
-
-def run_all(
-    jobs: Iterable[Job],
-    times: dict[str, StepTime],
-    limit: Limit,
-    device: str | None = None,
-    say: Callable[[str], None] = print,
-    *,
-    workers: int = 1,
-    go_on: str = "the same command",
-) -> None:
-    """Train what is not done until all is done or the limit is reached: of what can start, the first seed's cheapest.
-
-    So every row has its first seed before one has its second. A run that fails is told and the others go on. Of several
-    `workers`, each is a process of its own. `go_on` is the command that goes on. Raises SdcaffeError at the end if any
-    failed or none could run.
-    """
-    todo = [job for job in jobs if not job.done and seconds_left(job, times) is not None]
-    if not todo and any(not job.done for job in jobs):
-        raise SdcaffeError("none of these runs can be made here")
-    if workers > 1:
-        failed = several.train(todo, times, limit, device, say, workers)
-    else:
-        failed = train_all(todo, times, limit, device, say)
-    if limit.reached:
-        say(f"stopped; to go on: {go_on}")
-    if failed:
-        raise SdcaffeError(f"{failed} runs failed: see above")
 
 
 def train_all(
