@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,21 @@ def convert(
     target: StrPath,
     weights: StrPath | None = None,
     *,
+    shapes: Mapping[str, Shape] | None = None,
+    begins: Sequence[str] = (),
+    ends: Sequence[str] = (),
     ignore_unknown: bool = False,
     tick: Tick = no_tick,
 ) -> Written:
     """Write the TEST phase of the prototxt `model` as Python source; with `weights` also TARGET's .pt, for it to load.
 
-    Data layers become inputs and losses go, as `deployed` says. Raises LayerError, by layer name and type, for what
-    cannot be written, SdcaffeError where source and net would not agree; then nothing is written.
+    Data layers become inputs and losses go, as `deployed` says, of `shapes`, `begins` and `ends` too. Raises
+    LayerError, by layer name and type, for what cannot be written, SdcaffeError where source and net would not agree;
+    then nothing is written.
     """
     source, positions = proto.read_net_located(model, ignore_unknown=ignore_unknown)
     try:
-        plan = deployed(source)
+        plan = deployed(source, shapes, begins=begins, ends=ends)
         net = Net(plan.param, proto.TEST, weights=None if weights is None else Path(weights))
         if weights is not None:
             refuse_unfilled(net, weights)

@@ -21,7 +21,7 @@ def open_net(model: str, weights: str, options: Options) -> Classifier:
     if len(net.inputs) != 1 or len(metadata.size) != 3:
         shapes = ", ".join(f"{name} {net.blob_shapes[name]}" for name in net.inputs)
         raise ModelError(f"takes {shapes}; a picture is classified by a net with one input (n, c, h, w)", model)
-    normalisation = known(opened.preprocess, net.inputs[0], model).normalisation()
+    normalisation = known(opened.preprocess, net.inputs[0], model, opened.missing).normalisation()
     size = image_size(metadata.size, metadata, model)
     scores = metadata.scores if metadata.scores in net.blob_shapes else part.outputs[-1]
 

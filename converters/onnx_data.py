@@ -72,10 +72,13 @@ class Images:
             net.close()
 
 
-def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tuple[str, ...] = ()) -> Images | None:
+def images_of(
+    source: Any, blob: str, phase: int, *, level: int = 0, stages: tuple[str, ...] = (), means: bool = True
+) -> Images | None:
     """How a NetParameter makes the images `blob`: a data layer, and Distort behind it. None where they do not.
 
-    Raises ModelError for a mean that is none.
+    Without `means` no file of a mean is read, and `preprocess` has none of it. Raises ModelError for a mean that is
+    none.
     """
     net = proto.NetParameter()
     net.CopyFrom(source)
@@ -86,7 +89,7 @@ def images_of(source: Any, blob: str, phase: int, *, level: int = 0, stages: tup
         cls = class_of(layer)
         if issubclass(cls, DataLayer) and cls.brings != "fillings" and layer.top:
             label = layer.top[1] if len(layer.top) > 1 else ""
-            found[layer.top[0]] = Images(net, [layer], layer.top[0], label, _of_data_layer(cls, layer))
+            found[layer.top[0]] = Images(net, [layer], layer.top[0], label, _of_data_layer(cls, layer, means))
         elif (scaling := cls.scaling(layer)) is not None and layer.bottom and layer.bottom[0] in found:
             before = found[layer.bottom[0]]
             preprocess = _behind(before.preprocess, layer.name, *scaling)
@@ -102,9 +105,11 @@ def takes_pixels(param: proto.NetParameter, name: str) -> bool:
     return any(class_of(layer).scaling(layer) is not None and name in layer.bottom for layer in param.layer)
 
 
-def _of_data_layer(cls: type[DataLayer], layer: Any) -> Preprocess:
+def _of_data_layer(cls: type[DataLayer], layer: Any, means: bool) -> Preprocess:
     param = layer.transform_param
-    mean = mean_image(param.mean_file) if param.mean_file else column(list(param.mean_value) or [0.0], "mean_value")
+    mean = column(list(param.mean_value) or [0.0], "mean_value")
+    if param.mean_file and means:
+        mean = mean_image(param.mean_file)
     return Preprocess(mean, column([param.scale], "scale"), cls.channel_order)
 
 

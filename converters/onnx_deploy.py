@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sdcaffe import proto
-from sdcaffe.errors import GraphError, WeightsError
+from sdcaffe.converters.onnx_cut import begun, check_ends
+from sdcaffe.errors import DataError, GraphError, WeightsError
 from sdcaffe.graph import keep_layers
 from sdcaffe.layers.base import DataLayer, Shape, class_of
 from sdcaffe.net import Net
@@ -33,22 +33,41 @@ class Deployed:
 
 
 def deployed(
-    source: proto.NetParameter, shapes: Mapping[str, Shape] | None = None, *, level: int = 0, stages: Iterable[str] = ()
+    source: proto.NetParameter,
+    shapes: Mapping[str, Shape] | None = None,
+    *,
+    level: int = 0,
+    stages: Iterable[str] = (),
+    begins: Sequence[str] = (),
+    ends: Sequence[str] = (),
 ) -> Deployed:
     """The deployed part of a NetParameter, in the TEST phase.
 
     Losses, Accuracy, Silence and HDF5Output go, and with them what hangs on them, and what only labels or the
     second branch of a Distort reach. An output with a loss weight stays only where there is no other. The
     probabilities that a SoftmaxWithLoss gives stay, as a Softmax. `shapes` are those of inputs, by blob name; a
-    data layer whose first top is among them is not opened.
-    Raises GraphError where nothing is left or `shapes` names no input, DataError for data that cannot be opened.
+    data layer whose first top is among them is not opened. The blobs `begins` become inputs in the place of what makes
+    them, and outputs are what hangs on them; with `ends` these blobs, and no others, are the outputs.
+    Raises GraphError where nothing is left or `shapes` names no input, or no blob is called as a cut says, DataError
+    for data that cannot be opened.
     """
-    shapes = shapes or {}
+    shapes, stages = shapes or {}, tuple(stages)
     net = proto.NetParameter()
     net.CopyFrom(source)
     net.state.phase, net.state.level = proto.TEST, level
     net.state.stage.extend(stages)
     net = keep_layers(net)
+    unread = _unread_inputs(net.layer)
+
+    def measured(name: str) -> Shape:
+        before = {key: shape for key, shape in shapes.items() if key not in begins}
+        part = deployed(source, before, level=level, stages=stages, ends=[name])
+        return Net(part.param, proto.TEST).blob_shapes[name]
+
+    if begins:
+        layers = begun(net.layer, begins, shapes, measured)
+        del net.layer[:]
+        net.layer.extend(layers)
     result = Deployed(proto.NetParameter(name=net.name), [], [])
     kept: list[proto.LayerParameter] = []
     data: set[str] = set()
@@ -56,7 +75,15 @@ def deployed(
     for layer in net.layer:
         cls = class_of(layer)
         if issubclass(cls, DataLayer):
-            layer = _as_input(cls, layer, shapes)
+            try:
+                layer = _as_input(cls, layer, shapes)
+            except DataError as error:
+                if begins:  # then what reads it may be cut off
+                    gone.update(layer.top)
+                    result.dropped.append(layer.name)
+                    continue
+                error.message += f"; with --shape {layer.top[0]}=1,C,H,W the data are not needed" if layer.top else ""
+                raise
             data.add(layer.name)
         else:
             new = None if gone.intersection(layer.bottom) else cls.deployed(layer)
@@ -75,7 +102,13 @@ def deployed(
     for name in shapes:
         if name not in inputs:
             raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
-    result.outputs = _prune(kept, _unread_inputs(net.layer), data, result)
+    check_ends(ends, kept)
+    behind = set(begins)
+    for layer in kept:
+        behind.update(layer.top if behind.intersection(layer.bottom) else ())
+    chosen = ends or [name for name in _chosen(kept, unread, data) if not begins or name in behind]
+    result.outputs = list(dict.fromkeys(chosen))
+    _prune(kept, result)
     if not result.outputs:
         went = ", ".join(f'"{layer.name}" ({layer.type})' for layer in net.layer if layer.name in result.dropped)
         raise GraphError(
@@ -130,14 +163,15 @@ def _wiring(
     return readers, reads, latest
 
 
-def _unread_inputs(layers: Any) -> set[str]:
+def _unread_inputs(layers: Iterable[proto.LayerParameter]) -> set[str]:
     """Inputs that no layer of the whole net reads: they are outputs of it, as in Caffe."""
+    layers = list(layers)
     readers, _, _ = _wiring(layers)
     return {layers[i].top[j] for (i, j), by in readers.items() if not by and class_of(layers[i]).given}
 
 
-def _prune(layers: list[proto.LayerParameter], unread_inputs: set[str], data: set[str], result: Deployed) -> list[str]:
-    """Put the layers that outputs need into `result`; returns the outputs, or none where no layer gives one."""
+def _chosen(layers: list[proto.LayerParameter], unread: set[str], data: set[str]) -> list[str]:
+    """The outputs, sorted: what no layer reads, and what is worth deploying of that; none where no layer gives one."""
     readers, reads, latest = _wiring(layers)
     origins: dict[Made, set[bool]] = {}  # which kinds of input reach a blob: images (True), labels and second branches
     for i, layer in enumerate(layers):
@@ -149,17 +183,23 @@ def _prune(layers: list[proto.LayerParameter], unread_inputs: set[str], data: se
                 origins[i, j] = {False} if class_of(layer).branches and j else reach
     ends = {}
     for name, made in latest.items():
-        if not readers[made] and (not class_of(layers[made[0]]).given or name in unread_inputs):
+        if not readers[made] and (not class_of(layers[made[0]]).given or name in unread):
             ends[name] = made
     for useful in (lambda made: origins[made] != {False}, lambda made: not _loss_weight(layers[made[0]], made[1])):
         ends = {name: made for name, made in ends.items() if useful(made)} or ends
-    if not ends:
-        return []
-    wanted, needed = set(ends.values()), set()
+    return sorted(ends)
+
+
+def _prune(layers: list[proto.LayerParameter], result: Deployed) -> None:
+    """Put the layers that the outputs need into `result`, and the others among those that went."""
+    _, reads, latest = _wiring(layers)
+    wanted, needed = {latest[name] for name in result.outputs}, set()
     for i in reversed(range(len(layers))):
         if any((i, j) in wanted for j in range(len(layers[i].top))):
             needed.add(i)
             wanted.update(reads[i])
+    if not needed:
+        return
     for i, layer in enumerate(layers):
         if i not in needed:
             result.dropped.append(layer.name)
@@ -170,7 +210,6 @@ def _prune(layers: list[proto.LayerParameter], unread_inputs: set[str], data: se
             new.ClearField(field)
         if class_of(layer).given:
             _drop_tops(new, [j for j in range(len(layer.top)) if (i, j) not in wanted])
-    return sorted(ends)
 
 
 def _loss_weight(layer: proto.LayerParameter, top: int) -> float:

@@ -38,7 +38,8 @@ class Exported:
     """What was written: the file's size in bytes, its inputs and outputs as text, what agreed and what went.
 
     `fixed` says why the batch is not free, "" where it is.
-    `normalisation` is None for a net whose input is no image, or nobody says how one becomes its input.
+    `normalisation` is None for a net whose input is no image, or nobody says how one becomes its input; `missing` says
+    which file would.
     """
 
     size: int
@@ -51,6 +52,7 @@ class Exported:
     fixed: str
     normalisation: Normalisation | None
     smaller: Smaller | None = None
+    missing: str = ""
 
 
 def export(model: str, weights: str, target: str, options: Options | None = None) -> Exported:
@@ -96,6 +98,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         fixed=plan.fixed,
         normalisation=metadata.normalisation,
         smaller=made,
+        missing=opened.missing if metadata.normalisation is None else "",
     )
 
 
@@ -115,7 +118,7 @@ def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportM
     preprocess = None
     if options.preprocess:
         name = net.inputs[0] if net.inputs else ""
-        preprocess = known(opened.preprocess, name).fitted(name, net.blob_shapes.get(name, ()))
+        preprocess = known(opened.preprocess, name, missing=opened.missing).fitted(name, net.blob_shapes.get(name, ()))
     plan = plan_of(net, preprocess)
     net.reshape(plan.example)
     module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)

@@ -13,6 +13,7 @@ from sdcaffe.converters.onnx_data import Batch, Images
 from sdcaffe.converters.onnx_half import Feed
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Opened
+from sdcaffe.errors import DataError
 
 CALIBRATION_IMAGES = 200  # whose ranges of activations the 8 bits are spread over
 _TRIED = 8
@@ -24,7 +25,7 @@ def feeds_of(opened: Opened, kind: str, source: str) -> list[Feed]:
     Half precision makes do with random ones. Raises ModelError where 8 bits have none.
     """
     images = opened.training or opened.images
-    if images is not None:
+    if images is not None and (kind == "int8" or labelled_of(opened) is not None):
         count = CALIBRATION_IMAGES if kind == "int8" else _TRIED
         return [{opened.net.inputs[0]: image} for image in _first(images.batches(count, _order(opened)), count)]
     if kind == "int8":
@@ -51,5 +52,13 @@ def _first(batches: Generator[Batch, None, None], count: int) -> list[NDArray[An
 
 
 def labelled_of(opened: Opened) -> Images | None:
-    """The images to tell the accuracy by, None where there are none with labels."""
-    return opened.images if opened.images is not None and opened.images.labels else None
+    """The images to tell the accuracy by, None where there are none with labels, or they are elsewhere."""
+    images = opened.images
+    if images is None or not images.labels or opened.missing:
+        return None
+    try:
+        with closing(images.batches(1)) as batches:
+            next(batches)
+    except DataError:
+        return None
+    return images

@@ -21,6 +21,8 @@ from sdcaffe.net import Net
 class Options:
     """How to export. `shapes` of inputs by blob name; `pixels` where they are not as the data has them.
 
+    `begins` are blobs to take as inputs, `ends` those to give, where it is not the whole net.
+
     `data` is the prototxt with the data layer that the net was trained on, where that is not the net's own.
     `smaller` is "fp16" or "int8" for a smaller model, measured on its test set, or on the first `batches` of it.
     """
@@ -34,6 +36,8 @@ class Options:
     level: int = 0
     stages: tuple[str, ...] = ()
     ignore_unknown: bool = False
+    begins: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     smaller: str | None = None
     data: str | None = None
     batches: int | None = None
@@ -44,7 +48,8 @@ class Opened:
     """A deployed net with its weights; `images` are those it is tested on, `training` those it was trained on.
 
     Each is None where no data layer tells.
-    `preprocess` is how a picture becomes its input, None where nobody says or the input is no image.
+    `preprocess` is how a picture becomes its input, None where nobody says or the input is no image; `missing` says
+    what keeps it from being known, a mean's file that is not there.
     """
 
     net: Net
@@ -53,6 +58,7 @@ class Opened:
     images: Images | None
     training: Images | None
     preprocess: Preprocess | None
+    missing: str = ""
 
 
 def open_deployed(model: str, weights: str, options: Options) -> Opened:
@@ -61,31 +67,57 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
     weights = weights_of(weights)
     param, positions = proto.read_net_located(model, ignore_unknown=options.ignore_unknown)
     try:
-        part = deployed(param, options.shapes, level=options.level, stages=options.stages)
+        part = deployed(
+            param,
+            options.shapes,
+            level=options.level,
+            stages=options.stages,
+            begins=options.begins,
+            ends=options.ends,
+        )
         _refuse(part.param, model)
         net = Net(part.param, proto.TEST, [weights])
     except NetError as error:
         positions.locate(error)
         raise
     refuse_unfilled(net, weights)
-    images, training = _images(net, param, options)
-    preprocess = options.pixels.over(_recorded(net, images))
+    images, training, missing = _images(net, param, options)
+    if missing and options.pixels.mean is None:
+        preprocess = None
+    else:
+        preprocess = options.pixels.over(_recorded(net, images))
     metadata = _metadata(net, part, options, [model, weights, options.data or ""])
     if preprocess is not None:
         metadata.normalisation = preprocess.normalisation(in_graph=options.preprocess)
-    return Opened(net, part, metadata, images, training, preprocess)
+    return Opened(net, part, metadata, images, training, preprocess, missing)
 
 
-def _images(net: Net, param: proto.NetParameter, options: Options) -> tuple[Images | None, Images | None]:
-    """How the first input is made by the net's own data layer, or by that of `options.data`: in TEST, in TRAIN."""
+def _images(net: Net, param: proto.NetParameter, options: Options) -> tuple[Images | None, Images | None, str]:
+    """How the first input is made by the net's own data layer, or by that of `options.data`: in TEST, in TRAIN.
+
+    And what of it is missing, the mean's file.
+    """
     name = net.inputs[0] if net.inputs else ""
     if options.data is not None:
         param = proto.read_net(options.data, ignore_unknown=options.ignore_unknown)
-    images, training = (
-        images_of(param, name, phase, level=options.level, stages=options.stages) for phase in (proto.TEST, proto.TRAIN)
-    )
+    missing = ""
+    try:
+        images, training = _of_phases(param, name, options)
+    except ModelError as error:
+        missing = error.summary
+        images, training = _of_phases(param, name, options, means=False)
     if images is None and options.data is not None:
         raise ModelError(f'has no data layer that makes the images "{name}" in its TEST phase', options.data)
+    return images, training, missing
+
+
+def _of_phases(
+    param: proto.NetParameter, name: str, options: Options, *, means: bool = True
+) -> tuple[Images | None, Images | None]:
+    images, training = (
+        images_of(param, name, phase, level=options.level, stages=options.stages, means=means)
+        for phase in (proto.TEST, proto.TRAIN)
+    )
     return images, training
 
 
@@ -119,9 +151,12 @@ def output_names(net: Net, outputs: list[str]) -> list[str]:
 
 
 def _refuse(param: proto.NetParameter, where: str) -> None:
-    bad = [f'"{layer.name}" ({layer.type}: {why})' for layer in param.layer if (why := class_of(layer).not_exported)]
+    bad = [layer for layer in param.layer if class_of(layer).not_exported]
     if bad:
-        raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {', '.join(bad)}", where)
+        words = ", ".join(f'"{layer.name}" ({layer.type}: {class_of(layer).not_exported})' for layer in bad)
+        ends = " ".join(f"--end {name}" for name in bad[0].bottom)
+        out = f"; {ends} ends the net before {'them' if len(bad) > 1 else 'it'}" if ends else ""
+        raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {words}{out}", where)
 
 
 def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]) -> Metadata:

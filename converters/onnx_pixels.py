@@ -80,8 +80,13 @@ class Pixels:
         return Preprocess(mean, scale, self.order or order)
 
 
-def known(preprocess: Preprocess | None, name: str, where: str = "") -> Preprocess:
-    """A Preprocess that somebody tells. Raises ModelError, with what to do, where nobody does."""
+def known(preprocess: Preprocess | None, name: str, where: str = "", missing: str = "") -> Preprocess:
+    """A Preprocess that somebody tells. Raises ModelError, with what to do, where nobody does.
+
+    `missing` says why, where it is recorded but for a file.
+    """
+    if preprocess is None and missing:
+        raise ModelError(f'the mean of input "{name}" cannot be read: {missing}; give it by --mean', where or None)
     if preprocess is None:
         raise ModelError(
             f'nothing says how a picture becomes the input "{name}": name the net it was trained in, --data TRAIN_VAL, '

@@ -26,14 +26,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .onnx file to write")
     parser.add_argument("--opset", type=flags.positive, default=18, metavar="N", help="ONNX opset (default 18)")
     parser.add_argument("--no-fold", action="store_true", help="keep BatchNorm and Scale as operators of their own")
-    parser.add_argument(
-        "--shape",
-        type=shape_of,
-        action="append",
-        default=[],
-        metavar="BLOB=N,C,H,W",
-        help="the shape of an input; a data layer whose shape is given is not opened (default: as NET says)",
-    )
+    add_cut_flags(parser)
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, to go into the file (default: none)"
     )
@@ -52,6 +45,32 @@ def add_flags(parser: Parser) -> None:
     )
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
+
+
+def add_cut_flags(parser: Parser) -> None:
+    """Which part of the net is written, and for which shapes."""
+    parser.add_argument(
+        "--shape",
+        type=shape_of,
+        action="append",
+        default=[],
+        metavar="BLOB=N,C,H,W",
+        help="the shape of an input; a data layer whose shape is given is not opened (default: as NET says)",
+    )
+    parser.add_argument(
+        "--begin",
+        action="append",
+        default=[],
+        metavar="BLOB",
+        help="take this blob as an input, and leave out what makes it; may be given several times (default: NET's)",
+    )
+    parser.add_argument(
+        "--end",
+        action="append",
+        default=[],
+        metavar="BLOB",
+        help="give this blob as an output, and leave out what follows; may be given several times (default: NET's)",
+    )
 
 
 def add_pixel_flags(parser: Parser) -> None:
@@ -101,6 +120,8 @@ def run(args: Namespace) -> None:
         level=args.level,
         stages=tuple(name for name in args.stage.split(",") if name),
         ignore_unknown=args.ignore_unknown,
+        begins=tuple(args.begin),
+        ends=tuple(args.end),
         smaller="fp16" if args.fp16 else "int8" if args.int8 else None,
         data=args.data,
         batches=args.iterations,
@@ -112,6 +133,8 @@ def run(args: Namespace) -> None:
         print(f"batch    fixed: {done.fixed}")
     if done.normalisation is not None:
         print(f"pixels   {_described(done.normalisation)}")
+    elif done.missing:
+        print(f"pixels   not recorded: {done.missing}; the mean has to be subtracted before, or give it by --mean")
     if done.dropped:
         print(f"left out {', '.join(done.dropped)}")
     print(f"nodes    {done.nodes}; {len(done.folded)} BatchNorm and Scale layers folded into weights")

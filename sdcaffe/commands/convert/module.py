@@ -9,6 +9,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from sdcaffe import flags
+from sdcaffe.commands.export import add_cut_flags
 from sdcaffe.flags import Parser, UsageError
 
 EXAMPLE = "sdcaffe convert module prototxt/quickstart/deploy.prototxt net.py"
@@ -20,6 +21,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="a .caffemodel or .caffemodel.h5, to go to OUTPUT.pt (default: none)"
     )
+    add_cut_flags(parser)
     flags.add_plugin_flags(parser)
 
 
@@ -32,7 +34,16 @@ def run(args: Namespace) -> None:
 
     layers.discover(args.plugin)
     with bar("read, checked and written") as tick:
-        done = convert(args.input, args.output, args.weights, ignore_unknown=args.ignore_unknown, tick=tick)
+        done = convert(
+            args.input,
+            args.output,
+            args.weights,
+            shapes=dict(args.shape),
+            begins=args.begin,
+            ends=args.end,
+            ignore_unknown=args.ignore_unknown,
+            tick=tick,
+        )
     print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative)")
     print(f"Wrote {args.output}: class {done.name}, {', '.join(done.inputs) or 'nothing'} to {', '.join(done.outputs)}")
     if args.weights:
