@@ -138,10 +138,15 @@ def prepared(path: str, size: tuple[int, int, int], normalisation: Normalisation
     """
     channels, height, width = size
     planes = resize(read_image(path, color=channels == 3), height, width)  # blue, green, red
-    if normalisation.in_graph:
-        return np.ascontiguousarray(planes[::-1].transpose(1, 2, 0))[None]
-    if normalisation.order == "rgb":
+    if normalisation.order == "rgb" or normalisation.in_graph:
         planes = planes[::-1]
+    return normalised(planes, channels, normalisation, where)
+
+
+def normalised(planes: NDArray[Any], channels: int, normalisation: Normalisation, where: str) -> NDArray[Any]:
+    """Planes in the order of the net, or RGB for one that takes bytes, as a batch of one that it takes."""
+    if normalisation.in_graph:
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))[None]
     mean, scale = (np.array(v, np.float32).reshape(-1, 1, 1) for v in (normalisation.mean, normalisation.scale))
     if len(mean) not in (1, channels) or len(scale) not in (1, channels):
         raise ModelError(f"{len(mean)} means and {len(scale)} scales for pictures of {channels} channels", where)

@@ -70,7 +70,9 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     _refuse_target(target, [model, weights])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
-    feeds = feeds_of(opened, options.smaller, options.data or model) if options.smaller is not None else []
+    feeds = []
+    if options.smaller is not None:
+        feeds = feeds_of(opened, options.smaller, options.data or model, options.calibration)
     proto_model, agreement, module, plan = _agreeing(opened, options)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)

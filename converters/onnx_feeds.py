@@ -8,28 +8,38 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sdcaffe.converters.onnx_calibration import pictures
 from sdcaffe.converters.onnx_check import sample
 from sdcaffe.converters.onnx_data import Batch, Images
 from sdcaffe.converters.onnx_half import Feed
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Opened
+from sdcaffe.converters.onnx_pixels import known
 from sdcaffe.errors import DataError
 
 CALIBRATION_IMAGES = 200  # whose ranges of activations the 8 bits are spread over
 _TRIED = 8
 
 
-def feeds_of(opened: Opened, kind: str, source: str) -> list[Feed]:
-    """Inputs of the exported model, each a batch of one image: those of training, or else of the test.
+def feeds_of(opened: Opened, kind: str, source: str, calibration: str | None = None) -> list[Feed]:
+    """Inputs of the exported model, each a batch of one image: `calibration`'s, training's, or else the test's.
 
     Half precision makes do with random ones. Raises ModelError where 8 bits have none.
     """
+    name = opened.net.inputs[0] if opened.net.inputs else ""
+    if calibration is not None:
+        recorded = known(opened.preprocess, name, missing=opened.missing)
+        normalisation = recorded.normalisation(in_graph=_order(opened) is not None)
+        found = pictures(calibration, opened.metadata, normalisation, CALIBRATION_IMAGES)
+        return [{name: picture} for picture in found]
     images = opened.training or opened.images
     if images is not None and (kind == "int8" or labelled_of(opened) is not None):
         count = CALIBRATION_IMAGES if kind == "int8" else _TRIED
-        return [{opened.net.inputs[0]: image} for image in _first(images.batches(count, _order(opened)), count)]
+        return [{name: image} for image in _first(images.batches(count, _order(opened)), count)]
     if kind == "int8":
-        raise ModelError("has no data layer whose images give the ranges of 8 bits", source)
+        raise ModelError(
+            "has no data layer whose images give the ranges of 8 bits: name pictures, --calibration FOLDER", source
+        )
     shapes = {name: opened.net.blob_shapes[name] for name in opened.net.inputs}
     return [sample(opened.net, shapes, opened.preprocess, in_bytes=_order(opened) is not None)]
 

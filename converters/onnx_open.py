@@ -24,7 +24,8 @@ class Options:
     `begins` are blobs to take as inputs, `ends` those to give, where it is not the whole net.
 
     `data` is the prototxt with the data layer that the net was trained on, where that is not the net's own.
-    `smaller` is "fp16" or "int8" for a smaller model, measured on its test set, or on the first `batches` of it.
+    `smaller` is "fp16" or "int8" for a smaller model, measured on its test set, or on the first `batches` of it;
+    `calibration` holds pictures for the ranges of 8 bits.
     """
 
     opset: int = 18
@@ -41,6 +42,7 @@ class Options:
     smaller: str | None = None
     data: str | None = None
     batches: int | None = None
+    calibration: str | None = None
 
 
 @dataclass

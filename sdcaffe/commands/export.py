@@ -10,7 +10,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from sdcaffe import flags
-from sdcaffe.flags import Parser
+from sdcaffe.flags import Parser, UsageError
 
 if TYPE_CHECKING:
     from sdcaffe.converters.onnx_metadata import Normalisation
@@ -36,6 +36,12 @@ def add_flags(parser: Parser) -> None:
     smaller.add_argument("--fp16", action="store_true", help="half precision inside; says what it costs")
     smaller.add_argument(
         "--int8", action="store_true", help="8 bits inside, by static quantisation; says what it costs"
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="FOLDER",
+        help="pictures, without labels, whose ranges the 8 bits of --int8 are spread over: a folder of them, a list or "
+        "a database (default: the images of the net's data layer)",
     )
     parser.add_argument(
         "--iterations",
@@ -105,6 +111,8 @@ def pixels_of(args: Namespace) -> Pixels:
 
 
 def run(args: Namespace) -> None:
+    if args.calibration is not None and not args.int8:
+        raise UsageError("--calibration goes with --int8. See sdcaffe export --help")
     from sdcaffe import layers
     from sdcaffe.converters.onnx_export import export
     from sdcaffe.converters.onnx_open import Options
@@ -122,6 +130,7 @@ def run(args: Namespace) -> None:
         ignore_unknown=args.ignore_unknown,
         begins=tuple(args.begin),
         ends=tuple(args.end),
+        calibration=args.calibration,
         smaller="fp16" if args.fp16 else "int8" if args.int8 else None,
         data=args.data,
         batches=args.iterations,
@@ -154,7 +163,8 @@ def _print_cost(kind: str, cost: Smaller) -> None:
     words.append(f"{was.latency * 1e3:.2f} -> {now.latency * 1e3:.2f} ms a pass")
     print(f"{kind:8} {', '.join(words)}")
     if cost.kept:
-        print(f"float32  stays in {', '.join(cost.kept)}: half precision does not hold their numbers")
+        why = "half precision does not hold their numbers" if kind == "fp16" else "ONNX Runtime has no 8 bits for them"
+        print(f"float32  stays in {', '.join(cost.kept)}: {why}")
 
 
 def _described(normalisation: Normalisation) -> str:

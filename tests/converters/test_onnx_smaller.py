@@ -173,7 +173,7 @@ def test_no_room_for_what_lies_in_between_is_one_error(tmp_path: Path, monkeypat
     with pytest.raises(
         ModelError, match=rf"{tmp_path}/\w+: cannot hold the models in between: No space left on device"
     ):
-        onnx_smaller._eight_bits(b"model", [])
+        onnx_smaller._quantised(b"model", [], None)
     assert not list(tmp_path.iterdir())
 
 
