@@ -44,15 +44,17 @@ class Plan:
         return True
 
 
-def plan_of(net: Net, preprocess: Preprocess | None = None) -> Plan:
+def plan_of(net: Net, preprocess: Preprocess | None = None, *, static: bool = False) -> Plan:
     """The freest plan that the net takes: batch, height and width; batch; or nothing. The net is reshaped meanwhile.
+
+    With `static` nothing is free.
 
     A size is free where the net itself takes another one and no layer `fixes` it; a mean image has but one.
     """
     in_bytes = preprocess is not None
     shapes = {name: net.blob_shapes[name] for name in net.inputs}
     images = [name for name, shape in shapes.items() if len(shape) == 4]
-    batch, fixed = _batch_axes(net, shapes)
+    batch, fixed = _batch_axes(net, shapes) if not static else (None, "as --static says")
     if batch is None:
         _refusal(net, shapes)
         plan = _plan({name: () for name in shapes}, shapes, [shapes, shapes], in_bytes, images)

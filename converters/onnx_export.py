@@ -20,6 +20,7 @@ from sdcaffe.converters.onnx_feeds import feeds_of, labelled_of
 from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
 from sdcaffe.converters.onnx_module import ExportModule
 from sdcaffe.converters.onnx_open import Opened, Options, open_deployed, output_names
+from sdcaffe.converters.onnx_opset import OLDEST, TRACED, lower
 from sdcaffe.converters.onnx_optimize import optimize
 from sdcaffe.converters.onnx_pixels import known
 from sdcaffe.converters.onnx_smaller import Smaller, smaller
@@ -30,7 +31,7 @@ from sdcaffe.net import Net
 from sdcaffe.plugins import file_of, place_in
 
 HALF_TOLERANCE = 0.02  # of the largest absolute value of an output in half precision
-OPSETS = range(18, 24)  # what torch's exporter and ONNX Runtime both have
+OPSETS = range(OLDEST, 24)  # what can be lowered to, or torch's exporter and ONNX Runtime both have
 
 
 @dataclass
@@ -121,7 +122,7 @@ def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportM
     if options.preprocess:
         name = net.inputs[0] if net.inputs else ""
         preprocess = known(opened.preprocess, name, missing=opened.missing).fitted(name, net.blob_shapes.get(name, ()))
-    plan = plan_of(net, preprocess)
+    plan = plan_of(net, preprocess, static=options.static)
     net.reshape(plan.example)
     module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
     model = _traced(module, net, part.outputs, plan, options)
@@ -146,7 +147,7 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
                 tuple(examples),
                 dynamo=True,
                 dynamic_shapes=(tuple(plan.free(name) for name in net.inputs),) if net.inputs else None,
-                opset_version=options.opset,
+                opset_version=max(options.opset, TRACED),
                 verbose=False,
                 optimize=False,
             )
@@ -158,10 +159,12 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
             model = program.model_proto
     except Exception as error:
         raise _diagnosed(module, net, error) from error
-    if [entry.version for entry in model.opset_import if not entry.domain] != [options.opset]:
+    if [entry.version for entry in model.opset_import if not entry.domain] != [max(options.opset, TRACED)]:
         raise ModelError(f'net "{net.name}" cannot be written in opset {options.opset}; try another')
     blobs = {i: net.graph.slots[s.tops[0]] for i, s in enumerate(module.stages) if len(s.tops) == 1}
     tidy(model, module.names(), blobs, outer, plan.words)
+    if options.opset < TRACED:
+        lower(model, options.opset)
     return model
 
 

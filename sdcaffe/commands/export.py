@@ -24,7 +24,12 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("model", metavar="NET", help="the net's prototxt; its TEST phase is exported")
     parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel, .caffemodel.h5 or .solverstate")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the .onnx file to write")
-    parser.add_argument("--opset", type=flags.positive, default=18, metavar="N", help="ONNX opset (default 18)")
+    parser.add_argument(
+        "--opset", type=flags.positive, default=18, metavar="N", help="ONNX opset, 11 to 23 (default 18)"
+    )
+    parser.add_argument(
+        "--static", action="store_true", help="fix every size: the batch's too, as NET or --shape has it"
+    )
     parser.add_argument("--no-fold", action="store_true", help="keep BatchNorm and Scale as operators of their own")
     add_cut_flags(parser)
     parser.add_argument(
@@ -130,6 +135,7 @@ def run(args: Namespace) -> None:
         ignore_unknown=args.ignore_unknown,
         begins=tuple(args.begin),
         ends=tuple(args.end),
+        static=args.static,
         calibration=args.calibration,
         smaller="fp16" if args.fp16 else "int8" if args.int8 else None,
         data=args.data,
