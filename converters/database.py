@@ -46,7 +46,7 @@ class _Lmdb:
             self.count = env.stat()["entries"]
 
     def _open(self) -> lmdb.Environment:
-        return lmdb.open(self._path, map_size=self._map_size, mode=0o664)
+        return lmdb.open(os.fsencode(self._path), map_size=self._map_size, mode=0o664)
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:
         for key, _ in records:

@@ -21,6 +21,7 @@ from sdcaffe.layers.base import Shape
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
 from sdcaffe.proto.printing import net_text
+from sdcaffe.terminal import shown
 
 _MOST_BYTES = (1 << 31) - 1  # of a .caffemodel
 _IN_PLACE = {"BatchNorm", "Scale", "Bias", "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Power", "Clip", "Dropout"}
@@ -64,7 +65,7 @@ def onnx_to_caffe(
         raise
     except NetError as error:
         raise ModelError(f"as a Caffe net: {error}", onnx_path) from None
-    text = net_text(param, [f"From {Path(onnx_path).name}.", *_note(graph)])
+    text = net_text(param, [f"From {shown(Path(onnx_path).name)}.", *_note(graph)])
     with proto.atomic_write(prototxt_path) as file:
         file.write(text.encode())
         file.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sdcaffe import reading
 from sdcaffe.converters.onnx_metadata import ModelError
 
 
@@ -13,6 +14,8 @@ def open_session(model: str | bytes, where: str) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is told once, as the error
+    if isinstance(model, str) and not model.isprintable():  # ONNX Runtime takes names in UTF-8 only
+        model = reading.read(model, ModelError)
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a dozen kinds

@@ -36,7 +36,7 @@ class _Lmdb:
         self._path = path
         check_pages(file, path)
         try:
-            self._env = lmdb.open(path, subdir=os.path.isdir(path), readonly=True, lock=False)
+            self._env = lmdb.open(os.fsencode(path), subdir=os.path.isdir(path), readonly=True, lock=False)
         except lmdb.Error as error:
             if "already open in this process" in str(error):
                 raise DataError(

@@ -16,6 +16,7 @@ from sdcaffe.data.source import SOURCES, ArraySource, Source, register_source
 from sdcaffe.data.synthetic import synthetic
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
+from sdcaffe.terminal import shown
 
 _PART = re.compile(r"([^:/=]*)([/=][^:]*)?(?::(.*))?", re.DOTALL)
 
@@ -36,7 +37,7 @@ def open_source(
     if cls is None:
         raise DataError(f"there is no {backend}; a backend is LMDB or LEVELDB", name)
     if param is None:
-        param = proto.DataParameter(source=name)
+        param = proto.DataParameter(source=shown(name))
     with SOURCES.blamed(cls):
         return cls(where, param, color)
 

@@ -27,7 +27,7 @@ def holding(prefix: str) -> Iterator[None]:
     if path in _ours:
         yield
         return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
     descriptor = _claimed(path, prefix)
     _ours.add(path)
     try:

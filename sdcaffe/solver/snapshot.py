@@ -27,6 +27,7 @@ from sdcaffe.net.weights import Weights
 from sdcaffe.reading import StrPath
 from sdcaffe.solver.kept import Kept, NetState, read, write
 from sdcaffe.solver.updates import UpdateRule
+from sdcaffe.terminal import shown
 
 _PIECE = 1 << 22  # bytes of a file read together
 _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
@@ -48,10 +49,13 @@ class Run(Protocol):
 def settle_prefix(param: proto.SolverParameter, solver_file: Path) -> str | None:
     """Name snapshots after the solver file where snapshot_prefix is missing or a folder; says so in Caffe's words."""
     if not param.snapshot_prefix:
-        param.snapshot_prefix = str(solver_file.with_suffix(""))
+        prefix = solver_file.with_suffix("")
+        if shown(str(prefix.parent)) != str(prefix.parent):  # which no message can hold
+            raise SnapshotError("its folder's name is not UTF-8: give the solver a snapshot_prefix", str(solver_file))
+        param.snapshot_prefix = str(prefix.with_name(shown(prefix.name)))
         return f"snapshot_prefix was not specified and is set to {param.snapshot_prefix}"
     if Path(param.snapshot_prefix).is_dir():
-        param.snapshot_prefix = str(Path(param.snapshot_prefix) / solver_file.stem)
+        param.snapshot_prefix = str(Path(param.snapshot_prefix) / shown(solver_file.stem))
         return f"snapshot_prefix was a directory and is replaced to {param.snapshot_prefix}"
     return None
 
