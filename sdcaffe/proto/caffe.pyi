@@ -220,6 +220,18 @@ class BatchSampler(_Message):
         max_trials: int | None = ...,
     ) -> None: ...
 
+class BatchToSpaceNDParameter(_Message):
+    @property
+    def block_shape(self) -> _Values[int]: ...
+    @property
+    def crops(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        block_shape: _Iterable[int] | None = ...,
+        crops: _Iterable[int] | None = ...,
+    ) -> None: ...
+
 class BiasParameter(_Message):
     axis: int
     num_axes: int
@@ -525,6 +537,16 @@ class DenseBlockParameter(_Message):
         weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+    ) -> None: ...
+
+class DepthToSpaceParameter(_Message):
+    block_size: int
+    data_format: str
+    def __init__(
+        self,
+        *,
+        block_size: int | None = ...,
+        data_format: str | None = ...,
     ) -> None: ...
 
 class DetectionEvaluateParameter(_Message):
@@ -1255,6 +1277,8 @@ class LayerParameter(_Message):
     @property
     def video_data_param(self) -> VideoDataParameter: ...
     @property
+    def depth_to_space_param(self) -> DepthToSpaceParameter: ...
+    @property
     def upsample_darknet_param(self) -> UpsampleDarknetParameter: ...
     @property
     def resize_nearest_neighbor_param(self) -> ResizeNearestNeighborParameter: ...
@@ -1264,6 +1288,10 @@ class LayerParameter(_Message):
     def pad_param(self) -> PadParameter: ...
     @property
     def resize_bilinear_param(self) -> ResizeBilinearParameter: ...
+    @property
+    def batch_to_space_nd_param(self) -> BatchToSpaceNDParameter: ...
+    @property
+    def space_to_batch_nd_param(self) -> SpaceToBatchNDParameter: ...
     @property
     def squeeze_param(self) -> SqueezeParameter: ...
     @property
@@ -1401,11 +1429,14 @@ class LayerParameter(_Message):
         detection_evaluate_param: DetectionEvaluateParameter | _Mapping[str, _Any] | None = ...,
         norm_param: NormalizeParameter | _Mapping[str, _Any] | None = ...,
         video_data_param: VideoDataParameter | _Mapping[str, _Any] | None = ...,
+        depth_to_space_param: DepthToSpaceParameter | _Mapping[str, _Any] | None = ...,
         upsample_darknet_param: UpsampleDarknetParameter | _Mapping[str, _Any] | None = ...,
         resize_nearest_neighbor_param: ResizeNearestNeighborParameter | _Mapping[str, _Any] | None = ...,
         flip_param: FlipParameter | _Mapping[str, _Any] | None = ...,
         pad_param: PadParameter | _Mapping[str, _Any] | None = ...,
         resize_bilinear_param: ResizeBilinearParameter | _Mapping[str, _Any] | None = ...,
+        batch_to_space_nd_param: BatchToSpaceNDParameter | _Mapping[str, _Any] | None = ...,
+        space_to_batch_nd_param: SpaceToBatchNDParameter | _Mapping[str, _Any] | None = ...,
         squeeze_param: SqueezeParameter | _Mapping[str, _Any] | None = ...,
         mul_param: MulParameter | _Mapping[str, _Any] | None = ...,
         eval_detection_param: EvalDetectionParameter | _Mapping[str, _Any] | None = ...,
@@ -2655,6 +2686,18 @@ class SolverState(_Message):
         current_step: int | None = ...,
         sdcaffe_state: bytes | None = ...,
         sdcaffe_seal: Seal | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class SpaceToBatchNDParameter(_Message):
+    @property
+    def block_shape(self) -> _Values[int]: ...
+    @property
+    def paddings(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        block_shape: _Iterable[int] | None = ...,
+        paddings: _Iterable[int] | None = ...,
     ) -> None: ...
 
 class SparsifyParameter(_Message):

@@ -177,3 +177,39 @@ def test_a_net_of_them_is_exported_both_ways(tmp_path, monkeypatch):
     written.load_state_dict(torch.load("written.pt", weights_only=True))
     with torch.no_grad():
         assert np.allclose(written(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("order", "mode"), [("NCHW", "DCR"), ("DCR", "DCR"), ("CRD", "CRD"), ("NHWC", "DCR")])
+def test_depth_to_space_is_what_onnx_calls_so(order, mode):
+    x = values(2, 8, 2, 3)
+    node = onnx.helper.make_node("DepthToSpace", ["x"], ["y"], blocksize=2, mode=mode)
+    kind = onnx.TensorProto.FLOAT
+    ends = [onnx.helper.make_tensor_value_info(n, kind, s) for n, s in (("x", x.shape), ("y", [2, 2, 4, 6]))]
+    graph = onnx.helper.make_graph([node], "depth", ends[:1], ends[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x.astype(np.float32)})
+    own = x.transpose(0, 2, 3, 1).copy() if order == "NHWC" else x
+    layer = make("DepthToSpace", f'depth_to_space_param {{ block_size: 2 data_format: "{order}" }}', [own.shape])
+    top = run(layer, own)
+    assert np.allclose(top.transpose(0, 3, 1, 2) if order == "NHWC" else top, expected)
+    assert gradients_agree(layer, own)
+
+
+def blocks(x, high, wide, above, below, left, right):
+    """Item (i * wide + j) * n + b holds the places i, j of the blocks of item b."""
+    x = np.pad(x, [(0, 0), (above, below), (left, right), (0, 0)])
+    return np.concatenate([x[:, i::high, j::wide] for i in range(high) for j in range(wide)])
+
+
+def test_space_to_batch_and_back():
+    x = values(2, 5, 4, 3)
+    rims = (1, 0, 0, 2)
+    body = "block_shape: 2 block_shape: 3 " + " ".join(f"%s: {n}" for n in rims)
+    there = make("SpaceToBatchND", f"space_to_batch_nd_param {{ {body % (('paddings',) * 4)} }}", [x.shape])
+    parts = run(there, x)
+    assert np.array_equal(parts, blocks(x, 2, 3, *rims))
+    assert gradients_agree(there, x)
+    back = make("BatchToSpaceND", f"batch_to_space_nd_param {{ {body % (('crops',) * 4)} }}", [parts.shape])
+    assert np.array_equal(run(back, parts), x)
+    assert gradients_agree(back, parts)
