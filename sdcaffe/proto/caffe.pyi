@@ -1049,6 +1049,26 @@ class InterpParameter(_Message):
         use_blob_size: bool | None = ...,
     ) -> None: ...
 
+class JMMDParameter(_Message):
+    kernel_num: int
+    sigma: float
+    label_kernel_mul: float
+    label_kernel_num: int
+    kernel_mul: float
+    fix_gamma: bool
+    auto_sigma: bool
+    def __init__(
+        self,
+        *,
+        kernel_num: int | None = ...,
+        sigma: float | None = ...,
+        label_kernel_mul: float | None = ...,
+        label_kernel_num: int | None = ...,
+        kernel_mul: float | None = ...,
+        fix_gamma: bool | None = ...,
+        auto_sigma: bool | None = ...,
+    ) -> None: ...
+
 class KlLossParameter(_Message):
     Gradient: _ClassVar[_Enum]
     PRINTED: _ClassVar[int]
@@ -1334,6 +1354,8 @@ class LayerParameter(_Message):
     @property
     def gradient_scaler_param(self) -> GradientScalerParameter: ...
     @property
+    def jmmd_param(self) -> JMMDParameter: ...
+    @property
     def continuation_indicator_param(self) -> ContinuationIndicatorParameter: ...
     @property
     def labelsequence_accuracy_param(self) -> LabelsequenceAccuracyParameter: ...
@@ -1460,6 +1482,7 @@ class LayerParameter(_Message):
         mmd_param: MMDParameter | _Mapping[str, _Any] | None = ...,
         entropy_param: EntropyParameter | _Mapping[str, _Any] | None = ...,
         gradient_scaler_param: GradientScalerParameter | _Mapping[str, _Any] | None = ...,
+        jmmd_param: JMMDParameter | _Mapping[str, _Any] | None = ...,
         continuation_indicator_param: ContinuationIndicatorParameter | _Mapping[str, _Any] | None = ...,
         labelsequence_accuracy_param: LabelsequenceAccuracyParameter | _Mapping[str, _Any] | None = ...,
         sparsify_param: SparsifyParameter | _Mapping[str, _Any] | None = ...,

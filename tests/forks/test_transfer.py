@@ -157,3 +157,38 @@ def test_which_mmd_loss_a_layer_is():
 def test_what_is_refused(kind, body, shapes, word):
     with pytest.raises(SdcaffeError, match=word):
         make(kind, body, shapes)
+
+
+def joint_loss(features, labels, counts, gamma, sigma):
+    """What a quadruple contributes on average, with three kernels of features and one of predictions."""
+    squared = ((features[:, None] - features) ** 2).sum(-1)
+    kernels = sum(np.exp(-gamma * 2.0**k * squared) for k in (-1, 0, 1))
+    kernels = kernels * np.exp(-((labels[:, None] - labels) ** 2).sum(-1) / sigma)
+    n, m = counts
+    return (chances(n) * kernels[:n, :n]).sum() + (chances(m) * kernels[n:, n:]).sum() - 2 * kernels[:n, n:].mean()
+
+
+def test_jmmd_loss_is_right_on_average():
+    torch.manual_seed(0)
+    features = np.concatenate([values(3, 2), 0.5 + values(4, 2, seed=1)])
+    labels = np.concatenate([values(3, 2, seed=2), values(4, 2, seed=3)])
+    body = "jmmd_param { kernel_num: 3 label_kernel_num: 1 sigma: 1.5 }"
+    layer = make("JMMDLoss", body, [(3, 2), (4, 2), (3, 2), (4, 2)])
+    gamma = (49 - 7) / ((features[:, None] - features) ** 2).sum()
+    found = []
+    for _ in range(2000):
+        bottoms = [
+            torch.tensor(part, requires_grad=True) for whole in (features, labels) for part in np.split(whole, [3])
+        ]
+        loss = layer(*bottoms)
+        assert loss.item() == 0
+        loss.backward()
+        found.append(np.stack([np.concatenate([b.grad.numpy() for b in pair]) for pair in (bottoms[:2], bottoms[2:])]))
+    mean, spread = np.mean(found, 0), np.std(found, 0) / math.sqrt(len(found))
+    for which, i, j in np.ndindex(2, 7, 2):
+        sides = []
+        for sign in (1, -1):
+            moved = [features.copy(), labels.copy()]
+            moved[which][i, j] += sign * 1e-5
+            sides.append(joint_loss(*moved, (3, 4), gamma, 1.5))
+        assert abs(mean[which, i, j] - (sides[0] - sides[1]) / 2e-5) < 5 * spread[which, i, j]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Count, Layer, Shape, register, show_shape
 
 
 class MMDParameter:
@@ -65,21 +65,10 @@ def _pairs(source: Tensor, target: Tensor, picked: Any) -> list[tuple[Tensor, Te
     ]
 
 
-@register("MMDLoss", field="mmd_param", when=is_thumls)
-class ThumlMMDLoss(Layer):
-    """Maximum mean discrepancy of features (n, ...) and (m, ...) of two domains, where mmd_param is given.
+class DomainLoss(Layer):
+    """What thuml's losses of two domains share: the widths of the kernels, and the rows that are drawn."""
 
-    As in Xlearn (thuml/Xlearn@e72b2be) and transfer-caffe, whose numbers are random: max(n, m) quadruples of two
-    different rows of each domain are drawn, and K(s1, s2) + K(t1, t2) - K(s1, t2) - K(s2, t1) summed. K is the sum of
-    kernel_num kernels exp(-g d^2), g being gamma times kernel_mul^(k - kernel_num / 2); gamma is the number of pairs
-    over the sum of their squared distances, a constant to the gradient, and with fix_gamma the first batch's of a run.
-    The gradient is that of the mean over quadruples of their own; it is 0 where a domain has one row.
-    """
-
-    param: proto.MMDParameter
-    origin = "thuml's Xlearn and transfer-caffe"
-
-    bottoms = 2
+    bottoms: ClassVar[Count] = 2
     loss = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -112,6 +101,21 @@ class ThumlMMDLoss(Layer):
             first, second = torch.randint(n, (2, count), device=source.device)
             found += [first, torch.where(first == second, (second + 1) % n, second)]
         return tuple(found)
+
+
+@register("MMDLoss", field="mmd_param", when=is_thumls)
+class ThumlMMDLoss(DomainLoss):
+    """Maximum mean discrepancy of features (n, ...) and (m, ...) of two domains, where mmd_param is given.
+
+    As in Xlearn (thuml/Xlearn@e72b2be) and transfer-caffe, whose numbers are random: max(n, m) quadruples of two
+    different rows of each domain are drawn, and K(s1, s2) + K(t1, t2) - K(s1, t2) - K(s2, t1) summed. K is the sum of
+    kernel_num kernels exp(-g d^2), g being gamma times kernel_mul^(k - kernel_num / 2); gamma is the number of pairs
+    over the sum of their squared distances, a constant to the gradient, and with fix_gamma the first batch's of a run.
+    The gradient is that of the mean over quadruples of their own; it is 0 where a domain has one row.
+    """
+
+    param: proto.MMDParameter
+    origin = "thuml's Xlearn and transfer-caffe"
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         loss: Tensor = _Discrepancy.apply(source.flatten(1), target.flatten(1), self)
