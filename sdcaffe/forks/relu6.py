@@ -17,18 +17,8 @@ class ReLU6Parameter:
     negative_slope: float = 0.0
 
 
-@register("ReLU6", field="relu6_param", number=100000)
-class ReLU6(NeuronLayer):
-    """y = min(max(x, 0) + negative_slope * min(x, 0), 6), as in the MobileNetV2 forks.
-
-    At 0 the derivative is negative_slope, at 6 it is 0.
-    """
-
-    param: proto.ReLU6Parameter | proto.ReLUParameter
-    origin = "MobileNetV2's forks"
-
-    Param = ReLU6Parameter
-    yields = True
+class UpToSix(NeuronLayer):
+    """y = min(max(x, 0) + negative_slope * min(x, 0), 6), under either name."""
 
     def forward(self, bottom: Tensor) -> Tensor:
         slope = self.param.negative_slope
@@ -42,6 +32,20 @@ class ReLU6(NeuronLayer):
         return Source(f"F.leaky_relu({{0}}, {number(slope)}).clamp(max=6)" if slope else "F.relu6({0})")
 
 
+@register("ReLU6", field="relu6_param", number=100000)
+class ReLU6(UpToSix):
+    """y = min(max(x, 0) + negative_slope * min(x, 0), 6), as in the MobileNetV2 forks.
+
+    At 0 the derivative is negative_slope, at 6 it is 0.
+    """
+
+    param: proto.ReLU6Parameter
+    origin = "MobileNetV2's forks"
+
+    Param = ReLU6Parameter
+    yields = True
+
+
 class CappedReLUParameter:
     """What Synopsys' Caffe adds to ReLUParameter."""
 
@@ -52,8 +56,8 @@ proto.schema.extend("ReLUParameter", CappedReLUParameter)
 
 
 @register("ReLU", field="relu_param", when=lambda layer_param: layer_param.relu_param.relu6)
-class CappedReLU(ReLU6):
+class CappedReLU(UpToSix):
     """See ReLU6: a ReLU with relu6: true, of foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36."""
 
+    param: proto.ReLUParameter
     origin = "Synopsys Caffe"
-    yields = False
