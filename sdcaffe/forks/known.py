@@ -59,8 +59,7 @@ _FIELDS = {
     INTEL: {
         "NetParameter": "compile_net_state",
         "SolverParameter": "engine warmup_iter warmup_start_lr",
-        "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param "
-        "continuation_indicator_param",
+        "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param",
         "BatchNormParameter": "use_weight_bias bias_term relu",
         "ConvolutionParameter": "relu negative_slope",
         "LossParameter": "label_smoothing",

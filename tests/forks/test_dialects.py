@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import golden
 import numpy as np
 import pytest
+import torch
 
 import sdcaffe
 from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.errors import SdcaffeError
+from sdcaffe.layers.base import class_of
 
 IN = 'layer { name: "in" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 dim: 3 dim: 2 dim: 2 } } }\n'
 LOSS = 'layer { name: "loss" type: "SmoothL1Loss" bottom: "a" bottom: "b" top: "loss" }\n'
@@ -126,3 +131,19 @@ def test_a_training_is_read_as_a_fork_and_goes_on_so(file, tmp_path, monkeypatch
     assert "SegNet" in capsys.readouterr().err
     assert main(["train", "solver.prototxt", "--fork", "PSPNet"]) == 0
     assert {layer.name: len(layer.blobs) for layer in proto.read_weights("net_iter_1.caffemodel")}["bn"] == 4
+
+
+def test_ssds_smooth_l1_loss_gives_what_ssd_gave(tmp_path):
+    """Without a loss_weight: the recording's gradient is that of weight 1."""
+    recording = golden.read("smooth_l1", Path(__file__).parent / "recordings" / "ssd" / "layers")
+    (tmp_path / "net.prototxt").write_text(recording.text("prototxt"))
+    layer = next(one for one in proto.read_net(tmp_path / "net.prototxt", fork="SSD").layer if one.name == "x")
+    assert list(layer.loss_weight) == [1]
+    bottoms = [torch.from_numpy(values).requires_grad_() for values in recording.all("bottom").values()]
+    made = class_of(layer)(layer, sdcaffe.TRAIN)
+    made.setup([tuple(bottom.shape) for bottom in bottoms])
+    loss = made(*bottoms)
+    golden.close(loss, recording.all("top")[0])
+    loss.backward()
+    for i, expected in recording.all("bottom_diff").items():
+        golden.close(bottoms[i].grad, expected)
