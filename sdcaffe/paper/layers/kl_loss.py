@@ -67,6 +67,17 @@ class SoftenedDivergence(torch.autograd.Function):
         return gradient, -gradient, None, None, None
 
 
+def divergence(
+    logits_a: Tensor, logits_b: Tensor, temperature: float, gradient: Gradient, *, one_sided: bool = False
+) -> Tensor:
+    """The loss of logits (n, K), a scalar, with the gradient of a convention; `one_sided`: b is a teacher."""
+    value = temperature**2 if gradient == Gradient.HINTON else 1.0
+    slope = {Gradient.PRINTED: 1.0, Gradient.EXACT: 1 / temperature, Gradient.HINTON: temperature}[gradient]
+    function = TaughtDivergence if one_sided else SoftenedDivergence
+    loss: Tensor = function.apply(logits_a, logits_b, temperature, value, slope / logits_a.shape[0])
+    return loss
+
+
 @register("KLLoss", field="kl_loss_param", number=1003)
 class KLLoss(Layer):
     """Eq. 3 both ways, D(pb||pa) + D(pa||pb), averaged over samples; p = softmax(logits / temperature).
@@ -98,11 +109,10 @@ class KLLoss(Layer):
         return [()]
 
     def forward(self, logits_a: Tensor, logits_b: Tensor) -> Tensor:
-        temperature, gradient = self.param.temperature, Gradient(self.param.gradient)
-        value = temperature**2 if gradient == Gradient.HINTON else 1.0
-        slope = {Gradient.PRINTED: 1.0, Gradient.EXACT: 1 / temperature, Gradient.HINTON: temperature}[gradient]
-        divergence = TaughtDivergence if self.param.one_sided else SoftenedDivergence
-        loss: Tensor = divergence.apply(
-            logits_a.flatten(1), logits_b.flatten(1), temperature, value, slope / logits_a.shape[0]
+        return divergence(
+            logits_a.flatten(1),
+            logits_b.flatten(1),
+            self.param.temperature,
+            Gradient(self.param.gradient),
+            one_sided=self.param.one_sided,
         )
-        return loss
