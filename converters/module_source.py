@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from sdcaffe import proto
-from sdcaffe.converters.module_parts import place
-from sdcaffe.converters.module_text import WIDTH, Names, class_name, is_identifier, prose, statement, string
+from sdcaffe.converters.module_folded import folded
+from sdcaffe.converters.module_text import WIDTH, Names, attributes, class_name, prose, statement, string
 from sdcaffe.converters.onnx_deploy import deployed, refuse_unfilled
 from sdcaffe.converters.state_dict import blob_names, to_state_dict
 from sdcaffe.converters.torch_files import write_tensors
@@ -33,7 +33,8 @@ from sdcaffe.proto.weights import LayerBlobs
 TOLERANCE = 1e-5  # of the largest value of an output
 
 _LONGEST = 96  # characters of an expression that others may still be nested in
-_WORDS = ("self", "torch", "nn", "F", "Tensor", "dict", "float", "super", "x", "_", place.__name__)
+_WORDS = ("self", "torch", "nn", "F", "Tensor", "dict", "float", "super", "x", "_")
+_MODULE, _SCRIPTED = nn.Module(), torch.jit.RecursiveScriptModule  # whose attributes no layer may hide
 _USED = {
     "import torch": r"\btorch\.",
     "from torch import Tensor, nn": "",
@@ -60,6 +61,7 @@ def convert(
     shapes: Mapping[str, Shape] | None = None,
     begins: Sequence[str] = (),
     ends: Sequence[str] = (),
+    fold: bool = True,
     ignore_unknown: bool = False,
     tick: Tick = no_tick,
 ) -> Written:
@@ -67,7 +69,8 @@ def convert(
 
     Data layers become inputs and losses go, as `deployed` says, of `shapes`, `begins` and `ends` too. Raises
     LayerError, by layer name and type, for what cannot be written, SdcaffeError where source and net would not agree;
-    then nothing is written.
+    then nothing is written. With `weights`, and unless `fold` is False, BatchNorm and Scale become part of the weights
+    of the layers before them.
     """
     source, positions = proto.read_net_located(model, ignore_unknown=ignore_unknown)
     try:
@@ -76,14 +79,16 @@ def convert(
         if weights is not None:
             refuse_unfilled(net, weights)
         tick(1, 3)
-        text, name = source_of(net, plan.outputs, Path(model).name, Path(target).with_suffix(".pt").name)
+        written = folded(net, plan.param, plan.outputs) if fold and weights is not None else net
+        text, name = source_of(written, plan.outputs, Path(model).name, Path(target).with_suffix(".pt").name)
     except NetError as error:
         positions.locate(error)
         error.where = error.where or str(model)
         raise
     if weights is None:
         _randomise(net)
-    state = to_state_dict(layers_of(net))
+    names = attributes_of(written)
+    state = to_state_dict([LayerBlobs(names[one.name], one.type, one.blobs) for one in layers_of(written)])
     difference = _check(text, name, net, plan.outputs, state)
     tick(2, 3)
     with proto.atomic_write(target) as file:  # which is there when both are
@@ -92,12 +97,17 @@ def convert(
         if weights is not None:
             write_tensors(Path(target).with_suffix(".pt"), state)
     tick(3, 3)
-    return Written(name, list(net.inputs), plan.outputs, len(net.layers) - len(net.inputs), difference)
+    return Written(name, list(net.inputs), plan.outputs, len(written.layers) - len(net.inputs), difference)
 
 
 def layers_of(net: Net) -> list[LayerBlobs]:
     """The layers of a net that have blobs, as a weight file has them."""
     return [LayerBlobs(name, net.layers[name].type, list(blobs)) for name, blobs in net.blob_arrays().items()]
+
+
+def attributes_of(net: Net) -> dict[str, str]:
+    """The name of each layer -> the attribute that its module is, and what its keys in the state_dict begin with."""
+    return attributes(net.layers, lambda name: name == "self" or hasattr(_MODULE, name) or hasattr(_SCRIPTED, name))
 
 
 def source_of(net: Net, outputs: Iterable[str], origin: str = "", state: str = "net.pt") -> tuple[str, str]:
@@ -111,6 +121,7 @@ class _Source:
     def __init__(self, net: Net, outputs: list[str]) -> None:
         self.net = net
         self.outputs = outputs
+        self.attributes = attributes_of(net)
         self.modules: list[str] = []
         self.statements: list[str] = []
         self.owners: dict[int, str] = {}  # a parameter -> where it stands first
@@ -200,18 +211,9 @@ class _Source:
 
     def _module(self, name: str, layer: Layer, module: str) -> str:
         """Add a layer's module, under `name`, to `__init__`; the expression that gets it."""
-        parts = name.split(".")
-        taken = next((part for part in parts if not part or hasattr(nn.Module(), part)), None)
-        if taken is not None:
-            raise layer.error(f'a PyTorch module cannot have one named "{taken}" in it: rename the layer')
-        if is_identifier(name):
-            self.modules.append(statement(f"self.{name} = ", module, 8))
-            found = f"self.{name}"
-        else:
-            function = self.part(place) if len(parts) > 1 else "self.add_module"
-            first = "self, " if len(parts) > 1 else ""
-            self.modules.append(statement("", f"{function}({first}{string(name)}, {module})", 8))
-            found = f"self.get_submodule({string(name)})"
+        attribute = self.attributes[name]
+        self.modules.append(statement(f"self.{attribute} = ", module, 8))
+        found = f"self.{attribute}"
         self._share(name, layer, found)
         return found
 
@@ -246,7 +248,7 @@ class _Source:
         lines += [f"Written by sdcaffe from {prose(origin)}." if prose(origin) else "Written by sdcaffe."]
         if self.modules:
             lines += [
-                "`sdcaffe convert weights` makes the state_dict of a .caffemodel:",
+                "`sdcaffe convert module --weights` writes the state_dict of a .caffemodel:",
                 "",
                 f"    model = {self.name}().eval()",
                 f'    model.load_state_dict(torch.load("{prose(state)}", weights_only=True))',
@@ -257,6 +259,13 @@ class _Source:
         wanted = [line for line, pattern in _USED.items() if re.search(pattern, code)]
         return "\n".join([*wanted, ""])
 
+    def _renamed(self) -> list[str]:
+        """A table of the layers that are called otherwise."""
+        parts = [step.key for step, source in zip(self.steps, self.sources, strict=True) if source.module is not None]
+        other = [f"    #   {string(key)}: {self.attributes[key]}" for key in parts if self.attributes[key] != key]
+        told = "    # Layers whose names cannot be attributes, and what they and their keys are called here:"
+        return [told, *other, ""] if other else []
+
     def _class(self) -> str:
         takes = [f"{variable} {_shown(self.net.blob_shapes[name])}" for name, variable in self.inputs]
         gives = [f"{prose(name)} {_shown(self.net.blob_shapes[name])}" for name in self.outputs]
@@ -266,6 +275,7 @@ class _Source:
         else:
             lines += ['    """Takes', "", *(f"    {blob}" for blob in takes), "", "    and gives", ""]
             lines += [*(f"    {blob}" for blob in gives), '    """', ""]
+        lines += self._renamed()
         if self.modules:
             lines += ["    def __init__(self) -> None:", "        super().__init__()", *self.modules, ""]
         result = "Tensor" if len(self.outputs) == 1 else "dict[str, Tensor]"

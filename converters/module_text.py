@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 WIDTH = 120
 _LONGEST_NAME = 40
@@ -14,6 +14,28 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def is_identifier(name: str) -> bool:
     """Whether `name` may stand in source as an attribute: ASCII, no keyword, nothing that Python mangles."""
     return bool(_IDENTIFIER.fullmatch(name)) and not keyword.iskeyword(name) and not name.startswith("__")
+
+
+def attributes(names: Iterable[str], reserved: Callable[[str], bool]) -> dict[str, str]:
+    """What a module calls its parts: identifiers as they are, others with _ for what no identifier has.
+
+    No two are alike, and none is `reserved`: those get a _ or a number behind.
+    """
+    names = list(names)
+    found = {name: name for name in names if is_identifier(name) and not reserved(name)}
+    taken = set(found.values())
+    for name in names:
+        if name in found:
+            continue
+        plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).lstrip("_") or "layer"
+        plain = f"layer_{plain}" if plain[0].isdigit() else plain
+        new, count = plain, 1
+        while new in taken or reserved(new) or not is_identifier(new):
+            count += 1
+            new = f"{plain}_" if f"{plain}_" not in taken and count == 2 else f"{plain}_{count}"
+        taken.add(new)
+        found[name] = new
+    return found
 
 
 def string(text: str) -> str:

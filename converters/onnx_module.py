@@ -65,6 +65,11 @@ class Stage(nn.Module):
         self._exact = [affine.factor, torch.zeros_like(affine.factor) if moved is None else moved]
         self._keep("scale", [value.float() for value in self._exact])
 
+    @property
+    def changed(self) -> bool:
+        """Whether it took in what a layer behind it does."""
+        return self._exact is not None
+
     # ---- what a layer's to_onnx is given ----
 
     @property
@@ -106,11 +111,20 @@ class Stage(nn.Module):
 class ExportModule(nn.Module):
     """Takes the inputs of the net in order, gives `outputs` in order.
 
-    With `preprocess` the first input is bytes (n, h, w, c), RGB. `folded` names the layers that became part of the
-    one before them. Stage i is the submodule `layer_i`; the preprocessing is the one after the last.
+    With `preprocess` the first input is bytes (n, h, w, c), RGB. Without `into_norms` a Scale stays behind a norm.
+    `folded` names the layers that became part of the one before them. Stage i is the submodule `layer_i`; the
+    preprocessing is the one after the last.
     """
 
-    def __init__(self, net: Net, outputs: Iterable[str], *, fold: bool = True, preprocess: Preprocess | None = None):
+    def __init__(
+        self,
+        net: Net,
+        outputs: Iterable[str],
+        *,
+        fold: bool = True,
+        into_norms: bool = True,
+        preprocess: Preprocess | None = None,
+    ) -> None:
         super().__init__()
         self.stages: list[Stage] = []
         self.folded: list[str] = []
@@ -121,7 +135,7 @@ class ExportModule(nn.Module):
         self.outputs = [net.graph.latest[name] for name in outputs]
         self._skip_splits()
         if fold:
-            self._fold(shared={id(blob) for blob in _shared(net)})
+            self._fold(shared={id(blob) for blob in _shared(net)}, into_norms=into_norms)
         for i, stage in enumerate(self.stages):
             self.add_module(f"layer_{i}", stage)
         self.inputs = [net.assembled.inputs[name] for name in net.inputs]
@@ -160,7 +174,7 @@ class ExportModule(nn.Module):
         self.stages = kept
         self.outputs = [source.get(slot, slot) for slot in self.outputs]
 
-    def _fold(self, shared: set[int]) -> None:
+    def _fold(self, shared: set[int], into_norms: bool) -> None:
         """Make a norm and a Scale behind a linear layer part of its weights, and a Scale behind a norm part of that."""
         readers: dict[int, int] = {}
         for slot in [slot for stage in self.stages for slot in stage.bottoms] + self.outputs:
@@ -178,7 +192,7 @@ class ExportModule(nn.Module):
                 continue
             kept.append(stage)
             own = not stage.shares and all(id(blob) not in shared for blob in stage.layer.blobs)
-            if len(stage.tops) == 1 and own and _takes(stage.layer):
+            if len(stage.tops) == 1 and own and (stage.layer.linear or (into_norms and _takes(stage.layer))):
                 maker[stage.tops[0]] = stage
         self.stages = kept
 

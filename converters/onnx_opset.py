@@ -11,8 +11,10 @@ from sdcaffe.converters.onnx_metadata import ModelError
 
 OLDEST, TRACED = 11, 18  # the least that can be written, and that torch's exporter writes
 
-_REDUCE = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum")
-_REDUCE += ("ReduceLogSumExp", "ReduceSumSquare")
+_REDUCE = (
+    *("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
+    *("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
+)
 _NEW = {  # attribute -> the opset that brought it, the value that older ones mean
     ("Resize", "antialias"): (18, 0),
     ("Resize", "keep_aspect_ratio_policy"): (18, b"stretch"),

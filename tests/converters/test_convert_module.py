@@ -72,9 +72,9 @@ def close(got: Tensor, expected: Tensor, steep: float = 1.0) -> None:
 )
 def test_every_deploy_net_has_a_module_with_its_outputs(name: str, tmp_path: Path) -> None:
     weights = write_weights(ROOT / name, tmp_path / "net.caffemodel")
-    convert(ROOT / name, tmp_path / "net.py", weights)
+    convert(ROOT / name, tmp_path / "net.py", weights, fold=False)
     text = (tmp_path / "net.py").read_text()
-    assert "sdcaffe" not in text.replace("Written by sdcaffe", "").replace("`sdcaffe convert weights`", "")
+    assert "sdcaffe" not in text.replace("Written by sdcaffe", "").replace("`sdcaffe convert module --weights`", "")
     clean(tmp_path / "net.py")
     convert_weights(weights, tmp_path / "same.pt")
     assert (tmp_path / "same.pt").read_bytes() == (tmp_path / "net.pt").read_bytes()
@@ -263,12 +263,16 @@ def test_literals_are_what_they_stand_for() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["forward", "train", "../../a", "weights..a", "", "__class__", "a.training"])
-def test_a_name_that_no_module_can_have(name: str, tmp_path: Path) -> None:
-    text = TINY.replace('name: "fc" ', f'name: "{name}" ')
-    model, _ = write_net(text, tmp_path)
-    with pytest.raises(LayerError, match="rename the layer"):
-        convert(model, tmp_path / "net.py")
+@pytest.mark.parametrize("name", ["forward", "train", "../../a", "weights..a", "", "__class__", "a.training", "graph"])
+def test_a_name_that_no_attribute_can_have_is_written_otherwise(name: str, tmp_path: Path) -> None:
+    model, weights = write_net(TINY.replace('name: "fc" ', f'name: "{name}" '), tmp_path)
+    convert(model, tmp_path / "net.py", weights)
+    (key,) = {key for key in torch.load(tmp_path / "net.pt", weights_only=True) if key.endswith("weight")} - {
+        "conv.weight",
+        "up.weight",
+    }
+    assert is_identifier(key.removesuffix(".weight"))
+    assert f"#   {string(name)}: {key.removesuffix('.weight')}\n" in (tmp_path / "net.py").read_text()
 
 
 # ---------------------------------------------------------------- mistakes

@@ -21,6 +21,9 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="a .caffemodel or .caffemodel.h5, to go to OUTPUT.pt (default: none)"
     )
+    parser.add_argument(
+        "--no-fold", action="store_true", help="with --weights: keep BatchNorm and Scale as modules of their own"
+    )
     add_cut_flags(parser)
     flags.add_plugin_flags(parser)
 
@@ -41,6 +44,7 @@ def run(args: Namespace) -> None:
             shapes=dict(args.shape),
             begins=args.begin,
             ends=args.end,
+            fold=not args.no_fold,
             ignore_unknown=args.ignore_unknown,
             tick=tick,
         )

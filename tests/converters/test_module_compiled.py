@@ -1,0 +1,110 @@
+"""Modules folded, scripted, traced and exported; judged by torch and by the net."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from onnx_nets import write_net
+from torch import nn
+
+from sdcaffe import proto
+from sdcaffe.converters.module_source import convert
+from sdcaffe.net import Net
+
+BLOCK = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }
+layer { name: "FIRST" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 6 kernel_size: 3 bias_term: false weight_filler { type: "msra" } } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "SECOND" type: "Convolution" bottom: "conv" top: "a"
+  convolution_param { num_output: 6 kernel_size: 3 pad: 1 group: 6 weight_filler { type: "msra" } } }
+layer { name: "bn2" type: "BatchNorm" bottom: "a" top: "b" }
+layer { name: "up" type: "Deconvolution" bottom: "b" top: "up"
+  convolution_param { num_output: 4 kernel_size: 2 stride: 2 weight_filler { type: "msra" } } }
+layer { name: "scale3" type: "Scale" bottom: "up" top: "up" scale_param { bias_term: true } }
+layer { name: "THIRD" type: "InnerProduct" bottom: "up" top: "fc"
+  inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "bn4" type: "BatchNorm" bottom: "fc" top: "fc_bn" }
+layer { name: "scale4" type: "Scale" bottom: "fc_bn" top: "fc_bn" scale_param { bias_term: true } }
+layer { name: "alone" type: "TanH" bottom: "fc_bn" top: "tanh" }
+layer { name: "norm" type: "BatchNorm" bottom: "tanh" top: "y" }
+layer { name: "scale5" type: "Scale" bottom: "y" top: "y" scale_param { bias_term: true } }
+"""
+COUNT = itertools.count()
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[], nn.Module]]:
+    """The module that net.py holds, with the weights of net.pt, once it is written."""
+    names: list[str] = []
+
+    def open_module() -> nn.Module:
+        name = f"made_{next(COUNT)}"
+        spec = importlib.util.spec_from_file_location(name, tmp_path / "net.py")
+        assert spec is not None
+        assert spec.loader is not None
+        made = importlib.util.module_from_spec(spec)
+        sys.modules[name] = made
+        names.append(name)
+        spec.loader.exec_module(made)
+        module: nn.Module = list(vars(made).values())[-1]().eval()
+        module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+        return module
+
+    yield open_module
+    for name in names:
+        del sys.modules[name]
+
+
+NAMES = [
+    ("conv1/7x7-s2", "branch-a", "fc-8"),
+    ("a.b", "a.b.c", "a"),
+    ("a-b", "a/b", "a_b"),
+    ("1x1", "class", "None"),
+    ("graph", "code", "save"),
+    ("two words", "self", "forward"),
+    ("", "_", "__"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("names", NAMES, ids=str)
+def test_any_name_is_folded_scripted_traced_and_exported(
+    names: tuple[str, ...], tmp_path: Path, opened: Callable[[], nn.Module]
+) -> None:
+    text = BLOCK
+    for word, name in zip(("FIRST", "SECOND", "THIRD"), names, strict=True):
+        text = text.replace(word, name)
+    model, weights = write_net(text, tmp_path)
+    convert(model, tmp_path / "net.py", weights)
+    module = opened()
+    kinds = [type(part).__name__ for part in module.children()]
+    assert kinds == ["Conv2d", "Conv2d", "ConvTranspose2d", "Linear", "BatchNorm1d", "Scale"]
+    net = Net(model, proto.TEST, weights)
+    x = torch.randn(3, 3, 9, 9)
+    net.reshape({"data": x.shape})
+    batch = torch.export.Dim("batch")
+    with torch.no_grad():
+        expected = net({"data": x})["y"]
+        torch.jit.script(module).save(tmp_path / "scripted.ts")
+        torch.jit.trace(module, x[:2]).save(tmp_path / "traced.ts")
+        exported = torch.export.export(module, (x[:2],), dynamic_shapes=({0: batch},)).module()
+        for made in (module, *(torch.jit.load(tmp_path / f"{n}.ts") for n in ("scripted", "traced")), exported):
+            torch.testing.assert_close(made(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_fold_keeps_the_norms(tmp_path: Path, opened: Callable[[], nn.Module]) -> None:
+    model, weights = write_net(BLOCK, tmp_path)
+    convert(model, tmp_path / "net.py", weights, fold=False)
+    kinds = [type(part).__name__ for part in opened().children()]
+    assert kinds.count("BatchNorm2d") == 2
+    assert kinds.count("BatchNorm1d") == 2
+    assert kinds.count("Scale") == 4
