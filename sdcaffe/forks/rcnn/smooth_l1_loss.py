@@ -29,8 +29,8 @@ class SmoothL1Loss(Layer):
 
     f(d) is (sigma d)^2 / 2 where |d| is below 1 / sigma^2, and |d| - 1 / (2 sigma^2) beyond.
     As in Fast R-CNN (rbgirshick/caffe-fast-rcnn@4115385) and SSD. Bottoms: a and b (n, ...), and both weights, inside
-    and outside, of their shape, or neither. As in the forks its loss weight is 0 where none is written: it then
-    trains nothing. Both a and b get a gradient, the weights none. The top is one number.
+    and outside, of their shape, or neither. Where no loss_weight is written it is 0, as in Fast R-CNN, and nothing is
+    trained; read as SSD's it is 1 (--fork). Both a and b get a gradient, the weights none. The top is one number.
     """
 
     param: proto.SmoothL1LossParameter
