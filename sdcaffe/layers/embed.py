@@ -43,6 +43,8 @@ class Embed(Layer):
         return top + self.blobs[1] if len(self.blobs) > 1 else top
 
     def _check(self, index: Tensor) -> None:
+        if not index.numel():
+            return
         if index.is_cuda and torch.cuda.is_current_stream_capturing():
             return  # reading a value back is impossible while a graph is recorded; torch's own check remains
         low, high = torch.aminmax(index)
