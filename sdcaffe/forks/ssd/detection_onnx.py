@@ -27,7 +27,7 @@ def rows(
     n, priors = scores.shape[0], scores.shape[1]
     classes = torch.tensor(labels)
     tried = priors if top_k < 0 else min(top_k, priors)
-    item = torch.arange(n, dtype=boxes.dtype).reshape(n, 1, 1)
+    item = torch.arange(n).to(boxes.dtype).reshape(n, 1, 1)
     none = torch.cat([item, torch.full_like(item, -1).expand(-1, -1, 6)], 2)
     if not labels or not tried:
         return none.reshape(-1, 7)
