@@ -73,6 +73,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     net, part, metadata = opened.net, opened.part, opened.metadata
     feeds = []
     if options.smaller is not None:
+        _refuse_rows(net, options.smaller)
         feeds = feeds_of(opened, options.smaller, options.data or model, options.calibration)
     proto_model, agreement, module, plan = _agreeing(opened, options)
     for key, value in metadata.properties().items():
@@ -103,6 +104,16 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         smaller=made,
         missing=opened.missing if metadata.normalisation is None else "",
     )
+
+
+def _refuse_rows(net: Net, kind: str) -> None:
+    """A detector's boxes in two precisions are not the same rows, so nothing could be said of how far they moved."""
+    for name, layer in net.layers.items():
+        if layer.chooses and layer.dynamic:
+            raise ModelError(
+                f'--{kind} is for nets whose outputs keep their shape: end the net before layer "{name}" '
+                f"({layer.type}) by --end BLOB for each of its bottoms"
+            )
 
 
 def _refuse_target(target: str, sources: list[str]) -> None:

@@ -63,6 +63,19 @@ def test_an_overlap_that_falls_is_refused_in_words(tmp_path):
     assert not (tmp_path / "net.onnx").exists()
 
 
+@pytest.mark.parametrize("kind", ["fp16", "int8"])
+def test_rows_in_fewer_bits_are_refused_in_words(kind, tmp_path, capsys):
+    run, target = RUNS[0], tmp_path / "net.onnx"
+    assert (
+        main(["export", str(run / "deploy.prototxt"), str(run / "final.caffemodel"), "-o", str(target), f"--{kind}"])
+        == 1
+    )
+    assert f'--{kind} is for nets whose outputs keep their shape: end the net before layer "detection_out"' in (
+        capsys.readouterr().err
+    )
+    assert not target.exists()
+
+
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 def test_a_whole_detector_gives_the_forks_rows_for_any_batch(run, tmp_path, capsys):
     target = str(tmp_path / "net.onnx")
