@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, Source, SourceBuilder, number, register
+from sdcaffe.layers.base import OnnxBuilder, Shape, Source, SourceBuilder, number, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -56,7 +56,7 @@ class Sparsify(NeuronLayer):
         top: Tensor = _Shrunk.apply(bottom, self.param.thre, self.param.coef)
         return top
 
-    def to_onnx(self, builder: Any, *bottoms: Tensor) -> Tensor:
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
         return torch.nn.functional.softshrink(bottoms[0], self.param.thre) if self.param.thre else bottoms[0] + 0
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
@@ -48,7 +47,7 @@ class Origin:
     moved: int | None
 
 
-def origin(training: dict[int, Any], logits: str, loss: int, asked: Distortion) -> Origin:
+def origin(training: dict[int, proto.LayerParameter], logits: str, loss: int, asked: Distortion) -> Origin:
     """What brings the images behind `logits`. Raises GraphError, with what to do, where two branches are not to be."""
     needed, sources, distorts = {logits}, [], []
     for i in sorted(training, reverse=True):
@@ -75,7 +74,11 @@ def origin(training: dict[int, Any], logits: str, loss: int, asked: Distortion) 
 
 
 def _behind_distort(
-    training: dict[int, Any], distorts: list[int], sources: list[tuple[int, str]], logits: str, asked: Distortion
+    training: dict[int, proto.LayerParameter],
+    distorts: list[int],
+    sources: list[tuple[int, str]],
+    logits: str,
+    asked: Distortion,
 ) -> Origin:
     index = distorts[0]
     layer = training[index]
@@ -116,7 +119,7 @@ def _transforms(layer: proto.LayerParameter) -> str:
     return "crop" if layer.transform_param.crop_size else "mirror" if layer.transform_param.mirror else ""
 
 
-def _own_window(param: Any) -> bool:
+def _own_window(param: proto.DistortParameter) -> bool:
     """Whether a Distort layer does what cannot be told together with a crop before it."""
     return any(value for field, value in param.ListFields() if field.name not in ("mirror", *_NORMALISING))
 
@@ -124,11 +127,11 @@ def _own_window(param: Any) -> bool:
 _NORMALISING = ("mean_value", "std_value", "pad_stage")
 
 
-def _changes(param: Any) -> bool:
+def _changes(param: proto.DistortParameter) -> bool:
     return any(value for field, value in param.ListFields() if field.name not in _NORMALISING)
 
 
-def hand_over(raw: proto.LayerParameter, distort: Any) -> None:
+def hand_over(raw: proto.LayerParameter, distort: proto.DistortParameter) -> None:
     """Move what a data layer does by chance to the message of the Distort layer behind it."""
     if raw.type not in _TRANSFORMING or not raw.HasField("transform_param"):
         return
@@ -141,7 +144,7 @@ def hand_over(raw: proto.LayerParameter, distort: Any) -> None:
         old.ClearField(field)
 
 
-def hand_over_scaling(raw: proto.LayerParameter, distort: Any) -> None:
+def hand_over_scaling(raw: proto.LayerParameter, distort: proto.DistortParameter) -> None:
     """Move the mean and scale of a data layer to the Distort layer behind it, where that does the same."""
     old = raw.transform_param
     if raw.type in _TRANSFORMING and not old.HasField("mean_file") and old.scale > 0:
@@ -154,7 +157,7 @@ def hand_over_scaling(raw: proto.LayerParameter, distort: Any) -> None:
         raw.ClearField("transform_param")
 
 
-def set_asked(distort: Any, asked: Distortion) -> None:
+def set_asked(distort: proto.DistortParameter, asked: Distortion) -> None:
     """Write what is asked into the message of a Distort layer, in the place of what it says."""
     if asked.pad is not None:
         distort.pad = asked.pad
@@ -164,7 +167,7 @@ def set_asked(distort: Any, asked: Distortion) -> None:
         distort.mirror = True
 
 
-def described(distort: Any) -> str:
+def described(distort: proto.DistortParameter) -> str:
     """The distortion in words."""
     window = f"windows of {distort.crop_size}x{distort.crop_size}" if distort.crop_size else "windows of its own size"
     words = [f"a border of {distort.pad}" if distort.pad else "no border", window]

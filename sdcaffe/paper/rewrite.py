@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
@@ -218,12 +217,12 @@ class Writer:
         if self.found.feature:
             yield self._loss("mmd", "MMDLoss", self.halves[self.found.feature], self.settings.mmd_weight)
 
-    def _loss(self, name: str, type_name: str, bottoms: Sequence[str], weight: float) -> Any:
+    def _loss(self, name: str, type_name: str, bottoms: Sequence[str], weight: float) -> proto.LayerParameter:
         layer = self.added(name, type_name, bottoms, [self.blob(name)])
         layer.loss_weight.append(weight)
         return layer
 
-    def added(self, name: str, type_name: str, bottoms: Sequence[str], tops: Sequence[str]) -> Any:
+    def added(self, name: str, type_name: str, bottoms: Sequence[str], tops: Sequence[str]) -> proto.LayerParameter:
         """A new layer of the training phase."""
         layer = proto.LayerParameter(name=_free(name, self.layer_names), type=type_name, bottom=bottoms, top=tops)
         layer.include.add(phase=TRAIN)
@@ -243,7 +242,7 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def only(layer: proto.LayerParameter, phase: int) -> Any:
+def only(layer: proto.LayerParameter, phase: int) -> proto.LayerParameter:
     """A copy of a layer for one phase alone."""
     copy = proto.LayerParameter()
     copy.CopyFrom(layer)

@@ -6,7 +6,6 @@ So each is normalised by its own batch. Branch b's images are a second distortio
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.paper.datasets import ImageSet
@@ -62,7 +61,7 @@ def attacked(images: ImageSet, epsilon: float) -> type[Writer]:
             self.halves[blob] = blob, f"{PREFIX}{blob}"
             yield from ()
 
-        def behind_first_loss(self, loss: Any) -> Iterator[proto.LayerParameter]:
+        def behind_first_loss(self, loss: proto.LayerParameter) -> Iterator[proto.LayerParameter]:
             name = self.found.images
             attack = self.added("attack", "Adversarial", [name, loss.top[0]], [f"{name}_b"])
             attack.adversarial_param.epsilon = epsilon

@@ -24,7 +24,7 @@ class _Entropy(torch.autograd.Function):
     """The value that the fork prints, and the slope that it trains by."""
 
     @staticmethod
-    def forward(ctx: Any, prob: Tensor, threshold: float, gate: Tensor, layer: Any) -> Tensor:
+    def forward(ctx: Any, prob: Tensor, threshold: float, gate: Tensor, layer: EntropyLoss) -> Tensor:
         ctx.save_for_backward(prob, gate.clone())
         ctx.threshold, ctx.layer = threshold, layer
         terms = torch.where(prob >= _LEAST, prob * prob.log(), 0).abs().sum()

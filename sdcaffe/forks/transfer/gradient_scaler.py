@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, Source, SourceBuilder, register
+from sdcaffe.layers.base import OnnxBuilder, Shape, Source, SourceBuilder, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -74,7 +74,7 @@ class GradientScaler(NeuronLayer):
         tops: tuple[Tensor, ...] = tuple(_Reversed.apply(bottom, self.factor) for bottom in bottoms)
         return tops[0] if len(tops) == 1 else tops
 
-    def to_onnx(self, builder: Any, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         tops = tuple(bottom + 0 for bottom in bottoms)
         return tops[0] if len(tops) == 1 else tops
 

@@ -17,7 +17,7 @@ class MMDParameter:
     fix_gamma: bool = False
 
 
-def is_thumls(layer_param: Any) -> bool:
+def is_thumls(layer_param: proto.LayerParameter) -> bool:
     """Whether a layer is thuml's: it has its parameters."""
     return bool(layer_param.HasField("mmd_param"))
 
@@ -29,7 +29,7 @@ class _Discrepancy(torch.autograd.Function):
     """The sum over some quadruples forward, the gradient of the mean over others backward."""
 
     @staticmethod
-    def forward(ctx: Any, source: Tensor, target: Tensor, layer: Any) -> Tensor:
+    def forward(ctx: Any, source: Tensor, target: Tensor, layer: ThumlMMDLoss) -> Tensor:
         gammas = layer.gammas(source, target)
         shown, trained = layer.quadruples(source, target), layer.quadruples(source, target)
         ctx.save_for_backward(source, target, gammas, *trained)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.graph import keep_layers, net_state
@@ -63,7 +62,7 @@ def training(mechanism: Mechanism, images: ImageSet) -> tuple[Node, ...]:
 
 
 @functools.cache
-def solver(recipe: Recipe) -> Any:
+def solver(recipe: Recipe) -> proto.SolverParameter:
     """The recipe's SolverParameter."""
     message = proto.SolverParameter()
     proto.text.parse(recipe.solver(), message, recipe.solver_file)
