@@ -265,11 +265,16 @@ class _Assembly:
             if any(p.requires_grad for p in layer.parameters()) or needs.intersection(step.bottoms):
                 needs.update(step.tops)
         under_loss: set[int] = set()
+        cut: set[int] = set()  # blobs to which their reader gives no gradient
         for step in reversed(graph.steps):
             contributes = any(slot in weights or slot in under_loss for slot in step.tops)
             if contributes:
                 under_loss.update(step.bottoms)
-            if contributes and needs.intersection(step.tops):
+            reached = contributes and not cut.issuperset(step.tops)
+            for i, slot in enumerate(step.bottoms):
+                if not reached or (step.layer.propagate_down and not step.layer.propagate_down[i]):
+                    cut.add(slot)
+            if reached and needs.intersection(step.tops):
                 glog("net.cpp:200", f"{step.layer.name} needs backward computation.")
             else:
                 glog("net.cpp:202", f"{step.layer.name} does not need backward computation.")
