@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,25 @@ from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_tidy import Names
 from sdcaffe.layers.base import Shape
 
-FLOAT = 1  # TensorProto.FLOAT
+FLOAT, INT64 = 1, 7  # of TensorProto
+OPERATORS: dict[str, Callable[[Layers, Node], None]] = {}
+
+
+def operator(*names: str) -> Callable[[Callable[[Layers, Node], None]], Callable[[Layers, Node], None]]:
+    """Make a function the one that appends the layers of ONNX operators."""
+
+    def add(function: Callable[[Layers, Node], None]) -> Callable[[Layers, Node], None]:
+        OPERATORS.update(dict.fromkeys(names, function))
+        return function
+
+    return add
 
 
 class Layers:
     """The layers made so far: `param` is the net, `blobs` the weights by layer name.
 
-    `alias` holds values that are others under another name.
+    `alias` holds values that are others under another name, `indices` integers that are a blob's numbers, `compared`
+    the nodes that compare and have no layer yet.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -27,6 +39,8 @@ class Layers:
         self.param: Any = proto.NetParameter(name=graph.name)
         self.blobs: dict[str, list[Array]] = {}
         self.alias: dict[str, str] = {}
+        self.compared: dict[str, Node] = {}
+        self.indices: dict[str, str] = {}
         self.names = Names(set())
         for name, shape in graph.inputs.items():
             layer = self.param.layer.add(name=self.names.new(name), type="Input", top=[name])
@@ -37,13 +51,21 @@ class Layers:
     def add(self, node: Node, kind: str, blobs: Sequence[Array | None] = (), name: str = "", **wiring: Any) -> Any:
         """A layer for a node: it reads the node's first input and makes its first output, unless `wiring` differs."""
         bottoms = wiring.get("bottom") or [self.bottom(node, node.inputs[0])]
-        tops = wiring.get("top") or node.outputs[:1]
+        tops = wiring["top"] if "top" in wiring else node.outputs[:1]
         plain = name or _name_of_weight(node) or node.name or tops[0]
         layer = self.param.layer.add(name=self.names.new(plain), type=kind, bottom=bottoms, top=tops)
         kept = [np.array(blob, np.float32, order="C") for blob in blobs if blob is not None]
         if kept:
             self.blobs[layer.name] = kept
         return layer
+
+    def same(self, node: Node) -> None:
+        """A node that changes nothing: its output is another name, or a Power where the model gives it."""
+        source = self.bottom(node, node.inputs[0])
+        if node.outputs[0] in self.graph.outputs:
+            self.add(node, "Power")
+        else:
+            self.alias[node.outputs[0]] = source
 
     def bottom(self, node: Node, value: str) -> str:
         """The blob of a value. Raises ModelError for a constant, and for what are no float32 numbers."""

@@ -26,7 +26,7 @@ _MOST_VALUES = 1 << 28  # of one blob: 1 GiB
 _MOST_BYTES = (1 << 31) - 1  # of all weights: a protobuf's
 # What shapes an output but is no blob: only the first input is.
 _FIRST_ONLY = {"Reshape", "Expand", "Squeeze", "Unsqueeze", "Clip", "Pad", "Slice", "Split", "Resize", "Tile"}
-_FIRST_ONLY |= {"Dropout", "ReduceMean", "ReduceMax", "ReduceSum"}
+_FIRST_ONLY |= {"Dropout", "ReduceMean", "ReduceMax", "ReduceSum", "ReduceL1", "ReduceSumSquare"}
 
 
 @dataclass

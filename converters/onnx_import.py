@@ -16,7 +16,7 @@ from sdcaffe.converters.onnx_graph import Array, Graph, read_graph
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_operators import Layers, convert
 from sdcaffe.errors import NetError
-from sdcaffe.layers import load_builtin
+from sdcaffe.layers import discover
 from sdcaffe.layers.base import Shape
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
@@ -77,7 +77,7 @@ def onnx_to_caffe(
 
 def layers_of(graph: Graph) -> tuple[proto.NetParameter, dict[str, list[Array]]]:
     """The NetParameter of a graph, and its weights by layer name. Raises ModelError for what Caffe lacks."""
-    load_builtin()
+    discover()
     layers = Layers(graph)
     for node in graph.nodes:
         convert(layers, node)

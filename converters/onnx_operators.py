@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from sdcaffe.converters.onnx_building import FLOAT, Layers
+from sdcaffe.converters.onnx_building import FLOAT, INT64, OPERATORS, Layers, operator
 from sdcaffe.converters.onnx_graph import Array, Node
+from sdcaffe.converters.onnx_layouts import reduces, spread, threshold
 from sdcaffe.layers.base import Shape
 
 _MISFITS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError)
-_OPERATORS: dict[str, Callable[[Layers, Node], None]] = {}
 
 
 def convert(layers: Layers, node: Node) -> None:
     """Append the layers of a node. Raises ModelError where Caffe has none for it."""
-    operator = _OPERATORS.get(node.op) if node.domain in ("", "ai.onnx") else None
-    if operator is None:
+    found = OPERATORS.get(node.op) if node.domain in ("", "ai.onnx") else None
+    if found is None:
         raise node.error("has no counterpart in Caffe")
     try:
-        operator(layers, node)
+        found(layers, node)
     except _MISFITS:  # a list of another length, a text for a number: what ONNX's own checker lets pass
         raise node.error("has attributes or constants of another type or length than this operator has") from None
-
-
-def _operator(*names: str) -> Callable[[Callable[[Layers, Node], None]], Callable[[Layers, Node], None]]:
-    def add(function: Callable[[Layers, Node], None]) -> Callable[[Layers, Node], None]:
-        _OPERATORS.update(dict.fromkeys(names, function))
-        return function
-
-    return add
 
 
 # ---- layers with weights ----
 
 
-@_operator("Conv", "ConvTranspose")
+@operator("Conv", "ConvTranspose")
 def _convolution(layers: Layers, node: Node) -> None:
     weight, bias = layers.weight(node, 1), layers.graph.constant(node, 2)
     back = node.op == "ConvTranspose"
@@ -82,7 +73,7 @@ def _pads(layers: Layers, node: Node, extent: list[int], stride: list[int]) -> l
     return list(pads[:axes])
 
 
-@_operator("BatchNormalization")
+@operator("BatchNormalization")
 def _batch_norm(layers: Layers, node: Node) -> None:
     node.refuse(training_mode=0, spatial=1)
     scale, bias, mean, variance = (layers.weight(node, i) for i in range(1, 5))
@@ -96,7 +87,7 @@ def _batch_norm(layers: Layers, node: Node) -> None:
         after.scale_param.bias_term = True
 
 
-@_operator("Gemm")
+@operator("Gemm")
 def _gemm(layers: Layers, node: Node) -> None:
     node.refuse(alpha=1.0, beta=1.0, transA=0)
     weight, bias = layers.weight(node, 1), layers.graph.constant(node, 2)
@@ -104,7 +95,7 @@ def _gemm(layers: Layers, node: Node) -> None:
     _inner_product(layers, node, weight, None if bias is None else np.broadcast_to(bias, (1, len(weight)))[0])
 
 
-@_operator("MatMul")
+@operator("MatMul")
 def _matmul(layers: Layers, node: Node) -> None:
     weight, rank = layers.weight(node, 1), len(layers.shape(node))
     if weight.ndim != 2 or rank < 2:
@@ -125,13 +116,15 @@ def _inner_product(layers: Layers, node: Node, weight: Array, bias: Array | None
 # ---- arithmetic ----
 
 
-@_operator("Add", "Sub", "Mul", "Div", "Sum", "Max")
+@operator("Add", "Sub", "Mul", "Div", "Sum", "Max")
 def _arithmetic(layers: Layers, node: Node) -> None:
     given = [value in layers.graph.tensors for value in node.inputs]
     if len(node.inputs) == 2 and any(given) and node.op not in ("Sum", "Max"):
         _with_constant(layers, node, given.index(True))
         return
     shapes = [layers.shape(node, i) for i in range(len(node.inputs))]
+    if len(set(shapes)) > 1 and spread(layers, node, shapes):
+        return
     if len(node.inputs) < 2 or len(set(shapes)) > 1 or node.op == "Div":
         raise node.error(f"takes {' and '.join(map(str, shapes))}; Caffe's Eltwise adds, multiplies or compares alikes")
     layer = layers.add(node, "Eltwise", bottom=[layers.bottom(node, value) for value in node.inputs])
@@ -183,7 +176,7 @@ def _spanned(node: Node, numbers: Array, shape: Shape) -> tuple[int, Array]:
     return first, np.broadcast_to(full.reshape(full.shape[first : last + 1]), shape[first : last + 1])
 
 
-@_operator("Sqrt", "Reciprocal", "Neg", "Pow")
+@operator("Sqrt", "Reciprocal", "Neg", "Pow")
 def _power(layers: Layers, node: Node) -> None:
     param = layers.add(node, "Power").power_param
     if node.op == "Neg":
@@ -204,22 +197,22 @@ def _number(layers: Layers, node: Node, index: int) -> float:
 _PLAIN = {"Relu": "ReLU", "Sigmoid": "Sigmoid", "Tanh": "TanH", "Abs": "AbsVal", "Exp": "Exp", "Log": "Log"}
 
 
-@_operator(*_PLAIN, "Softplus")
+@operator(*_PLAIN, "Softplus")
 def _neuron(layers: Layers, node: Node) -> None:
     layers.add(node, _PLAIN.get(node.op, "BNLL"))
 
 
-@_operator("LeakyRelu")
+@operator("LeakyRelu")
 def _leaky(layers: Layers, node: Node) -> None:
     layers.add(node, "ReLU").relu_param.negative_slope = node.attributes.get("alpha", 0.01)
 
 
-@_operator("Elu")
+@operator("Elu")
 def _elu(layers: Layers, node: Node) -> None:
     layers.add(node, "ELU").elu_param.alpha = node.attributes.get("alpha", 1.0)
 
 
-@_operator("PRelu")
+@operator("PRelu")
 def _prelu(layers: Layers, node: Node) -> None:
     slope, shape = layers.weight(node, 1), layers.shape(node)
     if slope.size == 1:
@@ -231,7 +224,7 @@ def _prelu(layers: Layers, node: Node) -> None:
     layers.add(node, "PReLU", [values])
 
 
-@_operator("Clip")
+@operator("Clip")
 def _clip(layers: Layers, node: Node) -> None:
     low, high = (
         node.attributes[name] if name in node.attributes else layers.graph.constant(node, i)
@@ -243,7 +236,7 @@ def _clip(layers: Layers, node: Node) -> None:
     param.min, param.max = float(low), float(high)
 
 
-@_operator("Softmax")
+@operator("Softmax")
 def _softmax(layers: Layers, node: Node) -> None:
     rank = len(layers.shape(node))
     axis = node.attributes.get("axis", -1 if layers.graph.opset >= 13 else 1) % rank
@@ -254,7 +247,7 @@ def _softmax(layers: Layers, node: Node) -> None:
         layer.softmax_param.axis = axis
 
 
-@_operator("LRN")
+@operator("LRN")
 def _lrn(layers: Layers, node: Node) -> None:
     param = layers.add(node, "LRN").lrn_param
     param.local_size = node.attributes["size"]
@@ -266,7 +259,7 @@ def _lrn(layers: Layers, node: Node) -> None:
 # ---- windows ----
 
 
-@_operator("MaxPool", "AveragePool")
+@operator("MaxPool", "AveragePool")
 def _pool(layers: Layers, node: Node) -> None:
     kernel = node.attributes["kernel_shape"]
     shape = layers.shape(node)
@@ -300,12 +293,14 @@ def _rounded_up(size: int, kernel: int, stride: int, pad: int, padded: bool) -> 
     return spare % stride != 0 and not (padded and -(-spare // stride) * stride >= size + pad)
 
 
-@_operator("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax")
+@operator("GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "ReduceMax")
 def _global_pool(layers: Layers, node: Node) -> None:
     rank = len(layers.shape(node))
     if node.op.startswith("Reduce"):
         given = node.attributes.get("axes") or layers.graph.constant(node, 1)
         axes = sorted(int(axis) % rank for axis in ([] if given is None else given))
+        if (rank != 4 or axes != [2, 3]) and reduces(layers, node):
+            return
         if rank != 4 or axes != [2, 3]:
             raise node.error(f"is over the axes {axes} of {rank}; Caffe's Pooling is over height and width")
     elif rank != 4:
@@ -322,14 +317,14 @@ def _global_pool(layers: Layers, node: Node) -> None:
 # ---- shapes ----
 
 
-@_operator("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+@operator("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 def _reshape(layers: Layers, node: Node) -> None:
     pairs = [(layers.shape(node), layers.top_shape(node))]
     doubled = layers.graph.doubled
     if node.inputs[0] in doubled and node.outputs[0] in doubled:
         pairs.append((doubled[node.inputs[0]], doubled[node.outputs[0]]))
     if all(before == after for before, after in pairs):
-        _same(layers, node)
+        layers.same(node)
     elif all(len(before) > 1 and after == (before[0], math.prod(before[1:])) for before, after in pairs):
         layers.add(node, "Flatten")
     else:
@@ -348,20 +343,21 @@ def _dim(axis: int, pairs: list[tuple[Shape, Shape]]) -> int:
     return sizes.pop() if len(sizes) == 1 else -1
 
 
-@_operator("Identity", "Dropout", "Cast")
+@operator("Identity", "Dropout", "Cast")
 def _same(layers: Layers, node: Node) -> None:
+    if node.op == "Cast" and node.attributes.get("to") == INT64 and layers.graph.types.get(node.inputs[0]) == FLOAT:
+        layers.indices[node.outputs[0]] = layers.bottom(node, node.inputs[0])
+        return
+    if node.op == "Cast" and threshold(layers, node):
+        return
     if node.op == "Cast" and node.attributes.get("to") != FLOAT:
         raise node.error("makes numbers of another type; Caffe has float32 alone")
     if node.op == "Dropout" and len(node.inputs) > 2 and node.inputs[2] and layers.weight(node, 2).any():
         raise node.error("is in training mode")
-    source = layers.bottom(node, node.inputs[0])
-    if node.outputs[0] in layers.graph.outputs:
-        layers.add(node, "Power")
-    else:
-        layers.alias[node.outputs[0]] = source
+    layers.same(node)
 
 
-@_operator("Concat")
+@operator("Concat")
 def _concat(layers: Layers, node: Node) -> None:
     axis = node.attributes["axis"] % len(layers.shape(node))
     layer = layers.add(node, "Concat", bottom=[layers.bottom(node, value) for value in node.inputs])
@@ -369,7 +365,7 @@ def _concat(layers: Layers, node: Node) -> None:
         layer.concat_param.axis = axis
 
 
-@_operator("Split")
+@operator("Split")
 def _split(layers: Layers, node: Node) -> None:
     axis = node.attributes.get("axis", 0) % len(layers.shape(node))
     layer = layers.add(node, "Slice", top=node.outputs)

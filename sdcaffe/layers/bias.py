@@ -77,7 +77,7 @@ class Bias(Layer):
 
     def forward(self, bottom: Tensor, bias: Tensor | None = None) -> Tensor:
         bias = self.blobs[0] if bias is None else bias
-        return bottom + bias.reshape(self.view)
+        return bottom + bias.reshape(*bias.shape, *[1] * (len(self.view) - bias.dim())) if self.view else bottom + bias
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         if len(bottoms) == 2:
