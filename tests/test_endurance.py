@@ -1,0 +1,154 @@
+"""An hour of kills, resumes and iterations: nothing is lost, nothing stays behind, nothing grows.
+
+`pytest -m slow tests/test_endurance.py`; SDCAFFE_ENDURANCE=10 makes each ten times as long, 0.01 a trial.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sdcaffe import Solver, proto
+from sdcaffe.log import parse_log, silent
+from sdcaffe.run import run
+
+pytestmark = pytest.mark.slow
+
+TIMES = float(os.environ.get("SDCAFFE_ENDURANCE", 1))
+NET = """
+layer { name: "made" type: "DummyData" top: "in" top: "label"
+  dummy_data_param { shape { dim: 4 dim: 400 } shape { dim: 4 }
+    data_filler { type: "uniform" max: 1 } data_filler { type: "constant" value: 1 } } }
+layer { name: "fc" type: "InnerProduct" bottom: "in" top: "fc"
+  inner_product_param { num_output: 400 weight_filler { type: "xavier" } } }
+layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
+"""
+SOLVER = 'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 random_seed: 2 average_loss: 3 '
+
+
+def count(times: int) -> int:
+    return max(3, round(times * TIMES))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.prototxt").write_text(NET)
+    return tmp_path
+
+
+def solver(prefix: str, **fields: object) -> str:
+    path = f"{prefix}.prototxt"
+    rest = " ".join(f"{name}: {value}" for name, value in fields.items())
+    Path(path).write_text(f'{SOLVER} snapshot_prefix: "{prefix}" {rest}')
+    return path
+
+
+def orphans() -> list[str]:
+    return [name for name in os.listdir() if name.endswith((".tmp", ".lock", ".partial"))]
+
+
+def killed(command: list[str], rng: random.Random, longest: float) -> float | None:
+    """Start a command and kill it at a random moment; how long it took, where it ended by itself before."""
+    begin = time.monotonic()
+    with subprocess.Popen(
+        [sys.executable, "-m", "sdcaffe", *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert process.wait(rng.uniform(0.2, 1.2) * longest) == 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
+    return time.monotonic() - begin
+
+
+@pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
+def test_a_killed_run_ends_as_one_that_was_not(form: str, folder: Path) -> None:
+    rng, kills, chains = random.Random(form), 0, 0
+    whole = solver("whole", max_iter=600, snapshot=20, display=50, snapshot_format=form)
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-m", "sdcaffe", "train", whole], check=True, stderr=subprocess.DEVNULL)
+    longest = time.monotonic() - begin
+    suffix = ".h5" if form == "HDF5" else ""
+    wanted = proto.read_weights(f"whole_iter_600.caffemodel{suffix}")
+    while kills < count(100):
+        prefix = f"run{chains}"
+        path = solver(prefix, max_iter=600, snapshot=20, display=50, snapshot_format=form)
+        while killed(["train", path, "--snapshot", "auto"], rng, longest) is None:
+            kills += 1
+        found = proto.read_weights(f"{prefix}_iter_600.caffemodel{suffix}")
+        for a, b in zip(found, wanted, strict=True):
+            assert [blob.tobytes() for blob in a.blobs] == [blob.tobytes() for blob in b.blobs]
+        assert parse_log(f"{prefix}.log").end == "finished"
+        assert [row.iteration for row in parse_log(f"{prefix}.log").train] == list(range(0, 601, 50))
+        assert not orphans()
+        for file in folder.glob(f"{prefix}_iter_*"):
+            file.unlink()
+        chains += 1
+
+
+def test_a_killed_command_leaves_the_old_file_or_the_new_one(folder: Path) -> None:
+    rng, kills = random.Random(7), 0
+    run(solver("run", max_iter=2))
+    weights = "run_iter_2.caffemodel"
+    Path("net_deploy.prototxt").write_text(
+        'layer { name: "in" type: "Input" top: "in" input_param { shape { dim: 1 dim: 400 } } }\n'
+        'layer { name: "fc" type: "InnerProduct" bottom: "in" top: "fc" inner_product_param { num_output: 400 } }'
+    )
+    commands = [
+        ["convert", "weights", weights, "out.pt"],
+        ["convert", "weights", weights, "out.caffemodel.h5"],
+        ["export", "net_deploy.prototxt", weights, "-o", "out.onnx"],
+    ]
+    for command in commands:
+        target = Path(next(word for word in command if word.startswith("out.")))
+        subprocess.run([sys.executable, "-m", "sdcaffe", *command], check=True, stdout=subprocess.DEVNULL)
+        size = target.stat().st_size
+        for _ in range(count(34)):
+            kills += killed(command, rng, 4.0) is None
+            assert target.stat().st_size == size
+        subprocess.run([sys.executable, "-m", "sdcaffe", *command], check=True, stdout=subprocess.DEVNULL)
+        assert not orphans()
+
+
+def held() -> tuple[int, int]:
+    """Memory in KiB at its highest, and open files."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(os.listdir("/proc/self/fd"))
+
+
+def test_resumes_in_one_process_hold_nothing(folder: Path) -> None:
+    run(solver("run", max_iter=2, snapshot=1))
+    before = (0, 0)
+    for i in range(count(1000)):
+        path = solver("run", max_iter=3 + i % 2, snapshot=1)
+        with silent():
+            one = Solver(path)
+            one.restore(f"run_iter_{1 + i % 2}.solverstate")
+            one.step(1)
+            one.close()
+        if i == count(1000) // 3:
+            before = held()
+    after = held()
+    assert after[0] - before[0] < 32 * 1024
+    assert after[1] == before[1]
+
+
+def test_iterations_hold_nothing(folder: Path) -> None:
+    one = Solver(solver("run", max_iter=1))
+    steps = count(100_000)
+    with silent():
+        one.step(steps)
+        before = held()
+        one.step(2 * steps)
+    after = held()
+    assert one.iter == 3 * steps
+    assert after[0] - before[0] < 16 * 1024
+    assert after[1] == before[1]
