@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sdcaffe.errors import WeightsError
 from sdcaffe.layers import discover
-from sdcaffe.layers.base import Layer, registered
+from sdcaffe.layers.base import Layer, makers, registered
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.keys import layer_keys
 from sdcaffe.proto.weights import LayerBlobs
@@ -73,14 +73,15 @@ def blob_names(layer_type: str, count: int, layer: str) -> tuple[str, ...]:
             f'the file does not say of which type layer "{layer}" is: give its net with --net', layer=layer
         )
     discover()
-    alternatives = registered().get(layer_type, Layer).torch_names
-    return next((names for names in alternatives if len(names) == count), tuple(f"blob_{i}" for i in range(count)))
+    known = makers(layer_type) if layer_type in registered() else []
+    alternatives = (names for cls in known for names in cls.torch_names if len(names) == count)
+    return next(alternatives, tuple(f"blob_{i}" for i in range(count)))
 
 
 def _all_names() -> list[tuple[str, ...]]:
     """Every order of blobs that a layer has names for."""
     discover()
-    return [names for cls in registered().values() for names in cls.torch_names]
+    return [names for kind in registered() for cls in makers(kind) for names in cls.torch_names]
 
 
 def numbers(tensor: Tensor, what: str) -> Array:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
 @register("Axpy")
@@ -26,6 +26,10 @@ class Axpy(Layer):
         if x != y:
             raise self.error(f"the last bottoms must have one shape, not {show_shape(x)} and {show_shape(y)}")
         return [x]
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        trailing = ", None" * (len(bottoms[1]) - 2)
+        return Source(f"torch.addcmul({{2}}, {{0}}.flatten(1)[:, :{trailing}], {{1}})", nests=False)
 
     def forward(self, scale: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return torch.addcmul(y, scale.reshape(*scale.shape[:2], *[1] * (x.dim() - 2)), x)

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.forks import source_parts
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, number, register
 from sdcaffe.layers.batch_norm import BatchNorm, normalize_batch
 from sdcaffe.proto.schema import Message
 
@@ -62,6 +63,7 @@ class NvidiaBatchNorm(BatchNorm):
     origin = "NVIDIA Caffe"
 
     normalizes = True
+    torch_names = (("mean", "variance", "count", "weight", "bias"),)
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
@@ -89,6 +91,11 @@ class NvidiaBatchNorm(BatchNorm):
             one = blobs[4].reshape(-1) * 0 + 1
             blobs = {0: blobs[2], 1: blobs[3], 2: one, 3: blobs[0], 4: blobs[1]}
         return {i: b if b is None or len(b.shape) == 1 else b.reshape(-1) for i, b in blobs.items()}
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        made = builder.part(source_parts.FusedBatchNorm)
+        module = call(made, str(self.blobs[0].shape[0]), eps=number(self.eps), counted="True")
+        return Source("{self}({0}.unsqueeze(1)).squeeze(1)" if self.one_channel else "{self}({0})", module, nests=False)
 
     def normalize(
         self, bottom: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, rectify: bool = False

@@ -10,9 +10,22 @@ from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
+from sdcaffe.forks import source_parts
 from sdcaffe.forks.running_norm import RunningNorm
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Tops, register, show_shape
+from sdcaffe.layers.base import (
+    Layer,
+    OnnxBuilder,
+    Shape,
+    Source,
+    SourceBuilder,
+    Tops,
+    call,
+    number,
+    register,
+    show_shape,
+)
 from sdcaffe.layers.batch_norm import normalize_batch, traced_norm
+from sdcaffe.layers.source_parts import Scale
 from sdcaffe.proto.schema import Message
 
 SEGNET_EPS = 1e-9
@@ -97,6 +110,7 @@ class SegNetBN(Layer):
 
     Param = BNParameter
     tops = (1, 3)
+    torch_names = (("weight", "bias"),)
     in_place = True
     yields = True
 
@@ -131,6 +145,14 @@ class SegNetBN(Layer):
         top, *of_batch = traced_norm(bottoms[0], SEGNET_EPS)
         top = top * scale + shift
         return (top, *of_batch[: self.extra]) if self.extra else top
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        channels = bottoms[0][1]
+        if not self.learns:
+            return Source("{self}({0})", f"{builder.part(Scale)}(1, {channels}, 1, 1, trailing=0)")
+        kept = ("[0]", "[:2]", "")[self.extra]
+        norm = builder.part(source_parts.BatchStatisticsNorm)
+        return Source(f"{{self}}({{0}}){kept}", call(norm, str(channels), number(SEGNET_EPS)))
 
 
 @register("BN", field="bn_param", when=is_pspnet)

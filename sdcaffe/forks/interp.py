@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.forks import source_parts
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 _BILINEAR, _NEAREST = "bilinear", "nearest_neighbor"
 
@@ -30,10 +31,10 @@ class InterpParameter:
 class Interp(Layer):
     """A bottom (n, c, h, w) resized so that its corner pixels become the top's, as in DeepLab and PSPNet.
 
-    The size is given in exactly one way: height and width; zoom_factor z, (h - 1) * z + 1; shrink_factor s,
-    (h - 1) / s + 1; or a second bottom, whose h and w are taken (use_blob_size may say so). pad_beg and pad_end are
-    0, or less: rows and columns cut off the bottom first, at its beginning and end. interp_type is "bilinear" or
-    "nearest_neighbor".
+    The size is given in exactly one way: height and width; shrink_factor s, (h - 1) / s + 1, and zoom_factor z,
+    (h - 1) * z + 1, after it where both are given; or a second bottom, whose h and w are taken (use_blob_size may
+    say so). pad_beg and pad_end are 0, or less: rows and columns cut off the bottom first, at its beginning and end.
+    interp_type is "bilinear" or "nearest_neighbor".
     """
 
     param: proto.InterpParameter
@@ -76,22 +77,21 @@ class Interp(Layer):
         if param.use_blob_size and not ways["second bottom"]:
             raise self.error("use_blob_size needs a second bottom, whose size it takes", "use_blob_size")
         given = [way for way, is_given in ways.items() if is_given]
-        if len(given) != 1:
+        if len(given) != 1 and given != ["zoom_factor", "shrink_factor"]:
             raise self.error(
                 f"takes its size from one of zoom_factor, shrink_factor, height and width, or a second bottom; "
                 f"given: {', '.join(given) or 'none'}",
                 "interp_param",
             )
         if min(param.zoom_factor, param.shrink_factor) < 1:
-            raise self.error(f"{given[0]} must be at least 1, not {getattr(param, given[0])}", given[0])
-        if ways["zoom_factor"]:
-            h, w = ((size - 1) * param.zoom_factor + 1 for size in sizes)
-        elif ways["shrink_factor"]:
-            h, w = ((size - 1) // param.shrink_factor + 1 for size in sizes)
-        elif ways["height"]:
+            wrong = given[0] if getattr(param, given[0]) < 1 else given[-1]
+            raise self.error(f"{wrong} must be at least 1, not {getattr(param, wrong)}", wrong)
+        if ways["height"]:
             h, w = param.height, param.width
-        else:
+        elif ways["second bottom"]:
             h, w = bottom_shapes[1][2:]
+        else:
+            h, w = ((size - 1) // param.shrink_factor * param.zoom_factor + 1 for size in sizes)
         return h, w
 
     def forward(self, bottom: Tensor, like: Tensor | None = None) -> Tensor:
@@ -100,6 +100,24 @@ class Interp(Layer):
             return F.interpolate(window, self.size, mode="bilinear", align_corners=True)
         rows, columns = (torch.tensor(source, device=bottom.device) for source in self.sources)
         return window.index_select(2, rows).index_select(3, columns)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        """For bottoms of any height and width, unless the layer's own fields are a height and a width."""
+        param, like = self.param, len(bottoms) > 1
+        inner = f"(n - {1 - param.pad_beg - param.pad_end})"
+        if like:
+            size = "{1}.shape[2:]"
+        elif param.HasField("height"):
+            size = f"[{param.height}, {param.width}]"
+        else:
+            shrink = f" // {param.shrink_factor}" if param.shrink_factor > 1 else ""
+            zoom = f" * {param.zoom_factor}" if param.zoom_factor > 1 else ""
+            size = f"[{inner}{shrink}{zoom} + 1 for n in {{0}}.shape[2:]]"
+        span = f"{-param.pad_beg or ''}:{param.pad_end or ''}"
+        window = "{0}" if span == ":" else f"{{0}}[:, :, {span}, {span}]"
+        if self.nearest:
+            return Source(f"{builder.part(source_parts.nearest)}({window}, {size})", nests=False)
+        return Source(f'F.interpolate({window}, {size}, mode="bilinear", align_corners=True)', nests=False)
 
 
 def _nearest(size: int, top: int) -> list[int]:

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape
+from sdcaffe.forks import source_parts
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number
 from sdcaffe.layers.batch_norm import normalize_batch, traced_norm
 
 
@@ -23,6 +24,7 @@ class RunningNorm(Layer):
 
     in_place = True
     keeps_places = True
+    torch_names = (("weight", "bias", "mean", "variance"),)
     yields = True
 
     def configure(
@@ -94,3 +96,13 @@ class RunningNorm(Layer):
             view = (-1, *[1] * (x.dim() - 2))
             top = traced_norm(x, self.eps)[0] * scale.reshape(view) + shift.reshape(view)
         return top.transpose(1, self.axis)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        module = call(
+            builder.part(source_parts.FusedBatchNorm),
+            *(str(n) for n in self.blobs[0].shape),
+            eps=number(self.eps),
+            axis=None if self.axis == 1 else str(self.axis),
+            of_batch=None if self.running else "True",
+        )
+        return Source("{self}({0})", module)

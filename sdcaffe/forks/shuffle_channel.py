@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
 
 
 class ShuffleChannelParameter:
@@ -28,6 +28,10 @@ class ShuffleChannel(Layer):
         if len(bottom) < 2 or self.group < 1 or bottom[1] % self.group:
             raise self.error(f"group (={self.group}) must divide the channels of {show_shape(bottom)}", "group")
         return [bottom]
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        dealt = f"torch.unflatten({{0}}, 1, ({self.group}, {bottoms[0][1] // self.group})).transpose(1, 2)"
+        return Source(f"torch.flatten({dealt}, 1, 2)")
 
     def forward(self, bottom: Tensor) -> Tensor:
         n, c, *sizes = bottom.shape

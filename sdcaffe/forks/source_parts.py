@@ -6,7 +6,7 @@ Each is copied whole into a file that imports torch, nn, Tensor and F and nothin
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -32,3 +32,65 @@ def pool_channels(
         return F.max_pool3d(F.pad(volume, sides, value=float("-inf")), kernel, stride).squeeze(1)
     area = F.avg_pool3d(F.pad(torch.ones_like(volume[:1]), sides), kernel, stride)
     return (F.avg_pool3d(F.pad(volume, sides), kernel, stride) / area).squeeze(1)
+
+
+def nearest(x: Tensor, size: list[int]) -> Tensor:
+    """x (n, c, h, w) resized to `size`, corners kept: the nearest pixel, the later of two as near."""
+    for axis in range(2):
+        step = torch.tensor(float(x.shape[2 + axis] - 1)) / max(1, size[axis] - 1)
+        places = (torch.arange(size[axis]) * step).double() + 0.5
+        x = x.index_select(2 + axis, places.floor().long().to(x.device))
+    return x
+
+
+def unpool(x: Tensor, mask: Tensor, size: list[int]) -> Tensor:
+    """The values of x (n, c, h, w) at the places of `mask` in maps of `size`, 0 elsewhere.
+
+    A place is row * width + column. Of several values with one place the last counts.
+    """
+    values, places = x.flatten(2), mask.flatten(2).long()
+    order = torch.arange(values.shape[2], device=x.device).expand_as(places)
+    none = torch.full([x.shape[0], x.shape[1], size[0] * size[1]], -1, dtype=torch.int64, device=x.device)
+    last = none.scatter_reduce(2, places, order, "amax")
+    top = values.gather(2, last.clamp(min=0)).masked_fill(last < 0, 0.0)
+    return top.unflatten(2, size)
+
+
+class FusedBatchNorm(nn.Module):
+    """Batch norm with weight and bias, all numbers of `shape`: by `mean` and `variance`, or by the batch's own.
+
+    The channels are `axis` of x. With `counted` there is a count of batches too, which nothing reads.
+    """
+
+    def __init__(self, *shape: int, eps: float, axis: int = 1, of_batch: bool = False, counted: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("variance", torch.ones(shape))
+        if counted:
+            self.register_buffer("count", torch.ones(1))
+        self.eps, self.axis, self.of_batch = eps, axis, of_batch
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, self.axis)
+        mean, variance = self.mean.flatten(), self.variance.flatten()
+        if self.of_batch:
+            variance, mean = torch.var_mean(x.transpose(0, 1).flatten(1), 1, correction=0)
+        y = F.batch_norm(x, mean, variance, self.weight.flatten(), self.bias.flatten(), eps=self.eps)
+        return y.transpose(1, self.axis)
+
+
+class BatchStatisticsNorm(nn.Module):
+    """x (n, c, h, w) normalised by its own statistics, times a weight plus a bias; then their mean and variance."""
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        variance, mean = torch.var_mean(x, [0, 2, 3], correction=0, keepdim=True)
+        y = (x - mean) / torch.sqrt(variance + self.eps) * self.weight + self.bias
+        return y, mean, variance

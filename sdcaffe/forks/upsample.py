@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.forks import source_parts
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, register, show_shape
 
 
 class UpsampleParameter:
@@ -97,13 +99,17 @@ class Upsample(Layer):
             return sizes
         if param.HasField("scale") and param.HasField("scale_h"):
             raise self.error("give scale or scale_h and scale_w, not both", "scale")
-        scales = (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale, param.scale)
+        scales = self._scales()
         for side, scale, pad in zip("hw", scales, (param.pad_out_h, param.pad_out_w), strict=True):
             if scale < 2:
                 raise self.error(f"scale must be above 1, not {scale}", "upsample_param")
             if pad and scale != 2:
                 raise self.error(f"pad_out_{side} needs a scale of 2, not {scale}", f"pad_out_{side}")
         return bottom[2] * scales[0] - param.pad_out_h, bottom[3] * scales[1] - param.pad_out_w
+
+    def _scales(self) -> tuple[int, int]:
+        param = self.param
+        return (param.scale_h, param.scale_w) if param.HasField("scale_h") else (param.scale, param.scale)
 
     def forward(self, bottom: Tensor, mask: Tensor | None = None) -> Tensor:
         n, c, h, w = bottom.shape
@@ -119,3 +125,23 @@ class Upsample(Layer):
             )
         top: Tensor = Unpool.apply(bottom.reshape(n, c, -1), places, size)
         return top.reshape(n, c, *self.size)
+
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        """The mask's places are taken as they come: a model says nothing of those that lie outside."""
+        if len(bottoms) == 1:
+            return self.forward(bottoms[0])
+        return source_parts.unpool(bottoms[0], bottoms[1], list(self.size))
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        if len(bottoms) == 1:
+            return Source(f'F.interpolate({{0}}, scale_factor={self.scale}, mode="nearest")')
+        if self.param.HasField("upsample_h"):
+            size = str(list(self.size))
+        else:
+            scales, pads = self._scales(), (self.param.pad_out_h, self.param.pad_out_w)
+            sides = zip((2, 3), scales, pads, strict=True)
+            size = f"[{', '.join(f'{{0}}.shape[{i}] * {scale}' + ' - 1' * pad for i, scale, pad in sides)}]"
+        return Source(f"{builder.part(source_parts.unpool)}({{0}}, {{1}}, {size})", nests=False)
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        return random.integers(0, self.size[0] * self.size[1], shapes[1]) if index == 1 else None

@@ -113,7 +113,7 @@ class Pooling(Layer):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         if self.with_mask:
-            raise self.unwritten("a Pooling whose second top is the mask")
+            return pooling_written.source_with_mask(builder, self.windows)
         if self.param.global_pooling and self.pool in (max_pool, ave_pool):
             return Source(
                 f"torch.{'amax' if self.pool is max_pool else 'mean'}({{0}}, (2, 3), keepdim=True)", nests=False

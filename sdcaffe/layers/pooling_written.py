@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdcaffe.layers.base import Layer, call, pair
+from sdcaffe.layers import source_parts
+from sdcaffe.layers.base import Layer, Source, SourceBuilder, call, pair
 from sdcaffe.layers.windows import Windows, ave_pool, max_pool
 
 
@@ -95,3 +96,14 @@ def source(layer: Layer, method: Any, windows: Windows) -> str:
     return (
         call(function, padded, pair(windows.kernel), stride=stride, ceil_mode="True") + f"[:, :, :{rows}, :{columns}]"
     )
+
+
+def source_with_mask(builder: SourceBuilder, windows: Windows) -> Source:
+    """MAX and its mask."""
+    kernel, stride, pad, sides, pooled = (
+        str(list(sizes)) for sizes in (windows.kernel, windows.stride, windows.pad, windows.sides, windows.pooled)
+    )
+    if windows.wide:
+        part = builder.part(source_parts.padded_max_pool_with_mask)
+        return Source(f"{part}({{0}}, {kernel}, {stride}, {sides}, {pooled})")
+    return Source(f"{builder.part(source_parts.max_pool_with_mask)}({{0}}, {kernel}, {stride}, {pad}, {windows.ceil})")

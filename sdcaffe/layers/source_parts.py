@@ -85,6 +85,25 @@ class LSTM(nn.Module):
         return torch.stack(steps)
 
 
+def max_pool_with_mask(
+    x: Tensor, kernel: list[int], stride: list[int], padding: list[int], ceil_mode: bool
+) -> tuple[Tensor, Tensor]:
+    """The largest value of each window, and its place row * width + column in its channel, as a number of x's type."""
+    top, place = F.max_pool2d(x, kernel, stride, padding, ceil_mode=ceil_mode, return_indices=True)
+    return top, place.to(x.dtype)
+
+
+def padded_max_pool_with_mask(
+    x: Tensor, kernel: list[int], stride: list[int], sides: list[int], pooled: list[int]
+) -> tuple[Tensor, Tensor]:
+    """The same, `pooled` windows of them, where padding is not alike on all sides: left, right, above, below."""
+    padded = F.pad(x, sides, value=float("-inf"))
+    top, place = F.max_pool2d(padded, kernel, stride, ceil_mode=True, return_indices=True)
+    row = torch.div(place, padded.shape[3], rounding_mode="floor") - sides[2]
+    mask = row * x.shape[3] + place % padded.shape[3] - sides[0]
+    return top[:, :, : pooled[0], : pooled[1]], mask[:, :, : pooled[0], : pooled[1]].to(x.dtype)
+
+
 def standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
     """Mean 0 and standard deviation 1 over `axes`; eps is added to the deviation."""
     centred = x - torch.mean(x, axes, keepdim=True)

@@ -26,8 +26,8 @@ def net_text(body, arrays):
     return f'{inputs}layer {{ name: "x" {bottoms} top: "x" {body} }}\n'
 
 
-def agree_everywhere(tmp_path, monkeypatch, body, arrays, want, blobs=(), tolerance=1e-5):
-    """Assert that `want` is the top of the layer in the test phase, in each form, to `tolerance` of its largest."""
+def agree_everywhere(tmp_path, monkeypatch, body, arrays, want, blobs=(), tolerance=1e-5, top="x"):
+    """Assert that `want` is the layer's top, or the blob `top` behind it, in the test phase, in each form, to `tolerance` of its largest."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.prototxt").write_text(net_text(body, arrays))
     net = sdcaffe.Net(proto.read_net("net.prototxt"), phase=proto.TEST)
@@ -35,7 +35,7 @@ def agree_everywhere(tmp_path, monkeypatch, body, arrays, want, blobs=(), tolera
         blob.data.copy_(torch.as_tensor(values).reshape(blob.shape))
     net.save("net.caffemodel")
     given = {f"b{i}": np.asarray(array, np.float32) for i, array in enumerate(arrays)}
-    close(net({name: torch.tensor(array) for name, array in given.items()})["x"], want, tolerance)
+    close(net({name: torch.tensor(array) for name, array in given.items()})[top], want, tolerance)
     assert main(["export", "net.prototxt", "net.caffemodel", "-o", "net.onnx"]) == 0
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     close(session.run(None, {one.name: given[one.name] for one in session.get_inputs()})[0], want, tolerance)

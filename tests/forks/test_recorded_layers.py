@@ -8,17 +8,17 @@ import golden
 import pytest
 import torch
 
+from sdcaffe.converters.state_dict import blob_names
+
 RECORDINGS = Path(__file__).parent / "recordings" / "others"
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
 YOLO = ("yolov3", "region_loss", "yolo_detection", "reorg", "upsample_nearest")
 SYNOPSYS = ("squeeze", "pad_")
-OTHERS = ("prior_box_clustered", "entropy_loss", "gradient_scaler")
+OTHERS = ("interp", "prior_box_clustered", "entropy_loss", "gradient_scaler")
 HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO + SYNOPSYS + OTHERS)]
-WRITTEN = [
-    name
-    for name in HELD
-    if name.startswith(("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box", *SYNOPSYS))
-]
+SEGMENTATION = ("axpy", "bn_segnet", "bn_psp_t", "bn_psp_frozen", "interp", "shuffle", "upsample")
+DETECTION = ("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box")
+WRITTEN = [name for name in golden.names(RECORDINGS) if name.startswith((*DETECTION, *SEGMENTATION, *SYNOPSYS))]
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "channels_last"])
@@ -45,6 +45,14 @@ def test_the_source_of_a_layer_computes_what_the_fork_did(name):
     source = layer.to_source(scope, *shapes)
     if source.module is not None:
         scope["module"] = eval(source.module, dict(scope))
+        params = recording.all("param").values()
+        keys = blob_names(layer.type, len(layer.blobs), "x")
+        scope["module"].load_state_dict(
+            {
+                key: torch.from_numpy(values).reshape(blob.shape)
+                for key, values, blob in zip(keys, params, layer.blobs, strict=True)
+            }
+        )
     text = source.text.format(*(f"bottoms[{i}]" for i in range(len(bottoms))), self="module")
     with torch.no_grad():
         tops = eval(text, {**scope, "bottoms": bottoms})
