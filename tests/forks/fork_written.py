@@ -27,7 +27,7 @@ def net_text(body, arrays):
 
 
 def agree_everywhere(tmp_path, monkeypatch, body, arrays, want, blobs=(), tolerance=1e-5, top="x"):
-    """Assert that `want` is the layer's top, or the blob `top` behind it, in the test phase, in each form, to `tolerance` of its largest."""
+    """Assert that each form gives `want` in the test phase, to `tolerance` of its largest, as the blob `top`."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.prototxt").write_text(net_text(body, arrays))
     net = sdcaffe.Net(proto.read_net("net.prototxt"), phase=proto.TEST)
