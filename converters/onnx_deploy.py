@@ -69,6 +69,30 @@ def deployed(
         del net.layer[:]
         net.layer.extend(layers)
     result = Deployed(proto.NetParameter(name=net.name), [], [])
+    kept, data = _kept(net, shapes, begins, result)
+    inputs = [name for layer in kept if class_of(layer).given for name in layer.top]
+    for name in shapes:
+        if name not in inputs:
+            raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
+    check_ends(ends, kept)
+    behind = set(begins)
+    for layer in kept:
+        behind.update(layer.top if behind.intersection(layer.bottom) else ())
+    chosen = ends or [name for name in _chosen(kept, unread, data) if not begins or name in behind]
+    result.outputs = list(dict.fromkeys(chosen))
+    _prune(kept, result)
+    if not result.outputs:
+        went = ", ".join(f'"{layer.name}" ({layer.type})' for layer in net.layer if layer.name in result.dropped)
+        raise GraphError(
+            f'net "{net.name}" has nothing to export: no layer gives an output{went and f", without {went}"}'
+        )
+    return result
+
+
+def _kept(
+    net: proto.NetParameter, shapes: Mapping[str, Shape], begins: Sequence[str], result: Deployed
+) -> tuple[list[proto.LayerParameter], set[str]]:
+    """The layers that may leave, with inputs for data layers, and the names of these; `result` notes what goes."""
     kept: list[proto.LayerParameter] = []
     data: set[str] = set()
     gone: set[str] = set()
@@ -98,23 +122,7 @@ def deployed(
         if class_of(layer).given:
             _give_shapes(layer, shapes)
         kept.append(layer)
-    inputs = [name for layer in kept if class_of(layer).given for name in layer.top]
-    for name in shapes:
-        if name not in inputs:
-            raise GraphError(f'net "{net.name}" has no input "{name}" to give a shape; it has {", ".join(inputs)}')
-    check_ends(ends, kept)
-    behind = set(begins)
-    for layer in kept:
-        behind.update(layer.top if behind.intersection(layer.bottom) else ())
-    chosen = ends or [name for name in _chosen(kept, unread, data) if not begins or name in behind]
-    result.outputs = list(dict.fromkeys(chosen))
-    _prune(kept, result)
-    if not result.outputs:
-        went = ", ".join(f'"{layer.name}" ({layer.type})' for layer in net.layer if layer.name in result.dropped)
-        raise GraphError(
-            f'net "{net.name}" has nothing to export: no layer gives an output{went and f", without {went}"}'
-        )
-    return result
+    return kept, data
 
 
 def _as_input(cls: type[DataLayer], layer: proto.LayerParameter, shapes: Mapping[str, Shape]) -> proto.LayerParameter:

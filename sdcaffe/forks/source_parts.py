@@ -62,6 +62,9 @@ class FusedBatchNorm(nn.Module):
     The channels are `axis` of x. With `counted` there is a count of batches too, which nothing reads.
     """
 
+    mean: Tensor
+    variance: Tensor
+
     def __init__(self, *shape: int, eps: float, axis: int = 1, of_batch: bool = False, counted: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape))

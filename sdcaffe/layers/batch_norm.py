@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class BatchNorm(Layer):
     keeps_places = True
     normalizes = True
 
-    torch_names = (("running_mean", "running_var", "num_batches_tracked"),)
+    torch_names: ClassVar[tuple[tuple[str, ...], ...]] = (("running_mean", "running_var", "num_batches_tracked"),)
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
