@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -234,11 +235,17 @@ def _diagnosed(module: ExportModule, net: Net, error: Exception) -> ModelError:
 
 
 def _reason_of(error: BaseException, layer: Layer | None = None) -> str:
-    """What the exporter's error began with, and the line of the layer's own file where it did."""
+    """What a layer says itself, or that torch's exporter gave up; and the line of the layer's own file where it did."""
     while error.__cause__ is not None and not isinstance(error, LayerError):
         error = error.__cause__
-    reason = (" ".join(str(error).split()) or type(error).__name__)[:160]
-    at = None if layer is None or isinstance(error, LayerError) else place_in(error, file_of(type(layer)))
+    if isinstance(error, LayerError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = "" if layer is None else file_of(type(layer))
+    reason = "torch's exporter cannot take what it computes; `to_onnx` of a layer may say it otherwise"
+    if frames and frames[-1].filename == own:
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:160]
+    at = place_in(error, own)
     return reason if at is None else f"{reason} ({at})"
 
 
