@@ -49,7 +49,7 @@ class Convolution(Layer):
                 "group",
             )
         sizes = self.top_sizes(bottom[self.axis + 1 :])
-        spatial.check_sizes(self, bottom, sizes)
+        spatial.check_sizes(self, bottom, self.axis, sizes)
         self.blob(0, (*self.weight_channels(channels, outputs), *self.geometry.kernel), param.weight_filler)
         if param.bias_term:
             self.blob(1, (outputs,), param.bias_filler)

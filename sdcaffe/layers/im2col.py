@@ -30,7 +30,7 @@ class Im2col(Layer):
             raise self.error(f"no spatial axis behind axis {self.axis} of a bottom of {len(bottom)} axes", "axis")
         self.geometry = spatial.read_geometry(self, axes)
         sizes = self.geometry.convolved(bottom[self.axis + 1 :])
-        spatial.check_sizes(self, bottom, sizes)
+        spatial.check_sizes(self, bottom, self.axis, sizes)
         self.top = (*bottom[: self.axis], bottom[self.axis] * math.prod(self.geometry.kernel), *sizes)
         return [self.top]
 

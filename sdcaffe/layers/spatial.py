@@ -122,8 +122,10 @@ def unless(value: str, word: str, usual: str) -> str:
     return f"{word} {value}" if value not in ("", usual) else ""
 
 
-def check_sizes(layer: Layer, bottom: Shape, spatial: Shape) -> None:
-    """Raises LayerError where an output size is below 1."""
+def check_sizes(layer: Layer, bottom: Shape, axis: int, spatial: Shape) -> None:
+    """Raises LayerError where an output size is below 1, and where channels or images have no values at all."""
+    if 0 in bottom[axis:]:
+        raise layer.error(f"a bottom of shape {show_shape(bottom)} has no values to take windows of", "bottom")
     if any(size < 1 for size in spatial):
         raise layer.error(
             f"the kernel does not fit: bottom {show_shape(bottom)} would give spatial sizes {spatial}", "kernel_size"

@@ -195,3 +195,11 @@ def test_without_spatial_axes_it_is_a_matrix_product(channels: int, outputs: int
     layer, (tensor,) = gradients.double(text, [bottom])
     weight, bias = (blob.detach().numpy() for blob in layer.blobs)
     close(layer(tensor), bottom @ weight.T + bias, tolerance=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution", "Im2col"])
+@pytest.mark.parametrize("shape", [(1, 2, 0, 5), (1, 2, 5, 0), (1, 0, 5, 5)])
+def test_images_without_values_are_refused_in_words(kind, shape):
+    param = f"convolution_param {{ kernel_size: 3 pad: 2 {'' if kind == 'Im2col' else 'num_output: 2'} }}"
+    with pytest.raises(LayerError, match="has no values to take windows of"):
+        build(one_layer(kind, param), [shape])
