@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from fork_layers import net_param
 from test_ssd_annotated import data, made, write
 
@@ -35,7 +36,7 @@ def test_a_shorter_side_of_one_size_is_opencvs(tmp_path, height, width):
     write(tmp_path / "db", proto.Datum(channels=3, height=height, width=width, data=picture.tobytes(), label=4))
     body = "crop_size: 16 random_resize_param { min_size: 17 max_size: 17 resize_param { interp_mode: LINEAR } }"
     layer = made(data(tmp_path / "db", body, kind="Data"), "TEST")
-    found, label = (top.numpy() for top in layer.next_batch("cpu"))
+    found, label = (top.numpy() for top in layer.next_batch(torch.device("cpu")))
     # the longer side: 33 / 20 * 17 = 28.05
     size = {20: (17, 28), 33: (28, 17), 24: (17, 17)}[height]
     whole = cv2.resize(np.ascontiguousarray(picture.transpose(1, 2, 0)), size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -117,4 +118,4 @@ def test_floats_have_no_other_size(tmp_path):
     write(tmp_path / "db", proto.Datum(channels=1, height=6, width=6, float_data=[0.5] * 36, label=0))
     body = "crop_size: 4 random_resize_param { min_size: 5 max_size: 5 }"
     with pytest.raises(DataError, match="holds floats"):
-        made(data(tmp_path / "db", body, kind="Data")).next_batch("cpu")
+        made(data(tmp_path / "db", body, kind="Data")).next_batch(torch.device("cpu"))
