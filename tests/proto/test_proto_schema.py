@@ -23,6 +23,7 @@ OURS = {
     "SolverParameter.precision",
     "SolverParameter.sync_batch_norm",
     "SolverParameter.eval_type",
+    "SolverParameter.test_metrics",
     "DataParameter.shuffle",
     "DataParameter.seed",
 }
