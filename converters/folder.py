@@ -27,6 +27,7 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
     _refuse_existing(target, path, what)
     try:
         if not job:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             with temporary_folder(target) as temporary:
                 yield temporary
                 _refuse_existing(target, path, what)

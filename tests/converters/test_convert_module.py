@@ -34,7 +34,6 @@ REFUSED = (
     "im2col",
     "lstm_static",
     "parameter",
-    "pool_max_mask",
     "rnn",
 )
 

@@ -37,10 +37,10 @@ def test_an_unknown_field():
 
 
 def test_a_wrong_value():
-    assert error("layer { pooling_param { pool: MAXX } }") == [
-        'x.prototxt:1:31: field "pool" takes MAX, AVE or STOCHASTIC, not "MAXX". Did you mean "MAX"?',
-        "    layer { pooling_param { pool: MAXX } }",
-        "                                  ^",
+    assert error("layer { eltwise_param { operation: MAXX } }") == [
+        'x.prototxt:1:36: field "operation" takes PROD, SUM or MAX, not "MAXX". Did you mean "MAX"?',
+        "    layer { eltwise_param { operation: MAXX } }",
+        "                                       ^",
     ]
 
 
