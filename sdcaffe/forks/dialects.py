@@ -55,8 +55,9 @@ def _smooth_l1(net: Any) -> None:
 
 
 def _bare(net: Any) -> list[Any]:
-    """The BNs that no field tells the fork of."""
-    return [layer for layer in net.layer if layer.type == "BN" and not layer.bn_param.ListFields()]
+    """The BNs that no field tells the fork of; three tops are SegNet's alone."""
+    norms = (layer for layer in net.layer if layer.type == "BN" and len(layer.top) == 1)
+    return [layer for layer in norms if not layer.bn_param.ListFields()]
 
 
 def _as_segnet(net: Any) -> None:
