@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sdcaffe.errors import DataError
-from sdcaffe.writing import temporary_folder
+from sdcaffe.writing import lock, temporary_folder
 
 _JOB = "job"
 
@@ -36,7 +35,7 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
         temporary = f"{target}.partial"
         _refuse_foreign(temporary, what)
         os.makedirs(temporary, exist_ok=True)
-        lock = _claim(temporary, path, job)
+        held = _claim(temporary, path, job)
         try:
             yield temporary
             _refuse_existing(target, path, what)
@@ -46,29 +45,28 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         finally:
-            os.close(lock)
+            os.close(held)
     except OSError as error:
         raise DataError(f"the {what} cannot be written: {error.strerror or error}", path) from error
 
 
 def _claim(folder: str, path: str, job: str) -> int:
     """Empty `folder` unless it holds what this job left. Returns a descriptor that bars others until it is closed."""
-    lock = os.open(os.path.join(folder, _JOB), os.O_RDWR | os.O_CREAT, 0o664)
+    descriptor = os.open(os.path.join(folder, _JOB), os.O_RDWR | os.O_CREAT, 0o664)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        begun = os.read(lock, len(job.encode()) + 1)
+        if lock(descriptor) is False:
+            raise DataError("is being made by another process", path)
+        begun = os.read(descriptor, len(job.encode()) + 1)
         if begun != job.encode():
             for name in os.listdir(folder):
                 if name != _JOB:
                     os.unlink(os.path.join(folder, name))
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, job.encode(), 0)
-    except BaseException as error:
-        os.close(lock)
-        if isinstance(error, BlockingIOError):
-            raise DataError("is being made by another process", path) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, job.encode(), 0)
+    except BaseException:
+        os.close(descriptor)
         raise
-    return lock
+    return descriptor
 
 
 def _refuse_foreign(folder: str, what: str) -> None:

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -18,10 +19,8 @@ from typing import BinaryIO
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.reading import StrPath
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows, where nothing is cleared
-    fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.tmp")
 
@@ -105,7 +104,7 @@ def lock(descriptor: int) -> bool | None:
 
     None: this system, or this file system, has no such locks.
     """
-    if fcntl is None:
+    if sys.platform == "win32":  # where so nothing is cleared
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,7 @@ The bytes are the same either way. Here so that `decode` is usable without torch
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,7 @@ def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
 @functools.cache
 def _operator() -> Any:
     """The operator beneath torchvision.io.decode_jpeg, which is announced to go: where it is gone, Pillow decodes."""
-    import torchvision.io  # noqa: F401  registers the operator; here, as it takes as long to import as torch
-
+    importlib.import_module("torchvision.io")  # registers it; here, as it takes as long to import as torch
     return getattr(torch.ops.image, "decode_jpeg", None)
 
 
