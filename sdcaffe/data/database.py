@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from typing import Any, Protocol
 
 import lmdb
@@ -113,12 +114,14 @@ class _LevelDb:
 _STORES: dict[str, type[_Lmdb] | type[_LevelDb]] = {"LMDB": _Lmdb, "LEVELDB": _LevelDb}
 _open: dict[tuple[str, str], tuple[Store, int]] = {}  # a database can be open only once in a process
 _open_lock = threading.Lock()
+_dropped: deque[Store] = deque()  # uses that ended while the lock may have been held by the same thread
 
 
 def open_store(path: str, backend: str) -> Store:
     """The database at `path`; several users share one. Raises DataError."""
     identity = (backend, os.path.realpath(path))
     with _open_lock:
+        _close_dropped()
         store, users = _open.get(identity) or (_STORES[backend](path), 0)
         _open[identity] = (store, users + 1)
     return store
@@ -127,12 +130,35 @@ def open_store(path: str, backend: str) -> Store:
 def close_store(store: Store) -> None:
     """End one use of a database; the last one closes it."""
     with _open_lock:
-        identity = next(key for key, (opened, _) in _open.items() if opened is store)
-        _, users = _open.pop(identity)
-        if users > 1:
-            _open[identity] = (store, users - 1)
-        else:
-            store.close()
+        _close_dropped()
+        _end_use(store)
+
+
+def drop_store(store: Store) -> None:
+    """End one use without waiting, as memory that is collected must: it can be in the thread that holds the lock.
+
+    Where the lock is taken, the next opening or closing ends the use.
+    """
+    _dropped.append(store)
+    if _open_lock.acquire(blocking=False):
+        try:
+            _close_dropped()
+        finally:
+            _open_lock.release()
+
+
+def _close_dropped() -> None:
+    while _dropped:
+        _end_use(_dropped.popleft())
+
+
+def _end_use(store: Store) -> None:
+    identity = next(key for key, (opened, _) in _open.items() if opened is store)
+    _, users = _open.pop(identity)
+    if users > 1:
+        _open[identity] = (store, users - 1)
+    else:
+        store.close()
 
 
 class Records:
@@ -175,8 +201,9 @@ class Records:
             close_store(store)
 
     def __del__(self) -> None:
-        if getattr(self, "_store", None) is not None:
-            self.close()
+        store = getattr(self, "_store", None)
+        if store is not None:
+            drop_store(store)
 
 
 class DatumSource(Records, Source):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import io
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import lmdb
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from sdcaffe import proto
+from sdcaffe.data import database as stores
 from sdcaffe.data.database import DatumSource
 from sdcaffe.errors import DataError
 
@@ -244,3 +247,27 @@ def test_a_source_that_is_dropped_closes_its_database(tmp_path):
     del source
     with plyvel.DB(path) as database:
         assert database.get(b"00000000") is not None
+
+
+def test_a_source_that_is_forgotten_while_another_opens_is_closed_after_it(tmp_path, monkeypatch):
+    """Memory is collected at any time: in a thread that is opening a database too."""
+    for name in ("a", "b"):
+        write(tmp_path / name, [datum(data=bytes(3), channels=3, height=1, width=1)])
+    forgotten = DatumSource(str(tmp_path / "a"), "LMDB")
+    forgotten.itself = forgotten  # so that it goes when memory is collected, and not before
+
+    class Collecting(stores._Lmdb):
+        def __init__(self, path):
+            gc.collect()
+            super().__init__(path)
+
+    monkeypatch.setitem(stores._STORES, "LMDB", Collecting)
+    del forgotten
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(DatumSource(str(tmp_path / "b"), "LMDB")), daemon=True)
+    thread.start()
+    thread.join(60)
+    assert opened, "opening waits for itself"
+    opened[0].close()
+    with lmdb.open(str(tmp_path / "a"), readonly=True, lock=False):  # which cannot be while it is open here
+        pass
