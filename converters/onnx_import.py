@@ -75,6 +75,17 @@ def onnx_to_caffe(
     return Imported(len(param.layer), numbers, graph.inputs, agreement)
 
 
+def net_of(onnx_path: str, shapes: Mapping[str, Shape] | None = None) -> Net:
+    """The net of an ONNX file, with its weights, not checked against the file. Raises ModelError as `onnx_to_caffe`."""
+    try:
+        return _net(*layers_of(read_graph(onnx_path, shapes)))
+    except ModelError as error:
+        error.where = error.where or onnx_path
+        raise
+    except NetError as error:
+        raise ModelError(f"as a Caffe net: {error}", onnx_path) from None
+
+
 def layers_of(graph: Graph) -> tuple[proto.NetParameter, dict[str, list[Array]]]:
     """The NetParameter of a graph, and its weights by layer name. Raises ModelError for what Caffe lacks."""
     discover()

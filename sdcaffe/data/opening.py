@@ -56,6 +56,13 @@ class LevelDbSource(DatumSource):
         glog("db_leveldb.cpp:18", f"Opened leveldb {where}")
 
 
+def known_image(name: str) -> tuple[int, int, int] | None:
+    """The shape (c, h, w) of the images of a set that is known by its name; None: only who opens `name` knows it."""
+    kind, colon, _ = name.partition(":")
+    cls = SOURCES.get(kind) if colon else None
+    return cls.image if cls is not None and issubclass(cls, EmbeddedSource) else None
+
+
 class EmbeddedSource(ArraySource):
     """A set that is known by its name: `NAME:train` or `NAME:test`, optionally followed by `:FOLDER`.
 

@@ -13,8 +13,7 @@ from os import PathLike
 from typing import Any
 
 from sdcaffe import proto
-from sdcaffe.data.opening import EmbeddedSource
-from sdcaffe.data.source import SOURCES
+from sdcaffe.data.opening import known_image
 from sdcaffe.errors import GraphError, SdcaffeError
 from sdcaffe.layers.base import Shape
 from sdcaffe.net import Net
@@ -137,7 +136,7 @@ def _bring(net: proto.NetParameter, index: int) -> _Brought:
     """What a data layer brings in its phase; where its data are not here, the likely shapes."""
     layer = proto.copied(net.layer[index])
     phase = TRAIN if TRAIN in phases(layer) else TEST
-    known = _embedded(layer)
+    known = known_image(layer.data_param.source) if layer.type == "Data" else None  # not to be fetched for that
     if known is None:
         alone = proto.NetParameter()
         alone.layer.add().CopyFrom(layer)
@@ -157,13 +156,6 @@ def _bring(net: proto.NetParameter, index: int) -> _Brought:
         return _Brought([(batch, *image), (batch,)][: len(layer.top)], True)
     side = crop or _window_behind(net, layer) or _UNKNOWN
     return _Brought([(batch, 3, side, side), *[(batch,)] * (len(layer.top) - 1)], False)
-
-
-def _embedded(layer: proto.LayerParameter) -> tuple[int, int, int] | None:
-    """The size of the images of a set that is known by its name: it is not to be fetched for that."""
-    kind = layer.data_param.source.partition(":")[0] if layer.type == "Data" else ""
-    cls = SOURCES.get(kind)
-    return EmbeddedSource.image if cls is not None and issubclass(cls, EmbeddedSource) else None
 
 
 def _window_behind(net: proto.NetParameter, source: proto.LayerParameter) -> int:

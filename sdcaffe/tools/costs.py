@@ -73,7 +73,7 @@ def lines(found: Costs) -> list[str]:
     rows = [["layer", "type", "output", "parameters", "multiply-adds", "memory"]]
     for layer in found.layers:
         shown = ", ".join(" x ".join(map(str, shape)) or "scalar" for shape in layer.shapes)
-        numbers = [_count(layer.parameters), _count(layer.multiply_adds), _bytes(layer.memory)]
+        numbers = [amount(layer.parameters), amount(layer.multiply_adds), size(layer.memory)]
         rows.append([layer.name, layer.type, shown, *numbers])
     parameters, frozen, statistics = (found.total(what) for what in ("parameters", "frozen", "statistics"))
     products, memory = found.total("multiply_adds"), found.total("memory")
@@ -85,9 +85,9 @@ def lines(found: Costs) -> list[str]:
         *text_table(rows, "lllrrr"),
         "",
         f"net            {found.name or '(no name)'}",
-        f"parameters     {parameters:,}{f' ({note})' if note else ''}, {_bytes(FLOAT * parameters)}",
+        f"parameters     {parameters:,}{f' ({note})' if note else ''}, {size(FLOAT * parameters)}",
         f"multiply-adds  {products:,}{each}",
-        f"activations    {_bytes(memory)} forward, in float32",
+        f"activations    {size(memory)} forward, in float32",
     ]
 
 
@@ -95,11 +95,13 @@ def _is_automatic(step: Step, net: Net) -> bool:
     return net.layers[step.key].copies and step.layer.name.endswith("_split")
 
 
-def _count(number: int) -> str:
+def amount(number: int) -> str:
+    """A count as a table shows it."""
     return f"{number:,}" if number else "-"
 
 
-def _bytes(number: int) -> str:
+def size(number: int) -> str:
+    """Bytes as a table shows them."""
     if not number:
         return "-"
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):

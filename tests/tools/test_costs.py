@@ -156,6 +156,48 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert re.split(r"  +", last) == ["sum", "Reduction", "scalar", "-", "-", "4 B"]
 
 
+def summary(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[list[str]]:
+    assert main(["summary", *map(str, arguments)]) == 0
+    return [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_no_data_set_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CIFAR is known to be 32x32; what a database holds is not, but may be said."""
+    monkeypatch.setenv("SDCAFFE_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("a data set is fetched"))
+    net = PROTOTXT / "cifar100" / "resnet32" / "train_val_baseline.prototxt"
+    assert summary(capsys, net, "--phase=TRAIN")[2][:3] == ["data", "Data", "64 x 3 x 32 x 32, 64"]
+    (tmp_path / "net.prototxt").write_text(
+        """layer { name: "d" type: "Data" top: "x" top: "y" data_param { source: "gone" batch_size: 4 } }
+        layer { name: "i" type: "Input" top: "z" input_param { shape { dim: 1 dim: 2 } } }"""
+    )
+    rows = summary(capsys, tmp_path / "net.prototxt", "--shape", "x=8,3,20,30", "--shape", "z=5,6")
+    assert [row[:3] for row in rows[2:4]] == [["d", "Data", "8 x 3 x 20 x 30, 8"], ["i", "Input", "5 x 6"]]
+    assert main(["summary", str(tmp_path / "net.prototxt"), "--shape", "gone=1,2"]) == 1
+    assert 'no layer brings a blob "gone" to give a shape; there are x, z' in capsys.readouterr().err
+
+
+def test_an_onnx_file_and_weights_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One convolution of 2 to 3 channels and 3x3 on 8x8: 54 + 3 numbers, 3 * 36 * 18 products."""
+    text = data(1, 2, 8, 8) + convolution("conv", "data", 3, 3, 'bias_filler { type: "constant" value: 1 }')
+    (tmp_path / "net.prototxt").write_text(text)
+    model = tmp_path / "net.caffemodel"
+    build(text).save(model)
+    assert main(["export", str(tmp_path / "net.prototxt"), str(model), "-o", str(tmp_path / "net.onnx")]) == 0
+    capsys.readouterr()
+    row = summary(capsys, tmp_path / "net.onnx")[3]
+    assert row[1:5] == ["Convolution", "1 x 3 x 6 x 6", "57", "1,944"]
+    assert summary(capsys, model)[2:] == [
+        ["conv", "Convolution", "3 x 2 x 3 x 3, 3", "57", "228 B"],
+        [""],
+        ["numbers", "57, 228 B"],
+    ]
+    build(text).save(tmp_path / "net.caffemodel.h5")
+    assert summary(capsys, tmp_path / "net.caffemodel.h5")[2][:4] == ["conv", "-", "3 x 2 x 3 x 3, 3", "57"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
