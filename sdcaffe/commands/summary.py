@@ -25,7 +25,7 @@ def add_flags(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="BLOB=N,C,H,W",
-        help="the shape of what a data layer or an input brings; the data need not be there (default: that of the data)",
+        help="the shape of what a data layer or an input brings; no data are opened for it (default: as the data are)",
     )
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
