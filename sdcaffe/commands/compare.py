@@ -33,17 +33,30 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--html", metavar="FILE", help="write one page with tables, curves and settings (default: none)"
     )
+    parser.add_argument(
+        "--latex",
+        metavar="FILE",
+        help="write a table for a manuscript of each set of finished runs that differ by the mechanism alone: mean and "
+        "deviation over seeds, the best in bold; it needs the packages booktabs and graphicx (default: none)",
+    )
+    parser.add_argument("--markdown", metavar="FILE", help="write the same tables as Markdown (default: none)")
 
 
 def run(args: Namespace) -> None:
     from sdcaffe import layers
-    from sdcaffe.paper.compare import compare, html, text
+    from sdcaffe.paper.compare import compare, html, tables, text
 
     layers.discover()  # the fields of the self-distillation layers
     found = compare(args.logs or ([_OWN_RUNS] if _OWN_RUNS.is_dir() else []))
-    read = [log for run in (*found.runs, *found.others) for log in run.logs]
-    flags.check_outputs((args.csv, args.json, args.html), read)
-    for path, form in ((args.csv, text.to_csv), (args.json, text.to_json), (args.html, html.page)):
-        if path:
-            flags.write_output(path, form(found))
-    print("\n".join(text.lines(found)), file=flags.beside(args.csv, args.json, args.html))
+    forms = (
+        (args.csv, text.to_csv),
+        (args.json, text.to_json),
+        (args.html, html.page),
+        (args.latex, tables.to_latex),
+        (args.markdown, tables.to_markdown),
+    )
+    outputs = [path for path, _ in forms]
+    flags.check_outputs(outputs, [log for run in (*found.runs, *found.others) for log in run.logs])
+    for path, content in [(path, form(found)) for path, form in forms if path]:
+        flags.write_output(path, content)
+    print("\n".join(text.lines(found)), file=flags.beside(*outputs))

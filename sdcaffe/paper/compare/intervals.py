@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sdcaffe.paper.compare.comparison import Comparison, Group
+from sdcaffe.paper.compare.sets import alike, every_group
 from sdcaffe.paper.published import BASELINE, TWO_BRANCHES
 
 _CONFIDENCE = 0.95
 _AGAINST = (BASELINE, TWO_BRANCHES)
-# Settings that a mechanism brings with it.
-_OF_MECHANISM = {"mu", "lambda", "temperature", "KL gradient", "batch statistics", "layers", "net fingerprint"}
 _STEPS = 2000  # of Simpson's rule
 
 
@@ -38,9 +37,8 @@ class Difference:
 
 def differences(found: Comparison) -> list[Difference]:
     """Each mechanism against the baseline and against two branches, where both have runs enough for an interval."""
-    groups = [group for row in found.rows for group in row.groups] + found.other_groups
     said = []
-    for group, base in pairs({id(group): group for group in groups if group.finished}.values()):
+    for group, base in pairs(group for group in every_group(found) if group.finished):
         interval = between(_errors(group), _errors(base))
         if interval:
             said.append(Difference(group, base, interval))
@@ -53,19 +51,8 @@ def pairs(groups: Iterable[Group]) -> Iterator[tuple[Group, Group]]:
     for group in every:
         for name in _AGAINST if group.runs[0].mechanism != BASELINE else ():
             for base in every:
-                if base.runs[0].mechanism == name != group.runs[0].mechanism and _alike(group, base):
+                if base.runs[0].mechanism == name != group.runs[0].mechanism and alike(group, base):
                     yield group, base
-
-
-def _alike(group: Group, base: Group) -> bool:
-    """Whether all but the mechanism is the same; a baseline may have as many images a step as two branches do."""
-    first, second = group.runs[0], base.runs[0]
-    if (first.network_key, first.log.processes) != (second.network_key, second.log.processes):
-        return False
-    names = ({*first.what} | {*second.what}) - _OF_MECHANISM
-    if second.mechanism == BASELINE and second.what["batch"] == str(2 * int(first.what["batch"])):
-        names -= {"batch"}
-    return all(first.what.get(name) == second.what.get(name) for name in names)
 
 
 def _errors(group: Group) -> list[tuple[int | None, float]]:

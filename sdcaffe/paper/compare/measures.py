@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sdcaffe.paper.compare.comparison import Comparison, Group, Spread
 from sdcaffe.paper.compare.intervals import Interval, between, pairs
+from sdcaffe.paper.compare.sets import every_group
 
 HEADING = ("network", "data", "mechanism", "seeds")
 CONTRAST_HEADING = ("network", "data", "mechanism", "against", "from")
@@ -66,9 +67,7 @@ class Contrast:
 
 def measured(found: Comparison) -> list[Group]:
     """The groups with such values."""
-    groups = [group for row in found.rows for group in row.groups] + found.other_groups
-    once = {id(group): group for group in groups}.values()
-    return [group for group in once if any(measure.of(group) for measure in MEASURES)]
+    return [group for group in every_group(found) if any(measure.of(group) for measure in MEASURES)]
 
 
 def contrasts(found: Comparison) -> list[Contrast]:
