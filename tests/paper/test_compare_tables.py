@@ -1,4 +1,4 @@
-"""The tables for a manuscript: figures computed here by hand from logs written by hand, and what a LaTeX says of them."""
+"""The tables for a manuscript: figures computed here by hand from logs written by hand; a LaTeX sets them."""
 
 from __future__ import annotations
 

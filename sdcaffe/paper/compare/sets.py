@@ -45,12 +45,12 @@ def sets(groups: Iterable[Group]) -> list[list[Group]]:
 def names(groups: Sequence[Group]) -> list[str]:
     """What to call each of several groups: the mechanism, and of network, data and settings what tells it apart."""
     wheres = [(group.runs[0].network, group.runs[0].data_set) for group in groups]
+    varies = [len({*values}) > 1 for values in zip(*wheres, strict=True)]
     said = []
     for where, group in zip(wheres, groups, strict=True):
-        front = [own for own, others in zip(where, zip(*wheres, strict=True), strict=True) if len({*others}) > 1]
-        same = [
-            other for place, other in zip(wheres, groups, strict=True) if (place, other.title) == (where, group.title)
-        ]
+        same = [other for place, other in zip(wheres, groups, strict=True) if place == where]
+        same = [other for other in same if other.title == group.title]
+        front = [name for name, tells in zip(where, varies, strict=True) if tells]
         said.append(", ".join([*front, group.title, *_apart(group, same)]))
     return said
 

@@ -47,7 +47,7 @@ def tables(found: Comparison) -> list[Table]:
 
 
 def to_latex(found: Comparison) -> str:
-    """The tables as floats for a document that uses the packages booktabs and graphicx, labelled tab:runs-1 and so on."""
+    """The tables as floats, labelled tab:runs-1 and so on, for a document that uses booktabs and graphicx."""
     head = "% Written by sdcaffe compare. Needs \\usepackage{booktabs,graphicx}.\n"
     return head + "".join(f"\n{_latex(table, i)}" for i, table in enumerate(tables(found), start=1))
 
@@ -115,12 +115,10 @@ def _seeds(group: Group) -> str:
 
 
 def _latex(table: Table, number: int) -> str:
-    rows = [
-        " & ".join(
-            [_escaped(name, _LATEX), *(_cell(column, row, _LATEX, "\\textbf{", "}") for column in table.columns)]
-        )
-        for row, name in enumerate(table.mechanisms)
-    ]
+    rows = []
+    for row, name in enumerate(table.mechanisms):
+        cells = (_cell(column, row, _LATEX, "\\textbf{", "}") for column in table.columns)
+        rows.append(" & ".join([_escaped(name, _LATEX), *cells]))
     heading = " & ".join(["mechanism", *(_heading(column.title) for column in table.columns)])
     return "\n".join(
         [
