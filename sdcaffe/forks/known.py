@@ -32,7 +32,6 @@ _TYPES = {
     RFCN: "DeformableConvolution DeformablePSROIPooling",
     DEEPLAB: "ImageSegData SegAccuracy DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct "
     "BiasChannel AdaptiveBiasChannel",
-    SEGNET: "DenseImageData",
     TSN: "BatchReduction Gather Scatter",
     YOLO: "GaussianYolov3 YoloSeg AssistedExcitation SegmentationEvaluate LaneData",
     DARKNET: "Mish",
@@ -70,9 +69,6 @@ _FIELDS = {
         "seg_accuracy_param",
         "ConvolutionParameter": "hole hole_h hole_w",
         "ImageDataParameter": "label_type has_label",
-    },
-    SEGNET: {
-        "LayerParameter": "dense_image_data_param",
     },
     TSN: {
         "LayerParameter": "batch_reduction_param",

@@ -539,6 +539,36 @@ class DenseBlockParameter(_Message):
         eps: float | None = ...,
     ) -> None: ...
 
+class DenseImageDataParameter(_Message):
+    source: str
+    batch_size: int
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    mean_file: str
+    root_folder: str
+    mirror: bool
+    crop_width: int
+    crop_height: int
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        mean_file: str | None = ...,
+        root_folder: str | None = ...,
+        mirror: bool | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+    ) -> None: ...
+
 class DepthToSpaceParameter(_Message):
     block_size: int
     data_format: str
@@ -1338,6 +1368,8 @@ class LayerParameter(_Message):
     def adversarial_param(self) -> AdversarialParameter: ...
     @property
     def mixup_param(self) -> MixupParameter: ...
+    @property
+    def dense_image_data_param(self) -> DenseImageDataParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -1472,6 +1504,7 @@ class LayerParameter(_Message):
         gaussian_mmd_param: GaussianMmdParameter | _Mapping[str, _Any] | None = ...,
         adversarial_param: AdversarialParameter | _Mapping[str, _Any] | None = ...,
         mixup_param: MixupParameter | _Mapping[str, _Any] | None = ...,
+        dense_image_data_param: DenseImageDataParameter | _Mapping[str, _Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,

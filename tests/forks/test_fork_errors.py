@@ -143,7 +143,6 @@ def net_error(tmp_path, body, **options):
         ("SegAccuracy", "DeepLab"),
         ("DeformableConvolution", "R-FCN"),
         ("ImageSegData", "DeepLab"),
-        ("DenseImageData", "SegNet"),
         ("CPMData", "OpenPose"),
     ],
 )

@@ -1,4 +1,5 @@
-"""The source `shapes`: pictures of 64 by 64 pixels made on the spot, one to three shapes on clutter, and their boxes.
+"""The source `shapes`: pictures of 64 by 64 pixels made on the spot, one to three shapes on clutter, their boxes and
+the labels of their pixels.
 
 Discs, squares and triangles (labels 1 to 3), small and large ones, of any colour, on flowing colours with bars and
 noise. Picture i of a part is always the same one.
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from sdcaffe.data.source import Image, Source, register_source
 from sdcaffe.errors import DataError
+from sdcaffe.forks.segmentation.pairs import Pair
 from sdcaffe.forks.ssd.geometry import Labelled
 from sdcaffe.forks.ssd.picture import Picture
 
@@ -53,12 +55,29 @@ class Shapes(Source):
         return picture.pixels, int(picture.labelled.facts[0, 0])
 
     def picture(self, index: int) -> Picture:
+        """A picture and the boxes of its shapes, as fractions of it."""
+        pixels, shapes = self._made(index)
+        boxes = np.array([_bounds(cover) for _, cover in shapes], np.float32)
+        facts = np.array([(label, i, 0) for i, (label, _) in enumerate(shapes)], np.float32)
+        labelled = Labelled(boxes / SIZE, facts)
+        return Picture(pixels, labelled, SIZE, SIZE, False, shapes[0][0], True, f"{self.where}, picture {index}")
+
+    def pair(self, index: int) -> Pair:
+        """A picture and the label of each pixel: that of the shape that covers half of it or more, else 0."""
+        pixels, shapes = self._made(index)
+        labels = np.zeros((1, SIZE, SIZE), np.uint8)
+        for label, cover in shapes:
+            labels[0, cover >= 0.5] = label
+        return Pair(pixels, labels, f"{self.where}, picture {index}")
+
+    def _made(self, index: int) -> tuple[NDArray[np.uint8], list[tuple[int, Plane]]]:
+        """The pixels of a picture, and of each of its shapes the label and how much of each pixel it covers."""
         random = _Random(self._part, index)
         image = _background(random)
         for _ in range(2):
             _paint(image, _bar(random), random)
         boxes: list[list[float]] = []
-        labels: list[int] = []
+        shapes: list[tuple[int, Plane]] = []
         for _ in range(1 + int(random.uniform(0, 3))):
             placed = _placed(random, boxes)
             if placed is None:
@@ -67,12 +86,10 @@ class Shapes(Source):
             cover = _cover(label, *placed)
             _paint(image, cover, random)
             boxes.append(_bounds(cover))
-            labels.append(label)
+            shapes.append((label, cover))
         image += random.uniform(-0.06, 0.06, 3, SIZE, SIZE)
         pixels = (image.clip(0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-        facts = np.array([(label, i, 0) for i, label in enumerate(labels)], np.float32)
-        labelled = Labelled(np.array(boxes, np.float32) / SIZE, facts)
-        return Picture(pixels, labelled, SIZE, SIZE, False, labels[0], True, f"{self.where}, picture {index}")
+        return pixels, shapes
 
 
 def _grid() -> tuple[Plane, Plane]:
