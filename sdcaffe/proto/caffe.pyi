@@ -16,6 +16,14 @@ Phase: _Enum
 TRAIN: int
 TEST: int
 
+class AUCParameter(_Message):
+    axis: int
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
+    ) -> None: ...
+
 class AccuracyParameter(_Message):
     top_k: int
     axis: int
@@ -520,6 +528,40 @@ class Datum(_Message):
         encoded: bool | None = ...,
     ) -> None: ...
 
+class DegriddingParameter(_Message):
+    degridding: str
+    kernel_c: int
+    kernel_h: int
+    kernel_w: int
+    stride_c: int
+    stride_h: int
+    stride_w: int
+    cutoff_c: int
+    cutoff_h: int
+    cutoff_w: int
+    bias_term: bool
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        degridding: str | None = ...,
+        kernel_c: int | None = ...,
+        kernel_h: int | None = ...,
+        kernel_w: int | None = ...,
+        stride_c: int | None = ...,
+        stride_h: int | None = ...,
+        stride_w: int | None = ...,
+        cutoff_c: int | None = ...,
+        cutoff_h: int | None = ...,
+        cutoff_w: int | None = ...,
+        bias_term: bool | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
 class DenseBlockParameter(_Message):
     layers: int
     growth: int
@@ -850,6 +892,16 @@ class ExpParameter(_Message):
         shift: float | None = ...,
     ) -> None: ...
 
+class ExpScalerParameter(_Message):
+    base: float
+    scale: float
+    def __init__(
+        self,
+        *,
+        base: float | None = ...,
+        scale: float | None = ...,
+    ) -> None: ...
+
 class ExpansionParameter(_Message):
     prob: float
     max_expand_ratio: float
@@ -939,6 +991,34 @@ class GradientScalerParameter(_Message):
         alpha: float | None = ...,
         max_iter: float | None = ...,
         threshold_iter: int | None = ...,
+    ) -> None: ...
+
+class GriddingParameter(_Message):
+    gridding: str
+    kernel_c: int
+    kernel_h: int
+    kernel_w: int
+    stride_c: int
+    stride_h: int
+    stride_w: int
+    bias_term: bool
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    def __init__(
+        self,
+        *,
+        gridding: str | None = ...,
+        kernel_c: int | None = ...,
+        kernel_h: int | None = ...,
+        kernel_w: int | None = ...,
+        stride_c: int | None = ...,
+        stride_h: int | None = ...,
+        stride_w: int | None = ...,
+        bias_term: bool | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
     ) -> None: ...
 
 class HDF5DataParameter(_Message):
@@ -1301,11 +1381,19 @@ class LayerParameter(_Message):
     @property
     def upsample_param(self) -> UpsampleParameter: ...
     @property
+    def gridding_param(self) -> GriddingParameter: ...
+    @property
+    def degridding_param(self) -> DegriddingParameter: ...
+    @property
     def ctc_loss_param(self) -> CtcLossParameter: ...
     @property
     def quantization_param(self) -> QuantizationParameter: ...
     @property
     def reorg_param(self) -> ReorgParameter: ...
+    @property
+    def log_scaler_param(self) -> LogScalerParameter: ...
+    @property
+    def exp_scaler_param(self) -> ExpScalerParameter: ...
     @property
     def interp_param(self) -> InterpParameter: ...
     @property
@@ -1394,6 +1482,10 @@ class LayerParameter(_Message):
     @property
     def sparsify_param(self) -> SparsifyParameter: ...
     @property
+    def precision_recall_param(self) -> PrecisionRecallParameter: ...
+    @property
+    def auc_param(self) -> AUCParameter: ...
+    @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
     def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
@@ -1470,9 +1562,13 @@ class LayerParameter(_Message):
         swish_param: SwishParameter | _Mapping[str, _Any] | None = ...,
         clip_param: ClipParameter | _Mapping[str, _Any] | None = ...,
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
+        gridding_param: GriddingParameter | _Mapping[str, _Any] | None = ...,
+        degridding_param: DegriddingParameter | _Mapping[str, _Any] | None = ...,
         ctc_loss_param: CtcLossParameter | _Mapping[str, _Any] | None = ...,
         quantization_param: QuantizationParameter | _Mapping[str, _Any] | None = ...,
         reorg_param: ReorgParameter | _Mapping[str, _Any] | None = ...,
+        log_scaler_param: LogScalerParameter | _Mapping[str, _Any] | None = ...,
+        exp_scaler_param: ExpScalerParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
@@ -1519,6 +1615,8 @@ class LayerParameter(_Message):
         continuation_indicator_param: ContinuationIndicatorParameter | _Mapping[str, _Any] | None = ...,
         labelsequence_accuracy_param: LabelsequenceAccuracyParameter | _Mapping[str, _Any] | None = ...,
         sparsify_param: SparsifyParameter | _Mapping[str, _Any] | None = ...,
+        precision_recall_param: PrecisionRecallParameter | _Mapping[str, _Any] | None = ...,
+        auc_param: AUCParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
@@ -1537,6 +1635,16 @@ class LogParameter(_Message):
         base: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+    ) -> None: ...
+
+class LogScalerParameter(_Message):
+    base: float
+    scale: float
+    def __init__(
+        self,
+        *,
+        base: float | None = ...,
+        scale: float | None = ...,
     ) -> None: ...
 
 class LossParameter(_Message):
@@ -2022,6 +2130,14 @@ class PowerParameter(_Message):
         power: float | None = ...,
         scale: float | None = ...,
         shift: float | None = ...,
+    ) -> None: ...
+
+class PrecisionRecallParameter(_Message):
+    axis: int
+    def __init__(
+        self,
+        *,
+        axis: int | None = ...,
     ) -> None: ...
 
 class PriorBoxParameter(_Message):
