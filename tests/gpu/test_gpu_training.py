@@ -41,11 +41,12 @@ def train(solver, iterations=ITERATIONS):
 
 @pytest.mark.parametrize("fields", [{}, {"iter_size": 2}, {"clip_gradients": 1.0}, {"type": "Adam"}])
 def test_a_recorded_step_trains_as_the_plain_one(fields):
-    recorded, plain = make_solver(**fields), make_solver(**fields)
+    recorded = make_solver(**fields)
     assert isinstance(recorded.step_once, CapturedStep)
-    plain.step_once = lambda batches, rate: plain.work(batches, torch.tensor(rate, device="cuda"))
     mine = train(recorded)
     assert recorded.step_once._replay is not None
+    plain = make_solver(**fields)  # made now: making a solver seeds the generators, which all solvers draw from
+    plain.step_once = lambda batches, rate: plain.work(batches, torch.tensor(rate, device="cuda"))
     for a, b in zip(mine, train(plain), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
@@ -95,7 +96,7 @@ def test_a_layer_that_asks_for_values_runs_unrecorded_and_the_log_says_why(caplo
             return bottom_shapes
 
         def forward(self, bottom):
-            return bottom * abs(float(bottom.sum()))
+            return bottom * abs(bottom.sum().item())
 
     net = proto.NetParameter()
     text = """
