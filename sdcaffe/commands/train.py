@@ -6,6 +6,7 @@ Several runs take turns. What they do is `sdcaffe.run`'s business: flags in, one
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -37,6 +38,16 @@ def add_flags(parser: Parser) -> None:
         "--weights",
         metavar="A,B",
         help="start from the layers of these .caffemodel files that have the same names (default: none)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="FIELD=A,B",
+        help="train each solver once with each of these values of a field of the solver, of LAYER.field, or of "
+        "lambda, mu or temperature of a two-branch net; several --set: with each combination, which is added to "
+        "the snapshot_prefix; [1,2] is one list (default: as the files say)",
     )
     parser.add_argument(
         "--seeds",
@@ -75,6 +86,7 @@ def run(args: Namespace) -> None:
             args.file,
             devices=devices,
             precision=args.precision,
+            settings=_grid(args.set),
             seeds=args.seeds,
             snapshot=args.snapshot,
             weights=file_names(args.weights),
@@ -87,14 +99,25 @@ def run(args: Namespace) -> None:
             sighup=args.sighup_effect,
         )
     except running.RunsFailed as error:
-        _print(error.outcomes, args)
+        _print(error.outcomes, args, several=True)
         raise
-    _print(outcomes, args)
+    _print(outcomes, args, several=len(outcomes) > 1)
 
 
-def _print(outcomes: list[Outcome], args: Namespace) -> None:
-    """What a reader wants at the end of a run, on standard output; of several runs, with their names."""
-    several = len(args.file) * max(1, len(args.seeds)) > 1
+def _print(outcomes: list[Outcome], args: Namespace, several: bool) -> None:
+    """What a reader wants at the end of a run, on standard output; of several runs, with their names; of a sweep, a
+    table.
+    """
+    if args.set and several:
+        from sdcaffe.run.results import table
+
+        print("\n".join(table(outcomes)))
+        stopped = sum(not outcome.finished for outcome in outcomes)
+        if stopped:
+            print(f"\n{stopped} of {len(outcomes)} runs were stopped; to go on:\n  {_command(args, 'auto')}")
+        folders = dict.fromkeys(os.path.dirname(outcome.log) or "." for outcome in outcomes)
+        print(f"\nlogs and snapshots: in {', '.join(folders)}, named by what was set")
+        return
     for outcome in outcomes:
         for line in _report(outcome, args, several):
             print(f"{outcome.name}: {line}" if several else line)
@@ -115,6 +138,27 @@ def _report(outcome: Outcome, args: Namespace, several: bool) -> list[str]:
     return [*lines, f"log: {outcome.log}"]
 
 
+def _setting(text: str) -> tuple[str, tuple[str, ...]]:
+    """`lambda=0.5,1`: the name and its values."""
+    from sdcaffe.run.sweep import values_of
+
+    name, equals, values = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is no FIELD=A,B")
+    try:
+        return name, values_of(values)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(error.message) from None
+
+
+def _grid(settings: list[tuple[str, tuple[str, ...]]]) -> dict[str, tuple[str, ...]]:
+    names = [name for name, _ in settings]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--set {name} stands there twice: give all its values at once, as {name}=1,2,3")
+    return dict(settings)
+
+
 def _seeds(text: str) -> list[int]:
     """`3`: 1, 2, 3; `5,7`: these."""
     parts = text.split(",")
@@ -133,6 +177,8 @@ def _command(args: Namespace, state: str) -> str:
     for name in _KEPT:
         if getattr(args, name) != parser.get_default(name):
             words += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    for name, values in args.set:
+        words += ["--set", f"{name}={','.join(values)}"]
     if args.seeds:
         words += ["--seeds", ",".join(map(str, args.seeds))]
     for plugin in args.plugin:

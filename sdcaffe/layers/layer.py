@@ -64,6 +64,7 @@ class Layer(nn.Module):
     - `not_exported`: why an ONNX model cannot have it, where it cannot.
     - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
     - `blob_axes`: how many axes a blob of such a name always has in torch; files before Caffe's BlobShape store four.
+    - `knobs`: short names of fields that `sdcaffe train --set` takes: `{"temperature": "kl_loss_param.temperature"}`.
     - `drawn_as`: the colour of a drawing: convolution, product, pooling, loss, data or plain; "": as its counts say.
     - `origin`: who brought it, where `sdcaffe.plugins.origin` should not look for that itself.
     - `yields`: another plugin that registers the same type takes its place, and may declare its field anew.
@@ -104,6 +105,7 @@ class Layer(nn.Module):
     not_exported: ClassVar[str] = ""
     torch_names: ClassVar[tuple[tuple[str, ...], ...]] = ()
     blob_axes: ClassVar[Mapping[str, int]] = {}
+    knobs: ClassVar[Mapping[str, str]] = {}
     drawn_as: ClassVar[str] = ""
     origin: ClassVar[str] = ""
     yields: ClassVar[bool] = False

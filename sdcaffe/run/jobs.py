@@ -1,7 +1,8 @@
-"""The runs that are asked for: each solver with each seed, read and checked before anything is written or started."""
+"""The runs that are asked for: each solver with each setting and seed, read and checked before any is started."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 from sdcaffe import layers, proto
 from sdcaffe.errors import SolverError, UsageError
 from sdcaffe.log import Progress
+from sdcaffe.run import sweep
 from sdcaffe.run.signals import Action, Effect
-from sdcaffe.solver import settings
+from sdcaffe.solver import settings as checks
 from sdcaffe.solver.devices import in_a_job
 from sdcaffe.solver.snapshot import settle_prefix
 
@@ -25,6 +27,7 @@ class Request:
     solvers: tuple[str | bytes, ...]
     devices: tuple[str, ...] = ()
     precision: str | None = None
+    grid: sweep.Grid = ()
     seeds: tuple[int, ...] = ()
     snapshot: str | None = None
     weights: tuple[str, ...] = ()
@@ -41,7 +44,7 @@ class Request:
 
     @property
     def count(self) -> int:
-        return len(self.solvers) * max(1, len(self.seeds))
+        return len(self.solvers) * math.prod(len(values) for _, values in self.grid) * max(1, len(self.seeds))
 
     def check(self) -> None:
         """Raise UsageError for what makes no sense together."""
@@ -49,6 +52,8 @@ class Request:
             raise UsageError("there is no solver to run")
         if self.snapshot is not None and self.weights:
             raise UsageError("a snapshot goes on with a run and weights start one: give one of them")
+        if self.seeds and any(name == "random_seed" for name, _ in self.grid):
+            raise UsageError("random_seed is set, and seeds are too: give one of them")
         if len(self.devices) > 1 and (self.ask is not None or self.progress is not None):
             raise UsageError("ask and progress stay in this process: with several devices, give neither")
         if self.count > 1 and (len(self.devices) > 1 or in_a_job()):
@@ -61,11 +66,13 @@ class Request:
 
 @dataclass
 class Job:
-    """One run: where its solver stands, its checked SolverParameter, and what is to be said of the snapshot_prefix."""
+    """One run: where its solver stands, its checked SolverParameter, what was set in it, and what is to be said of the
+    snapshot_prefix."""
 
     where: str
     param: proto.SolverParameter
     positions: proto.Positions | None = None
+    settings: sweep.Settings = ()
     settled: str | None = None
     name: str = ""
     log: str = ""
@@ -74,7 +81,13 @@ class Job:
 def read_jobs(request: Request) -> list[Job]:
     """Every run that is asked for. Raises SolverError for two that would write the same files."""
     layers.discover(request.plugins)
-    jobs = [_read(request, solver, seed) for solver in request.solvers for seed in request.seeds or (None,)]
+    combined = list(sweep.combinations(request.grid))
+    jobs = [
+        _read(request, solver, settings, seed)
+        for solver in request.solvers
+        for settings in combined
+        for seed in request.seeds or (None,)
+    ]
     firsts: dict[str, Job] = {}
     for job in jobs:
         first = firsts.setdefault(os.path.realpath(job.param.snapshot_prefix), job)
@@ -91,7 +104,7 @@ def read_jobs(request: Request) -> list[Job]:
     return jobs
 
 
-def _read(request: Request, solver: str | bytes, seed: int | None) -> Job:
+def _read(request: Request, solver: str | bytes, settings: sweep.Settings, seed: int | None) -> Job:
     if isinstance(solver, bytes):
         job = Job("a SolverParameter", proto.SolverParameter.FromString(solver))
         if not job.param.snapshot_prefix:
@@ -99,14 +112,22 @@ def _read(request: Request, solver: str | bytes, seed: int | None) -> Job:
     else:
         job = Job(solver, *proto.read_solver_located(solver, ignore_unknown=request.ignore_unknown))
     param = job.param
+    if settings:
+        job.settings, job.positions = settings, None  # a line of the file would be told in vain
+        sweep.apply(settings, param, ignore_unknown=request.ignore_unknown)
     if request.precision:
         param.precision = request.precision
-    settings.check_training(param, job.positions)
+    try:
+        checks.check_training(param, job.positions)
+    except SolverError as error:
+        error.where = error.where or " ".join([job.where, *(f"{name}={value}" for name, value in settings)])
+        raise
     if request.level is not None:
         param.train_state.level = request.level
     param.train_state.stage.extend(request.stages)
     if not isinstance(solver, bytes):
         job.settled = settle_prefix(param, Path(solver))
+    param.snapshot_prefix += sweep.suffix(settings)
     if seed is not None:
         param.random_seed = seed
         param.snapshot_prefix += f"_seed{seed}"

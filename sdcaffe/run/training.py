@@ -11,9 +11,9 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TypeAlias
 
 from google.protobuf.message import Message
@@ -28,6 +28,7 @@ from sdcaffe.run.jobs import AUTO, Job, Request, read_jobs
 from sdcaffe.run.lock import holding
 from sdcaffe.run.progress import Screen, is_terminal, shown
 from sdcaffe.run.signals import Action, Effect, SignalHandler
+from sdcaffe.run.sweep import grid_of
 from sdcaffe.run.together import Run, take_turns
 from sdcaffe.solver import Solver
 from sdcaffe.solver.devices import choose_device
@@ -45,6 +46,7 @@ class Outcome:
     - `iteration` of `max_iter` updates are done: fewer where it was stopped
     - `scores`: index of a test net -> what its last test gave, by name
     - `snapshot`: the last .solverstate it wrote, if it wrote any
+    - `settings`: what a sweep set for it
     """
 
     name: str
@@ -53,6 +55,7 @@ class Outcome:
     max_iter: int
     scores: dict[int, dict[str, float]]
     snapshot: str | None
+    settings: dict[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -72,6 +75,7 @@ def run(
     *,
     devices: Sequence[str] = (),
     precision: str | None = None,
+    settings: Mapping[str, Sequence[object]] | None = None,
     seeds: Iterable[int] = (),
     snapshot: str | os.PathLike[str] | None = None,
     weights: Sequence[str | os.PathLike[str]] = (),
@@ -92,6 +96,8 @@ def run(
     - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process each, which train one run
       together; a script that names several keeps its own work under `if __name__ == "__main__":`
     - `precision`: fp32, tf32 or bf16, in place of the solver's
+    - `settings`: a run with each combination of these values: of a field of the solver, of `LAYER.field`, or of what
+      layers name themselves, such as `lambda`, `mu` and `temperature`; the prefix says which
     - `seeds`: a run with each random_seed, `_seedN` added to its prefix; several take turns and end as each would alone
     - `snapshot`: go on from this .solverstate; `auto`: from the newest whole one of the prefix, if there is any
     - `weights`: .caffemodel files to start from, in place of the solver's; `level`, `stages`: the state of its nets
@@ -110,6 +116,7 @@ def run(
         tuple(one.SerializeToString() if isinstance(one, Message) else os.fspath(one) for one in given),
         devices=tuple(devices),
         precision=precision,
+        grid=grid_of(settings or {}),
         seeds=tuple(seeds),
         snapshot=None if snapshot is None else os.fspath(snapshot),
         weights=tuple(os.fspath(path) for path in weights),
@@ -222,7 +229,7 @@ def _turns(
             glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {gpus}")
         iteration = yield from _solve(job, request, ask, device, progress)
     state = None if progress.snapshot is None else str(progress.snapshot)
-    return Outcome(job.name, job.log, iteration, job.param.max_iter, progress.scores, state)
+    return Outcome(job.name, job.log, iteration, job.param.max_iter, progress.scores, state, dict(job.settings))
 
 
 def _log(job: Job, request: Request, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:

@@ -46,6 +46,7 @@ class GaussianMMDLoss(Layer):
     param: proto.GaussianMmdParameter
     bottoms = 2
     loss = True
+    knobs = {"mu": "loss_weight"}
 
     class Param:
         bandwidth: list[float]

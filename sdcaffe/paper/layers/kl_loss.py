@@ -90,6 +90,7 @@ class KLLoss(Layer):
     param: proto.KlLossParameter
     bottoms = 2
     loss = True
+    knobs = {"lambda": "loss_weight", "temperature": "kl_loss_param.temperature"}
 
     class Param:
         temperature: float = 3.0

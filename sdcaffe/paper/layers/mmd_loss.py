@@ -53,6 +53,7 @@ class MMDLoss(Layer):
 
     bottoms = 2
     loss = True
+    knobs = {"mu": "loss_weight"}
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         check_branches(self, *bottom_shapes)
