@@ -100,6 +100,12 @@ def _as_xlearn(net: Any) -> None:
             layer.mmd_param.SetInParent()
 
 
+def _as_dach(net: Any) -> None:
+    for layer in net.layer:
+        if layer.type == "MMDLoss" and not layer.HasField("mmd_loss_param"):
+            layer.mmd_loss_param.SetInParent()
+
+
 def _mmd(net: Any) -> None:
     """thuml's beside thuml's other layers, else this package's own."""
     if _types(net) & _XLEARN_TYPES:
@@ -118,6 +124,9 @@ dialects.tell("SegNet", "alexgkendall/caffe-segnet", "BN without bn_param has 2 
 dialects.tell("PSPNet", "hszhao/PSPNet", "BN without bn_param has 4 blobs", _as_tsn)
 dialects.tell("TSN", "yjxiong/caffe", "BN without bn_param has 4 blobs", _as_tsn)
 dialects.tell("Xlearn", "thuml/Xlearn", "MMDLoss without mmd_param draws random pairs", _as_xlearn)
+dialects.tell(
+    "CAFFE-DACH", "JiahaoLi-gdut/CAFFE-DACH", "MMDLoss without mmd_loss_param draws random pairs", _as_dach
+)
 dialects.tell("MobileNet-YOLO", "eric612/MobileNet-YOLO")
 dialects.tell("Intel", "intel/caffe")
 dialects.tell("NVIDIA", "NVIDIA/caffe")

@@ -1385,6 +1385,8 @@ class LayerParameter(_Message):
     @property
     def degridding_param(self) -> DegriddingParameter: ...
     @property
+    def mmd_loss_param(self) -> MMDLossParameter: ...
+    @property
     def ctc_loss_param(self) -> CtcLossParameter: ...
     @property
     def quantization_param(self) -> QuantizationParameter: ...
@@ -1398,6 +1400,8 @@ class LayerParameter(_Message):
     def interp_param(self) -> InterpParameter: ...
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
+    @property
+    def multimodal_batch_norm_param(self) -> MultiModalBatchNormParameter: ...
     @property
     def annotated_data_param(self) -> AnnotatedDataParameter: ...
     @property
@@ -1482,6 +1486,8 @@ class LayerParameter(_Message):
     @property
     def sparsify_param(self) -> SparsifyParameter: ...
     @property
+    def mmdx_loss_param(self) -> MMDXLossParameter: ...
+    @property
     def precision_recall_param(self) -> PrecisionRecallParameter: ...
     @property
     def auc_param(self) -> AUCParameter: ...
@@ -1564,6 +1570,7 @@ class LayerParameter(_Message):
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
         gridding_param: GriddingParameter | _Mapping[str, _Any] | None = ...,
         degridding_param: DegriddingParameter | _Mapping[str, _Any] | None = ...,
+        mmd_loss_param: MMDLossParameter | _Mapping[str, _Any] | None = ...,
         ctc_loss_param: CtcLossParameter | _Mapping[str, _Any] | None = ...,
         quantization_param: QuantizationParameter | _Mapping[str, _Any] | None = ...,
         reorg_param: ReorgParameter | _Mapping[str, _Any] | None = ...,
@@ -1571,6 +1578,7 @@ class LayerParameter(_Message):
         exp_scaler_param: ExpScalerParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
+        multimodal_batch_norm_param: MultiModalBatchNormParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
         multibox_loss_param: MultiBoxLossParameter | _Mapping[str, _Any] | None = ...,
         permute_param: PermuteParameter | _Mapping[str, _Any] | None = ...,
@@ -1615,6 +1623,7 @@ class LayerParameter(_Message):
         continuation_indicator_param: ContinuationIndicatorParameter | _Mapping[str, _Any] | None = ...,
         labelsequence_accuracy_param: LabelsequenceAccuracyParameter | _Mapping[str, _Any] | None = ...,
         sparsify_param: SparsifyParameter | _Mapping[str, _Any] | None = ...,
+        mmdx_loss_param: MMDXLossParameter | _Mapping[str, _Any] | None = ...,
         precision_recall_param: PrecisionRecallParameter | _Mapping[str, _Any] | None = ...,
         auc_param: AUCParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
@@ -1672,6 +1681,20 @@ class LossParameter(_Message):
         pre_fixed_normalizer: float | None = ...,
     ) -> None: ...
 
+class MMDLossParameter(_Message):
+    kernel_numb: int
+    kernel_mult: float
+    absfix_flag: bool
+    loss_weight: float
+    def __init__(
+        self,
+        *,
+        kernel_numb: int | None = ...,
+        kernel_mult: float | None = ...,
+        absfix_flag: bool | None = ...,
+        loss_weight: float | None = ...,
+    ) -> None: ...
+
 class MMDParameter(_Message):
     kernel_num: int
     kernel_mul: float
@@ -1682,6 +1705,18 @@ class MMDParameter(_Message):
         kernel_num: int | None = ...,
         kernel_mul: float | None = ...,
         fix_gamma: bool | None = ...,
+    ) -> None: ...
+
+class MMDXLossParameter(_Message):
+    kernel_numb: int
+    kernel_mult: float
+    absfix_flag: bool
+    def __init__(
+        self,
+        *,
+        kernel_numb: int | None = ...,
+        kernel_mult: float | None = ...,
+        absfix_flag: bool | None = ...,
     ) -> None: ...
 
 class MVNParameter(_Message):
@@ -1793,6 +1828,18 @@ class MultiBoxLossParameter(_Message):
         nms_param: NonMaximumSuppressionParameter | _Mapping[str, _Any] | None = ...,
         sample_size: int | None = ...,
         use_prior_for_nms: bool | None = ...,
+    ) -> None: ...
+
+class MultiModalBatchNormParameter(_Message):
+    use_global_stats: bool
+    moving_average_fraction: float
+    eps: float
+    def __init__(
+        self,
+        *,
+        use_global_stats: bool | None = ...,
+        moving_average_fraction: float | None = ...,
+        eps: float | None = ...,
     ) -> None: ...
 
 class NetParameter(_Message):

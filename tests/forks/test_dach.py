@@ -172,6 +172,168 @@ def test_auc_is_how_often_pairs_are_in_order():
     assert make("AUC", "", [(2, 2), (2,)])(torch.tensor(values(2, 2)), torch.zeros(2)).isnan().all()
 
 
+# ---------------------------------------------------------------- MultiModalBatchNorm
+
+
+def weighted_norm(x, w, eps):
+    """Weighted by hand: each item counted w times, over places too."""
+    top = np.empty_like(x)
+    statistics = []
+    for c in range(x.shape[1]):
+        weights = np.repeat(w, x[0, c].size)
+        mean = np.average(x[:, c].ravel(), weights=weights)
+        variance = np.average((x[:, c].ravel() - mean) ** 2, weights=weights)
+        statistics.append((mean, variance))
+        top[:, c] = (x[:, c] - mean) / np.sqrt(variance + eps) * w.reshape(-1, *[1] * (x.ndim - 2))
+    return top, np.array(statistics).T
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 2, 3, 2)])
+def test_multimodal_batch_norm_by_the_batch(shape):
+    x, w = values(*shape), np.linspace(0.1, 0.9, shape[0])
+    body = "multimodal_batch_norm_param { moving_average_fraction: 0.5 eps: 1e-12 }"
+    layer = make("MultiModalBatchNorm", body, [shape, (shape[0], 1)], phase="TRAIN")
+    want, (mean, variance) = weighted_norm(x, w, 1e-12)
+    bottoms = [torch.tensor(x, requires_grad=True), torch.tensor(w[:, None], requires_grad=True)]
+    assert np.allclose(layer(*bottoms).detach().numpy(), want, rtol=1e-12)
+    n = x.size // shape[1]
+    for blob, value in zip(layer.blobs, (mean, variance * n / (n - 1), 1), strict=True):
+        assert np.allclose(blob.numpy(), value)
+    layer(*bottoms)
+    assert layer.blobs[2].item() == 1.5
+    assert gradients_agree(layer, x, w[:, None])  # with so small an eps the fork's gradient is the true one
+
+
+def test_multimodal_batch_norms_gradient_takes_eps_for_nothing():
+    x, w = values(6, 2), np.linspace(0.2, 1, 6)
+    layer = make("MultiModalBatchNorm", "multimodal_batch_norm_param { eps: 0.5 }", [x.shape, (6,)], phase="TRAIN")
+    bottoms = [torch.tensor(x, requires_grad=True), torch.tensor(w, requires_grad=True)]
+    layer(*bottoms).square().sum().backward()
+    mean = (w @ x) / w.sum()
+    deviation = np.sqrt((w @ (x - mean) ** 2) / w.sum() + 0.5)
+    normed = (x - mean) / deviation
+    grad = 2 * normed * w[:, None]
+    for i in range(6):  # of each item by its own terms, as the source has them
+        along, plain = (w[:, None] * grad * normed).sum(0), (w[:, None] * grad).sum(0)
+        slope = w[i] / deviation * (grad[i] - plain / w.sum() - normed[i] * along / w.sum())
+        assert np.allclose(bottoms[0].grad[i].numpy(), slope)
+        own = (grad[i] * normed[i]).sum() - (along * (normed[i] ** 2 - 1) / 2 + plain * normed[i]).sum() / w.sum()
+        assert bottoms[1].grad[i].item() == pytest.approx(own)
+
+
+def test_multimodal_batch_norm_by_what_is_stored(tmp_path, monkeypatch):
+    x, w = values(3, 2, 4, 5), np.array([0.5, 1, 2])
+    mean, variance = np.array([0.5, -1]), np.array([2, 0.3])
+    want = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5) * w[:, None, None, None]
+    blobs = [mean * 4, variance * 4, 4]
+    agree_everywhere(tmp_path, monkeypatch, 'type: "MultiModalBatchNorm"', [x, w], want, blobs)
+    layer = fill(make("MultiModalBatchNorm", "", [x.shape, w.shape]), *blobs)
+    bottoms = [torch.tensor(x, requires_grad=True), torch.tensor(w, requires_grad=True)]
+    layer(*bottoms).sum().backward()
+    assert np.allclose(bottoms[0].grad[0, :, 0, 0].numpy(), 1 / np.sqrt(variance + 1e-5))  # as the fork: without w
+    assert bottoms[1].grad is None
+
+
+# ---------------------------------------------------------------- MMDLoss, MMDXLoss
+
+
+def kernels(rows, others, gamma, numb, mult):
+    squared = ((rows[:, None] - others) ** 2).sum(-1)
+    return sum(np.exp(-gamma * mult ** (k - numb // 2) * squared) for k in range(numb))
+
+
+def expected(source, target, numb, mult):
+    """What one drawing adds on average: rows of a domain are never paired with themselves, the next row for them."""
+    rows = np.concatenate([source, target])
+    n = len(rows)
+    gamma = (n * n - n) / ((rows[:, None] - rows) ** 2).sum()
+
+    def within(own):
+        size = len(own)
+        odds = np.ones((size, size)) - np.eye(size) + np.roll(np.eye(size), 1, 1) if size > 1 else np.ones((1, 1))
+        return (odds / odds.sum() * kernels(own, own, gamma, numb, mult)).sum()
+
+    return within(source) + within(target) - 2 * kernels(source, target, gamma, numb, mult).mean()
+
+
+def sampled(layer, arrays, times=2000):
+    """The mean value and mean gradients of a layer that draws, and how far these may be off."""
+    torch.manual_seed(0)
+    losses, slopes = [], []
+    for _ in range(times):
+        bottoms = [torch.tensor(array, requires_grad=i < 2) for i, array in enumerate(arrays)]
+        loss = layer(*bottoms)
+        loss.backward()
+        losses.append(loss.item())
+        slopes.append(np.concatenate([bottom.grad.numpy().ravel() for bottom in bottoms[:2]]))
+    error = 4.5 / times**0.5
+    return np.mean(losses), np.std(losses) * error, np.mean(slopes, 0), np.std(slopes, 0) * error
+
+
+def slope_of(loss, source, target):
+    """The derivative of loss(source, target), gamma held as it is at these numbers, by differences."""
+    found = []
+    for rows in (source, target):
+        for at in np.ndindex(rows.shape):
+            kept = rows[at]
+            sides = []
+            for step in (1e-5, -1e-5):
+                rows[at] = kept + step
+                sides.append(loss(source, target))
+            rows[at] = kept
+            found.append((sides[0] - sides[1]) / 2e-5)
+    return np.array(found)
+
+
+def with_fixed_gamma(source, target, numb, mult):
+    rows = np.concatenate([source, target])
+    gamma = (len(rows) ** 2 - len(rows)) / ((rows[:, None] - rows) ** 2).sum()
+
+    def loss(a, b):
+        def within(own):
+            odds = np.ones((len(own),) * 2) - np.eye(len(own)) + np.roll(np.eye(len(own)), 1, 1)
+            return (odds / odds.sum() * kernels(own, own, gamma, numb, mult)).sum()
+
+        return within(a) + within(b) - 2 * kernels(a, b, gamma, numb, mult).mean()
+
+    return loss
+
+
+def test_dachs_mmd_loss_is_right_on_average():
+    source, target = values(3, 2), 0.5 + values(5, 2, seed=1)
+    body = "mmd_loss_param { kernel_numb: 4 kernel_mult: 3 loss_weight: 0.5 }"
+    mean, off, slopes, slopes_off = sampled(make("MMDLoss", body, [source.shape, target.shape]), [source, target])
+    assert off > 0
+    assert abs(mean - 5 * expected(source, target, 4, 3)) < off
+    want = 0.5 * slope_of(with_fixed_gamma(source, target, 4, 3), source, target)
+    assert (np.abs(slopes - want) < slopes_off + 1e-9).all()
+    assert np.abs(want).max() > 5 * slopes_off.max()
+
+
+def test_mmdx_loss_is_between_different_classes_alone():
+    source, target = values(4, 2), 0.3 + values(5, 2, seed=1)
+    of_source, of_target = np.array([0, 0, 1, 1.0]), np.array([0, 0, 0, 1, 1.0])
+    layer = make("MMDXLoss", "mmdx_loss_param { kernel_numb: 3 }", [(4, 2), (5, 2), (4,), (5,)])
+    mean, off, slopes, slopes_off = sampled(layer, [source, target, of_source, of_target])
+    pairs = [(source[:2], target[3:], 2), (source[2:], target[:3], 3)]
+    assert abs(mean - sum(count * expected(a, b, 3, 2) for a, b, count in pairs)) < off
+    want = np.zeros(18).reshape(9, 2)
+    for (a, b, _), rows in zip(pairs, ([0, 1, 7, 8], [2, 3, 4, 5, 6]), strict=True):
+        want[rows] += slope_of(with_fixed_gamma(a, b, 3, 2), a.copy(), b.copy()).reshape(-1, 2)
+    assert (np.abs(slopes - want.ravel()) < slopes_off + 1e-9).all()
+    same = layer(*(torch.tensor(v) for v in (source, target, np.ones(4), np.ones(5))))
+    assert same.item() == 0
+
+
+def test_a_row_alone_gives_mmdx_loss_a_value_and_no_gradient():
+    source, target = torch.tensor(values(1, 2), requires_grad=True), torch.tensor(values(3, 2, seed=1))
+    layer = make("MMDXLoss", "", [(1, 2), (3, 2), (1,), (3,)])
+    loss = layer(source, target, torch.zeros(1), torch.ones(3))
+    loss.backward()
+    assert loss.item() != 0
+    assert not source.grad.any()
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "shapes", "word"),
     [
@@ -182,6 +344,9 @@ def test_auc_is_how_often_pairs_are_in_order():
         ("Gridding", "", [(2, 3)], "4 axes"),
         ("Degridding", "degridding_param { cutoff_h: 1 }", [(2, 3, 4, 4)], "cutoff_h"),
         ("AUC", "", [(2, 3), (3,)], "need 2 labels"),
+        ("MultiModalBatchNorm", "", [(2, 3), (3,)], "n weights"),
+        ("MMDLoss", "mmd_loss_param { kernel_numb: 0 }", [(2, 3), (3, 3)], "kernel_numb"),
+        ("MMDXLoss", "", [(2, 3), (3, 3), (2, 2), (3,)], "a class for each row"),
     ],
 )
 def test_what_is_wrong_is_named(kind, body, shapes, word):
