@@ -124,9 +124,7 @@ dialects.tell("SegNet", "alexgkendall/caffe-segnet", "BN without bn_param has 2 
 dialects.tell("PSPNet", "hszhao/PSPNet", "BN without bn_param has 4 blobs", _as_tsn)
 dialects.tell("TSN", "yjxiong/caffe", "BN without bn_param has 4 blobs", _as_tsn)
 dialects.tell("Xlearn", "thuml/Xlearn", "MMDLoss without mmd_param draws random pairs", _as_xlearn)
-dialects.tell(
-    "CAFFE-DACH", "JiahaoLi-gdut/CAFFE-DACH", "MMDLoss without mmd_loss_param draws random pairs", _as_dach
-)
+dialects.tell("CAFFE-DACH", "JiahaoLi-gdut/CAFFE-DACH", "MMDLoss without mmd_loss_param draws random pairs", _as_dach)
 dialects.tell("MobileNet-YOLO", "eric612/MobileNet-YOLO")
 dialects.tell("Intel", "intel/caffe")
 dialects.tell("NVIDIA", "NVIDIA/caffe")

@@ -839,6 +839,11 @@ class EmitConstraint(_Message):
         emit_overlap: float | None = ...,
     ) -> None: ...
 
+class EntropyLossParameter(_Message):
+    def __init__(
+        self,
+    ) -> None: ...
+
 class EntropyParameter(_Message):
     threshold: float
     ignore_label: int
@@ -1401,6 +1406,8 @@ class LayerParameter(_Message):
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
     @property
+    def entropy_loss_param(self) -> EntropyLossParameter: ...
+    @property
     def multimodal_batch_norm_param(self) -> MultiModalBatchNormParameter: ...
     @property
     def annotated_data_param(self) -> AnnotatedDataParameter: ...
@@ -1578,6 +1585,7 @@ class LayerParameter(_Message):
         exp_scaler_param: ExpScalerParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
+        entropy_loss_param: EntropyLossParameter | _Mapping[str, _Any] | None = ...,
         multimodal_batch_norm_param: MultiModalBatchNormParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
         multibox_loss_param: MultiBoxLossParameter | _Mapping[str, _Any] | None = ...,

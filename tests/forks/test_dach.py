@@ -234,6 +234,19 @@ def test_multimodal_batch_norm_by_what_is_stored(tmp_path, monkeypatch):
     assert bottoms[1].grad is None
 
 
+# ---------------------------------------------------------------- EntropyLoss
+
+
+@pytest.mark.parametrize(("fields", "by"), [("", 10), ("loss_param { normalization: NONE }", 1),
+                                            ("loss_param { normalize: false }", 2)])  # fmt: skip
+def test_dachs_entropy_loss(fields, by):
+    x = values(2, 4, 5)
+    prob = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    layer = make("EntropyLoss", fields, [x.shape])
+    assert run(layer, x) == pytest.approx(sum(-p * np.log(p) for p in prob.flat) / by)
+    assert gradients_agree(layer, x)
+
+
 # ---------------------------------------------------------------- MMDLoss, MMDXLoss
 
 
