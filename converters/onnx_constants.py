@@ -40,13 +40,23 @@ def settled(model: Any) -> tuple[Any, dict[str, Any]]:
         model.graph.initializer.extend(new.values())
 
 
+def values_of(tensor: Any, name: str) -> NDArray[Any]:
+    """The values of a TensorProto. Raises ModelError for one that holds fewer or more than it claims."""
+    from onnx import numpy_helper
+
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # of numpy, of ONNX
+        raise ModelError(f'weights "{name}" are damaged: {" ".join(str(error).split())[:200]}') from None
+
+
 def _computed(model: Any, inferred: Any) -> dict[str, Any]:
     from onnx import numpy_helper
 
     known: dict[str, NDArray[Any]] = {}
     for tensor in model.graph.initializer:
         if math.prod(tensor.dims) <= _MOST_VALUES:
-            known[tensor.name] = numpy_helper.to_array(tensor)
+            known[tensor.name] = values_of(tensor, tensor.name)
     shapes = {value.name: value.type.tensor_type for value in [*inferred.input, *inferred.value_info, *inferred.output]}
     new: dict[str, Any] = {}
     for node in model.graph.node:
@@ -75,15 +85,13 @@ def _evaluated(model: Any, node: Any, known: dict[str, NDArray[Any]]) -> list[ND
     from onnx.reference import ReferenceEvaluator
 
     given = {name: known[name] for name in node.input if name}
-    if node.op_type in ("ConstantOfShape", "Expand", "Range") and not _small(node, given):
-        return []
-    names = [name for name in node.output if name]
-    inputs = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), None) for n, a in given.items()
-    ]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in names]
-    graph = helper.make_graph([node], "one", inputs, outputs)
     try:
+        if node.op_type in ("ConstantOfShape", "Expand", "Range") and not _small(node, given):
+            return []
+        types = {name: helper.np_dtype_to_tensor_dtype(value.dtype) for name, value in given.items()}
+        inputs = [helper.make_tensor_value_info(name, number, None) for name, number in types.items()]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+        graph = helper.make_graph([node], "one", inputs, outputs)
         one = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
         found = ReferenceEvaluator(one).run(None, given)
     except Exception:  # numpy's and ONNX's kinds: what does not run is left to who needs its value

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe import reading
-from sdcaffe.converters.onnx_constants import settled
+from sdcaffe.converters.onnx_constants import settled, values_of
 from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
 from sdcaffe.layers.base import Shape
 
@@ -133,13 +133,8 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
 
 
 def array_of(tensor: Any, name: str) -> Array:
-    """The numbers of a TensorProto. Raises ModelError for one that holds fewer or more than it claims."""
-    from onnx import numpy_helper
-
-    try:
-        array: Array = numpy_helper.to_array(tensor)
-    except Exception as error:  # of numpy, of ONNX
-        raise ModelError(f'weights "{name}" are damaged: {" ".join(str(error).split())[:200]}') from None
+    """The numbers of a TensorProto. Raises ModelError for one that holds fewer or more than it claims, or no numbers of Caffe's."""
+    array = values_of(tensor, name)
     if array.dtype.kind not in "fiub" or array.dtype == np.float16:
         raise ModelError(f'weights "{name}" are {array.dtype} numbers; Caffe has float32')
     return array

@@ -68,20 +68,28 @@ def damaged(seed: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-def tried(target: Target, count: int, seed: int, folder: Path) -> Iterator[tuple[bytes, BaseException]]:
+def harm(target: Target, data: bytes, folder: Path) -> Exception | None:
+    """What a target raises that it may not, given a file of these bytes."""
+    path = folder / target.name
+    path.write_bytes(data)
+    try:
+        target.read(path)
+    except SdcaffeError as error:
+        text = str(error)
+        if any(ord(c) < 32 and c not in "\n\t" for c in text):
+            return ValueError(f"a control character in {text!r}")
+    except Exception as error:
+        return error
+    return None
+
+
+def tried(target: Target, count: int, seed: int, folder: Path) -> Iterator[tuple[bytes, Exception]]:
     """Give a target `count` damaged files; what it raised that it may not, with the file."""
     rng = random.Random(f"{target.name} {seed}")
-    path = folder / target.name
     for _ in range(count):
         data = damaged(rng.choice(target.seeds), rng)
-        path.write_bytes(data)
-        try:
-            target.read(path)
-        except SdcaffeError as error:
-            text = str(error)
-            if any(ord(c) < 32 and c not in "\n\t" for c in text):
-                yield data, ValueError(f"a control character in {text!r}")
-        except Exception as error:
+        error = harm(target, data, folder)
+        if error is not None:
             yield data, error
 
 

@@ -1,7 +1,8 @@
 """Damaged files of every format never end in anything but the package's own errors.
 
 Deterministic: the same files each time. `SDCAFFE_FUZZ=50000 pytest tests/fuzz` tries that many more for each reader,
-from another beginning with `SDCAFFE_FUZZ_SEED=7`; a file that does harm is kept in tests/fuzz/found.
+from another beginning with `SDCAFFE_FUZZ_SEED=7`; a file that does harm is kept in tests/fuzz/found. What is moved
+from there to tests/fuzz/once is read by every run of the tests.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from fuzz_targets import Target, targets, tried
+from fuzz_targets import Target, harm, targets, tried
 
 INPUTS = int(os.environ.get("SDCAFFE_FUZZ", 0))
 SEED = int(os.environ.get("SDCAFFE_FUZZ_SEED", 0))
@@ -32,6 +33,7 @@ NAMES = [
     "data_batch_1", "labels.idx", "net.onnx",
 ]  # fmt: skip
 FOUND = Path(__file__).parent / "found"
+ONCE = sorted((Path(__file__).parent / "once").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,10 @@ def test_a_damaged_file(name: str, by_name: dict[str, Target], folder: Path) -> 
         kept.parent.mkdir(exist_ok=True)
         kept.write_bytes(data)
     assert not found, {f"{type(error).__name__}: {error}"[:300] for _, error in found}
+
+
+@pytest.mark.parametrize("file", ONCE, ids=lambda file: file.name)
+def test_a_file_that_once_did_harm(file: Path, by_name: dict[str, Target], folder: Path) -> None:
+    name = file.name.rsplit(".", 2)[0]
+    with warnings.catch_warnings(action="ignore"):
+        assert harm(by_name[name], file.read_bytes(), folder) is None
