@@ -133,7 +133,7 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
 
 
 def array_of(tensor: Any, name: str) -> Array:
-    """The numbers of a TensorProto. Raises ModelError for one that holds fewer or more than it claims, or no numbers of Caffe's."""
+    """The numbers of a TensorProto. Raises ModelError for one that is damaged or has no numbers of Caffe's."""
     array = values_of(tensor, name)
     if array.dtype.kind not in "fiub" or array.dtype == np.float16:
         raise ModelError(f'weights "{name}" are {array.dtype} numbers; Caffe has float32')
