@@ -56,6 +56,38 @@ def unpool(x: Tensor, mask: Tensor, size: list[int]) -> Tensor:
     return top.unflatten(2, size)
 
 
+def dense_features(x: Tensor, blobs: list[Tensor], transitions: int) -> Tensor:
+    """x (n, c, h, w) and the maps that each transition adds: a norm, ReLU and a convolution of all maps so far.
+
+    Blobs are, `transitions` of each: filters, which lie turned by 180 degrees, and scales, biases, and sums of means
+    and of variances of norms; where there are as many again, those of a 1x1 convolution, behind which a norm and ReLU
+    come once more; and how many batches the sums are of. With the count 0 they are means and variances themselves.
+    """
+    share = torch.where(blobs[-1] > 0, 1 / blobs[-1], torch.ones_like(blobs[-1]))
+    narrow = 5 * transitions
+    for i in range(transitions):
+        y = x
+        for first in range(0, len(blobs) - 1, narrow):
+            if first > 0:
+                y = F.conv2d(y, blobs[first + i])
+            scale, bias, mean, variance = [blobs[first + kind * transitions + i] for kind in range(1, 5)]
+            y = F.relu((y - mean * share) / torch.sqrt(variance * share + 1e-5) * scale + bias)
+        x = torch.cat([x, F.conv2d(y, blobs[i].flip(2, 3), padding=1)], 1)
+    return x
+
+
+class Blobs(nn.Module):
+    """Tensors of these shapes, called blob_0, blob_1 and so on."""
+
+    def __init__(self, *shapes: tuple[int, ...]) -> None:
+        super().__init__()
+        for i, shape in enumerate(shapes):
+            self.register_parameter(f"blob_{i}", nn.Parameter(torch.zeros(shape)))
+
+    def forward(self) -> list[Tensor]:
+        return list(self.parameters())
+
+
 class FusedBatchNorm(nn.Module):
     """Batch norm with weight and bias, all numbers of `shape`: by `mean` and `variance`, or by the batch's own.
 

@@ -611,6 +611,53 @@ class DenseImageDataParameter(_Message):
         crop_height: int | None = ...,
     ) -> None: ...
 
+class DenseblockParameter(_Message):
+    numTransition: int
+    initChannel: int
+    growthRate: int
+    pad_h: int
+    pad_w: int
+    conv_verticalStride: int
+    conv_horizentalStride: int
+    filter_H: int
+    filter_W: int
+    @property
+    def Filter_Filler(self) -> FillerParameter: ...
+    @property
+    def BN_Scaler_Filler(self) -> FillerParameter: ...
+    @property
+    def BN_Bias_Filler(self) -> FillerParameter: ...
+    gpuIdx: int
+    use_dropout: bool
+    dropout_amount: float
+    use_BC: bool
+    BC_ultra_space_efficient: bool
+    workspace_MB: int
+    moving_average_fraction: float
+    def __init__(
+        self,
+        *,
+        numTransition: int | None = ...,
+        initChannel: int | None = ...,
+        growthRate: int | None = ...,
+        pad_h: int | None = ...,
+        pad_w: int | None = ...,
+        conv_verticalStride: int | None = ...,
+        conv_horizentalStride: int | None = ...,
+        filter_H: int | None = ...,
+        filter_W: int | None = ...,
+        Filter_Filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        BN_Scaler_Filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        BN_Bias_Filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        gpuIdx: int | None = ...,
+        use_dropout: bool | None = ...,
+        dropout_amount: float | None = ...,
+        use_BC: bool | None = ...,
+        BC_ultra_space_efficient: bool | None = ...,
+        workspace_MB: int | None = ...,
+        moving_average_fraction: float | None = ...,
+    ) -> None: ...
+
 class DepthToSpaceParameter(_Message):
     block_size: int
     data_format: str
@@ -1477,6 +1524,8 @@ class LayerParameter(_Message):
     @property
     def cudnn_batch_norm_param(self) -> CuDNNBatchNormParameter: ...
     @property
+    def denseblock_param(self) -> DenseblockParameter: ...
+    @property
     def insanity_param(self) -> InsanityParameter: ...
     @property
     def mmd_param(self) -> MMDParameter: ...
@@ -1623,6 +1672,7 @@ class LayerParameter(_Message):
         backward_math: int | str | None = ...,
         engine: str | None = ...,
         cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        denseblock_param: DenseblockParameter | _Mapping[str, _Any] | None = ...,
         insanity_param: InsanityParameter | _Mapping[str, _Any] | None = ...,
         mmd_param: MMDParameter | _Mapping[str, _Any] | None = ...,
         entropy_param: EntropyParameter | _Mapping[str, _Any] | None = ...,

@@ -14,17 +14,23 @@ RECORDINGS = Path(__file__).parent / "recordings" / "others"
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
 YOLO = ("yolov3", "region_loss", "yolo_detection", "reorg", "upsample_nearest")
 SYNOPSYS = ("squeeze", "pad_")
-OTHERS = ("interp", "prior_box_clustered", "entropy_loss", "gradient_scaler")
+OTHERS = ("denseblock", "interp", "prior_box_clustered", "entropy_loss", "gradient_scaler")
 HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO + SYNOPSYS + OTHERS)]
+PASSES = {"denseblock_decay": 2}  # recorded forward passes; 1 for others
 SEGMENTATION = ("axpy", "bn_segnet", "bn_psp_t", "bn_psp_frozen", "interp", "shuffle", "upsample")
+DENSE = ("denseblock_test", "denseblock_bc_test")
 DETECTION = ("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box")
-WRITTEN = [name for name in golden.names(RECORDINGS) if name.startswith((*DETECTION, *SEGMENTATION, *SYNOPSYS))]
+WRITTEN = [
+    name
+    for name in golden.names(RECORDINGS)
+    if name.startswith((*DETECTION, *SEGMENTATION, *SYNOPSYS, "denseblock_test", "denseblock_bc_test"))
+]
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "channels_last"])
 @pytest.mark.parametrize("name", HELD)
 def test_a_layer_gives_what_its_fork_gave(name, channels_last):
-    golden.check(name, RECORDINGS, channels_last=channels_last)
+    golden.check(name, RECORDINGS, channels_last=channels_last, passes=PASSES.get(name))
 
 
 class Parts(dict):

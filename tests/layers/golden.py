@@ -94,8 +94,11 @@ def run(layer: Layer, bottoms: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ..
     return (tops,) if isinstance(tops, torch.Tensor) else tuple(tops)
 
 
-def check(name: str, folder: Path = LAYERS, *, channels_last: bool) -> None:
-    """Forward, state, backward: each recorded array against ours. 4-D bottoms in either memory order."""
+def check(name: str, folder: Path = LAYERS, *, channels_last: bool, passes: int | None = None) -> None:
+    """Forward, state, backward: each recorded array against ours. 4-D bottoms in either memory order.
+
+    `passes` forward passes were recorded; None: as many as the recording's case says.
+    """
     recording = read(name, folder)
     recorded = recording.all("bottom")
     layer = build(recording.text("prototxt"), [recorded[i].shape for i in sorted(recorded)], recording.text("phase"))
@@ -105,7 +108,7 @@ def check(name: str, folder: Path = LAYERS, *, channels_last: bool) -> None:
             layer.blobs[i].copy_(torch.from_numpy(values))
     with_diff = recording.all("bottom_diff")
     bottoms = [_bottom(recorded[i], i in with_diff, channels_last) for i in sorted(recorded)]
-    for _ in range(recording.passes):
+    for _ in range(passes or recording.passes):
         tops = run(layer, bottoms)
     for i, bottom in enumerate(bottoms):
         assert np.array_equal(bottom.detach().numpy(), recorded[i]), f"the layer wrote into bottom {i}"
