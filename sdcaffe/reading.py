@@ -71,10 +71,15 @@ def opened(
 def read(path: StrPath, error: type[SdcaffeError] = DataError, what: str = "", most: int | None = None) -> bytes:
     """All of a file. Raises as `opened`, also for one that has more bytes than there is memory free."""
     with opened(path, error, what, most) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _SMALL and size > (free := free_memory()):
-            raise error(_said(what, f"has {size} bytes, more than the {free} bytes of memory that are free"), str(path))
-        return file.read(size or _UNSIZED)
+        return file.read(fitting(file, path, error, what) or _UNSIZED)
+
+
+def fitting(file: BufferedReader, path: StrPath, error: type[SdcaffeError] = DataError, what: str = "") -> int:
+    """The size in bytes of an open file. Raises `error` for more than there is memory free."""
+    size = os.fstat(file.fileno()).st_size
+    if size > _SMALL and size > (free := free_memory()):
+        raise error(_said(what, f"has {size} bytes, more than the {free} bytes of memory that are free"), str(path))
+    return size
 
 
 def free_memory() -> int:

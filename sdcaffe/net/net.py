@@ -79,6 +79,7 @@ class Net(nn.Module):
             if positions is not None:
                 positions.locate(error)
             raise
+        del files  # their memory, before parameters take another form
         self.assembled: Assembled = made
         self.graph, self.param, self.name = made.graph, made.param, made.graph.name
         self.layers: dict[str, Layer] = {

@@ -124,13 +124,17 @@ def written(layer: proto.LayerParameter) -> list[LayerBlobs]:
     return [LayerBlobs(layer.name, layer.type, list(arrays))] if arrays else []
 
 
-def brought(entries: Iterable[LayerBlobs]) -> dict[int, Tensor] | None:
-    """Blob index -> float32 tensor (a copy) that the entries for one layer leave there; None where there are none."""
+def brought(entries: Iterable[LayerBlobs], *, copy: bool = True) -> dict[int, Tensor] | None:
+    """Blob index -> float32 tensor that the entries for one layer leave there; None where there are none.
+
+    Without `copy` it may be the memory of the entries.
+    """
     found: dict[int, Any] | None = None
     for entry in entries:
         arrays = {i: array for i, array in enumerate(entry.blobs) if array is not None}
         found = arrays if found is None or len(arrays) == len(entry.blobs) else {**found, **arrays}
-    return found and {i: torch.tensor(array, dtype=torch.float32) for i, array in found.items()}
+    make = torch.tensor if copy else torch.as_tensor
+    return found and {i: make(array, dtype=torch.float32) for i, array in found.items()}
 
 
 @torch.no_grad()
@@ -138,7 +142,7 @@ def fill(layers: Sequence[Layer], views: Views, matched: Matched) -> None:
     """Copy what is for them into the blobs of layers, entry after entry."""
     for place, entry in matched:
         layer, owners = layers[place], views.get(place, {})
-        for i, value in layer.arranged(brought([entry]) or {}).items():
+        for i, value in layer.arranged(brought([entry], copy=False) or {}).items():
             blob = owners.get(i, layer.blobs[i])
             blob.copy_(value.reshape(blob.shape))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from sdcaffe.errors import SdcaffeError, WeightsError
 from sdcaffe.proto import caffe, schema
+from sdcaffe.proto.numbers import Numbers, Piece
 
 Array = npt.NDArray[Any]
 
@@ -22,27 +24,32 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 
 
 def blob_to_array(
-    blob: caffe.BlobProto, what: str = "blob", where: str | None = None, error: type[SdcaffeError] = WeightsError
+    blob: caffe.BlobProto,
+    what: str = "blob",
+    where: str | None = None,
+    error: type[SdcaffeError] = WeightsError,
+    numbers: Mapping[bytes, Piece] = MappingProxyType({}),
 ) -> Array:
     """The numbers of a BlobProto: float32, or float64 where it holds double_data; a new, writable array.
 
     Old blobs (num, channels, height, width) have four axes; a blob without any shape has none and one
-    number. `what` and `where` name it in an error. Raises `error` where shape and numbers do not fit.
+    number. `what` and `where` name it in an error; `numbers` are those that it has keys of. Raises `error` where shape
+    and numbers do not fit.
     """
     try:
-        return _array(blob, what, where, error)
+        return _array(blob, what, where, error, numbers)
     except DecodeError:  # of fields that are numbers in one schema and bytes in the other
         raise error(f"{what} is damaged: its fields are not those of a blob", where) from None
 
 
-def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError]) -> Array:
+def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError], numbers: Mapping[bytes, Piece]) -> Array:
     if blob.DESCRIPTOR.file.pool is not schema.raw_message("BlobProto").DESCRIPTOR.file.pool:
         blob = schema.raw_message("BlobProto").FromString(blob.SerializeToString())
     shape = blob_shape(blob)
     count = math.prod(shape)
     if len(shape) > _MAX_AXES or any(n < 0 for n in shape):
         raise error(f"{what} has the impossible shape {list(shape)}", where)
-    values = _values(blob)
+    values = _values(blob, numbers)
     if values is None:
         raise error(f"{what} is damaged: its bytes are no whole numbers", where)
     if count and not len(values):
@@ -68,33 +75,35 @@ def array_to_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> ca
     return caffe.BlobProto.FromString(raw.SerializeToString())
 
 
-def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None) -> Any:
-    """`array_to_blob` in the schema whose blobs are bytes."""
+def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None, numbers: Numbers | None = None) -> Any:
+    """`array_to_blob` in the schema whose blobs are bytes; with `numbers` it has keys of what is added to these."""
     blob = schema.raw_message("BlobProto")()
-    values = np.asarray(array)
-    double = values.dtype == np.float64
-    if values.ndim:
-        blob.shape.dim.extend(values.shape)
+    array = np.asarray(array)
+    double = array.dtype == np.float64
+    if array.ndim:
+        blob.shape.dim.extend(array.shape)
     dtype = "<f8" if double else "<f4"
-    for numbers, name in ((values, "data"), (diff, "diff")):
-        if numbers is not None:
-            packed = np.ascontiguousarray(numbers, dtype).tobytes()
-            getattr(blob, f"double_{name}" if double else name).append(packed)
+    for values, name in ((array, "data"), (diff, "diff")):
+        if values is not None:
+            packed = np.ascontiguousarray(values, dtype).reshape(-1).view(np.uint8)
+            piece = packed.tobytes() if numbers is None else numbers.add(memoryview(packed))
+            getattr(blob, f"double_{name}" if double else name).append(piece)
     return blob
 
 
-def _values(blob: Any) -> Array | None:
+def _values(blob: Any, numbers: Mapping[bytes, Piece]) -> Array | None:
     """What is packed; None where its bytes are no whole numbers."""
     if blob.double_data:
-        return _joined(blob.double_data, "<f8")
+        return _joined(blob.double_data, "<f8", numbers)
     if not blob.data and blob.raw_data_type in _RAW_TYPES and blob.raw_data:
-        values = _joined([blob.raw_data], _RAW_TYPES[blob.raw_data_type])
+        values = _joined([blob.raw_data], _RAW_TYPES[blob.raw_data_type], numbers)
         return values.astype(np.float32) if values is not None and values.dtype == np.float16 else values
-    return _joined(blob.data, "<f4")
+    return _joined(blob.data, "<f4", numbers)
 
 
-def _joined(pieces: Iterable[bytes], dtype: str) -> Array | None:
-    data = bytearray().join(pieces)
+def _joined(keys: Iterable[bytes], dtype: str, numbers: Mapping[bytes, Piece]) -> Array | None:
+    pieces = [numbers.get(key, key) for key in keys]
+    data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], memoryview) else bytearray().join(pieces)
     return None if len(data) % np.dtype(dtype).itemsize else np.frombuffer(data, dtype)
 
 

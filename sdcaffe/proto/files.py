@@ -137,13 +137,18 @@ def sealed(message: Any, path: StrPath, error: type[SdcaffeError]) -> tuple[byte
     if can and message.HasField("sdcaffe_seal"):
         message = type(message).FromString(message.SerializePartialToString())
         message.ClearField("sdcaffe_seal")
+    body = serialized(message, path, error)
+    return (seal.seal([body]) if can else b""), body
+
+
+def serialized(message: Message, path: StrPath, error: type[SdcaffeError]) -> bytes:
+    """The bytes of a message. Raises `error`, with what is missing or too large, where it has none."""
     try:
-        body = message.SerializeToString()
+        return message.SerializeToString()
     except (EncodeError, ValueError) as problem:
         missing = ", ".join(message.FindInitializationErrors())
         reason = f"required fields are missing: {missing}" if missing else f"it is too large ({problem})"
         raise error(f"this {message.DESCRIPTOR.name} cannot be written: {reason}", str(path)) from None
-    return (seal.seal(body) if can else b""), body
 
 
 def decoded(kind: type[M], data: bytes | memoryview, path: StrPath, error: type[SdcaffeError]) -> M:
@@ -166,10 +171,18 @@ def read_bytes(path: StrPath, error: type[SdcaffeError] = PrototxtError) -> byte
 
     More than 2 GiB is read only of HDF5, as protobuf cannot hold it.
     """
+    is_hdf5(path, error)
+    return reading.read(path, error)
+
+
+def is_hdf5(path: StrPath, error: type[SdcaffeError]) -> bool:
+    """Whether a file begins as HDF5 does, however short it is. Raises `error` as read_bytes."""
     if not os.path.exists(path) and (advice := packaged.advice(path)):
         raise error(f"{os.strerror(errno.ENOENT)}{advice}", str(path))
-    if reading.check(path, error) >= _LARGEST:
-        with reading.opened(path, error) as file:
-            if file.read(len(_HDF5)) != _HDF5:
-                raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
-    return reading.read(path, error)
+    size = reading.check(path, error)
+    with reading.opened(path, error) as file:
+        head = file.read(len(_HDF5))
+    found = bool(head) and head == _HDF5[: len(head)]
+    if size >= _LARGEST and not found:
+        raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sdcaffe.errors import SdcaffeError
 
@@ -21,29 +21,48 @@ SIZE = _LAYOUT.size
 _MOST_FIELDS = 100_000
 
 
-def seal(body: bytes) -> bytes:
-    """The seal that goes before `body`."""
-    return _LAYOUT.pack(_TAG, b"\x09", SIZE + len(body), b"\x15", zlib.crc32(body))
+def seal(parts: Iterable[bytes | memoryview]) -> bytes:
+    """The seal that goes before a body, whose parts follow each other."""
+    size, crc = SIZE, 0
+    for part in parts:
+        size += len(part)
+        crc = zlib.crc32(part, crc)
+    return _LAYOUT.pack(_TAG, b"\x09", size, b"\x15", crc)
+
+
+def promised(head: bytes, size: int, path: str | os.PathLike[str], error: type[SdcaffeError]) -> int | None:
+    """The CRC-32 that a file of `size` bytes should have behind its seal; None where it has no seal.
+
+    `head`: its first SIZE bytes. Raises `error` for a file that is not whole.
+    """
+    if not size:
+        raise error("is empty", str(path))
+    if head[:3] != _TAG[: len(head)]:
+        return None
+    if size < SIZE:
+        raise error(f"is cut short: it ends after {size} bytes", str(path))
+    _, first, sealed, second, crc = _LAYOUT.unpack_from(head)
+    if (first, second) != (b"\x09", b"\x15"):
+        raise error("is damaged: its first bytes are not those of any snapshot", str(path))
+    if size != sealed:
+        state = "is cut short" if size < sealed else "has something appended"
+        raise error(f"{state}: it has {size} bytes and was written with {sealed}", str(path))
+    return int(crc)
+
+
+def check(crc: int, promise: int | None, path: str | os.PathLike[str], error: type[SdcaffeError]) -> None:
+    """Raise `error` where what follows a seal has another CRC-32 than that promised."""
+    if promise not in (None, crc):
+        raise error("is damaged: its checksum does not fit its bytes", str(path))
 
 
 def opened(data: bytes, path: str | os.PathLike[str], error: type[SdcaffeError]) -> memoryview:
     """What follows the seal; all of `data` where it has none. Raises `error` for a file that is not whole."""
-    if not data:
-        raise error("is empty", str(path))
-    view = memoryview(data)
-    if data[:3] != _TAG[: len(data)]:
-        return view
-    if len(data) < SIZE:
-        raise error(f"is cut short: it ends after {len(data)} bytes", str(path))
-    _, first, size, second, crc = _LAYOUT.unpack_from(data)
-    if (first, second) != (b"\x09", b"\x15"):
-        raise error("is damaged: its first bytes are not those of any snapshot", str(path))
-    if len(data) != size:
-        state = "is cut short" if len(data) < size else "has something appended"
-        raise error(f"{state}: it has {len(data)} bytes and was written with {size}", str(path))
-    if zlib.crc32(view[SIZE:]) != crc:
-        raise error("is damaged: its checksum does not fit its bytes", str(path))
-    return view[SIZE:]
+    promise = promised(data[:SIZE], len(data), path, error)
+    body = memoryview(data)[0 if promise is None else SIZE :]
+    if promise is not None:
+        check(zlib.crc32(body), promise, path, error)
+    return body
 
 
 def outer_fields(data: bytes | memoryview) -> set[tuple[int, int]]:

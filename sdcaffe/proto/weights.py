@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sdcaffe.proto import caffe, files, schema, seal, upgrade, v0
 from sdcaffe.proto.blobs import Array, array_to_blob, blob_to_array, raw_blob
 from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.keys import layer_keys
+from sdcaffe.proto.numbers import Numbers, Piece, Source, places, put, taken
 
 __all__ = [
     "LayerBlobs",
@@ -36,7 +37,6 @@ __all__ = [
 
 Blobs = Mapping[str, Sequence[Array]]
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _LARGEST = 2**31 - 1
 
 
@@ -73,31 +73,31 @@ def read_weights(path: StrPath) -> list[LayerBlobs]:
     Layers without blobs are there too. The form is told by the bytes, not by the name. Raises WeightsError
     for a file that is missing, no weight file, damaged or cut short.
     """
-    data = files.read_bytes(path, WeightsError)
-    if _is_hdf5(data):
+    if files.is_hdf5(path, WeightsError):
         from sdcaffe.proto import hdf5
 
-        return [LayerBlobs(name, "", blobs, hdf5=True) for name, blobs in hdf5.read_weights(data, path)]
-    net = _weights_net(data, path)
-    return [_layer_blobs(*_identity(layer), path) for layer in [*net.layers, *net.layer]]
+        layers = hdf5.read_weights(files.read_bytes(path, WeightsError), path)
+        return [LayerBlobs(name, "", blobs, hdf5=True) for name, blobs in layers]
+    net, numbers = _weights_net(path)
+    return [_layer_blobs(*_identity(layer), numbers, path) for layer in [*net.layers, *net.layer]]
 
 
 def read_net_name(path: StrPath) -> str:
     """The name of the net whose weights a file holds; "" for HDF5 files, which hold none. Raises as read_weights."""
-    data = files.read_bytes(path, WeightsError)
-    return "" if _is_hdf5(data) else _text(_weights_net(data, path).name)
+    return "" if files.is_hdf5(path, WeightsError) else _text(_weights_net(path)[0].name)
 
 
-def _weights_net(data: bytes, path: StrPath) -> Any:
-    """The NetParameter of a .caffemodel's bytes."""
-    body = seal.opened(data, path, WeightsError)
-    _refuse_other(body, path, "a .solverstate", WeightsError, "its .caffemodel has the weights")
-    _refuse_other(body, path, "a single blob", WeightsError, "weights are a .caffemodel")
-    _refuse_other(body, path, "an ONNX model", WeightsError, "sdcaffe convert onnx-to-caffe makes a .caffemodel of it")
-    net = files.decoded(schema.raw_message("NetParameter"), body, path, WeightsError)
+def _weights_net(path: StrPath) -> tuple[Any, Numbers]:
+    """The NetParameter of a .caffemodel, and the numbers that it has keys of."""
+    others = {
+        "a .solverstate": "its .caffemodel has the weights",
+        "a single blob": "weights are a .caffemodel",
+        "an ONNX model": "sdcaffe convert onnx-to-caffe makes a .caffemodel of it",
+    }
+    net, numbers = _message("NetParameter", path, WeightsError, others)
     if not net.layer and not net.layers:
         raise WeightsError("holds no layers: it is no .caffemodel, or an empty net", str(path))
-    return net
+    return net, numbers
 
 
 def write_weights(
@@ -120,7 +120,8 @@ def write_weights(
         from sdcaffe.proto.hdf5 import weights_image
 
         return _write(path, [weights_image(net, blobs, diffs)], WeightsError)
-    _check_size([a for group in (blobs, diffs) for arrays in group.values() for a in arrays], path, WeightsError)
+    _check_size([a.nbytes for group in (blobs, diffs) for arrays in group.values() for a in arrays], path, WeightsError)
+    numbers = Numbers()
     result = schema.raw_message("NetParameter")(name=net.name)
     for key, layer in zip(keys, net.layer, strict=True):
         bare = layer
@@ -132,8 +133,8 @@ def write_weights(
         new.MergeFromString(bare.SerializePartialToString())
         gradients = diffs.get(key, ())
         for i, array in enumerate(blobs.get(key, ())):
-            new.blobs.append(raw_blob(array, gradients[i] if i < len(gradients) else None))
-    _write(path, files.sealed(result, path, WeightsError), WeightsError)
+            new.blobs.append(raw_blob(array, gradients[i] if i < len(gradients) else None, numbers))
+    _write_message(path, result, numbers, WeightsError)
 
 
 def _identity(layer: Any) -> tuple[str, str, Any]:
@@ -147,9 +148,10 @@ def _identity(layer: Any) -> tuple[str, str, Any]:
     return layer.name, upgrade.layer_type(layer), layer.blobs
 
 
-def _layer_blobs(name: str, kind: str, blobs: Any, path: StrPath) -> LayerBlobs:
+def _layer_blobs(name: str, kind: str, blobs: Any, numbers: Numbers, path: StrPath) -> LayerBlobs:
     arrays: list[Array | None] = [
-        blob_to_array(blob, f'blob {i} of layer "{name}"', str(path)) for i, blob in enumerate(blobs)
+        blob_to_array(blob, f'blob {i} of layer "{name}"', str(path), WeightsError, numbers)
+        for i, blob in enumerate(blobs)
     ]
     return LayerBlobs(_text(name), _text(kind), arrays)
 
@@ -162,20 +164,20 @@ def read_state(path: StrPath) -> State:
 
     Raises SnapshotError for a file that is missing, no solver state, damaged or cut short.
     """
-    data = files.read_bytes(path, SnapshotError)
-    if _is_hdf5(data):
+    if files.is_hdf5(path, SnapshotError):
         from sdcaffe.proto import hdf5
 
-        return State(**hdf5.read_state(data, path))
-    body = seal.opened(data, path, SnapshotError)
-    hint = "give its .solverstate to resume, or use it as --weights"
-    _refuse_other(body, path, "a .caffemodel", SnapshotError, hint)
-    _refuse_other(body, path, "a single blob", SnapshotError, "a solver state is a .solverstate")
-    state = files.decoded(schema.raw_message("SolverState"), body, path, SnapshotError)
+        return State(**hdf5.read_state(files.read_bytes(path, SnapshotError), path))
+    others = {
+        "a .caffemodel": "give its .solverstate to resume, or use it as --weights",
+        "a single blob": "a solver state is a .solverstate",
+    }
+    state, numbers = _message("SolverState", path, SnapshotError, others)
     if not state.HasField("iter"):
         raise SnapshotError("holds no iteration: it is no .solverstate", str(path))
     history = [
-        blob_to_array(blob, f"history blob {i}", str(path), SnapshotError) for i, blob in enumerate(state.history)
+        blob_to_array(blob, f"history blob {i}", str(path), SnapshotError, numbers)
+        for i, blob in enumerate(state.history)
     ]
     learned_net = _text(state.learned_net, "surrogateescape")  # as the system spells such a path
     return State(state.iter, learned_net, state.current_step, history, state.sdcaffe_state)
@@ -190,16 +192,17 @@ def write_state(path: StrPath, state: State) -> None:
         from sdcaffe.proto import hdf5
 
         return _write(path, [hdf5.state_image(**vars(state))], SnapshotError)
-    _check_size(state.history, path, SnapshotError)
+    _check_size([array.nbytes for array in state.history], path, SnapshotError)
+    numbers = Numbers()
     result = schema.raw_message("SolverState")(
         iter=state.iter,
         learned_net=state.learned_net,
         current_step=state.current_step,
-        history=[raw_blob(array) for array in state.history],
+        history=[raw_blob(array, numbers=numbers) for array in state.history],
     )
     if state.sdcaffe_state:
         result.sdcaffe_state = state.sdcaffe_state
-    _write(path, files.sealed(result, path, SnapshotError), SnapshotError)
+    _write_message(path, result, numbers, SnapshotError)
 
 
 def named_weights(learned_net: str, state: StrPath) -> list[Path]:
@@ -221,22 +224,22 @@ def named_weights(learned_net: str, state: StrPath) -> list[Path]:
 
 def read_blob(path: StrPath) -> Array:
     """The array of a BlobProto file, such as an image mean (mean.binaryproto). Raises WeightsError."""
-    body = seal.opened(files.read_bytes(path, WeightsError), path, WeightsError)
-    for other in ("a .caffemodel", "a .solverstate"):
-        _refuse_other(body, path, other, WeightsError, "a single blob is wanted, such as mean.binaryproto")
-    blob = files.decoded(schema.raw_message("BlobProto"), body, path, WeightsError)
-    return blob_to_array(blob, "the blob", str(path))
+    hint = "a single blob is wanted, such as mean.binaryproto"
+    blob, numbers = _message("BlobProto", path, WeightsError, {"a .caffemodel": hint, "a .solverstate": hint})
+    return blob_to_array(blob, "the blob", str(path), WeightsError, numbers)
 
 
 def write_blob(path: StrPath, array: Array) -> None:
     """Write an array as a BlobProto file; the shape goes first, so that a file cut short is known for one."""
-    _check_size([array], path, WeightsError)
-    blob = raw_blob(array)
+    _check_size([array.nbytes], path, WeightsError)
+    numbers = Numbers()
+    blob = raw_blob(array, numbers=numbers)
     shape = type(blob)()
     if blob.HasField("shape"):
         shape.shape.CopyFrom(blob.shape)
         blob.ClearField("shape")
-    _write(path, [shape.SerializeToString(), blob.SerializeToString()], WeightsError)
+    parts = put(blob.SerializeToString(), numbers, places(blob.DESCRIPTOR))
+    _write(path, [shape.SerializeToString(), *parts], WeightsError)
 
 
 # ---- What all of them need ----
@@ -247,28 +250,51 @@ def _text(value: str | bytes, errors: str = "replace") -> str:
     return value if isinstance(value, str) else value.decode("utf-8", errors)
 
 
-def _is_hdf5(data: bytes) -> bool:
-    return bool(data) and data[:8] == _HDF5_MAGIC[: len(data)]
+def _message(name: str, path: StrPath, error: type[SdcaffeError], others: Mapping[str, str]) -> tuple[Any, Numbers]:
+    """The message of a file, and the numbers that it has keys of.
+
+    Raises `error` for a file that is not whole, and for `others`, kinds of file, each with what to do with it.
+    """
+    kind = schema.raw_message(name)
+    with reading.opened(path, error) as file:
+        size = reading.fitting(file, path, error)
+        head = file.read(seal.SIZE)
+        promise = seal.promised(head, size, path, error)
+        start = 0 if promise is None else seal.SIZE
+        file.seek(start)
+        source = Source(file)
+        try:
+            data, numbers = taken(source, size - start, places(kind.DESCRIPTOR))
+        except EOFError:
+            raise error("has become shorter while it was read", str(path)) from None
+    seal.check(source.crc, promise, path, error)
+    found = _kind(data)
+    if found in others:
+        raise error(f"is {found}: {others[found]}", str(path))
+    try:
+        return files.decoded(kind, data, path, error), numbers
+    except error:  # told by the bytes of the file, without keys
+        return files.decoded(kind, seal.opened(files.read_bytes(path, error), path, error), path, error), numbers
 
 
-def _check_size(arrays: Sequence[Array], path: StrPath, error: type[SdcaffeError]) -> None:
-    if sum(array.nbytes for array in arrays) > _LARGEST - 2**20:
+def _check_size(sizes: Iterable[int], path: StrPath, error: type[SdcaffeError]) -> None:
+    if sum(sizes) > _LARGEST - seal.SIZE:
         raise error("would be larger than 2 GiB, more than protobuf can hold; use the HDF5 form (.h5)", str(path))
 
 
-def _write(path: StrPath, parts: Sequence[bytes], error: type[SdcaffeError]) -> None:
+def _write_message(path: StrPath, message: Any, numbers: Numbers, error: type[SdcaffeError]) -> None:
+    parts = put(files.serialized(message, path, error), numbers, places(message.DESCRIPTOR))
+    _check_size(map(len, parts), path, error)
+    _write(path, [seal.seal(parts), *parts], error)
+
+
+def _write(path: StrPath, parts: Sequence[Piece], error: type[SdcaffeError]) -> None:
     with files.atomic_write(path, error) as file:
         for part in parts:
             file.write(part)
 
 
-def _refuse_other(data: memoryview, path: StrPath, other: str, error: type[SdcaffeError], hint: str) -> None:
-    """Raise `error` where the outermost fields are those of `other` kind of file."""
-    if _kind(data) == other:
-        raise error(f"is {other}: {hint}", str(path))
-
-
-def _kind(data: memoryview) -> str | None:
+def _kind(data: bytes) -> str | None:
     """What sort of Caffe file the outermost fields (number, wire type) belong to; None: no telling."""
     found = seal.outer_fields(data)
     if {(1, 0), (2, 2), (7, 2)} <= found:
