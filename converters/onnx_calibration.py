@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from sdcaffe.converters.onnx_classify import image_size, normalised
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError, Normalisation
-from sdcaffe.data.decode import read_bytes, read_image
+from sdcaffe.data.decode import pictures_below, read_bytes, read_image
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
-
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def pictures(path: str, metadata: Metadata, normalisation: Normalisation, most: int) -> list[NDArray[Any]]:
@@ -44,28 +42,20 @@ def pictures(path: str, metadata: Metadata, normalisation: Normalisation, most: 
 def _planes(path: str, channels: int, most: int) -> Iterator[NDArray[Any]]:
     """Pictures as planes, blue first; those of a database as they are stored."""
     if os.path.isdir(path) and not _is_database(path):
-        paths = _in_folder(path)
+        paths = pictures_below(path)
     elif os.path.isdir(path):
         yield from _in_database(path, channels, most)
         return
     else:
         paths = _in_list(path)
     if not paths:
-        raise DataError(f"holds no pictures ({', '.join(_ENDINGS)})", path)
+        raise DataError("names no pictures", path)
     for name in _spread(paths, most):
         yield read_image(name, color=channels == 3)
 
 
 def _is_database(path: str) -> bool:
     return any(os.path.exists(os.path.join(path, name)) for name in ("data.mdb", "CURRENT"))
-
-
-def _in_folder(path: str) -> list[str]:
-    found = []
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        found += [os.path.join(folder, name) for name in sorted(names) if name.lower().endswith(_ENDINGS)]
-    return found
 
 
 def _in_list(path: str) -> list[str]:

@@ -41,7 +41,7 @@ class Exported:
 
     `fixed` says why the batch is not free, "" where it is.
     `normalisation` is None for a net whose input is no image, or nobody says how one becomes its input; `missing` says
-    which file would.
+    which file would, `presumed` that nobody said the order of its channels.
     """
 
     size: int
@@ -55,6 +55,7 @@ class Exported:
     normalisation: Normalisation | None
     smaller: Smaller | None = None
     missing: str = ""
+    presumed: bool = False
 
 
 def export(model: str, weights: str, target: str, options: Options | None = None) -> Exported:
@@ -104,6 +105,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
         normalisation=metadata.normalisation,
         smaller=made,
         missing=opened.missing if metadata.normalisation is None else "",
+        presumed=opened.presumed,
     )
 
 

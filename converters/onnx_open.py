@@ -53,7 +53,7 @@ class Opened:
 
     Each is None where no data layer tells.
     `preprocess` is how a picture becomes its input, None where nobody says or the input is no image; `missing` says
-    what keeps it from being known, a mean's file that is not there.
+    what keeps it from being known, a mean's file that is not there; `presumed` that nobody said its channel order.
     """
 
     net: Net
@@ -63,6 +63,7 @@ class Opened:
     training: Images | None
     preprocess: Preprocess | None
     missing: str = ""
+    presumed: bool = False
 
 
 def open_deployed(model: str, weights: str, options: Options) -> Opened:
@@ -93,7 +94,8 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
     metadata = _metadata(net, part, options, [model, weights, options.data or ""])
     if preprocess is not None:
         metadata.normalisation = preprocess.normalisation(in_graph=options.preprocess)
-    return Opened(net, part, metadata, images, training, preprocess, missing)
+    presumed = images is None and options.pixels.order is None and metadata.size[:1] == [3]
+    return Opened(net, part, metadata, images, training, preprocess, missing, presumed)
 
 
 def _images(net: Net, param: proto.NetParameter, options: Options) -> tuple[Images | None, Images | None, str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -98,6 +101,33 @@ def write_output(name: str, content: str) -> None:
 
     with atomic_write(name) as file:
         file.write(content.encode())
+
+
+@contextmanager
+def whole_output(name: str, form: str = "output") -> Iterator[str]:
+    """The path at which to write the file `name`; where that is "-", what is there at the end goes to standard output.
+
+    `form` is then the path's last part, whose ending says the format.
+    """
+    if name != "-":
+        yield name
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, form)
+        yield path
+        sys.stdout.flush()
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def folder(name: str) -> str:
+    """An argument that names a folder or a database to make."""
+    if name == "-":
+        raise argparse.ArgumentTypeError("a folder is made, which standard output cannot be: give it a name")
+    return name
 
 
 def beside(*outputs: str | None) -> TextIO:

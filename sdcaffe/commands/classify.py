@@ -1,12 +1,16 @@
 """Name what is on pictures, with an ONNX file or with a prototxt and its weights.
 
-An ONNX file that `sdcaffe export` wrote brings its normalisation and class names along; it needs no torch.
+An ONNX file that `sdcaffe export` wrote brings its normalisation and class names along; it needs no torch. Of a folder
+all pictures are named, those of folders below it too, as CSV: a line a picture, the most probable class first.
 """
 
 from __future__ import annotations
 
+import csv
+import os
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sdcaffe import flags
@@ -17,6 +21,8 @@ from sdcaffe.flags import Parser, UsageError
 if TYPE_CHECKING:
     from sdcaffe.converters.onnx_classify import Classifier
 
+Named = list[tuple[str, float]]  # classes and their probabilities, in falling order
+
 EXAMPLE = (
     "sdcaffe classify prototxt/quickstart/deploy.prototxt runs/quickstart/baseline_iter_400.caffemodel "
     "picture.png --data prototxt/quickstart/train_val_baseline.prototxt"
@@ -24,7 +30,12 @@ EXAMPLE = (
 
 
 def add_flags(parser: Parser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="NET.onnx, or NET.prototxt WEIGHTS; then the pictures")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="NET.onnx, or NET.prototxt WEIGHTS; then pictures, or folders of them",
+    )
     parser.add_argument("--top", type=flags.positive, default=5, metavar="N", help="classes to name (default 5)")
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line (default: those in the file, else numbers)"
@@ -35,27 +46,55 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from sdcaffe.converters.onnx_classify import best
-
     is_onnx = args.files[0].endswith(".onnx")
-    pictures = args.files[1 if is_onnx else 2 :]
-    if not pictures:
+    named = args.files[1 if is_onnx else 2 :]
+    if not named:
         what = "a picture" if is_onnx else "the weights of the net and a picture"
         raise UsageError(f"name {what} behind {args.files[0]}. See sdcaffe classify --help")
+    pictures = [path for name in named for path in _pictures(name)]
     classifier = _open_onnx(args) if is_onnx else _open_net(args)
+    show = _lines(args.top) if any(map(os.path.isdir, named)) else _paragraph
     broken = 0
     for path in pictures:
         try:
-            probabilities = classifier.probabilities(path)
+            found = _best(classifier, path, args.top)
         except DataError as error:  # the others are classified all the same
             sys.stdout.flush()
             print(f"sdcaffe: error: {one_line(error)}", file=sys.stderr)
             broken += 1
             continue
-        print(f"---------- Prediction for {path} ----------")
-        for name, probability in best(probabilities, classifier.metadata.classes, args.top):
-            print(f'{probability:.4f} - "{name}"')
+        show(path, found)
     return 1 if broken else 0
+
+
+def _pictures(name: str) -> list[str]:
+    from sdcaffe.data.decode import pictures_below
+
+    return pictures_below(name) if os.path.isdir(name) else [name]
+
+
+def _best(classifier: Classifier, path: str, count: int) -> Named:
+    from sdcaffe.converters.onnx_classify import best
+
+    return best(classifier.probabilities(path), classifier.metadata.classes, count)
+
+
+def _paragraph(path: str, found: Named) -> None:
+    print(f"---------- Prediction for {path} ----------")
+    for name, probability in found:
+        print(f'{probability:.4f} - "{name}"')
+
+
+def _lines(most: int) -> Callable[[str, Named], None]:
+    """Writes CSV: its head now, with `most` classes, and then a line for each picture."""
+    rows = csv.writer(sys.stdout, lineterminator="\n")
+    rows.writerow(["file", *(f"{what}_{i + 1}" for i in range(most) for what in ("class", "probability"))])
+
+    def show(path: str, found: Named) -> None:
+        cells = [text for name, probability in found for text in (name, f"{probability:.4f}")]
+        rows.writerow([path, *cells, *[""] * (2 * (most - len(found)))])
+
+    return show
 
 
 def _open_onnx(args: Namespace) -> Classifier:

@@ -106,7 +106,11 @@ def add_pixel_flags(parser: Parser) -> None:
     parser.add_argument(
         "--scale", type=float, metavar="X", help="factor after the mean (default: as the data layer says)"
     )
-    parser.add_argument("--channel-order", choices=("rgb", "bgr"), help="the net's channel order (default rgb)")
+    parser.add_argument(
+        "--channel-order",
+        choices=("rgb", "bgr"),
+        help="the net's channel order (default: as the data layer says, else rgb)",
+    )
 
 
 def pixels_of(args: Namespace) -> Pixels:
@@ -147,7 +151,8 @@ def run(args: Namespace) -> None:
     if done.fixed:
         print(f"batch    fixed: {done.fixed}")
     if done.normalisation is not None:
-        print(f"pixels   {_described(done.normalisation)}")
+        presumed = " presumed; --channel-order says otherwise" if done.presumed else ""
+        print(f"pixels   {_described(done.normalisation)}{presumed}")
     elif done.missing:
         print(f"pixels   not recorded: {done.missing}; the mean has to be subtracted before, or give it by --mean")
     if done.dropped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from sdcaffe import reading
 from sdcaffe.errors import DataError
 
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
 MAX_BYTES = 1 << 29  # of an image file, or a list of them; MAX_PIXELS in colour, not compressed, are less
 
@@ -46,6 +48,17 @@ def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
 def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:
     """An image file -> (C, H, W) bytes, 3 channels blue, green, red or 1 gray. Raises DataError."""
     return decode_image(read_bytes(path), "color" if color else "gray", path)
+
+
+def pictures_below(folder: str) -> list[str]:
+    """The image files of a folder and of those below it, told by their endings, in order. Raises DataError for none."""
+    found = []
+    for inner, folders, names in os.walk(folder):
+        folders.sort()
+        found += [os.path.join(inner, name) for name in sorted(names) if name.lower().endswith(ENDINGS)]
+    if not found:
+        raise DataError(f"holds no pictures ({', '.join(ENDINGS)})", folder)
+    return found
 
 
 def read_bytes(path: str, what: str = "the image") -> bytes:

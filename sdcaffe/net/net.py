@@ -37,7 +37,8 @@ class Net(nn.Module):
     `source` is a prototxt path or a NetParameter; `weights` one or more .caffemodel or .caffemodel.h5
     files (a list, or one string with commas) that fill the layers of the same name; `share` a net whose
     parameters the layers of the same name use (a test net and its train net); `positions` where the
-    fields of a NetParameter stand in a file, for error messages.
+    fields of a NetParameter stand in a file, for error messages; `ignore_unknown` skips fields of a prototxt that
+    neither Caffe nor a known fork has.
 
     - `layers`: key -> Layer, every layer in order; the key is the name, and for the later ones of several layers
       that share a name `NAME#2`, `NAME#3`...; `params`: key -> its blobs
@@ -64,11 +65,12 @@ class Net(nn.Module):
         device: str | torch.device = "cpu",
         share: Net | None = None,
         positions: proto.Positions | None = None,
+        ignore_unknown: bool = False,
     ) -> None:
         super().__init__()
         layers.load_builtin()
         if isinstance(source, (str, os.PathLike)):
-            source, positions = proto.read_net_located(source)
+            source, positions = proto.read_net_located(source, ignore_unknown=ignore_unknown)
         if getattr(getattr(source, "DESCRIPTOR", None), "full_name", None) != "caffe.NetParameter":
             raise GraphError(f"a net is made from a prototxt's path or a NetParameter, not {type(source).__name__}")
         files = weights if isinstance(weights, Weights) else Weights(weights)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
@@ -219,12 +220,66 @@ def test_of_many_pictures_one_may_be_broken(tmp_path: Path, capsys: pytest.Captu
     path = write_model(tmp_path / "net.onnx", "GlobalAveragePool", ["n", 3, 1, 1])
     broken = tmp_path / "broken.png"
     broken.write_bytes(IMAGES[1].read_bytes()[:-30])
-    assert main(["classify", path, str(IMAGES[0]), str(broken), str(tmp_path), str(IMAGES[1])]) == 1
+    gone = tmp_path / "gone.png"
+    assert main(["classify", path, str(IMAGES[0]), str(broken), str(gone), str(IMAGES[1])]) == 1
     out, error = capsys.readouterr()
     assert [line.split()[3] for line in out.splitlines() if "Prediction" in line] == [str(IMAGES[0]), str(IMAGES[1])]
     first, second = error.splitlines()
     assert first.startswith(f"sdcaffe: error: {broken}: cannot decode the image")
-    assert second == f"sdcaffe: error: {tmp_path}: cannot read the image: Is a directory"
+    assert second == f"sdcaffe: error: {gone}: cannot read the image: No such file or directory"
+
+
+def test_a_folder_is_classified_as_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "pictures, mine"
+    (folder / "below").mkdir(parents=True)
+    colours = {"a.png": (250, 0, 0), "below/b.jpg": (0, 0, 250), "broken.png": None, "notes.txt": None}
+    for name, colour in colours.items():
+        if colour is None:
+            (folder / name).write_text("no picture")
+        else:
+            Image.fromarray(np.full((6, 6, 3), colour, np.uint8)).save(folder / name)
+    path = write_model(tmp_path / "net.onnx", "GlobalAveragePool", ["n", 3, 1, 1], classes='["red, deep", "green"]')
+    assert main(["classify", path, str(folder), str(folder / "a.png"), "--top", "2"]) == 1
+    out, error = capsys.readouterr()
+    head, *rows = csv.reader(out.splitlines())
+    assert head == ["file", "class_1", "probability_1", "class_2", "probability_2"]
+    files = [str(folder / name) for name in ("a.png", "below/b.jpg", "a.png")]
+    assert [row[:3] for row in rows] == [
+        [f, c, "1.0000"] for f, c in zip(files, ["red, deep", "2", "red, deep"], strict=True)
+    ]
+    assert all(row[4] == "0.0000" for row in rows)
+    assert error.startswith(f"sdcaffe: error: {folder / 'broken.png'}: cannot decode the image")
+    (tmp_path / "empty").mkdir()
+    assert main(["classify", path, str(tmp_path / "empty")]) == 1
+    assert "empty: holds no pictures (.png, .jpg" in capsys.readouterr().err
+
+
+def test_whose_channel_order_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That of a data layer stays where its mean is given anew; without one it is presumed, and said to be."""
+    text = (
+        TINY.partition("layer {")[0]
+        + """
+        layer { name: "data" type: "ImageData" top: "data" top: "label"
+          image_data_param { source: "gone.txt" batch_size: 2 new_height: 8 new_width: 8 }
+          transform_param { mean_file: "gone.binaryproto" scale: 0.5 } }
+        """
+        + TINY.split("\n", 3)[3]
+    )
+    deploy, weights = write_net(TINY, tmp_path)
+    trained = tmp_path / "train_val.prototxt"
+    trained.write_text(text)
+    mean = ["-o", str(tmp_path / "net.onnx"), "--mean", "1,2,3"]
+    assert main(["export", str(trained), weights, *mean, "--shape", "data=1,3,8,8"]) == 0
+    assert main(["export", deploy, weights, *mean, "--data", str(trained)]) == 0
+    assert main(["export", deploy, weights, *mean]) == 0
+    assert main(["export", deploy, weights, *mean, "--channel-order", "bgr"]) == 0
+    pixels = [line for line in capsys.readouterr().out.splitlines() if line.startswith("pixels")]
+    assert [line.partition("; mean 1 2 3, ")[2] for line in pixels] == [
+        "scale 0.5, bgr",
+        "scale 0.5, bgr",
+        "scale 1, rgb presumed; --channel-order says otherwise",
+        "scale 1, bgr",
+    ]
 
 
 def test_names_of_classes_cannot_steer_a_terminal(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx_nets import TINY, write_net
 
 from sdcaffe import proto
 from sdcaffe.cli import main
@@ -97,3 +98,46 @@ def test_a_file_of_another_kind(name: str, message: str, tmp_path: Path, capsys:
     assert main(["upgrade", str(FILES / name), str(tmp_path / "y")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "y").exists()
+
+
+def test_to_standard_output(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["upgrade", str(FILES / "v0.prototxt"), "-"]) == 0
+    out, words = capfdbinary.readouterr()
+    assert out == (FILES / "v0_upgraded.prototxt").read_bytes()
+    assert words == b"Wrote upgraded NetParameter text proto to -\n"
+    weights = FILES / "tiny_iter_30.caffemodel"
+    assert main(["upgrade", str(weights), str(tmp_path / "new.caffemodel")]) == 0
+    capfdbinary.readouterr()
+    assert main(["upgrade", str(weights), "-"]) == 0
+    assert capfdbinary.readouterr().out == (tmp_path / "new.caffemodel").read_bytes()
+    assert main(["upgrade", str(tmp_path / "gone"), "-"]) == 1
+    assert capfdbinary.readouterr().out == b""
+
+
+def test_what_convert_writes_to_standard_output(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    assert main(["export", model, weights, "-o", str(tmp_path / "net.onnx")]) == 0
+    mean = str(tmp_path / "mean.npy")
+    np.save(mean, np.ones((3, 4, 5), np.float32))
+    commands = {
+        "net.py": ["module", model],
+        "two.caffemodel": ["weights", weights],
+        "mean.binaryproto": ["mean", mean],
+        "back.prototxt": ["onnx-to-caffe", str(tmp_path / "net.onnx")],
+    }
+    for name, command in commands.items():
+        more = [str(tmp_path / "back.caffemodel")] if name == "back.prototxt" else []
+        assert main(["convert", *command, str(tmp_path / name), *more]) == 0
+        capfdbinary.readouterr()
+        assert main(["convert", *command, "-", *more]) == 0
+        out, words = capfdbinary.readouterr()
+        assert out == (tmp_path / name).read_bytes()
+        assert words.decode().splitlines()[-1].startswith("Wrote -")
+    for wrong in (
+        ["module", model, "-", "--weights", weights],
+        ["onnx-to-caffe", str(tmp_path / "net.onnx"), "-", "-"],
+        ["mean", mean, "-", "-"],
+        ["image-folder", str(tmp_path), "-"],
+    ):
+        assert main(["convert", *wrong]) == 2
+        assert capfdbinary.readouterr().out == b""

@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 
 import sdcaffe
 from sdcaffe import Net, proto
-from sdcaffe.errors import GraphError, LayerError, SdcaffeError, WeightsError
+from sdcaffe.errors import GraphError, LayerError, PrototxtError, SdcaffeError, WeightsError
 
 
 def test_blobs_by_the_names_that_pruning_gives_them():
@@ -244,3 +244,15 @@ def test_blobs_of_a_prototxt_that_do_not_fit(blobs, says, tmp_path):
     (tmp_path / "net.prototxt").write_text(FC.replace("BLOBS", blobs))
     with pytest.raises(WeightsError, match=says):
         Net(tmp_path / "net.prototxt")
+
+
+def test_unknown_fields_are_skipped_when_asked(tmp_path):
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } nobodys_field: 3 }\n'
+        'layer { name: "y" type: "Power" bottom: "x" top: "y" power_param { scale: 2 nobodys_either { a: 1 } } }\n'
+    )
+    with pytest.raises(PrototxtError, match="nobodys_field"):
+        Net(path)
+    net = Net(path, ignore_unknown=True)
+    assert net({"x": [1.0, -2.0]})["y"].tolist() == [2, -4]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sdcaffe import flags
 from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
@@ -16,7 +17,12 @@ EXAMPLE = "sdcaffe convert cifar cifar10 cifar10_databases"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("kind", choices=("cifar10", "cifar100"), help="which set; of cifar100 the fine labels")
-    parser.add_argument("output", metavar="OUTPUT", help="the folder for KIND_train_lmdb, KIND_test_lmdb and the mean")
+    parser.add_argument(
+        "output",
+        type=flags.folder,
+        metavar="OUTPUT",
+        help="the folder for KIND_train_lmdb, KIND_test_lmdb and the mean",
+    )
     parser.add_argument(
         "--folder",
         metavar="FOLDER",

@@ -16,7 +16,7 @@ EXAMPLE = "sdcaffe convert dense-blocks written_out.caffemodel blocks.prototxt b
 def add_flags(parser: Parser) -> None:
     parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel or .caffemodel.h5")
     parser.add_argument("net", metavar="NET", help="the prototxt that the new file is for")
-    parser.add_argument("output", metavar="FILE", help="the .caffemodel to write")
+    parser.add_argument("output", metavar="FILE", help="the .caffemodel to write; - is standard output")
     flags.add_plugin_flags(parser)
 
 
@@ -26,6 +26,6 @@ def run(args: Namespace) -> None:
     from sdcaffe.run.progress import bar
 
     layers.discover(args.plugin)
-    with bar("read and written") as tick:
-        count = convert(args.weights, args.net, args.output, ignore_unknown=args.ignore_unknown, tick=tick)
-    print(f"Wrote {args.output}: {count} layers with blobs")
+    with flags.whole_output(args.output, "net.caffemodel") as path, bar("read and written") as tick:
+        count = convert(args.weights, args.net, path, ignore_unknown=args.ignore_unknown, tick=tick)
+    print(f"Wrote {args.output}: {count} layers with blobs", file=flags.beside(args.output))

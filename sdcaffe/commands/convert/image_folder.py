@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sdcaffe import flags
 from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
@@ -16,7 +17,9 @@ EXAMPLE = "sdcaffe convert image-folder train_lmdb image_folder"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("database", metavar="DATABASE", help="an LMDB or LevelDB, or another source of a Data layer")
-    parser.add_argument("folder", metavar="FOLDER", help="the folder to make; it must not be there yet")
+    parser.add_argument(
+        "folder", type=flags.folder, metavar="FOLDER", help="the folder to make; it must not be there yet"
+    )
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), help="default: as the database's files say")
     parser.add_argument(
         "--channel-order",

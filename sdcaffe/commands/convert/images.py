@@ -18,7 +18,9 @@ EXAMPLE = "sdcaffe convert images pictures images_lmdb --list list.txt --resize-
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the images; labels are its subfolders' places")
-    parser.add_argument("database", metavar="DATABASE", help="the database to make; it must not be there yet")
+    parser.add_argument(
+        "database", type=flags.folder, metavar="DATABASE", help="the database to make; it must not be there yet"
+    )
     parser.add_argument(
         "--list",
         metavar="FILE",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from contextlib import ExitStack
 
+from sdcaffe import flags
 from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
@@ -17,15 +19,19 @@ EXAMPLE = "sdcaffe convert mean train_lmdb mean.binaryproto mean.npy"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("input", metavar="INPUT", help="a source of a Data layer, or the file of a mean")
-    parser.add_argument("outputs", metavar="OUTPUT", nargs="+", help="the files to write")
+    parser.add_argument(
+        "outputs", metavar="OUTPUT", nargs="+", help="the files to write; - is standard output, as a BlobProto"
+    )
     parser.add_argument("--backend", choices=("lmdb", "leveldb"), help="default: as the database's files say")
 
 
 def run(args: Namespace) -> None:
     from sdcaffe.converters.image_mean import image_mean, read_mean, write_mean
 
-    with setup(), bar("images") as tick:
+    flags.check_outputs([name for name in args.outputs if name == "-"], [])
+    with ExitStack() as stack, setup(), bar("images") as tick:
         is_mean = os.path.isfile(args.input)
         mean = read_mean(args.input) if is_mean else image_mean(args.input, args.backend, tick)
-        write_mean(mean, *args.outputs)
-    print(f"Wrote {', '.join(args.outputs)}: {' x '.join(str(n) for n in mean.shape)}")
+        write_mean(mean, *(stack.enter_context(flags.whole_output(name)) for name in args.outputs))
+    shape = " x ".join(str(n) for n in mean.shape)
+    print(f"Wrote {', '.join(args.outputs)}: {shape}", file=flags.beside(*args.outputs))

@@ -17,7 +17,9 @@ EXAMPLE = "sdcaffe convert module prototxt/quickstart/deploy.prototxt net.py"
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("input", metavar="NET", help="the net's prototxt; its TEST phase is written")
-    parser.add_argument("output", metavar="OUTPUT.py", help="the file to write")
+    parser.add_argument(
+        "output", metavar="OUTPUT.py", help="the file to write; - is standard output, without --weights"
+    )
     parser.add_argument(
         "--weights", metavar="FILE", help="a .caffemodel or .caffemodel.h5, to go to OUTPUT.pt (default: none)"
     )
@@ -29,17 +31,19 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    if not args.output.endswith(".py"):
+    if args.output == "-" and args.weights:
+        raise UsageError("the weights go to a file beside the source: give that a name in the place of -")
+    if args.output != "-" and not args.output.endswith(".py"):
         raise UsageError(f'"{args.output}" does not end in .py. See sdcaffe convert module --help')
     from sdcaffe import layers
     from sdcaffe.converters.module_source import convert
     from sdcaffe.run.progress import bar
 
     layers.discover(args.plugin)
-    with bar("read, checked and written") as tick:
+    with flags.whole_output(args.output, "net.py") as path, bar("read, checked and written") as tick:
         done = convert(
             args.input,
-            args.output,
+            path,
             args.weights,
             shapes=dict(args.shape),
             begins=args.begin,
@@ -48,7 +52,9 @@ def run(args: Namespace) -> None:
             ignore_unknown=args.ignore_unknown,
             tick=tick,
         )
-    print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative)")
-    print(f"Wrote {args.output}: class {done.name}, {', '.join(done.inputs) or 'nothing'} to {', '.join(done.outputs)}")
+    words = flags.beside(args.output)
+    print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative)", file=words)
+    ends = f"{', '.join(done.inputs) or 'nothing'} to {', '.join(done.outputs)}"
+    print(f"Wrote {args.output}: class {done.name}, {ends}", file=words)
     if args.weights:
         print(f"Wrote {args.output.removesuffix('.py')}.pt")

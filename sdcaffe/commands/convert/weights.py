@@ -17,7 +17,11 @@ EXAMPLE = "sdcaffe convert weights runs/quickstart/baseline_iter_400.caffemodel 
 
 def add_flags(parser: Parser) -> None:
     parser.add_argument("input", metavar="INPUT", help="a .pt, .pth, .safetensors, .caffemodel or .caffemodel.h5")
-    parser.add_argument("output", metavar="OUTPUT", help="the file to write; its name says which of these it is")
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        help="the file to write; its name says which of these it is. - is standard output, as a .caffemodel",
+    )
     parser.add_argument(
         "--net",
         metavar="NET",
@@ -48,16 +52,17 @@ def run(args: Namespace) -> None:
     if args.net:
         param, positions = proto.read_net_located(args.net, ignore_unknown=args.ignore_unknown)
         net = Net(param, proto.TEST, positions=positions)
-    with bar("read and written") as tick:
+    with flags.whole_output(args.output, "net.caffemodel") as path, bar("read and written") as tick:
         done = convert(
             args.input,
-            args.output,
+            path,
             net=net,
             by_order=args.by_order,
             like=args.like,
             reverse_channels=args.reverse_channels,
             tick=tick,
         )
+    words = flags.beside(args.output)
     if done.left_out:
-        print(f"left out {', '.join(done.left_out)}: the net does not have them")
-    print(f"Wrote {args.output}: {done.layers} layers with blobs")
+        print(f"left out {', '.join(done.left_out)}: the net does not have them", file=words)
+    print(f"Wrote {args.output}: {done.layers} layers with blobs", file=words)
