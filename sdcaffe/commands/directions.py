@@ -62,7 +62,8 @@ def run(args: Namespace) -> None:
     device = flags.single_device_of(args)
 
     from sdcaffe import layers, proto
-    from sdcaffe.log.curves import ENDINGS, short_names
+    from sdcaffe.log.curves import short_names
+    from sdcaffe.log.picture import ENDINGS
     from sdcaffe.paper import directions
     from sdcaffe.paper.directions.clamps import Clamps
     from sdcaffe.run.progress import bar

@@ -1,98 +1,101 @@
-"""Training curves of one or more runs: loss, test error and learning rate, as PNG, SVG or PDF."""
+"""What logs hold as curves: loss, test error and learning rate, and the mean over runs. It draws nothing."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
 
-from sdcaffe.errors import DataError
-from sdcaffe.log import Run, TestRow, TrainRow, accuracy
-from sdcaffe.terminal import shown
+from sdcaffe.log.rows import FINISHED, Run, TestRow, TrainRow, accuracy
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-ENDINGS = ("png", "svg", "pdf")
-
-# Okabe and Ito's colours, which the colour-blind tell apart, less the yellow; further runs are dashed.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_DASHES = ("-", "--", ":", "-.")
-_WIDTH, _HEIGHT, _LEGEND_LINE = 9.0, 3.0, 0.25  # inches: of all, of a panel, of one run in the legend
-_FOOT = 0.02  # of a panel's height below 0, so that a line at 0 is seen
-_MARKED = 40  # tests up to which each has a dot
+_EARLY = 0.15  # of a run; before that curves may leave the picture
+_POINTS = 100  # of a curve of single iterations
+_ROOM = 0.06  # of the height above and below the curves
 
 Place = Callable[[TrainRow | TestRow], float]
 
 
 @dataclass
 class Curve:
-    """Points of one run in one panel; `test` curves stand out from those of training."""
+    """Points at iterations `at`, drawn at `x`; `low` and `high` are the mean's deviation, where runs are several.
 
+    `test` curves stand out from those of training; `net` is the test net. One of a run that was cut short is not
+    `whole`.
+    """
+
+    at: list[int] = field(default_factory=list)
     x: list[float] = field(default_factory=list)
     y: list[float] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
     test: bool = False
     net: int = 0
+    whole: bool = True
 
-    def add(self, x: float, y: float) -> None:
+    def add(self, row: TrainRow | TestRow, place: Place, y: float) -> None:
         if math.isfinite(y):
-            self.x.append(x)
+            self.at.append(row.iteration)
+            self.x.append(place(row))
             self.y.append(y)
 
 
-def plot(runs: Sequence[tuple[str, Run]], ending: str, *, seconds: bool = False) -> bytes:
-    """The picture of runs, each with the name it has in the legend, as a file of type `ending`, one of ENDINGS.
+Gather = Callable[[Run, Place], list[Curve]]
 
-    Panels, from the top: loss in training and tests, test error in percent, learning rate; one without data is
-    left out. They share one axis: iterations, or with `seconds` the time since training began. Raises DataError
-    where no run has any numbers.
+
+@dataclass(frozen=True)
+class Panel:
+    """One of a picture's panels: what its axis says, and the curves of a run in it. `steps` are held, not joined."""
+
+    title: str
+    gather: Gather
+    steps: bool = False
+
+    def curves(self, runs: Sequence[Run], place: Place) -> list[Curve]:
+        """The mean of whole runs of equal settings, and each that was cut short by itself."""
+        whole = [self.gather(run, place) for run in runs if run.end == FINISHED]
+        found = [mean(curves) for curves in zip(*whole, strict=True)]
+        for run in runs:
+            if run.end != FINISHED:
+                found += [replace(curve, whole=False) for curve in self.gather(run, place)]
+        return [curve for curve in found if curve.x]
+
+
+def mean(curves: Sequence[Curve]) -> Curve:
+    """The mean of curves of several runs, and its sample deviation, at the iterations that all of them have."""
+    if len(curves) == 1:
+        return curves[0]
+    shared = sorted(set.intersection(*(set(curve.at) for curve in curves)))
+    found = Curve(at=shared, test=curves[0].test, net=curves[0].net)
+    points = [{at: (x, y) for at, x, y in zip(c.at, c.x, c.y, strict=True)} for c in curves]
+    for at in shared:
+        xs, ys = zip(*(of[at] for of in points), strict=True)
+        y, deviation = statistics.fmean(ys), statistics.stdev(ys)
+        found.x.append(statistics.fmean(xs))
+        found.y.append(y)
+        found.low.append(y - deviation)
+        found.high.append(y + deviation)
+    return found
+
+
+def span(curves: Sequence[Curve], marks: Iterable[float] = ()) -> tuple[float, float]:
+    """The y axis that fits the curves, bands and `marks` included; where no curve is below 0, nor is the axis.
+
+    Early parts that would more than double its height leave the picture at its top: an untrained net with BatchNorm
+    has a loss of 87.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    def place(row: TrainRow | TestRow) -> float:
-        return row.seconds if seconds else row.iteration
-
-    panels = []
-    for gather, dress, share in _PANELS:
-        curves = [gather(run, place) for _, run in runs]
-        if any(curve.x for run_curves in curves for curve in run_curves):
-            panels.append((dress, curves, share))
-    if not panels:
-        raise DataError("no log holds a loss, an accuracy or a learning rate to plot")
-    height = 0.5 + _LEGEND_LINE * len(runs) + _HEIGHT * sum(share for _, _, share in panels)
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    grid = figure.add_gridspec(len(panels), 1, height_ratios=[share for _, _, share in panels])
-    first: Axes | None = None
-    for i, (dress, curves, _) in enumerate(panels):
-        axes = figure.add_subplot(grid[i], sharex=first)
-        first = first or axes
-        for k, run_curves in enumerate(curves):
-            for curve in run_curves:
-                _draw(axes, curve, k, len(runs), steps=dress is _dress_rate)
-        dress(axes, [curve for run_curves in curves for curve in run_curves])
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelbottom=i + 1 == len(panels))
-    axes.set_xlabel("seconds of training" if seconds else "iteration")
-    handles = [Line2D([], [], linewidth=2.5, **_style(k)) for k in range(len(runs))]
-    words = [_label(name, run) for name, run in runs]
-    legend(figure, handles, words, loc="outside upper left", frameon=False, fontsize=10)
-    file = io.BytesIO()
-    figure.savefig(file, format=ending, dpi=130)
-    return file.getvalue()
-
-
-def legend(holder: Any, handles: Sequence[Any], words: Sequence[str], **how: Any) -> None:
-    """A legend of a figure or axes whose entries are `words` as they are: no formula, no name that is left out."""
-    made = holder.legend(handles, ["?"] * len(handles), **how)
-    for text, line in zip(made.get_texts(), words, strict=True):
-        text.set_parse_math(False)
-        text.set_usetex(False)
-        text.set_text(shown(line).replace("\n", "\\n").replace("\t", "\\t"))
+    start = _EARLY * max(x for curve in curves for x in curve.x)
+    every, late = list(marks), list(marks)
+    for curve in curves:
+        for heights in (curve.y, curve.low, curve.high):
+            every += heights
+            late += [y for x, y in zip(curve.x, heights, strict=False) if x >= start]
+    low, high = min(every), max(every)
+    if high - low > 2 * (max(late) - low) > 0:
+        high = max(late)
+    room = _ROOM * (high - low) or abs(high) * _ROOM or 1.0
+    return (low - room if min(min(curve.y) for curve in curves) < 0 else max(0.0, low - room)), high + room
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -107,11 +110,16 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def losses(run: Run, place: Place) -> list[Curve]:
-    """The smoothed training loss, and the loss of each test net."""
-    train = Curve()
+    """The smoothed training loss."""
+    curve = Curve()
     for row in run.train:
-        train.add(place(row), row.loss)
-    return [train, *_of_tests(run, place, _test_loss)]
+        curve.add(row, place, row.loss)
+    return [curve]
+
+
+def losses_in_tests(run: Run, place: Place) -> list[Curve]:
+    """The loss of each test net."""
+    return _of_tests(run, place, _test_loss)
 
 
 def errors(run: Run, place: Place) -> list[Curve]:
@@ -128,9 +136,26 @@ def rates(run: Run, place: Place) -> list[Curve]:
     """The learning rate, to the end of the run."""
     curve = Curve()
     for row in run.train:
-        curve.add(place(row), row.lr)
+        curve.add(row, place, row.lr)
     if curve.y:
-        curve.add(place(run.train[-1]), curve.y[-1])
+        curve.add(run.train[-1], place, curve.y[-1])
+    return [curve]
+
+
+def outputs(run: Run, place: Place, names: Sequence[str]) -> list[Curve]:
+    """The sum of the training net's outputs `names`, where it shows them.
+
+    A log has the values of single iterations: of more than _POINTS, neighbours are averaged.
+    """
+    curve = Curve()
+    for row in run.train:
+        if names:
+            curve.add(row, place, sum(row.outputs.get(name, math.nan) for name in names))
+    step = math.ceil(len(curve.at) / _POINTS)
+    if step > 1:
+        starts = range(0, len(curve.at) - step + 1, step)
+        curve.at = [curve.at[i + step - 1] for i in starts]
+        curve.x, curve.y = ([statistics.fmean(v[i : i + step]) for i in starts] for v in (curve.x, curve.y))
     return [curve]
 
 
@@ -138,7 +163,7 @@ def _of_tests(run: Run, place: Place, value: Callable[[TestRow], float]) -> list
     nets = sorted({row.net for row in run.test})
     curves = {net: Curve(test=True, net=net) for net in nets}
     for row in run.test:
-        curves[row.net].add(place(row), value(row))
+        curves[row.net].add(row, place, value(row))
     return list(curves.values())
 
 
@@ -150,60 +175,9 @@ def _test_loss(row: TestRow) -> float:
     return row.outputs["loss" if "loss" in names else names[0]] if names else math.nan
 
 
-def _draw(axes: Axes, curve: Curve, index: int, runs: int, *, steps: bool) -> None:
-    style = _style(index)
-    if curve.net:  # another test net of the same run
-        style["linestyle"] = _DASHES[curve.net % len(_DASHES)]
-    if steps:
-        width = 1.5 + 2.5 * (runs - 1 - index) / runs  # rates are often the same: one shows beside the other
-    else:
-        width = 2.0 if curve.test else 1.0
-    axes.plot(
-        curve.x,
-        curve.y,
-        linewidth=width,
-        alpha=1.0 if curve.test or steps else 0.65,
-        marker="o" if curve.test and len(curve.x) <= _MARKED else "",
-        markersize=4,
-        drawstyle="steps-post" if steps else "default",
-        **style,
-    )
-
-
-def _style(index: int) -> dict[str, Any]:
-    return {"color": COLORS[index % len(COLORS)], "linestyle": _DASHES[index // len(COLORS) % len(_DASHES)]}
-
-
-def _label(name: str, run: Run) -> str:
-    error = run.test_error()
-    return name if error is None else f"{name}: test error {error:.2f} %"
-
-
-def _dress_loss(axes: Axes, curves: Sequence[Curve]) -> None:
-    """The scale leaves out tests before training: an untrained BatchNorm net gives 87."""
-    from matplotlib.lines import Line2D
-
-    axes.set_ylabel("loss")
-    seen = [y for curve in curves for x, y in zip(curve.x, curve.y, strict=True) if x > 0 or not curve.test]
-    if seen and max(seen) > 0:
-        axes.set_ylim(min(-_FOOT * max(seen), *seen), 1.08 * max(seen))
-    if any(curve.test and curve.x for curve in curves) and any(not curve.test and curve.x for curve in curves):
-        kinds = [
-            Line2D([], [], color="#555555", linewidth=1.0, alpha=0.65, label="training"),
-            Line2D([], [], color="#555555", linewidth=2.0, marker="o", markersize=4, label="test"),
-        ]
-        axes.legend(handles=kinds, loc="upper right", frameon=False, fontsize=9)
-
-
-def _dress_error(axes: Axes, curves: Sequence[Curve]) -> None:
-    axes.set_ylabel("test error, %")
-    axes.set_ylim(bottom=-_FOOT * axes.get_ylim()[1])
-
-
-def _dress_rate(axes: Axes, curves: Sequence[Curve]) -> None:
-    axes.set_ylabel("learning rate")
-    if all(y > 0 for curve in curves for y in curve.y):
-        axes.set_yscale("log")
-
-
-_PANELS = ((losses, _dress_loss, 1.3), (errors, _dress_error, 1.3), (rates, _dress_rate, 0.7))  # and part of the height
+PANELS = (
+    Panel("training loss", losses),
+    Panel("test loss", losses_in_tests),
+    Panel("test error, %", errors),
+    Panel("learning rate", rates, steps=True),
+)

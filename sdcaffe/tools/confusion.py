@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from torch import Tensor
 
-from sdcaffe.log.curves import ENDINGS
+from sdcaffe.log.picture import ENDINGS
 
 CONFUSION_ENDINGS = ("csv", *ENDINGS)
 _SIDE = 6.0  # inches

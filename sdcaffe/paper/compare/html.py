@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from sdcaffe.paper.compare import measures, svg
-from sdcaffe.paper.compare.comparison import CUT_SHORT, MEASURED, Comparison, Group, Row, gains, grouped, ranked
+from sdcaffe.paper.compare.comparison import CUT_SHORT, MEASURED, Comparison, Group, Row, gains
+from sdcaffe.paper.compare.figures import figures
 from sdcaffe.paper.compare.intervals import differences
 from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.compare.text import (
@@ -19,10 +19,9 @@ from sdcaffe.paper.compare.text import (
     mechanism,
     other_cells,
 )
-from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, TITLES
+from sdcaffe.paper.published import TITLES
 
 _STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-_KINDS = {BASELINE: "base", SELF_DISTILLED: "self"}
 _LEGEND = (
     '<p class="small">Last: after the last iteration; ± is the deviation over seeds. Best: the lowest of all tests, '
     "chosen by the test images. In the picture the dark line is the paper's value, each light line a point away. In "
@@ -46,8 +45,8 @@ def page(found: Comparison) -> str:
     if found.runs:
         sections[0] = (*sections[0][:2], _LEGEND + sections[0][2])
     sections.insert(0, ("gains", "What self-distillation takes off the error", _gains(found)))
-    if curves := _curves(found):
-        sections.insert(1, ("curves", "Baseline against self-distilled in training", curves))
+    if curves := figures(found):
+        sections.insert(1, ("curves", "The mechanisms in training", curves))
     if found.other_groups:
         lines = [("other", [escape(cell) for cell in other_cells(group)]) for group in found.other_groups]
         grid = _grid(OTHER_HEADING, lines, numbers=range(3, 6))
@@ -175,71 +174,6 @@ def _gains(found: Comparison) -> str:
         '<i class="swatch was"></i> paper, <i class="swatch now"></i> measured.</p>'
     )
     return legend + _grid(("network", "data set", "paper", "measured", ""), lines, numbers=(2, 3))
-
-
-def _curves(found: Comparison) -> str:
-    """Two pictures for each network, data set and precision with logs of both mechanisms; of the paper's, of one."""
-    runs = [*found.runs, *(run for run in found.others if run.comparable)]
-    pairs: dict[tuple[str, str, str], dict[str, Group]] = {}
-    for group in ranked(grouped(run for run in runs if run.mechanism in _KINDS and run.errors())):
-        first = group.runs[0]
-        pairs.setdefault((first.network, first.data_set, first.precision), {}).setdefault(first.mechanism, group)
-    text = []
-    for i, ((network, data_set, precision), pair) in enumerate(pairs.items()):
-        published = {
-            row.value.mechanism: row.value.top1_error
-            for row in found.rows
-            if row.value.table in (3, 4) and (row.value.network, row.value.data_set) == (network, data_set)
-        }
-        if len(pair) < len(_KINDS) and not published:
-            continue
-        marks = [svg.Mark(_KINDS[name], error, f"paper {error:.2f}") for name, error in published.items()]
-        panels = [("test error, %", _error_lines(pair), marks), ("training loss", _loss_lines(pair), [])]
-        figures = "".join(
-            f"<figure><figcaption>{escape(label)}</figcaption>"
-            f"{svg.curves(f'clip{i}-{j}', lines, levels, label)}</figure>"
-            for j, (label, lines, levels) in enumerate(panels)
-        )
-        shown = [name for name in _KINDS if name in pair]
-        keys = "".join(f'<span><i class="swatch {_KINDS[name]}"></i>{_key(pair[name])}</span>' for name in shown)
-        title = f"{network}, {data_set}" + (f", {precision}" if precision != "fp32" else "")
-        text.append(f'<h3>{escape(title)}</h3><p class="keys">{keys}</p><div class="pair">{figures}</div>')
-    if not text:
-        return ""
-    note = (
-        '<p class="small">Each seed is a line, dashed where the run was cut short. Losses are each mechanism\'s own '
-        "sum: self-distillation's has two cross-entropies and more, so only their course compares.</p>"
-    )
-    return note + "".join(text)
-
-
-def _key(group: Group) -> str:
-    name = escape(group.runs[0].mechanism)
-    if group.last is None:
-        return f"{name}: {escape(group.runs[0].progress)}"
-    count = len(group.finished)
-    other = "" if not group.departures else ", settings not the paper's"
-    return f"{name}: {group.last} %, {count} seed{'' if count == 1 else 's'}{other}"
-
-
-def _error_lines(pair: dict[str, Group]) -> list[svg.Line]:
-    lines = []
-    for name, group in pair.items():
-        for run in group.runs:
-            points = run.errors()
-            lines.append(svg.Line(_KINDS[name], [x for x, _ in points], [y for _, y in points], run.finished))
-    return lines
-
-
-def _loss_lines(pair: dict[str, Group]) -> list[svg.Line]:
-    lines = []
-    for name, group in pair.items():
-        for run in group.runs:
-            rows = [row for row in run.log.train if math.isfinite(row.loss)]
-            lines.append(
-                svg.Line(_KINDS[name], [row.iteration for row in rows], [row.loss for row in rows], run.finished)
-            )
-    return lines
 
 
 def _order(run: TrainingRun) -> tuple[object, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sdcaffe.paper.compare.comparison import Comparison, Group
-from sdcaffe.paper.published import BASELINE
+from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, TWO_BRANCHES, WITH_KL, WITH_MMD
 
 # Settings that a mechanism brings with it.
 _OF_MECHANISM = {"mu", "lambda", "temperature", "KL gradient", "batch statistics", "layers", "net fingerprint"}
+_MECHANISMS = (BASELINE, TWO_BRANCHES, WITH_MMD, WITH_KL, SELF_DISTILLED)
 _DIGESTS = {"layers", "net fingerprint"}  # which tell that nets differ, not by what
 _SHOWN = 40  # characters of a setting that go into a name
 
@@ -39,7 +40,18 @@ def sets(groups: Iterable[Group]) -> list[list[Group]]:
         place = found.index(near[0]) if near else len(found)
         found = [one for one in found if one not in near]
         found.insert(place, joined)
-    return found
+    return [ordered(one) for one in found]
+
+
+def ordered(groups: Iterable[Group]) -> list[Group]:
+    """By the order of the mechanisms in the paper's Table 6, others behind them; then by mu, batch and precision."""
+
+    def place(group: Group) -> tuple[object, ...]:
+        first = group.runs[0]
+        known = _MECHANISMS.index(first.mechanism) if first.mechanism in _MECHANISMS else len(_MECHANISMS)
+        return known, first.mu or 0, int(first.what["batch"]), first.precision != "fp32"
+
+    return sorted(groups, key=place)
 
 
 def names(groups: Sequence[Group]) -> list[str]:

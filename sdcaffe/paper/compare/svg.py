@@ -10,26 +10,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _HEIGHT = 560, 300
-_LEFT, _TOP, _BOTTOM = 40, 12, 34
+from sdcaffe.log.curves import Curve, span
+
+_WIDTH, _HEIGHT = 440, 260
+_LEFT, _TOP, _BOTTOM = 48, 12, 34
 _BARE, _MARKED = 14, 74  # room at the right edge, without and with the marks' names
 _POINTS = 400  # of a curve; more are thinned out
-_EARLY = 0.15  # of a run; before that curves may leave the picture at its top
+_DOTTED = 40  # tests up to which each has a dot
 _REACH = 2.0  # percent points to each side of the paper's value
-
-
-@dataclass
-class Line:
-    """One curve: `kind` is a CSS class, `whole` says whether the run was finished."""
-
-    kind: str
-    x: Sequence[float]
-    y: Sequence[float]
-    whole: bool = True
 
 
 @dataclass
@@ -41,46 +33,92 @@ class Mark:
     text: str
 
 
-def curves(name: str, lines: Sequence[Line], marks: Sequence[Mark], label: str) -> str:
-    """Curves over iterations, `label` on the y axis; marks as dotted levels. No curve, no picture."""
-    lines = [line for line in lines if line.x]
-    if not lines:
+def curves(
+    name: str, groups: Sequence[tuple[str, Sequence[Curve]]], marks: Sequence[Mark], label: str, *, right: float
+) -> str:
+    """Curves over iterations up to `right`, each group's of one CSS class, `label` on the y axis; marks are levels.
+
+    A mean of several runs has a band; groups that were tested once stand side by side. No curve, no picture.
+    """
+    every = [curve for _, found in groups for curve in found]
+    if not every:
         return ""
-    right = max(line.x[-1] for line in lines)
-    low, high = _span(lines, marks, right)
-    edge = _WIDTH - (_MARKED if marks else _BARE)
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = (x / right) if right else 0.0
-        up = (y - low) / (high - low)
-        return _LEFT + across * (edge - _LEFT), _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
-
+    side = all(len(curve.x) == 1 for curve in every)
+    low, high = span(every, [mark.y for mark in marks])
+    frame = _Frame(_WIDTH - (_MARKED if marks else _BARE), len(groups) if side else right or 1.0, low, high)
     parts = [
         f'<svg class="curves" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">',
-        f'<clipPath id="{name}"><rect x="{_LEFT}" y="{_TOP}" width="{edge - _LEFT}" '
+        f'<clipPath id="{name}"><rect x="{_LEFT}" y="{_TOP}" width="{frame.edge - _LEFT}" '
         f'height="{_HEIGHT - _TOP - _BOTTOM}"/></clipPath>',
+        *frame.axes(iterations=not side),
     ]
-    for y in _ticks(low, high):
-        _, level = at(0, y)
-        parts.append(f'<path class="grid" d="M{_LEFT},{level:.1f}H{edge}"/>')
-        parts.append(f'<text class="tick" x="{_LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{y:g}</text>')
-    for x in _ticks(0, right, 4):
-        place, _ = at(x, low)
-        parts.append(f'<text class="tick" x="{place:.1f}" y="{_HEIGHT - 16}" text-anchor="middle">{_short(x)}</text>')
-    parts.append(f'<text class="tick" x="{(_LEFT + edge) / 2}" y="{_HEIGHT - 2}" text-anchor="middle">iteration</text>')
-    for line in lines:
-        step = math.ceil(len(line.x) / _POINTS)
-        kept = [*zip(line.x, line.y, strict=True)]
-        points = kept[::step] + (kept[-1:] if (len(kept) - 1) % step else [])
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in points))
-        dash = "" if line.whole else ' stroke-dasharray="5 4"'
-        parts.append(f'<polyline class="line {line.kind}" clip-path="url(#{name})" points="{path}"{dash}/>')
-    places = _apart([at(0, mark.y)[1] for mark in marks])
-    for mark, place in zip(marks, places, strict=True):
-        _, level = at(0, mark.y)
-        parts.append(f'<path class="level {mark.kind}" d="M{_LEFT},{level:.1f}H{edge}"/>')
-        parts.append(f'<text class="mark {mark.kind}" x="{edge + 5}" y="{place + 4:.1f}">{escape(mark.text)}</text>')
-    return "".join([*parts, "</svg>"])
+    for index, (kind, found) in enumerate(groups):
+        for curve in found:
+            parts += frame.point(kind, curve, index + 0.5) if side else frame.curve(kind, curve, name)
+    return "".join([*parts, *frame.marks(marks), "</svg>"])
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where values lie between the axes: x from 0 to `right`, y from `low` to `high`; `edge` is the right side."""
+
+    edge: float
+    right: float
+    low: float
+    high: float
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        up = (y - self.low) / (self.high - self.low)
+        across = _LEFT + x / self.right * (self.edge - _LEFT)
+        return across, _HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM)
+
+    def axes(self, *, iterations: bool) -> Iterator[str]:
+        for y in _ticks(self.low, self.high):
+            _, level = self.at(0, y)
+            yield f'<path class="grid" d="M{_LEFT},{level:.1f}H{self.edge}"/>'
+            yield f'<text class="tick" x="{_LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{y:g}</text>'
+        if iterations:
+            for x in _ticks(0, self.right, 4):
+                place, _ = self.at(x, self.low)
+                yield f'<text class="tick" x="{place:.1f}" y="{_HEIGHT - 16}" text-anchor="middle">{_short(x)}</text>'
+            middle = (_LEFT + self.edge) / 2
+            yield f'<text class="tick" x="{middle}" y="{_HEIGHT - 2}" text-anchor="middle">iteration</text>'
+
+    def curve(self, kind: str, curve: Curve, clip: str) -> Iterator[str]:
+        inside = f'clip-path="url(#{clip})"'
+        if curve.low:
+            band = [*self._points(curve.x, curve.high), *reversed(self._points(curve.x, curve.low))]
+            yield f'<polygon class="band {kind}" {inside} points="{" ".join(band)}"/>'
+        points = self._points(curve.x, curve.y)
+        short = "" if curve.whole else " short"
+        yield f'<polyline class="line {kind}{short}" {inside} points="{" ".join(points)}"/>'
+        if curve.test and len(curve.x) <= _DOTTED:
+            for x, y in zip(curve.x, curve.y, strict=True):
+                across, up = self.at(x, y)
+                if up >= _TOP:
+                    yield f'<circle class="dot {kind}{short}" cx="{across:.1f}" cy="{up:.1f}" r="3"/>'
+
+    def point(self, kind: str, curve: Curve, x: float) -> Iterator[str]:
+        across, up = self.at(x, curve.y[0])
+        if curve.low:
+            (_, low), (_, high) = self.at(x, curve.low[0]), self.at(x, curve.high[0])
+            yield f'<path class="line {kind}" d="M{across:.1f},{low:.1f}V{high:.1f}"/>'
+        yield f'<circle class="dot {kind}" cx="{across:.1f}" cy="{up:.1f}" r="5"/>'
+
+    def marks(self, marks: Sequence[Mark]) -> Iterator[str]:
+        places = _apart([self.at(0, mark.y)[1] for mark in marks])
+        for mark, place in zip(marks, places, strict=True):
+            _, level = self.at(0, mark.y)
+            yield f'<path class="level {mark.kind}" d="M{_LEFT},{level:.1f}H{self.edge}"/>'
+            where = f'x="{self.edge + 5}" y="{place + 4:.1f}"'
+            yield f'<text class="mark {mark.kind}" {where}>{escape(mark.text)}</text>'
+
+    def _points(self, xs: Sequence[float], ys: Sequence[float]) -> list[str]:
+        """Thinned out where they are many, the last one kept."""
+        step = math.ceil(len(xs) / _POINTS)
+        kept = [*zip(xs, ys, strict=True)]
+        kept = kept[::step] + (kept[-1:] if (len(kept) - 1) % step else [])
+        return [f"{x:.1f},{y:.1f}" for x, y in (self.at(*point) for point in kept)]
 
 
 def offset(published: float, seeds: Sequence[float], deviation: float | None, *, result: bool) -> str:
@@ -119,22 +157,13 @@ def bars(published: float, measured: float | None, most: float) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _span(lines: Sequence[Line], marks: Sequence[Mark], right: float) -> tuple[float, float]:
-    """The y axis: all of the later part of every curve."""
-    late = [y for line in lines for x, y in zip(line.x, line.y, strict=True) if x >= _EARLY * right]
-    seen = [*late, *(mark.y for mark in marks)] or [y for line in lines for y in line.y]
-    low, high = min(seen), max(seen)
-    room = 0.06 * (high - low) or 1.0
-    return max(0.0, low - room), high + room
-
-
 def _ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers within a span, about `count` of them."""
     raw = (high - low) / count
     if raw <= 0:
         return [low]
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
     return [float(f"{i * step:.6g}") for i in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdcaffe.log import Tick, no_tick
-from sdcaffe.log.curves import COLORS, legend
+from sdcaffe.log.picture import COLORS, legend
 from sdcaffe.log.table import text_table
 from sdcaffe.paper.directions.clamps import Clamps
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from html import escape
 
-from sdcaffe.log.curves import COLORS
+from sdcaffe.log.picture import COLORS
 from sdcaffe.paper.compare import Group
 from sdcaffe.paper.compare.measures import MEASURES
 from sdcaffe.paper.results.runs import by_recipe, groups, recipes
