@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.forks import source_parts
-from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
+from sdcaffe.forks.dach import windows
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, Tops, register, show_shape
 
 
 class ChannelPoolingParameter:
@@ -33,12 +34,14 @@ class ChannelPooling(Layer):
     """(n, c, h, w) to windows of kernel_c x kernel_h x kernel_w values, MAX or AVE.
 
     On each axis as many windows as begin within the image or the padding before it, rounded up. Unlike Caffe's, AVE
-    is over the part of a window that lies within the image. A kernel larger than the image sees all of it. Raises
-    LayerError for a kernel that is missing, a pad that reaches its kernel, and fields that CAFFE-DACH lacks.
+    is over the part of a window that lies within the image. A kernel larger than the image sees all of it. A second top
+    is where each maximum was: (channel * h + row) * w + column, for Unpooling. Raises LayerError for a kernel that is
+    missing, a pad that reaches its kernel, and fields that CAFFE-DACH lacks.
     """
 
     param: proto.PoolingParameter
     origin = "CAFFE-DACH"
+    tops = (1, 2)
     drawn_as = "pooling"
     fixes = "size"
 
@@ -53,6 +56,9 @@ class ChannelPooling(Layer):
         if param.pool not in (param.MAX, param.AVE):
             raise self.error("a Pooling with kernel_c is MAX or AVE", "pool")
         self.maximum = param.pool == param.MAX
+        self.masked = len(self.layer_param.top) > 1
+        if self.masked and not self.maximum:
+            raise self.error("a second top needs pool: MAX, whose places it tells", "pool")
         self.kernel = self._sizes("kernel", 0)
         self.stride = self._sizes("stride", 1)
         pads = self._sizes("pad", 0)
@@ -67,15 +73,21 @@ class ChannelPooling(Layer):
             tops.append(whole + 1 + (rest > 0 and (whole + 1) * s < n + p))
             sides[:0] = [p, (tops[-1] - 1) * s + k - p - n]
         self.sides = tuple(sides)
-        return [(bottom[0], *tops)]
+        return [(bottom[0], *tops)] * (1 + self.masked)
 
     def _sizes(self, stem: str, default: int) -> tuple[int, ...]:
         fields = [f"{stem}_{axis}" for axis in "chw"]
         return tuple(getattr(self.param, field) if self.param.HasField(field) else default for field in fields)
 
-    def forward(self, bottom: Tensor) -> Tensor:
-        return source_parts.pool_channels(bottom, self.kernel, self.stride, self.sides, self.maximum)
+    def forward(self, bottom: Tensor) -> Tops:
+        top = source_parts.pool_channels(bottom, self.kernel, self.stride, self.sides, self.maximum)
+        if not self.masked:
+            return top
+        return top, windows.maxima_places(bottom.detach(), self.kernel, self.stride, self.sides)
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
-        given = f"{self.kernel}, {self.stride}, {self.sides}, {self.maximum}"
-        return Source(f"{builder.part(source_parts.pool_channels)}({{0}}, {given})")
+        given = f"{self.kernel}, {self.stride}, {self.sides}"
+        top = f"{builder.part(source_parts.pool_channels)}({{0}}, {given}, {self.maximum})"
+        if not self.masked:
+            return Source(top)
+        return Source(f"({top}, {builder.part(windows.maxima_places)}({{0}}, {given}))", nests=False)

@@ -1526,6 +1526,8 @@ class LayerParameter(_Message):
     @property
     def denseblock_param(self) -> DenseblockParameter: ...
     @property
+    def unpooling_param(self) -> UnpoolingParameter: ...
+    @property
     def insanity_param(self) -> InsanityParameter: ...
     @property
     def mmd_param(self) -> MMDParameter: ...
@@ -1673,6 +1675,7 @@ class LayerParameter(_Message):
         engine: str | None = ...,
         cudnn_batch_norm_param: CuDNNBatchNormParameter | _Mapping[str, _Any] | None = ...,
         denseblock_param: DenseblockParameter | _Mapping[str, _Any] | None = ...,
+        unpooling_param: UnpoolingParameter | _Mapping[str, _Any] | None = ...,
         insanity_param: InsanityParameter | _Mapping[str, _Any] | None = ...,
         mmd_param: MMDParameter | _Mapping[str, _Any] | None = ...,
         entropy_param: EntropyParameter | _Mapping[str, _Any] | None = ...,
@@ -3092,6 +3095,73 @@ class TransformationParameter(_Message):
         random_resize_param: RandomResizeParameter | _Mapping[str, _Any] | None = ...,
         random_aspect_ratio_param: RandomAspectRatioParameter | _Mapping[str, _Any] | None = ...,
         use_gpu_transform: bool | None = ...,
+    ) -> None: ...
+
+class UnpoolingParameter(_Message):
+    UnpoolMethod: _ClassVar[_Enum]
+    AVE: _ClassVar[int]
+    MAX: _ClassVar[int]
+    TILE: _ClassVar[int]
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    unpool: int
+    kernel3d: int
+    kernel2d: int
+    kernel_c: int
+    kernel_h: int
+    kernel_w: int
+    stride3d: int
+    stride2d: int
+    stride_c: int
+    stride_h: int
+    stride_w: int
+    pad3d: int
+    pad2d: int
+    pad_c: int
+    pad_h: int
+    pad_w: int
+    cutext3d: int
+    cutext2d: int
+    cutext_c: int
+    cutext_h: int
+    cutext_w: int
+    ceil3d: bool
+    ceil2d: bool
+    ceil_c: bool
+    ceil_h: bool
+    ceil_w: bool
+    engine: int
+    def __init__(
+        self,
+        *,
+        unpool: int | str | None = ...,
+        kernel3d: int | None = ...,
+        kernel2d: int | None = ...,
+        kernel_c: int | None = ...,
+        kernel_h: int | None = ...,
+        kernel_w: int | None = ...,
+        stride3d: int | None = ...,
+        stride2d: int | None = ...,
+        stride_c: int | None = ...,
+        stride_h: int | None = ...,
+        stride_w: int | None = ...,
+        pad3d: int | None = ...,
+        pad2d: int | None = ...,
+        pad_c: int | None = ...,
+        pad_h: int | None = ...,
+        pad_w: int | None = ...,
+        cutext3d: int | None = ...,
+        cutext2d: int | None = ...,
+        cutext_c: int | None = ...,
+        cutext_h: int | None = ...,
+        cutext_w: int | None = ...,
+        ceil3d: bool | None = ...,
+        ceil2d: bool | None = ...,
+        ceil_c: bool | None = ...,
+        ceil_h: bool | None = ...,
+        ceil_w: bool | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class UpsampleDarknetParameter(_Message):
