@@ -18,8 +18,6 @@ YOLO = "MobileNet-YOLO (eric612/MobileNet-YOLO)"
 DARKNET = "darknet2caffe"
 OPENPOSE = "OpenPose (CMU caffe_rtpose and caffe_train)"
 FLOWNET = "FlowNet (lmb-freiburg)"
-FACE = "caffe-face"
-SPHEREFACE = "SphereFace"
 CRFRNN = "CRF-RNN"
 ENET = "ENet (TimoSaemann)"
 RISTRETTO = "Ristretto"
@@ -38,8 +36,6 @@ _TYPES = {
     OPENPOSE: "CPMData ImResize Nms",
     FLOWNET: "FlowAugmentation DataAugmentation GenerateAugmentationParameters Correlation Correlation1D L1Loss "
     "LpqLoss Resample Downsample ChannelNorm FlowWarp CustomData ImgWriter FLOWriter Accum Mean",
-    FACE: "CenterLoss",
-    SPHEREFACE: "MarginInnerProduct LargeMarginInnerProduct",
     CRFRNN: "MultiStageMeanfield",
     ENET: "SpatialDropout",
     RISTRETTO: "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
@@ -81,8 +77,6 @@ _FIELDS = {
         "LayerParameter": "augmentation_param correlation_param flow_warp_param resample_param downsample_param "
         "coeff_schedule_param lpq_loss_param l1_loss_param writer_param reader_param mean_param accum_param"
     },
-    FACE: {"LayerParameter": "center_loss_param"},
-    SPHEREFACE: {"LayerParameter": "margin_inner_product_param largemargin_inner_product_param"},
     CRFRNN: {"LayerParameter": "multi_stage_meanfield_param"},
     ENET: {"LayerParameter": "spatial_dropout_param"},
 }

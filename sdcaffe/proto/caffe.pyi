@@ -310,6 +310,19 @@ class BoxAnnotatorOHEMParameter(_Message):
         ignore_label: int | None = ...,
     ) -> None: ...
 
+class CenterLossParameter(_Message):
+    num_output: int
+    @property
+    def center_filler(self) -> FillerParameter: ...
+    axis: int
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        center_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
 class ClipParameter(_Message):
     min: float
     max: float
@@ -1303,6 +1316,36 @@ class LabelsequenceAccuracyParameter(_Message):
         blank_label: int | None = ...,
     ) -> None: ...
 
+class LargeMarginInnerProductParameter(_Message):
+    LargeMarginType: _ClassVar[_Enum]
+    SINGLE: _ClassVar[int]
+    DOUBLE: _ClassVar[int]
+    TRIPLE: _ClassVar[int]
+    QUADRUPLE: _ClassVar[int]
+    num_output: int
+    type: int
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    axis: int
+    base: float
+    gamma: float
+    power: float
+    iteration: int
+    lambda_min: float
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        type: int | str | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        axis: int | None = ...,
+        base: float | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        iteration: int | None = ...,
+        lambda_min: float | None = ...,
+    ) -> None: ...
+
 class LayerParameter(_Message):
     Type: _ClassVar[_Enum]
     DOUBLE: _ClassVar[int]
@@ -1544,11 +1587,21 @@ class LayerParameter(_Message):
     @property
     def sparsify_param(self) -> SparsifyParameter: ...
     @property
+    def largemargin_inner_product_param(self) -> LargeMarginInnerProductParameter: ...
+    @property
+    def margin_inner_product_param(self) -> MarginInnerProductParameter: ...
+    @property
+    def center_loss_param(self) -> CenterLossParameter: ...
+    @property
     def mmdx_loss_param(self) -> MMDXLossParameter: ...
     @property
     def precision_recall_param(self) -> PrecisionRecallParameter: ...
     @property
     def auc_param(self) -> AUCParameter: ...
+    @property
+    def selu_param(self) -> SeLuParameter: ...
+    @property
+    def selu_dropout_param(self) -> SeLuDropoutParameter: ...
     @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
@@ -1684,9 +1737,14 @@ class LayerParameter(_Message):
         continuation_indicator_param: ContinuationIndicatorParameter | _Mapping[str, _Any] | None = ...,
         labelsequence_accuracy_param: LabelsequenceAccuracyParameter | _Mapping[str, _Any] | None = ...,
         sparsify_param: SparsifyParameter | _Mapping[str, _Any] | None = ...,
+        largemargin_inner_product_param: LargeMarginInnerProductParameter | _Mapping[str, _Any] | None = ...,
+        margin_inner_product_param: MarginInnerProductParameter | _Mapping[str, _Any] | None = ...,
+        center_loss_param: CenterLossParameter | _Mapping[str, _Any] | None = ...,
         mmdx_loss_param: MMDXLossParameter | _Mapping[str, _Any] | None = ...,
         precision_recall_param: PrecisionRecallParameter | _Mapping[str, _Any] | None = ...,
         auc_param: AUCParameter | _Mapping[str, _Any] | None = ...,
+        selu_param: SeLuParameter | _Mapping[str, _Any] | None = ...,
+        selu_dropout_param: SeLuDropoutParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
@@ -1790,6 +1848,36 @@ class MVNParameter(_Message):
         normalize_variance: bool | None = ...,
         across_channels: bool | None = ...,
         eps: float | None = ...,
+    ) -> None: ...
+
+class MarginInnerProductParameter(_Message):
+    MarginType: _ClassVar[_Enum]
+    SINGLE: _ClassVar[int]
+    DOUBLE: _ClassVar[int]
+    TRIPLE: _ClassVar[int]
+    QUADRUPLE: _ClassVar[int]
+    num_output: int
+    type: int
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    axis: int
+    base: float
+    gamma: float
+    power: float
+    iteration: int
+    lambda_min: float
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        type: int | str | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        axis: int | None = ...,
+        base: float | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        iteration: int | None = ...,
+        lambda_min: float | None = ...,
     ) -> None: ...
 
 class MemoryDataParameter(_Message):
@@ -2753,6 +2841,24 @@ class ScaleParameter(_Message):
         filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         bias_term: bool | None = ...,
         bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+    ) -> None: ...
+
+class SeLuDropoutParameter(_Message):
+    dropout_ratio: float
+    alpha: float
+    def __init__(
+        self,
+        *,
+        dropout_ratio: float | None = ...,
+        alpha: float | None = ...,
+    ) -> None: ...
+
+class SeLuParameter(_Message):
+    alpha: float
+    def __init__(
+        self,
+        *,
+        alpha: float | None = ...,
     ) -> None: ...
 
 class Seal(_Message):

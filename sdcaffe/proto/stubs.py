@@ -6,6 +6,7 @@ The modules are imported first, for the fields that their plugins declare. It re
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,7 @@ def _class(message: descriptor_pb2.DescriptorProto) -> Iterator[str]:
     for enum in message.enum_type:
         yield f"    {enum.name}: _ClassVar[_Enum]\n"
         yield from (f"    {value.name}: _ClassVar[int]\n" for value in enum.value)
-    fields = sorted(message.field, key=lambda field: field.number)
+    fields = sorted((f for f in message.field if not keyword.iskeyword(f.name)), key=lambda field: field.number)
     for field in fields:
         kind = _kind(field)
         if field.label == _Field.LABEL_REPEATED:
