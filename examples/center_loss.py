@@ -1,8 +1,8 @@
 r"""A layer with a learned blob: center loss (Wen et al., 2016), how far features lie from the centre of their class.
 
 { cat prototxt/quickstart/train_val_baseline.prototxt
-  echo 'layer { name: "center" type: "CenterLoss" bottom: "pool" bottom: "label" top: "center" loss_weight: 0.003
-                center_loss_param { num_output: 10 center_filler { type: "gaussian" } } }'
+  echo 'layer { name: "center" type: "MyCenterLoss" bottom: "pool" bottom: "label" top: "center" loss_weight: 0.003
+                my_center_loss_param { num_output: 10 center_filler { type: "gaussian" } } }'
 } > center.prototxt
 sed 's/^net:.*/net: "center.prototxt"/' prototxt/quickstart/solver_baseline.prototxt > center_solver.prototxt
 sdcaffe train center_solver.prototxt --plugin examples/center_loss.py
@@ -14,8 +14,8 @@ from typing import Any
 from sdcaffe import Layer, Message, register
 
 
-@register("CenterLoss", field="center_loss_param", number=2001)
-class CenterLoss(Layer):
+@register("MyCenterLoss", field="my_center_loss_param", number=2001)
+class MyCenterLoss(Layer):
     bottoms = 2  # features (N, d) and labels (N)
     index_bottoms = (1,)
     loss = True

@@ -25,11 +25,11 @@ def net_param(text):
     return message
 
 
-def make(type_name, body, shapes, *, phase="TEST", tops=1, given=None, double=True, cls=None):
-    """The layer "x" of a type, or of a class, set up for bottoms of these shapes; `top_shapes` is what setup said."""
+def make(type_name, body, shapes, *, phase="TEST", tops=1, given=None, double=True):
+    """The layer "x" of a type, set up for bottoms of these shapes; `top_shapes` is what setup said."""
     blobs = [f'bottom: "b{i}"' for i in range(len(shapes))] + [f'top: "t{i}"' for i in range(tops)]
     param = net_param(f'layer {{ name: "x" type: "{type_name}" {" ".join(blobs)} {body} }}').layer[0]
-    layer = (cls or class_of(param))(param, getattr(proto, phase), given)
+    layer = class_of(param)(param, getattr(proto, phase), given)
     layer.top_shapes = layer.setup([tuple(shape) for shape in shapes])
     return layer.double() if double else layer
 

@@ -14,7 +14,6 @@ from fork_written import agree_everywhere
 import sdcaffe
 from sdcaffe.cli import main
 from sdcaffe.errors import LayerError, SdcaffeError
-from sdcaffe.forks.face.center_loss import CenterLoss  # by its class: a plugin of the examples takes its type
 
 TYPES = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "QUADRUPLE": 4}
 X, W, LABEL = values(8, 5), values(4, 5, seed=1), np.array([0, 1, 2, 3, 3, 2, 1, 0.0])
@@ -94,7 +93,7 @@ def test_center_loss():
     centers = values(3, 5, seed=3)
     label = np.array([0, 0, 2, 0, 2, 0, 0, 2.0])
     body = "center_loss_param { num_output: 3 }"
-    layer = fill(make("CenterLoss", body, [X.shape, label.shape], cls=CenterLoss), centers)
+    layer = fill(make("CenterLoss", body, [X.shape, label.shape]), centers)
     bottom = torch.tensor(X, requires_grad=True)
     loss = layer(bottom, torch.tensor(label))
     distances = [np.linalg.norm(x - centers[int(c)]) ** 2 for x, c in zip(X, label, strict=True)]
@@ -109,7 +108,7 @@ def test_center_loss():
 
 def test_center_loss_needs_a_number_of_classes():
     with pytest.raises(LayerError, match="num_output"):
-        make("CenterLoss", "", [(2, 3), (2,)], cls=CenterLoss)
+        make("CenterLoss", "", [(2, 3), (2,)])
 
 
 def test_selu(tmp_path, monkeypatch):

@@ -105,8 +105,8 @@ def test_a_learned_blob_of_ones_own_is_filled_trained_and_saved(tmp_path: Path) 
     text = """
     layer { name: "x" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 }
       data_filler { value: 1 } data_filler { value: 1 } } }
-    layer { name: "center" type: "CenterLoss" bottom: "x" bottom: "y" top: "loss"
-      center_loss_param { num_output: 4 center_filler { type: "constant" value: 0 } } }
+    layer { name: "center" type: "MyCenterLoss" bottom: "x" bottom: "y" top: "loss"
+      my_center_loss_param { num_output: 4 center_filler { type: "constant" value: 0 } } }
     """
     param = proto.SolverParameter()
     proto.text.parse('base_lr: 0.25 lr_policy: "fixed" solver_mode: CPU', param, "solver")
