@@ -28,8 +28,7 @@ TONGCHENG = "Tongcheng/caffe"
 _TYPES = {
     NVIDIA: "DetectNetTransformation",
     RFCN: "DeformableConvolution DeformablePSROIPooling",
-    DEEPLAB: "ImageSegData SegAccuracy DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct "
-    "BiasChannel AdaptiveBiasChannel",
+    DEEPLAB: "DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct BiasChannel AdaptiveBiasChannel",
     TSN: "BatchReduction Gather Scatter",
     YOLO: "GaussianYolov3 YoloSeg AssistedExcitation SegmentationEvaluate LaneData",
     DARKNET: "Mish",
@@ -61,10 +60,9 @@ _FIELDS = {
     },
     RFCN: {"LayerParameter": "deformable_convolution_param deformable_psroi_pooling_param"},
     DEEPLAB: {
-        "LayerParameter": "densecrf_param mat_read_param mat_write_param unique_label_param domain_transform_param "
-        "seg_accuracy_param",
+        "LayerParameter": "densecrf_param mat_read_param mat_write_param unique_label_param domain_transform_param",
         "ConvolutionParameter": "hole hole_h hole_w",
-        "ImageDataParameter": "label_type has_label",
+        "ImageDataParameter": "has_label",
     },
     TSN: {
         "LayerParameter": "batch_reduction_param",

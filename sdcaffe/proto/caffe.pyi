@@ -1118,6 +1118,10 @@ class HingeLossParameter(_Message):
     ) -> None: ...
 
 class ImageDataParameter(_Message):
+    LabelType: _ClassVar[_Enum]
+    NONE: _ClassVar[int]
+    IMAGE: _ClassVar[int]
+    PIXEL: _ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -1133,6 +1137,8 @@ class ImageDataParameter(_Message):
     threads: int
     cache: bool
     precache: bool
+    ignore_label: int
+    label_type: int
     def __init__(
         self,
         *,
@@ -1151,6 +1157,8 @@ class ImageDataParameter(_Message):
         threads: int | None = ...,
         cache: bool | None = ...,
         precache: bool | None = ...,
+        ignore_label: int | None = ...,
+        label_type: int | str | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(_Message):
@@ -1559,6 +1567,8 @@ class LayerParameter(_Message):
     def mixup_param(self) -> MixupParameter: ...
     @property
     def dense_image_data_param(self) -> DenseImageDataParameter: ...
+    @property
+    def seg_accuracy_param(self) -> SegAccuracyParameter: ...
     forward_type: int
     backward_type: int
     forward_math: int
@@ -1721,6 +1731,7 @@ class LayerParameter(_Message):
         adversarial_param: AdversarialParameter | _Mapping[str, _Any] | None = ...,
         mixup_param: MixupParameter | _Mapping[str, _Any] | None = ...,
         dense_image_data_param: DenseImageDataParameter | _Mapping[str, _Any] | None = ...,
+        seg_accuracy_param: SegAccuracyParameter | _Mapping[str, _Any] | None = ...,
         forward_type: int | str | None = ...,
         backward_type: int | str | None = ...,
         forward_math: int | str | None = ...,
@@ -2871,6 +2882,23 @@ class Seal(_Message):
         crc32: int | None = ...,
     ) -> None: ...
 
+class SegAccuracyParameter(_Message):
+    AccuracyMetric: _ClassVar[_Enum]
+    PixelAccuracy: _ClassVar[int]
+    ClassAccuracy: _ClassVar[int]
+    PixelIOU: _ClassVar[int]
+    metric: int
+    @property
+    def ignore_label(self) -> _Values[int]: ...
+    reset: bool
+    def __init__(
+        self,
+        *,
+        metric: int | str | None = ...,
+        ignore_label: _Iterable[int] | None = ...,
+        reset: bool | None = ...,
+    ) -> None: ...
+
 class ShuffleChannelParameter(_Message):
     group: int
     def __init__(
@@ -3181,6 +3209,10 @@ class TransformationParameter(_Message):
     @property
     def random_aspect_ratio_param(self) -> RandomAspectRatioParameter: ...
     use_gpu_transform: bool
+    @property
+    def scale_factors(self) -> _Values[float]: ...
+    crop_width: int
+    crop_height: int
     def __init__(
         self,
         *,
@@ -3201,6 +3233,9 @@ class TransformationParameter(_Message):
         random_resize_param: RandomResizeParameter | _Mapping[str, _Any] | None = ...,
         random_aspect_ratio_param: RandomAspectRatioParameter | _Mapping[str, _Any] | None = ...,
         use_gpu_transform: bool | None = ...,
+        scale_factors: _Iterable[float] | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
     ) -> None: ...
 
 class UnpoolingParameter(_Message):

@@ -140,9 +140,7 @@ def net_error(tmp_path, body, **options):
     ("type_name", "fork"),
     [
         ("DenseCRF", "DeepLab"),
-        ("SegAccuracy", "DeepLab"),
         ("DeformableConvolution", "R-FCN"),
-        ("ImageSegData", "DeepLab"),
         ("CPMData", "OpenPose"),
     ],
 )

@@ -5,13 +5,23 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from data_layers import CPU, batches, make
+from data_layers import CPU, batches
+from fork_layers import net_param
 
 import sdcaffe
 from sdcaffe.data.opening import open_source
 from sdcaffe.errors import DataError, LayerError
+from sdcaffe.layers.base import class_of
 
 SIZE = (20, 30)
+
+
+def make(text, phase="TRAIN"):
+    """The layer, of its type or the dialect that claims it, set up; its top shapes are in `top_shapes`."""
+    param = net_param(f'layer {{ name: "data" {text} }}').layer[0]
+    layer = class_of(param)(param, getattr(sdcaffe.proto, phase))
+    layer.top_shapes = layer.setup([])
+    return layer
 
 
 @pytest.fixture(autouse=True)
@@ -213,3 +223,132 @@ def test_the_shapes_labels_lie_in_their_boxes():
             assert filled == pytest.approx({1: 0.785, 2: 1, 3: 0.5}[label], abs=0.13)
             inside[top:bottom, left:right] = 1
         assert not pair.labels[0, inside == 0].any()
+
+
+def seg(body, transform="", phase="TRAIN", source="list.txt", dims=True):
+    third = 'top: "dim"' if dims else ""
+    return make(
+        f'type: "ImageSegData" top: "data" top: "label" {third} '
+        f'transform_param {{ {transform} }} image_data_param {{ source: "{source}" {body} }}',
+        phase,
+    )
+
+
+MEANS = "mean_value: 103.5 mean_value: 116 mean_value: 123.7 scale: 0.5"
+MEAN = np.array([103.5, 116, 123.7], np.float32)[:, None, None]
+
+
+def test_label_images_come_with_their_images_and_the_sizes_these_had(folder):
+    layer = seg("batch_size: 2 label_type: PIXEL", MEANS)
+    assert layer.top_shapes == [(2, 3, *SIZE), (2, 1, *SIZE), (2, 1, 1, 2)]
+    data, label, dims = batches(layer, 2)
+    layer.close()
+    for k in range(4):
+        image, labels = pair(k)
+        assert np.array_equal(data[k], (channels_first(image) - MEAN) * np.float32(0.5))
+        assert np.array_equal(label[k], channels_first(labels))
+        assert dims[k].flatten().tolist() == [20, 30]
+
+
+@pytest.mark.parametrize("factor", [0.75, 1.3])
+def test_images_are_scaled_padded_with_the_mean_and_cropped_in_the_middle(folder, factor):
+    transform = f"{MEANS} scale_factors: {factor} crop_height: 24 crop_width: 24"
+    layer = seg("batch_size: 4 label_type: PIXEL ignore_label: 250", transform, "TEST")
+    data, label, dims = batches(layer, 1)
+    layer.close()
+    height, width = int(20 * factor), int(30 * factor)
+    for k in range(4):
+        image, labels = pair(k)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float64)
+        labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        below, beside = max(24 - height, 0), max(24 - width, 0)
+        fill = (103.5, 116, float(np.float32(123.7)))
+        image = cv2.copyMakeBorder(image, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=fill)
+        labels = cv2.copyMakeBorder(labels, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=250)
+        top, left = (image.shape[0] - 24) // 2, (image.shape[1] - 24) // 2
+        image, labels = image[top : top + 24, left : left + 24], labels[top : top + 24, left : left + 24]
+        assert np.allclose(data[k], (channels_first(image) - MEAN) * 0.5, atol=1e-5)
+        assert np.array_equal(label[k], channels_first(labels))
+        assert dims[k].flatten().tolist() == [20, 24]
+
+
+def test_what_is_drawn_is_the_same_for_an_image_and_its_labels(folder):
+    layer = seg("batch_size: 4 label_type: PIXEL", "mirror: true crop_size: 18 scale_factors: 1 scale_factors: 2")
+    data, label, _ = batches(layer, 30)
+    layer.close()
+    places = []
+    for k in range(120):
+        for scale in (1, 2):
+            image, labels = (
+                cv2.resize(own, (30 * scale, 20 * scale), interpolation=flag)
+                for own, flag in zip(pair(k % 4), (cv2.INTER_LINEAR, cv2.INTER_NEAREST), strict=True)
+            )
+            windows = np.lib.stride_tricks.sliding_window_view(labels, (18, 18))
+            for mirrored, own in ((False, label[k, 0]), (True, label[k, 0][:, ::-1])):
+                for top, left in np.argwhere((windows == own).all((2, 3))):
+                    part = channels_first(image[top : top + 18, left : left + 18])
+                    if np.array_equal(data[k], part[:, :, ::-1] if mirrored else part):
+                        places.append((scale, mirrored, top, left))
+    assert len(places) == 120
+    scales, mirrored, tops, lefts = (np.array(values) for values in zip(*places, strict=True))
+    assert 35 < (scales == 2).sum() < 85
+    assert 35 < mirrored.sum() < 85
+    assert set(tops[scales == 1]) == set(range(3))
+    assert set(lefts[scales == 1]) == set(range(13))
+    assert tops[scales == 2].max() > 15
+    assert lefts[scales == 2].max() > 30
+
+
+def test_a_label_of_the_whole_image_or_none(folder):
+    (folder / "whole.txt").write_text("image0.png 7\nimage1.png 300\n")
+    layer = seg("batch_size: 2", source="whole.txt", dims=False)
+    data, label = batches(layer, 1)
+    layer.close()
+    assert np.array_equal(data[1], channels_first(pair(1)[0]))
+    assert (label[0] == 7).all()
+    assert (label[1] == 255).all()  # a byte holds no more
+    (folder / "none.txt").write_text("image0.png\nimage1.png some words\n")
+    layer = seg("batch_size: 2 label_type: NONE ignore_label: 21", source="none.txt")
+    assert (batches(layer, 1)[1] == 21).all()
+    layer.close()
+
+
+def test_label_images_that_are_resized_are_blended_as_in_the_fork(folder):
+    layer = seg("batch_size: 1 label_type: PIXEL new_height: 9 new_width: 14")
+    label = batches(layer, 1)[1]
+    layer.close()
+    assert np.array_equal(label[0, 0], cv2.resize(pair(0)[1], (14, 9), interpolation=cv2.INTER_LINEAR))
+
+
+@pytest.mark.parametrize(
+    ("body", "transform", "message", "field"),
+    [
+        ("batch_size: 0", "", "batch_size is 0", "batch_size"),
+        ("new_width: 4", "", "give both or neither", "new_width"),
+        ("", 'mean_file: "m"', "takes no mean_file", "mean_file"),
+        ("", "crop_height: 4", "give crop_size, or crop_height and crop_width", "crop_height"),
+        ("", "crop_height: 4 crop_width: 4 crop_size: 4", "give crop_size, or crop_height", "crop_height"),
+        ("", "scale_factors: 0", "scale_factors must be above 0", "scale_factors"),
+    ],
+)
+def test_settings_without_meaning_here(folder, body, transform, message, field):
+    with pytest.raises(LayerError, match=message) as caught:
+        seg(body, transform)
+    assert caught.value.field == field
+
+
+def test_lines_without_the_label_that_label_type_asks_for(folder):
+    (folder / "bad.txt").write_text("image0.png 3\nimage1.png\n")
+    with pytest.raises(DataError, match=r"bad\.txt:2: has no label; label_type: NONE needs none"):
+        seg("", source="bad.txt")
+    with pytest.raises(DataError, match=r'list\.txt:1: "label0.png" is no whole number; label images need .*PIXEL'):
+        seg("")
+
+
+def test_a_data_layer_tells_that_it_passes_over_scale_factors(folder, caplog):
+    with caplog.at_level("WARNING", "sdcaffe"):
+        layer = make('type: "Data" top: "data" transform_param { scale_factors: 0.5 } '
+                     'data_param { source: "shapes:train" batch_size: 2 }')  # fmt: skip
+    assert "scale_factors is passed over; ImageSegData alone has it" in caplog.text
+    assert layer.top_shapes == [(2, 3, 64, 64)]
+    layer.close()

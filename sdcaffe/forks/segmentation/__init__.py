@@ -2,4 +2,6 @@
 
 from __future__ import annotations
 
-ORIGIN = "SegNet (alexgkendall/caffe-segnet)"
+from sdcaffe.forks.known import SEGNET
+
+ORIGIN = SEGNET

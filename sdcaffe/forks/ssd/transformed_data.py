@@ -16,12 +16,16 @@ from sdcaffe.layers.data import Data, FeedLayer
 from sdcaffe.layers.image_data import ImageData
 
 _CHANGES = ("resize_param", "noise_param", "crop_h", "crop_w", "random_resize_param", "random_aspect_ratio_param")
-_OF_ANNOTATED_DATA = ("distort_param", "expand_param", "emit_constraint")
+_OF_OTHERS = {
+    **dict.fromkeys(("distort_param", "expand_param", "emit_constraint"), "AnnotatedData"),
+    **dict.fromkeys(("scale_factors", "crop_height", "crop_width"), "ImageSegData"),
+}
 
 
 def _is_of_ssd(layer_param: proto.LayerParameter) -> bool:
     transform = layer_param.transform_param
-    return any(transform.HasField(field) for field in (*_CHANGES, *_OF_ANNOTATED_DATA))
+    given = {field.name for field, _ in transform.ListFields()}
+    return not given.isdisjoint((*_CHANGES, *_OF_OTHERS))
 
 
 class TransformedFeed(FeedLayer):
@@ -29,17 +33,18 @@ class TransformedFeed(FeedLayer):
 
     random_resize_param and random_aspect_ratio_param are Intel's; see RandomSize.
 
-    distort_param, expand_param and emit_constraint are AnnotatedData's; here they are passed over, as in the fork.
+    Fields of AnnotatedData's and ImageSegData's alone are passed over with a warning, as in their forks.
     """
 
     def _make_feed(self, source: Any, seed: int, prefetch: int) -> Batches:
         transform = type(self.layer_param.transform_param)()
         transform.CopyFrom(self.layer_param.transform_param)
-        for field in _OF_ANNOTATED_DATA:
-            if transform.HasField(field):
-                transform.ClearField(field)
+        for field, _ in transform.ListFields():
+            if field.name in _OF_OTHERS:
+                transform.ClearField(field.name)
                 logging.getLogger("sdcaffe").warning(
-                    'layer "%s" (%s): %s is passed over; AnnotatedData alone has it', self.name, self.type, field
+                    'layer "%s" (%s): %s is passed over; %s alone has it',
+                    *(self.name, self.type, field.name, _OF_OTHERS[field.name]),
                 )
         try:
             pipeline = Pipeline(transform, (), self.phase)
