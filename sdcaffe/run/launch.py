@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from sdcaffe.errors import Place, SdcaffeError, told
-from sdcaffe.run import processes
+from sdcaffe.run import processes, starter
 from sdcaffe.solver.devices import in_a_job, own_device
 
 GRACE = 5.0  # seconds that the others have to end by themselves, once one has failed
@@ -29,9 +29,6 @@ _HOST = "127.0.0.1"
 _INTERRUPTED = 130
 _LISTENING, _OUTCOME = "sdcaffe/listening", "sdcaffe/outcome"  # in the store: the root hears signals; what it returned
 _SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-
-
-orphaned = threading.Event()  # set once the process that started this one is gone
 
 
 def run(devices: list[str], function: Callable[..., str | None], *args: Any) -> str | None:
@@ -45,11 +42,6 @@ def run(devices: list[str], function: Callable[..., str | None], *args: Any) -> 
     if len(devices) < 2 or in_a_job():
         return function(own_device(devices), *args)
     return _run_each(devices, function, args)
-
-
-def asked() -> Literal["stop"] | None:
-    """What a solver of this process is asked by what started it: to stop, once that is gone."""
-    return "stop" if orphaned.is_set() else None
 
 
 def environment(rank: int, world: int, store: dist.TCPStore) -> dict[str, str]:
@@ -172,7 +164,9 @@ def _work(rank: int, devices: list[str], port: int, function: Callable[..., str 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends this process
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler if rank == 0 else signal.SIG_IGN)
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    starter.watch(parent.join, rank)
     world = len(devices)
     store = dist.TCPStore(_HOST, port, is_master=False)
     os.environ.update(environment(rank, world, store))
@@ -191,17 +185,3 @@ def _work(rank: int, devices: list[str], port: int, function: Callable[..., str 
             traceback.print_exc()
         processes.notes_in(store).compare_set("why", "", words or f"process {rank} failed; see above")
         sys.exit(1)
-
-
-def _watch_parent() -> None:
-    """Wait for the end of the process that started this one; tell the solver, or end where there is none yet.
-
-    A signal at the parent's death, as Linux can send it, is no substitute: it comes once for each of the parent's
-    threads that ends, and a second SIGINT cuts a stop short.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        orphaned.set()
-        if not dist.is_initialized():
-            os._exit(1)

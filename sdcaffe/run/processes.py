@@ -18,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from sdcaffe.collectives import rank_and_world, summed
 from sdcaffe.errors import SdcaffeError, told
+from sdcaffe.run import starter
 from sdcaffe.solver.devices import in_a_job, own_device
 
 TIMEOUT = timedelta(minutes=10)  # for a process that neither answers nor ends; a dead one is noticed at once
@@ -47,6 +48,7 @@ def launched(device: str | None = None) -> Iterator[None]:
     if not in_a_job() or dist.is_initialized():
         yield
         return
+    starter.watch_torchrun()
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(device or own_device(["cuda"]))

@@ -23,7 +23,7 @@ from sdcaffe.collectives import is_root
 from sdcaffe.errors import SdcaffeError, told
 from sdcaffe.log import Progress, glog, setup, silent
 from sdcaffe.proto import dialects
-from sdcaffe.run import launch, processes
+from sdcaffe.run import launch, processes, starter
 from sdcaffe.run.jobs import AUTO, Job, Request, read_jobs
 from sdcaffe.run.lock import holding
 from sdcaffe.run.progress import Screen, is_terminal, shown
@@ -199,13 +199,13 @@ def _asking(request: Request) -> Iterator[Callable[[], Ask]]:
         ask = request.ask
         yield lambda: ask
     elif threading.current_thread() is not threading.main_thread():
-        yield lambda: launch.asked
+        yield lambda: starter.asked
     else:
         with SignalHandler(request.sigint, request.sighup) as signals:
 
             def listener() -> Ask:
                 heard = signals.listener()
-                return lambda: heard() or launch.asked()
+                return lambda: heard() or starter.asked()
 
             yield listener
 

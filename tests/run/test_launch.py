@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -157,16 +158,32 @@ def test_ctrl_c_makes_one_snapshot_and_ends_all(folder, how):
         assert "rror" not in err
 
 
-def test_when_the_one_that_started_them_is_killed_they_stop_with_a_snapshot(folder):
-    job = start(folder, "command")
+@pytest.mark.parametrize("how", HOWS)
+def test_when_the_one_that_started_them_is_killed_they_stop_with_a_snapshot(folder, how):
+    job = start(folder, how)
     workers = wait_for(folder, 20, job)
     job.kill()
-    job.communicate(timeout=30)
+    _, err = job.communicate(timeout=30)
     end = time.monotonic() + 30
     while not all(gone(pid) for pid in workers):
         assert time.monotonic() < end
         time.sleep(0.1)
+    assert err.count("sdcaffe: error: the process that started this one is gone") == 1
     assert "Optimization stopped early." in (folder / "run_2.log").read_text()
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_process_whose_torchrun_was_gone_before_it_could_look(store):
+    """The address is that of a port which nobody listens on any more."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    names |= {"TORCHELASTIC_RUN_ID": "1", "TORCHELASTIC_USE_AGENT_STORE": str(store)}
+    code = "from sdcaffe.run.starter import watch_torchrun; watch_torchrun()"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **names}, capture_output=True, text=True)
+    assert (done.returncode == 1) == store
+    assert ("torchrun, which started this process, is gone" in done.stderr) == store
 
 
 def test_they_train_to_the_end_and_one_logs(folder):

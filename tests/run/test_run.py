@@ -16,7 +16,7 @@ import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, SolverError, UsageError
 from sdcaffe.log import Progress, parse_log
-from sdcaffe.run import Outcome, RunsFailed, launch, run
+from sdcaffe.run import Outcome, RunsFailed, run, starter
 
 NET = """
 name: "small"
@@ -143,8 +143,8 @@ def test_it_reports_its_progress_and_stops_when_asked(folder):
 
 
 def test_a_run_whose_starter_is_gone_stops_with_a_snapshot(folder, monkeypatch):
-    monkeypatch.setattr(launch, "orphaned", threading.Event())
-    launch.orphaned.set()
+    monkeypatch.setattr(starter, "gone", threading.Event())
+    starter.gone.set()
     (outcome,) = run("solver.prototxt")
     assert not outcome.finished
     assert parse_log("out/small.log").end == "stopped"
