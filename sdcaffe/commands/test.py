@@ -38,7 +38,8 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--csv",
         metavar="FILE",
-        help='write the error of each class; "-" is standard output; says the metrics too (default: none)',
+        help='write the error of each class, with its name where the data has one; "-" is standard output; says the '
+        "metrics too (default: none)",
     )
     parser.add_argument(
         "--confusion",
@@ -85,8 +86,9 @@ def run(args: Namespace) -> None:
             net.close()
     if judged is not None:
         counts = judged.confusion()
+        names = next((layer.class_names for layer in net.data_layers if layer.class_names), ())
         if args.csv:
-            flags.write_output(args.csv, class_errors(counts))
+            flags.write_output(args.csv, class_errors(counts, names))
         if args.confusion:
             with proto.atomic_write(args.confusion) as file:
-                file.write(confusion(counts, ending_of(args.confusion)))
+                file.write(confusion(counts, ending_of(args.confusion), names))

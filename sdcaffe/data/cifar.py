@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tarfile
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from sdcaffe.data.pickles import MAX_BYTES, read_pickle
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
+from sdcaffe.terminal import shown
 from sdcaffe.writing import temporary_folder
 
 FOLDER_VARIABLE = "SDCAFFE_DATA"
+_MAX_NAMES = 1 << 20  # bytes
 PIXELS = 3 * 32 * 32  # red, green, blue planes of 32 rows of 32
 
 
@@ -26,6 +29,7 @@ class _Layout:
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
+    names: str  # the file of what its classes are called
 
     def files(self, root: str, split: str) -> list[str]:
         return [os.path.join(root, name) for name in getattr(self, split)]
@@ -36,6 +40,7 @@ class _Set:
     classes: int
     label_bytes: int  # of a binary record; the last one is the label used
     label_key: str  # of a python file
+    names_key: str  # of a python file of names
     binary: _Layout
     python: _Layout
 
@@ -46,15 +51,19 @@ _SETS = {
         classes=10,
         label_bytes=1,
         label_key="labels",
-        binary=_Layout("cifar-10-batches-bin", tuple(f"{b}.bin" for b in _BATCHES), ("test_batch.bin",)),
-        python=_Layout("cifar-10-batches-py", _BATCHES, ("test_batch",)),
+        names_key="label_names",
+        binary=_Layout(
+            "cifar-10-batches-bin", tuple(f"{b}.bin" for b in _BATCHES), ("test_batch.bin",), "batches.meta.txt"
+        ),
+        python=_Layout("cifar-10-batches-py", _BATCHES, ("test_batch",), "batches.meta"),
     ),
     "cifar100": _Set(
         classes=100,
         label_bytes=2,
         label_key="fine_labels",
-        binary=_Layout("cifar-100-binary", ("train.bin",), ("test.bin",)),
-        python=_Layout("cifar-100-python", ("train",), ("test",)),
+        names_key="fine_label_names",
+        binary=_Layout("cifar-100-binary", ("train.bin",), ("test.bin",), "fine_label_names.txt"),
+        python=_Layout("cifar-100-python", ("train",), ("test",), "meta"),
     ),
 }
 
@@ -76,6 +85,40 @@ def read_cifar(kind: str, split: str, folder: str | None = None) -> tuple[NDArra
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     glog("data_layer.cpp:40", f"Opened {kind} {split}: {len(images)} images in {os.path.dirname(files[0])}")
     return images, labels
+
+
+def cifar_names(kind: str, folder: str | None = None) -> tuple[str, ...]:
+    """What the classes are called, by label, where a file beside the images says it; else nothing.
+
+    A file of names that cannot be read, or that has not one for each class, is left out with a warning.
+    """
+    known = _SETS[kind]
+    root = folder or os.environ.get(FOLDER_VARIABLE) or "data"
+    for layout in (known.binary, known.python):
+        for place in (os.path.join(root, layout.folder), root):
+            path = os.path.join(place, layout.names)
+            if os.path.isfile(path):
+                try:
+                    return _names(path, known)
+                except DataError as error:
+                    logging.getLogger("sdcaffe").warning("%s; classes are called by their numbers", error)
+    return ()
+
+
+def _names(path: str, known: _Set) -> tuple[str, ...]:
+    if path.endswith(".txt"):
+        if os.path.getsize(path) > _MAX_NAMES:
+            raise DataError(f"a file of names has at most {_MAX_NAMES} bytes", path)
+        with open(path, encoding="utf-8", errors="replace") as file:
+            found = [line.strip() for line in file if line.strip()]
+    else:
+        found = read_pickle(path).get(known.names_key)
+        if not isinstance(found, list) or not all(isinstance(name, (str, bytes)) for name in found):
+            raise DataError(f'the file lacks names, "{known.names_key}"', path)
+        found = [name.decode("latin-1") if isinstance(name, bytes) else name for name in found]
+    if len(found) != known.classes:
+        raise DataError(f"{len(found)} names for {known.classes} classes", path)
+    return tuple(map(shown, found))
 
 
 def _find(known: _Set, root: str, split: str) -> list[str] | None:
@@ -134,6 +177,8 @@ def _download(kind: str, known: _Set, root: str) -> None:
             with tarfile.open(archive) as tar:
                 for name in names:
                     _unpack(tar, f"{known.python.folder}/{name}", temporary)
+                if f"{known.python.folder}/{known.python.names}" in tar.getnames():
+                    _unpack(tar, f"{known.python.folder}/{known.python.names}", temporary)
             _move(os.path.join(temporary, known.python.folder), os.path.join(root, known.python.folder))
     except Exception as error:  # no network, no permission, a broken archive: all end with the same advice
         reason = " ".join(str(error).split())

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe import proto
-from sdcaffe.data.cifar import read_cifar
+from sdcaffe.data.cifar import cifar_names, read_cifar
 from sdcaffe.data.database import DatumSource
 from sdcaffe.data.source import SOURCES, ArraySource, Source, register_source
-from sdcaffe.data.synthetic import synthetic
+from sdcaffe.data.synthetic import CLASSES, synthetic
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 from sdcaffe.terminal import shown
@@ -91,6 +92,11 @@ class EmbeddedSource(ArraySource):
             glog("data_layer.cpp:40", f"Of each class, one image in {number} is used: {len(kept)} images")
             images, labels = images[kept], labels[kept]
         super().__init__(name, images, labels)
+        self.class_names = self.names(kind, folder)
+
+    def names(self, kind: str, folder: str | None) -> Sequence[str]:
+        """What the classes are called."""
+        return cifar_names(kind, folder)
 
     def load(self, kind: str, split: str, folder: str | None) -> tuple[NDArray[np.uint8], NDArray[Any]]:
         """The images and labels of a part; `folder` is None where none was named."""
@@ -117,6 +123,9 @@ class Synthetic(EmbeddedSource):
                 f"the synthetic set is made in memory and takes no folder; write {kind}:{split}", self.where
             )
         return synthetic(split)
+
+    def names(self, kind: str, folder: str | None) -> Sequence[str]:
+        return CLASSES
 
 
 def _number(part: str | None, name: str) -> int:

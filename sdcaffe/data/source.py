@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,12 @@ class Source:
     decoded (`native`, `color` or `gray`, see `decode_image`).
 
     - `where`: what messages call it; `param`: the DataParameter
+    - `class_names`: what each label is called, from 0 on; none where the source does not know
     - `encoded`: whether an image is decoded each time it is read: such a set stays in memory up to a smaller size
     """
 
     where: str
+    class_names: Sequence[str] = ()
     encoded: bool = False
 
     def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:

@@ -128,5 +128,6 @@ class Data(FeedLayer):
         if color != "native" and not source.encoded:
             logging.getLogger("sdcaffe").warning("force_color and force_gray only for encoded datum")
         shapes = self._start(source, seed, prefetch=param.prefetch)
+        self.class_names = source.class_names
         glog("data_layer.cpp:45", f"output data size: {','.join(str(n) for n in shapes[0])}")
         return shapes

@@ -349,6 +349,7 @@ class DataLayer(Layer):
     channel_order: ClassVar[str] = "rgb"  # of the images it brings
     cursor: int = 0
     seed: int = 0
+    class_names: Sequence[str] = ()  # of the labels it brings, where its source knows them
     item_count: int | None = None  # of its source, once it is set up; None where batches are drawn without end
 
     @classmethod

@@ -73,7 +73,12 @@ def legend(holder: Any, handles: Sequence[Any], words: Sequence[str], title: str
     for text, line in texts:
         text.set_parse_math(False)
         text.set_usetex(False)
-        text.set_text(shown(line).replace("\n", "\\n").replace("\t", "\\t"))
+        text.set_text(one_line(line))
+
+
+def one_line(text: str) -> str:
+    """`text` as a picture shows it: on one line, its control characters by number."""
+    return shown(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _side_by_side(groups: Sequence[Sequence[Curve]]) -> bool:

@@ -59,6 +59,23 @@ def write_cifar100(root, layout, count=6):
     return made
 
 
+def write_names(root, layout, kind, names):
+    """The file of names beside the images, as the official archives hold it."""
+    if layout == "binary":
+        file = {"cifar10": "cifar-10-batches-bin/batches.meta.txt", "cifar100": "cifar-100-binary/fine_label_names.txt"}
+        content = "".join(f"{name}\n" for name in names).encode() + b"\n"
+    else:
+        file = {"cifar10": "cifar-10-batches-py/batches.meta", "cifar100": "cifar-100-python/meta"}
+        key = {"cifar10": "label_names", "cifar100": "fine_label_names"}[kind]
+        listed = b"](" + b"".join(map(string, names)) + b"e"
+        more = string("coarse_label_names") + b"](" + string("fish") + b"e" + string("num_vis") + b"M\x00\x0c"
+        content = b"\x80\x02}q\x01(" + more + string(key) + listed + b"u."
+    path = root / file[kind]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
 def write_cifar10(root, layout):
     """Five train files of 2 images and a test file of 3; returns the images of both, in order."""
     parts = {name: images(2, seed) for seed, name in enumerate(CIFAR10)} | {"test_batch": images(3, 9)}

@@ -118,12 +118,36 @@ def test_python_files_without_what_is_needed(content, message, tmp_path):
         read_cifar("cifar100", "train", str(tmp_path))
 
 
+@pytest.mark.parametrize("kind", ["cifar10", "cifar100"])
+@pytest.mark.parametrize("layout", ["binary", "python"])
+def test_classes_are_called_as_the_file_beside_the_images_says(layout, kind, tmp_path):
+    write = {"cifar10": cifar_files.write_cifar10, "cifar100": cifar_files.write_cifar100}[kind]
+    write(tmp_path, layout)
+    assert open_source(f"{kind}:test:{tmp_path}").class_names == ()
+    names = tuple(f"kind {i}" for i in range({"cifar10": 10, "cifar100": 100}[kind]))
+    cifar_files.write_names(tmp_path, layout, kind, names)
+    assert open_source(f"{kind}:test:{tmp_path}").class_names == names
+
+
+@pytest.mark.parametrize("layout", ["binary", "python"])
+def test_a_file_of_names_that_fits_not_is_left_out_with_a_warning(layout, tmp_path, caplog):
+    cifar_files.write_cifar10(tmp_path, layout)
+    path = cifar_files.write_names(tmp_path, layout, "cifar10", ["cat", "dog"])
+    with caplog.at_level("WARNING", logger="sdcaffe"):
+        assert open_source(f"cifar10:test:{tmp_path}").class_names == ()
+        assert f"{path}: 2 names for 10 classes; classes are called by their numbers" in caplog.text
+        path.write_bytes(b"x" * (2 << 20))
+        assert open_source(f"cifar10:test:{tmp_path}").class_names == ()
+    assert caplog.text.count("classes are called by their numbers") == 2
+
+
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """Stands in for the official site: an archive of the python layout, and its MD5 sum."""
     site = tmp_path / "site"
     expected = cifar_files.write_cifar100(site, "python")
     (site / "cifar-100-python" / "surplus").write_text("not wanted")
+    cifar_files.write_names(site, "python", "cifar100", [f"kind {i}" for i in range(100)])
     path = site / datasets.CIFAR100.filename
     with tarfile.open(path, "w:gz") as tar:
         tar.add(site / "cifar-100-python", "cifar-100-python")
@@ -152,7 +176,7 @@ def test_what_is_absent_is_downloaded_once(archive, tmp_path, monkeypatch):
     images, _ = read_cifar("cifar100", "train", str(root))
     assert np.array_equal(images, archive[0]["train"])
     assert sorted(os.listdir(root)) == ["cifar-100-python"]
-    assert sorted(os.listdir(root / "cifar-100-python")) == ["test", "train"]
+    assert sorted(os.listdir(root / "cifar-100-python")) == ["meta", "test", "train"]
     monkeypatch.setattr(utils, "download_url", None)
     assert np.array_equal(read_cifar("cifar100", "test", str(root))[0], archive[0]["test"])
 

@@ -151,12 +151,14 @@ def test_the_command_says_them_and_writes_classes_and_confusion(trained, capsys)
     assert row.outputs["nll"] == pytest.approx(log_loss(logits, labels), rel=1e-4)
     chosen = logits.argmax(1)
     lines = Path("classes.csv").read_text().splitlines()
-    assert lines[0] == "class,images,errors,error"
+    assert lines[0] == "class,name,images,errors,error"
+    names = ("disc", "ring", "square", "frame", "triangle", "plus", "cross", "crescent", "star", "corner")
     assert cli.main([*command, "--csv", "-"]) == 0
     assert capsys.readouterr().out.splitlines() == lines
-    for label, line in enumerate(lines[1:]):
+    for label, (line, name) in enumerate(zip(lines[1:], names, strict=True)):
         images, wrong = int((labels == label).sum()), int((chosen[labels == label] != label).sum())
-        assert line == f"{label},{images},{wrong},{wrong / images:.6g}"
+        assert line == f"{label},{name},{images},{wrong},{wrong / images:.6g}"
+    assert Path("confusion.csv").read_text().startswith(",".join(["class", *names]))
     table = [line.split(",")[1:] for line in Path("confusion.csv").read_text().splitlines()[1:]]
     assert sum(int(number) for row in table for number in row) == 60
     assert int(table[3][chosen[labels == 3][0]]) >= 1
