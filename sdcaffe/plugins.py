@@ -70,12 +70,17 @@ class Kind(Generic[T]):
         self._known: dict[str, type[T]] = {}
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Make a class known as `name`. Raises SdcaffeError for a name that is taken and for what is no such class."""
+        """Make a class known as `name`; it takes the place of one that `yields`.
+
+        Raises SdcaffeError for a name that is taken and for what is no such class.
+        """
 
         def add(cls: type[T]) -> type[T]:
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
                 raise self.error(f'{self.what} "{name}": {cls!r} is not a subclass of {self._base.__name__}')
             known = self._known.get(name)
+            if known is not None and getattr(known, "yields", False):
+                known = None
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise self.error(f'{self.what} "{name}" is already registered by {known.__module__}')
             fields: Any = vars(cls).get("Fields")

@@ -41,9 +41,6 @@ _TYPES = {
 }
 
 _FIELDS = {
-    SSD: {
-        "SolverParameter": "plateau_winsize",
-    },
     NVIDIA: {
         "SolverParameter": "min_lr rampup_interval rampup_lr momentum_policy max_momentum momentum_power "
         "local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format",
@@ -52,11 +49,10 @@ _FIELDS = {
     },
     INTEL: {
         "NetParameter": "compile_net_state",
-        "SolverParameter": "engine warmup_iter warmup_start_lr",
+        "SolverParameter": "engine warmup_start_lr",
         "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param",
         "BatchNormParameter": "use_weight_bias bias_term relu",
         "ConvolutionParameter": "relu negative_slope",
-        "LossParameter": "label_smoothing",
     },
     RFCN: {"LayerParameter": "deformable_convolution_param deformable_psroi_pooling_param"},
     DEEPLAB: {
@@ -81,9 +77,10 @@ _FIELDS = {
 
 _VALUES = {FPGA: "OCL"}
 
-# What BVLC Caffe's own word for a fork's field is.
+# What the word for a fork's field is in BVLC Caffe, or here.
 _INSTEAD = {
     ("ConvolutionParameter", "hole"): "BVLC Caffe's word for it is dilation",
+    ("SolverParameter", "warmup_start_lr"): "the word for it here is warmup_start",
 }
 
 

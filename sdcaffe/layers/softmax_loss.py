@@ -29,16 +29,26 @@ _LOG_MIN = math.log(FLOAT32_MIN)
 class _LogLikelihood(torch.autograd.Function):
     """Sum of the log probabilities of the labelled classes, each raised to log(FLT_MIN) = -87.3365, times `weight`.
 
-    Caffe's backward (probability, minus one at the label) does not know of that bound: hence not autograd's.
+    With `smoothing` that part of each label is shared by all classes. Caffe's backward (probability, minus one at the
+    label) does not know of that bound: hence not autograd's.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, log_prob: Tensor, index: Tensor, kept: Tensor | None, weight: Tensor | None, axis: int
+        ctx: Any,
+        log_prob: Tensor,
+        index: Tensor,
+        kept: Tensor | None,
+        weight: Tensor | None,
+        axis: int,
+        smoothing: float,
     ) -> Tensor:
-        ctx.axis = axis
+        ctx.axis, ctx.smoothing = axis, smoothing
         ctx.save_for_backward(log_prob, index, kept, weight)
         picked = log_prob.gather(axis, index).clamp(min=_LOG_MIN)
+        if smoothing:
+            shared = log_prob.clamp(min=_LOG_MIN).mean(axis, keepdim=True)
+            picked = (1 - smoothing) * picked + smoothing * shared
         if weight is not None:
             picked = picked * weight.to(picked.dtype)
         return (picked if kept is None else picked.masked_fill(~kept, 0)).sum()
@@ -49,7 +59,12 @@ class _LogLikelihood(torch.autograd.Function):
         value = grad.expand(index.shape) if kept is None else grad * kept
         if weight is not None:
             value = value * weight.to(value.dtype)
-        return torch.zeros_like(log_prob).scatter_(ctx.axis, index, value), None, None, None, None
+        if ctx.smoothing:
+            shared = (value * (ctx.smoothing / log_prob.shape[ctx.axis])).expand_as(log_prob)
+            gradient = shared.scatter_add(ctx.axis, index, (1 - ctx.smoothing) * value)
+        else:
+            gradient = torch.zeros_like(log_prob).scatter_(ctx.axis, index, value)
+        return gradient, None, None, None, None, None
 
 
 @register("SoftmaxWithLoss", field="loss_param")
@@ -58,7 +73,8 @@ class SoftmaxWithLoss(LossLayer):
 
     The class axis is `softmax_param.axis`. Probabilities below FLT_MIN count as FLT_MIN, so one item costs
     at most 87.3365. In the test phase scores that are not numbers cost the same, as on Caffe's GPUs: the
-    first test of a deep net with fresh BatchNorms overflows. A second top is the probabilities; no gradient
+    first test of a deep net with fresh BatchNorms overflows. With `label_smoothing` s a label is 1 - s + s / K at its
+    class and s / K at the K - 1 others (Szegedy et al., 2016). A second top is the probabilities; no gradient
     comes back through it.
     """
 
@@ -83,6 +99,9 @@ class SoftmaxWithLoss(LossLayer):
         check_label_count(self, scores, label, self.axis)
         self.ignore = ignored_label(self.param)
         self.mode = normalization(self.param, self.param.VALID)
+        self.smoothing = self.param.label_smoothing
+        if not 0 <= self.smoothing < 1:
+            raise self.error(f"label_smoothing must lie in [0, 1), not {self.smoothing:g}", "label_smoothing")
         return [(), scores][: max(1, len(self.layer_param.top))]
 
     def forward(self, scores: Tensor, label: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -93,7 +112,7 @@ class SoftmaxWithLoss(LossLayer):
         if self.phase == TEST:
             log_prob = log_prob.nan_to_num(_LOG_MIN)
         weight = self.weights(labels, shape[self.axis])
-        total = 0 - _LogLikelihood.apply(log_prob, labels.index, labels.kept, weight, self.axis)
+        total = 0 - _LogLikelihood.apply(log_prob, labels.index, labels.kept, weight, self.axis, self.smoothing)
         loss = normalized(total, self.param, self.mode, *outer_inner(shape, self.axis), labels.kept)
         loss = labels.mark(loss)
         return loss if len(self.layer_param.top) < 2 else (loss, log_prob.detach().exp())

@@ -1799,6 +1799,7 @@ class LossParameter(_Message):
     weight_by_label_freqs: bool
     @property
     def class_weighting(self) -> _Values[float]: ...
+    label_smoothing: float
     pre_fixed_normalizer: float
     def __init__(
         self,
@@ -1808,6 +1809,7 @@ class LossParameter(_Message):
         normalization: int | str | None = ...,
         weight_by_label_freqs: bool | None = ...,
         class_weighting: _Iterable[float] | None = ...,
+        label_smoothing: float | None = ...,
         pre_fixed_normalizer: float | None = ...,
     ) -> None: ...
 
@@ -3023,11 +3025,16 @@ class SolverParameter(_Message):
     layer_wise_reduce: bool
     @property
     def weights(self) -> _Values[str]: ...
+    @property
+    def plateau_winsize(self) -> _Values[int]: ...
     show_per_class_result: bool
     precision: str
     sync_batch_norm: bool
     eval_type: str
     test_metrics: bool
+    warmup_iter: int
+    warmup_start: float
+    ema_decay: float
     ap_version: str
     def __init__(
         self,
@@ -3074,11 +3081,15 @@ class SolverParameter(_Message):
         type: str | None = ...,
         layer_wise_reduce: bool | None = ...,
         weights: _Iterable[str] | None = ...,
+        plateau_winsize: _Iterable[int] | None = ...,
         show_per_class_result: bool | None = ...,
         precision: str | None = ...,
         sync_batch_norm: bool | None = ...,
         eval_type: str | None = ...,
         test_metrics: bool | None = ...,
+        warmup_iter: int | None = ...,
+        warmup_start: float | None = ...,
+        ema_decay: float | None = ...,
         ap_version: str | None = ...,
     ) -> None: ...
 

@@ -43,7 +43,10 @@ class StepwiseLoop(Loop):
         for _ in range(self.param.iter_size):
             loss += self.net.forward_from_to(0, last)
             self.net.backward_from_to(last, 0)
-        self.losses.append(torch.tensor(loss / self.param.iter_size))
+        mean = torch.tensor(loss / self.param.iter_size)
+        if self._follows_loss():
+            self._observe(mean)
+        self.losses.append(mean)
         for callback in self.on_gradients_ready:
             callback()
         outputs = {name: torch.from_numpy(self.net.blob(name).data) for name in self.net.outputs}
@@ -55,7 +58,7 @@ class StepwiseLoop(Loop):
         before = [blob.data.copy() for _, blob in pairs]
         for parameter, blob in pairs:
             parameter.grad = torch.from_numpy(blob.diff)
-        clipped = self.work.update_parameters(self.lr * self.update.correction(self.iter))
+        clipped = self.work.update_parameters(self._rate())
         for (parameter, blob), old in zip(pairs, before, strict=True):
             parameter.grad = None
             blob.diff[...] = old - blob.data

@@ -18,6 +18,7 @@ from sdcaffe.errors import SnapshotError
 
 _LARGEST = 2**53  # of a cursor or a batch: more is no number of batches
 _SUM = b', "check": '  # opens the last entry of the text: the checksum of all before it
+_SUMS = ("model", "average", "numbers")  # checksums of what belongs to it
 
 
 @dataclass
@@ -32,14 +33,17 @@ class NetState:
 class Kept:
     """`generators`: one dict a process, "cpu" and maybe "cuda" -> the generator's state (bytes).
 
-    `model` is the checksum of the weights' file, `numbers` that of what the state itself holds where its file has none.
+    `memory` is what a learning-rate policy keeps. `model` is the checksum of the weights' file, `average` that of the
+    averaged weights' where there is one, `numbers` that of what the state itself holds where its file has none.
     """
 
     type: str
     generators: list[dict[str, torch.Tensor]]
     nets: list[NetState]
     losses: list[float]
+    memory: dict[str, float] = field(default_factory=dict)
     model: int | None = None
+    average: int | None = None
     numbers: int | None = None
 
 
@@ -57,7 +61,9 @@ def write(kept: Kept) -> bytes:
         ],
         "losses": kept.losses,
     }
-    for name in ("model", "numbers"):
+    if kept.memory:
+        content["memory"] = kept.memory
+    for name in _SUMS:
         if getattr(kept, name) is not None:
             content[name] = getattr(kept, name)
     body = json.dumps(content).encode()[:-1]
@@ -94,8 +100,13 @@ def _kept(content: Any) -> Kept:
     if not all(math.isfinite(loss) for loss in losses):
         raise _Wrong("a loss is not finite")
     nets = [_net(each) for each in _of(list, content["nets"], '"nets"')]
-    sums = {name: _of(int, content[name], f'"{name}"') for name in ("model", "numbers") if name in content}
-    return Kept(_of(str, content["type"], '"type"'), generators, nets, losses, **sums)
+    memory = {
+        name: _of(float, value, "a number") for name, value in _of(dict, content.get("memory", {}), '"memory"').items()
+    }
+    if not all(math.isfinite(value) for value in memory.values()):
+        raise _Wrong("a number of its memory is not finite")
+    sums = {name: _of(int, content[name], f'"{name}"') for name in _SUMS if name in content}
+    return Kept(_of(str, content["type"], '"type"'), generators, nets, losses, memory, **sums)
 
 
 def _generators(each: Any) -> dict[str, torch.Tensor]:

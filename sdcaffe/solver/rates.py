@@ -1,6 +1,7 @@
 """Learning-rate policies: the rate as a function of the iteration and of the steps taken before it.
 
-Caffe's seven, and those that plugins bring; `lr_policy` in the solver names one.
+Caffe's seven, a cosine, and those that plugins bring; `lr_policy` in the solver names one. Before any of them a solver
+may warm up.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ class Policy:
     depends on its arguments and on `param` alone: a run that goes on from a state has what an unstopped one has.
 
     - `status`: where it is set, a line `STATUS: Iteration 8, step = 2` tells each step that is taken.
+    - `follows_loss`: the rate of an iteration depends on losses, its own included: `observe` is told them
+    - `yields`: a plugin that registers the same name takes its place
     """
 
     status: ClassVar[str | None] = None
+    follows_loss: ClassVar[bool] = False
+    yields: ClassVar[bool] = False
 
     def __init__(self, param: proto.SolverParameter) -> None:
         self.param = param
@@ -38,6 +43,13 @@ class Policy:
         A state keeps it. Left as it is, unless the policy counts steps.
         """
         return before
+
+    def observe(self, iteration: int, steps: int, loss: float, memory: dict[str, float]) -> int:
+        """The steps taken once the smoothed `loss` of `iteration` is known, `steps` before: of one that `follows_loss`.
+
+        Called between the gradients and the update. `memory` is what it keeps of former iterations; a state keeps it.
+        """
+        return steps
 
     def rate(self, iteration: int, steps: int) -> float:
         """The rate of `iteration`, counted from 0, after `steps` steps."""
@@ -139,6 +151,30 @@ class Sigmoid(_Decaying):
         return self.param.base_lr / (1 + math.exp(exponent)) if exponent < 700 else 0.0
 
 
+@register_policy("cosine")
+class Cosine(Policy):
+    """base_lr * (1 + cos(pi * t / T)) / 2 (Loshchilov and Hutter, 2017, Eq. 5): from base_lr down to 0.
+
+    With a stepsize it restarts: T is the stepsize, t the iterations since the last restart. Without one T is max_iter.
+    Not BVLC Caffe's.
+    """
+
+    origin = "sdcaffe"
+    yields = True
+
+    @classmethod
+    def check(cls, param: proto.SolverParameter) -> None:
+        if not param.HasField("stepsize") and param.max_iter <= 0:
+            raise _refusal(param, "max_iter", f"above 0, not {param.max_iter}, or a stepsize")
+        if param.HasField("stepsize"):
+            _check_stepsize(param)
+
+    def rate(self, iteration: int, steps: int) -> float:
+        period = self.param.stepsize or self.param.max_iter
+        done = iteration % period if self.param.stepsize else min(iteration, period)
+        return self.param.base_lr * (1 + math.cos(math.pi * done / period)) / 2
+
+
 def _check_stepsize(param: proto.SolverParameter) -> None:
     if param.stepsize <= 0:
         raise _refusal(param, "stepsize", f"above 0, not {param.stepsize}")
@@ -158,12 +194,30 @@ def policy_of(param: proto.SolverParameter) -> Policy:
         return cls(param)
 
 
+def warming_up(param: proto.SolverParameter, iteration: int) -> bool:
+    """Whether the rate of `iteration` is not the policy's yet. As in Intel Caffe, no steps are taken then."""
+    return iteration < param.warmup_iter
+
+
+def observed(param: proto.SolverParameter, iteration: int, before: int, loss: float, memory: dict[str, float]) -> int:
+    """The steps taken once a policy that follows the loss knows that of `iteration`. A warm-up tells it nothing."""
+    policy = policy_of(param)
+    if warming_up(param, iteration):
+        return before
+    with POLICIES.blamed(policy):
+        return policy.observe(iteration, before, loss, memory)
+
+
 def learning_rate(param: proto.SolverParameter, iteration: int, before: int) -> float:
     """The rate of `iteration` (counted from 0), `before` steps taken an iteration earlier; inf past a float's range.
 
-    Raises SolverError for a policy that is unknown or lacks what it needs.
+    During a warm-up it is the line from warmup_start, at iteration 0, to base_lr, at warmup_iter. The policy behind it
+    sees all iterations, those of the warm-up too (intel/caffe@44d5363). Raises SolverError for a policy that is unknown
+    or lacks what it needs.
     """
     policy = policy_of(param)
+    if warming_up(param, iteration):
+        return param.warmup_start + (param.base_lr - param.warmup_start) * iteration / param.warmup_iter
     with POLICIES.blamed(policy):
         try:
             rate = policy.rate(iteration, policy.steps(iteration, before))

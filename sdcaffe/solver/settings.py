@@ -16,11 +16,11 @@ from sdcaffe.solver.updates import RULES, check_regularization, rule_class
 
 _COUNTS = (
     *("max_iter", "test_iter", "test_interval", "display", "snapshot", "stepsize", "stepvalue"),
-    *("average_loss", "iter_size", "device_id"),
+    *("average_loss", "iter_size", "device_id", "warmup_iter"),
 )
 _FACTORS = (
     *("base_lr", "gamma", "power", "momentum", "momentum2", "rms_decay", "delta", "weight_decay"),
-    "clip_gradients",
+    *("clip_gradients", "warmup_start"),
 )
 
 
@@ -76,6 +76,8 @@ def _check(param: proto.SolverParameter) -> None:
     for field in ("average_loss", "iter_size"):
         if getattr(param, field) < 1:
             raise SolverError(f"{field} must be at least 1, not {getattr(param, field)}", field=field)
+    if not 0 <= param.ema_decay < 1:
+        raise SolverError(f"ema_decay must lie in [0, 1), not {param.ema_decay:g}", field="ema_decay")
     if param.precision not in PRECISIONS:
         raise SolverError(unknown("precision", param.precision, PRECISIONS), field="precision")
     rule = rule_class(param)

@@ -1,6 +1,7 @@
 """Snapshots: what a run needs to go on exactly, in files that BVLC Caffe opens.
 
-`PREFIX_iter_N.caffemodel` holds the weights, `PREFIX_iter_N.solverstate` the rest. What Caffe's SolverState
+`PREFIX_iter_N.caffemodel` holds the weights, `PREFIX_iter_N_ema.caffemodel` their averages where a solver has an
+ema_decay, `PREFIX_iter_N.solverstate` the rest. What Caffe's SolverState
 has no field for (generators, data cursors, the loss window) is a text in a field that Caffe ignores; see kept.py.
 """
 
@@ -25,6 +26,7 @@ from sdcaffe.log import glog
 from sdcaffe.net import Net
 from sdcaffe.net.weights import Weights
 from sdcaffe.reading import StrPath
+from sdcaffe.solver.average import Average
 from sdcaffe.solver.kept import Kept, NetState, read, write
 from sdcaffe.solver.updates import UpdateRule
 from sdcaffe.terminal import shown
@@ -34,7 +36,9 @@ _NAME = re.compile(r"_iter_(\d+)\.solverstate(\.h5)?$")
 
 
 class Run(Protocol):
-    """What a snapshot holds of a solver. `losses` are those that the smoothed loss is the mean of."""
+    """What a snapshot holds of a solver. `losses` are those that the smoothed loss is the mean of, `memory` is what its
+    learning-rate policy keeps.
+    """
 
     param: proto.SolverParameter
     iter: int
@@ -44,6 +48,8 @@ class Run(Protocol):
     test_nets: list[Net]
     update: UpdateRule
     losses: deque[torch.Tensor]
+    memory: dict[str, float]
+    average: Average | None
 
 
 def settle_prefix(param: proto.SolverParameter, solver_file: Path) -> str | None:
@@ -79,6 +85,12 @@ def save(solver: Run) -> str:
         glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
         solver.net.save(model)
         kept.model = _digest(model)
+        if solver.average is not None:
+            averages = _averages_of(Path(model))
+            glog("solver.cpp:464", f"Averaged weights: {averages}")
+            with solver.average.used():
+                solver.net.save(averages)
+            kept.average = _digest(averages)
         glog("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {state}")
         written = proto.State(
             iter=solver.iter,
@@ -101,6 +113,7 @@ class Loaded:
     state: proto.State
     kept: Kept | None  # None where Caffe wrote the state
     weights: Weights
+    averages: Weights | None = None
 
 
 def load(path: str | os.PathLike[str]) -> Loaded:
@@ -117,7 +130,13 @@ def load(path: str | os.PathLike[str]) -> Loaded:
     arrays = [a for entry in weights.entries for a in entry.blobs if a is not None]
     if not all(np.isfinite(array).all() for array in (*arrays, *state.history)):
         raise SnapshotError("it holds numbers that are not finite", where=str(path))
-    return Loaded(path, state, kept, weights)
+    averages = None
+    if kept is not None and kept.average is not None and model is not None:
+        file = _averages_of(model)
+        if _digest(file) != kept.average:
+            raise SnapshotError(f"{file} is not the file of averaged weights that was written with it", str(path))
+        averages = Weights([str(file)], exact=True)
+    return Loaded(path, state, kept, weights, averages)
 
 
 def apply(solver: Run, loaded: Loaded) -> None:
@@ -149,6 +168,11 @@ def apply(solver: Run, loaded: Loaded) -> None:
         for values, target in zip(state.history, history, strict=True):
             target.copy_(torch.from_numpy(np.array(values, dtype=np.float32)).reshape(target.shape))
     solver.iter, solver.current_step = state.iter, state.current_step
+    if solver.average is not None:
+        solver.average.restart()
+        if loaded.averages is not None:
+            with solver.average.used():
+                solver.net.load_weights(loaded.averages)
     if kept is not None:
         _apply_kept(solver, kept)
     glog("sgd_solver.cpp:336", "SGDSolver: restoring history")
@@ -157,7 +181,7 @@ def apply(solver: Run, loaded: Loaded) -> None:
 def clear(prefix: str) -> None:
     """Remove what a killed run of this prefix was writing."""
     stem = re.escape(Path(prefix).name)
-    target = re.compile(rf"{stem}_iter_\d+\.(caffemodel|solverstate)(\.h5)?")
+    target = re.compile(rf"{stem}_iter_\d+(_ema)?\.(caffemodel|solverstate)(\.h5)?")
     writing.clear(str(Path(prefix).parent), lambda name: target.fullmatch(name) is not None)
 
 
@@ -181,6 +205,12 @@ def load_newest(prefix: str) -> Loaded | None:
         except SdcaffeError as error:
             glog("caffe.cpp:235", f"Passing over a broken snapshot: {error}", logging.WARNING)
     return None
+
+
+def _averages_of(model: Path) -> Path:
+    """The file of averaged weights beside one of weights: `x_iter_8_ema.caffemodel`."""
+    stem, dot, ending = model.name.rpartition(".caffemodel")
+    return model.with_name(f"{stem}_ema{dot}{ending}")
 
 
 def _digest(model: StrPath) -> int:
@@ -211,6 +241,7 @@ def _kept_of(solver: Run) -> Kept:
         generators=collectives.at_root(generators),
         nets=[_net_state(net) for net in (solver.net, *solver.test_nets)],
         losses=[float(loss) for loss in solver.losses],
+        memory=dict(solver.memory),
     )
 
 
@@ -252,6 +283,8 @@ def _apply_kept(solver: Run, kept: Kept) -> None:
         for name, (shape, values) in state.buffers.items():
             if name in buffers and list(buffers[name].shape) == shape:
                 buffers[name].copy_(values)
+    solver.memory.clear()
+    solver.memory.update(kept.memory)
     solver.losses.clear()
     solver.losses.extend(torch.tensor(loss, device=solver.device) for loss in kept.losses)
 

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -17,9 +18,11 @@ from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.layers.base import Layer
 from sdcaffe.log import Progress, glog, number
 from sdcaffe.net import Net
+from sdcaffe.net.net import Batch
 from sdcaffe.net.precision import BF16, allow_tf32
 from sdcaffe.net.weights import Files, Weights, file_names
 from sdcaffe.solver import rates, settings, snapshot
+from sdcaffe.solver.average import Average
 from sdcaffe.solver.captured import make_step
 from sdcaffe.solver.devices import choose_device
 from sdcaffe.solver.lines import Scores, flat, log_clipping, log_iteration, log_outputs
@@ -45,6 +48,7 @@ class Solver:
 
     - `net`, `test_nets`: share their parameters
     - `iter`: updates done; `lr`: rate of the next one; `loss`: smoothed over average_loss iterations
+    - `memory`: what a policy that follows the loss keeps; `average`: the averaged weights, with ema_decay
     - `current_step`: how often `step` or `multistep` had dropped the rate at the last update; states keep it
     """
 
@@ -82,6 +86,7 @@ class Solver:
             torch.manual_seed(seed)
         self.iter = 0
         self.current_step = 0
+        self.memory: dict[str, float] = {}
         given = Weights(_weights_of(param) if weights is None else weights)
         self.net = self._train_net(train_source(param), given)
         tests = test_sources(param)
@@ -91,6 +96,7 @@ class Solver:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
         self.trainee = Trainee(self.net, shares_statistics=param.sync_batch_norm)
         self.update = rule_class(param)(param, self.net.learnable)
+        self.average = Average(self.net, param.ema_decay) if param.ema_decay else None
         self._told = [layer for layer in self.net.layers.values() if type(layer).begin is not Layer.begin]
         self.work = Step(self.net, self.trainee, self.update, param)
         self.step_once = make_step(self.work, self.device)
@@ -143,6 +149,8 @@ class Solver:
     def steps_at_next(self) -> int:
         """What `current_step` is at the next update. Raises SolverError where lr_policy is none."""
         policy = rates.policy_of(self.param)
+        if rates.warming_up(self.param, self.iter):
+            return self.current_step
         with rates.POLICIES.blamed(policy):
             return policy.steps(self.iter, self.current_step)
 
@@ -212,13 +220,37 @@ class Solver:
             layer.begin(self.iter)
         batches = (self.net.load() for _ in range(self.param.iter_size))
         try:
-            result = self.step_once(batches, self.lr * self.update.correction(self.iter))
+            if self._follows_loss():
+                result = self._step_by_loss(batches)
+            else:
+                result = self.step_once(batches, self._rate())
             if self.device.type != "cpu" and self.iter % (self.param.display or FINITE_CHECK) == 0:
                 self.work.check_finite(result.loss)
         except SolverError as error:
             raise SolverError(f"at iteration {self.iter} {error}. {self._kept()}") from None
         self.losses.append(result.loss)
         return result
+
+    def _follows_loss(self) -> bool:
+        return rates.policy_of(self.param).follows_loss
+
+    def _rate(self) -> float:
+        """What the update of this iteration multiplies its step by."""
+        self.update.begin(self.iter)
+        return self.lr * self.update.correction(self.iter)
+
+    def _step_by_loss(self, batches: Iterable[Batch]) -> Result:
+        """An iteration whose rate depends on its own loss: this is not recorded, and a GPU is waited for."""
+        loss, outputs = self.work.gradients(batches)
+        self._observe(loss)
+        return Result(loss, outputs, self.work.update_parameters(self._rate()))
+
+    def _observe(self, loss: Tensor) -> None:
+        """Tell a policy that follows the loss that of this iteration."""
+        recent = [*self.losses, loss][-self.param.average_loss :]
+        smoothed = float(collectives.averaged(torch.stack(recent).mean()))
+        with settings.located(self._positions):
+            self.current_step = rates.observed(self.param, self.iter, self.current_step, smoothed, self.memory)
 
     def _count_update(self, clipped: tuple[Tensor, Tensor] | None) -> None:
         """Log the update that was made, and count it."""
@@ -231,6 +263,8 @@ class Solver:
         if clipped is not None and (display or self.device.type == "cpu"):
             log_clipping(clipped, param)
         self.iter, self.current_step = self.iter + 1, steps
+        if self.average is not None:
+            self.average.update()
 
     def _report(self) -> None:
         if self.progress.due():
@@ -262,9 +296,10 @@ class Solver:
         glog("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{index})")
         if index in self._untestable:
             raise self._untestable[index]
-        collectives.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
-        measure = measure_class(self.param)(self.param, net)
-        scores = yield from test(net, measure, self.param.test_iter[index], self._stopped_while_testing)
+        with nullcontext() if self.average is None else self.average.used():
+            collectives.spread([blob for blobs in self.net.params.values() for blob in blobs if not blob.requires_grad])
+            measure = measure_class(self.param)(self.param, net)
+            scores = yield from test(net, measure, self.param.test_iter[index], self._stopped_while_testing)
         if scores is not None:
             self.test_scores[index] = scores
             self.progress.tested(index, dict(scores))
@@ -297,7 +332,8 @@ class Solver:
         tensors = [*self.net.parameters(), *self.update.history, *self.losses]
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
             raise SolverError(f"no snapshot of iteration {self.iter}: not all its weights are finite. {self._kept()}")
-        path = snapshot.save(self)
+        with nullcontext() if self.average is None else self.average.used(False):  # a test may be under way
+            path = snapshot.save(self)
         self.progress.saved(path)
         self._last_snapshot = self.iter
         return path

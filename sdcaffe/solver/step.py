@@ -40,7 +40,7 @@ class Step:
         self.net, self.trainee, self.update, self.param = net, trainee, update, param
 
     def __call__(self, batches: Iterable[Batch], rate: Rate) -> Result:
-        loss, outputs = self._gradients(batches)
+        loss, outputs = self.gradients(batches)
         return Result(loss, outputs, self.update_parameters(rate))
 
     def update_parameters(self, rate: Rate) -> tuple[Tensor, Tensor] | None:
@@ -52,7 +52,7 @@ class Step:
             self.update.apply(rate, scale if clipped is None else clipped[1] * scale)
         return clipped
 
-    def _gradients(self, batches: Iterable[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
+    def gradients(self, batches: Iterable[Batch]) -> tuple[Tensor, dict[str, Tensor]]:
         """Fill the parameters' `.grad` with the sum over the batches; the mean loss and the last batch's outputs."""
         for item in self.net.learnable:
             item.tensor.grad = None

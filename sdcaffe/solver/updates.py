@@ -1,4 +1,4 @@
-"""Update rules: Caffe's six, and those that plugins bring; `type` in the solver names one.
+"""Update rules: Caffe's six, AdamW, and those that plugins bring; `type` in the solver names one.
 
 The history of Caffe's holds the learning rate (h = lr * g + m * h), unlike torch.optim's.
 
@@ -33,10 +33,12 @@ class UpdateRule:
     - `histories`: how many tensors of its shape a rule keeps for a parameter; they begin as zeros
     - `history`: all of them, those of the first kind first, then those of the second, as in Caffe; a state keeps them
     - `takes_momentum`: whether `momentum` means anything to the rule
+    - `yields`: a plugin that registers the same name takes its place
     """
 
     histories: ClassVar[int] = 1
     takes_momentum: ClassVar[bool] = True
+    yields: ClassVar[bool] = False
 
     def __init__(self, param: proto.SolverParameter, learnable: Sequence[Learnable]) -> None:
         self.param = param
@@ -56,6 +58,9 @@ class UpdateRule:
         if not cls.takes_momentum and param.momentum:
             raise SolverError(f"{param.type} takes no momentum; remove momentum: {param.momentum:g}", field="momentum")
 
+    def begin(self, iteration: int) -> None:
+        """Called before the update of each iteration, counted from 0: what depends on it goes into tensors in place."""
+
     def correction(self, iteration: int) -> float:
         """The factor of the learning rate at `iteration`, counted from 0."""
         return 1.0
@@ -72,13 +77,17 @@ class UpdateRule:
             grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in params]
             if isinstance(grad_scale, Tensor) or grad_scale != 1:
                 torch._foreach_mul_(grads, grad_scale)
-            decay = self.param.weight_decay * decay_mult
+            decay, own_rate = self.param.weight_decay * decay_mult, _scalar(rate * lr_mult, params[0])
             if decay:
                 check_regularization(self.param)
-                l2 = self.param.regularization_type == "L2"
-                torch._foreach_add_(grads, params if l2 else [p.sign() for p in params], alpha=decay)
+                self.regularize(params, grads, decay, own_rate)
             history = [[self.history[i + k * count] for i in indices] for k in range(self.histories)]
-            self.step(params, grads, history, _scalar(rate * lr_mult, params[0]))
+            self.step(params, grads, history, own_rate)
+
+    def regularize(self, params: Tensors, grads: Tensors, decay: float, rate: Tensor) -> None:
+        """Apply a weight decay before the step: as in Caffe it is added to the gradients."""
+        l2 = self.param.regularization_type == "L2"
+        torch._foreach_add_(grads, params if l2 else [p.sign() for p in params], alpha=decay)
 
     def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
         """The rule itself, on the parameters of one group: change `params` and `history[k]` where they are.
@@ -172,9 +181,7 @@ class Adam(UpdateRule):
     @classmethod
     def check(cls, param: proto.SolverParameter) -> None:
         super().check(param)
-        for field in ("momentum", "momentum2"):
-            if not 0 <= getattr(param, field) < 1:
-                raise SolverError(f"Adam needs a {field} in [0, 1), not {getattr(param, field):g}", field=field)
+        _check_moments(param)
 
     def correction(self, iteration: int) -> float:
         beta1, beta2, t = self.param.momentum, self.param.momentum2, iteration + 1
@@ -187,6 +194,56 @@ class Adam(UpdateRule):
         torch._foreach_add_(mean, grads, alpha=1 - beta1)
         _decay_squares(squares, grads, beta2)
         _descend(params, mean, squares, rate, self.param.delta)
+
+
+@register_update("AdamW")
+class AdamW(UpdateRule):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019, Algorithm 2), as torch.optim.AdamW.
+
+    The weights lose rate * weight_decay of themselves, the gradients gain nothing. Unlike in Caffe's Adam, `delta` is
+    added to the root of the corrected second moment. Not BVLC Caffe's.
+    """
+
+    origin = "sdcaffe"
+    histories = 2
+    yields = True
+
+    def __init__(self, param: proto.SolverParameter, learnable: Sequence[Learnable]) -> None:
+        super().__init__(param, learnable)
+        device = learnable[0].tensor.device if learnable else None
+        self._mean_part, self._root_part = torch.ones((), device=device), torch.ones((), device=device)
+
+    @classmethod
+    def check(cls, param: proto.SolverParameter) -> None:
+        super().check(param)
+        _check_moments(param)
+        if param.weight_decay and param.regularization_type != "L2":
+            raise SolverError("AdamW's weight decay is L2's; remove regularization_type", field="regularization_type")
+
+    def begin(self, iteration: int) -> None:
+        self._mean_part.fill_(1 - self.param.momentum ** (iteration + 1))
+        self._root_part.fill_((1 - self.param.momentum2 ** (iteration + 1)) ** 0.5)
+
+    def regularize(self, params: Tensors, grads: Tensors, decay: float, rate: Tensor) -> None:
+        torch._foreach_mul_(params, 1 - rate * decay)
+
+    def step(self, params: Tensors, grads: Tensors, history: list[Tensors], rate: Tensor) -> None:
+        mean, squares = history
+        torch._foreach_mul_(mean, self.param.momentum)
+        torch._foreach_add_(mean, grads, alpha=1 - self.param.momentum)
+        _decay_squares(squares, grads, self.param.momentum2)
+        scale = torch._foreach_sqrt(squares)
+        torch._foreach_div_(scale, self._root_part)
+        torch._foreach_add_(scale, self.param.delta)
+        step = torch._foreach_div(mean, scale)
+        torch._foreach_mul_(step, rate / self._mean_part)
+        torch._foreach_sub_(params, step)
+
+
+def _check_moments(param: proto.SolverParameter) -> None:
+    for field in ("momentum", "momentum2"):
+        if not 0 <= getattr(param, field) < 1:
+            raise SolverError(f"{param.type} needs a {field} in [0, 1), not {getattr(param, field):g}", field=field)
 
 
 def _decay_squares(squares: Tensors, values: Tensors, decay: float) -> None:

@@ -55,6 +55,27 @@ def test_loss_and_gradient_are_caffes(body, shape, label_shape, axis, ignore, di
     np.testing.assert_allclose(backward(top, scores)[0], gradient, atol=1e-14)
 
 
+@pytest.mark.parametrize(
+    ("shape", "label_shape", "ignore"), [((5, 7), (5,), None), ((2, 4, 3, 2), (2, 3, 2), None), ((6, 3), (6,), 1)]
+)
+def test_smoothed_labels_are_torchs(shape, label_shape, ignore):
+    body = "loss_param { label_smoothing: 0.2 %s }" % ("" if ignore is None else f"ignore_label: {ignore}")
+    layer = make("SoftmaxWithLoss", body, shape, label_shape)
+    scores, label = normal(*shape), whole(0, shape[1], *label_shape)
+    smoothing = float(np.float32(0.2))
+    wanted = torch.nn.functional.cross_entropy(
+        scores, label.long(), label_smoothing=smoothing, ignore_index=-100 if ignore is None else ignore
+    )
+    top = layer(scores, label)
+    np.testing.assert_allclose(top.item(), wanted.item(), rtol=1e-12)
+    np.testing.assert_allclose(backward(top, scores)[0], torch.autograd.grad(wanted, scores)[0], atol=1e-14)
+
+
+def test_a_smoothing_of_all_is_refused():
+    with pytest.raises(LayerError, match=r"label_smoothing must lie in \[0, 1\), not 1"):
+        make("SoftmaxWithLoss", "loss_param { label_smoothing: 1 }", (5, 7), (5,))
+
+
 def test_channels_last_scores_give_the_same():
     layer = make("SoftmaxWithLoss", "", (2, 4, 3, 2), (2, 1, 3, 2))
     scores, label = normal(2, 4, 3, 2), whole(0, 4, 2, 1, 3, 2)

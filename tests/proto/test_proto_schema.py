@@ -24,6 +24,10 @@ OURS = {
     "SolverParameter.sync_batch_norm",
     "SolverParameter.eval_type",
     "SolverParameter.test_metrics",
+    "SolverParameter.warmup_iter",
+    "SolverParameter.warmup_start",
+    "SolverParameter.ema_decay",
+    "LossParameter.label_smoothing",
     "DataParameter.shuffle",
     "DataParameter.seed",
 }

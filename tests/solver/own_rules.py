@@ -11,7 +11,7 @@ from sdcaffe import Policy, UpdateRule, register_policy, register_update
 from sdcaffe.errors import SolverError
 
 
-@register_policy("cosine")
+@register_policy("falling_cosine")
 class Cosine(Policy):
     class Fields:
         warmup: Annotated[int, 1901] = 0

@@ -12,6 +12,7 @@ import torch
 import sdcaffe
 from sdcaffe import cli, layers, proto
 from sdcaffe.errors import SdcaffeError, SolverError
+from sdcaffe.plugins import Kind
 from sdcaffe.solver.rates import learning_rate
 
 PLUGIN = str(Path(__file__).with_name("own_rules.py"))
@@ -26,7 +27,7 @@ layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }
 """
 SOLVER = """
-net: "net.prototxt" type: "DecoupledAdam" base_lr: 0.01 lr_policy: "cosine" warmup: 3 max_iter: 12 momentum: 0.9
+net: "net.prototxt" type: "DecoupledAdam" base_lr: 0.01 lr_policy: "falling_cosine" warmup: 3 max_iter: 12 momentum: 0.9
 momentum2: 0.99 delta: 1e-6 decoupled_decay: 0.05 random_seed: 5 snapshot: 5 display: 1 solver_mode: CPU
 """
 
@@ -81,7 +82,11 @@ def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(folder, format_):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"cosine"', '"mistaken"', r'lr_policy "mistaken": AttributeError: .*base_rate.* \(.*own_rules.py:\d+\)'),
+        (
+            '"falling_cosine"',
+            '"mistaken"',
+            r'lr_policy "mistaken": AttributeError: .*base_rate.* \(.*own_rules.py:\d+\)',
+        ),
         ('"DecoupledAdam"', '"Mistaken"', r'solver type "Mistaken": KeyError: \'velocity\' \(.*own_rules.py:\d+\)'),
         ("warmup: 3", "warmup: -3", r"run.prototxt:2:\d+: warmup is -3; it counts iterations"),
         ('"DecoupledAdam"', '"DecoupledAdm"', r'unknown solver type "DecoupledAdm". Did you mean "DecoupledAdam"\?'),
@@ -92,6 +97,21 @@ def test_a_mistake_is_one_error_with_its_place(folder, capsys, old, new, says):
     assert cli.main(["train", "run.prototxt", "--plugin", PLUGIN]) == 1
     (error,) = re.findall("^sdcaffe: error: .*", capsys.readouterr().err, re.MULTILINE)
     assert re.search(says, error), error
+
+
+def test_a_plugin_takes_the_place_of_a_name_that_yields():
+    class Yielding(sdcaffe.Policy):
+        yields = True
+
+    class Own(sdcaffe.Policy):
+        pass
+
+    kind = Kind("lr_policy", sdcaffe.Policy, "SolverParameter", SolverError)
+    kind.register("swing")(Yielding)
+    kind.register("swing")(Own)
+    assert kind.get("swing") is Own
+    with pytest.raises(SolverError, match="already registered"):
+        kind.register("swing")(Yielding)
 
 
 def test_a_rate_that_is_no_number(folder):

@@ -123,6 +123,8 @@ def schedule(solver: proto.SolverParameter, batch: int, images: ImageSet) -> dic
         "base_lr": solver.base_lr,
         "drops": _drops(solver, epoch),
         "gamma": solver.gamma,
+        "warmup_iter": solver.warmup_iter,
+        "ema_decay": solver.ema_decay,
     }
 
 
