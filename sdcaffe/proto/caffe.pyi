@@ -1617,6 +1617,10 @@ class LayerParameter(_Message):
     @property
     def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
     @property
+    def roi_warping_param(self) -> ROIWarpingParameter: ...
+    @property
+    def mask_resize_param(self) -> MaskResizeParameter: ...
+    @property
     def relu6_param(self) -> ReLU6Parameter: ...
     @property
     def roi_pooling_param(self) -> ROIPoolingParameter: ...
@@ -1758,6 +1762,8 @@ class LayerParameter(_Message):
         selu_dropout_param: SeLuDropoutParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
+        roi_warping_param: ROIWarpingParameter | _Mapping[str, _Any] | None = ...,
+        mask_resize_param: MaskResizeParameter | _Mapping[str, _Any] | None = ...,
         relu6_param: ReLU6Parameter | _Mapping[str, _Any] | None = ...,
         roi_pooling_param: ROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         smooth_l1_loss_param: SmoothL1LossParameter | _Mapping[str, _Any] | None = ...,
@@ -1891,6 +1897,16 @@ class MarginInnerProductParameter(_Message):
         power: float | None = ...,
         iteration: int | None = ...,
         lambda_min: float | None = ...,
+    ) -> None: ...
+
+class MaskResizeParameter(_Message):
+    output_height: int
+    output_width: int
+    def __init__(
+        self,
+        *,
+        output_height: int | None = ...,
+        output_width: int | None = ...,
     ) -> None: ...
 
 class MemoryDataParameter(_Message):
@@ -2472,6 +2488,18 @@ class QuantizationParameter(_Message):
     ) -> None: ...
 
 class ROIPoolingParameter(_Message):
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+    ) -> None: ...
+
+class ROIWarpingParameter(_Message):
     pooled_h: int
     pooled_w: int
     spatial_scale: float
