@@ -79,15 +79,20 @@ class _LevelDb:
             import plyvel
         except ImportError as error:
             raise DataError("writing a LevelDB needs the package plyvel: pip install plyvel", path) from error
+        self._error = plyvel.Error
         self._db = plyvel.DB(
             path, create_if_missing=True, error_if_exists=True, write_buffer_size=1 << 28, block_size=1 << 16
         )
         self.count = 0
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:
-        with self._db.write_batch(transaction=True) as batch:
-            for key, value in records:
-                batch.put(key, value)
+        try:
+            with self._db.write_batch(transaction=True) as batch:
+                for key, value in records:
+                    batch.put(key, value)
+        except self._error as error:
+            text = error.args[0].decode(errors="backslashreplace")  # plyvel's are bytes: IO error: FILE: reason
+            raise OSError(text.rpartition(": ")[2]) from error
         self.count += len(records)
 
     def close(self) -> None:
@@ -119,4 +124,5 @@ def new_database(path: str, backend: str, job: str = "") -> Iterator[Writer]:
             finally:
                 writer.close()
     except lmdb.Error as error:
-        raise DataError(f"the database cannot be written: {' '.join(str(error).split())}", path) from error
+        full = " (the disk is full, or broken)" if "Input/output error" in str(error) else ""
+        raise DataError(f"the database cannot be written: {' '.join(str(error).split())}{full}", path) from error

@@ -36,9 +36,12 @@ class _Lmdb:
             raise _misplaced(path, "LMDB", "data.mdb")
         self._path = path
         check_pages(file, path)
+        self._file = os.open(file, os.O_RDONLY)
+        self._size = os.fstat(self._file).st_size
         try:
             self._env = lmdb.open(os.fsencode(path), subdir=os.path.isdir(path), readonly=True, lock=False)
         except lmdb.Error as error:
+            os.close(self._file)
             if "already open in this process" in str(error):
                 raise DataError(
                     "this program has the LMDB open itself; close that (env.close()) before it is read here", path
@@ -48,10 +51,12 @@ class _Lmdb:
             with self._env.begin() as transaction, transaction.cursor() as cursor:
                 self.keys = list(cursor.iternext(keys=True, values=False))
         except lmdb.Error as error:
-            self._env.close()
+            self.close()
             raise DataError(f"the LMDB is damaged: {_reason(error, path)}", path) from error
 
     def get(self, key: bytes) -> bytes | None:
+        if os.fstat(self._file).st_size < self._size:  # what is mapped and gone would end this process: SIGBUS
+            raise DataError("the LMDB became shorter while it was read: another program writes to it", self._path)
         try:
             with self._env.begin() as transaction:
                 value: bytes | None = transaction.get(key)
@@ -61,6 +66,7 @@ class _Lmdb:
 
     def close(self) -> None:
         self._env.close()
+        os.close(self._file)
 
 
 class _LevelDb:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
 from sdcaffe.forks import source_parts
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, check_size, register, show_shape
 from sdcaffe.proto import past
 from sdcaffe.proto.schema import Message
 
@@ -114,6 +114,8 @@ class TongchengDenseBlock(Layer):
             raise self.error("needs two values a channel in training, for the unbiased variance")
         self.transitions, self.growth = param.numTransition, param.growthRate
         self.ratio = param.dropout_amount if param.use_dropout else 0.0
+        last = channels + (self.transitions - 1) * self.growth
+        check_size(self, "the filters together", (self.transitions, self.growth, 9, (channels + last) // 2))
         wide, inputs = 4 * self.growth, [channels + i * self.growth for i in range(self.transitions)]
         if param.use_BC:
             self._make([(self.growth, wide, 3, 3)] * self.transitions, inputs)

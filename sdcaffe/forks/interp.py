@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.forks import source_parts
-from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, check_size, register, show_shape
 
 _BILINEAR, _NEAREST = "bilinear", "nearest_neighbor"
 
@@ -64,9 +64,11 @@ class Interp(Layer):
         self.size = self._top_size(sizes, bottom_shapes)
         if min(self.size) < 1:
             raise self.error(f"the top's height and width must be at least 1, not {self.size}", "interp_param")
+        top = (*bottom[:2], *self.size)
+        check_size(self, "the top", top)
         self.nearest = param.interp_type == _NEAREST
-        self.sources = [_nearest(size, top) for size, top in zip(sizes, self.size, strict=True)]
-        return [(*bottom[:2], *self.size)]
+        self.sources = [_nearest(size, wanted) for size, wanted in zip(sizes, self.size, strict=True)]
+        return [top]
 
     def _top_size(self, sizes: list[int], bottom_shapes: list[Shape]) -> tuple[int, int]:
         param = self.param

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.errors import LayerError, WeightsError
 from sdcaffe.layers import fillers
 from sdcaffe.layers.affine import Affine
@@ -33,6 +33,7 @@ class Blobs(nn.ParameterList):
         return map(self.__getitem__, range(len(self)))
 
 
+_SMALL = 1 << 26  # bytes that a blob takes without being asked how much memory there is
 _COMPUTES = ("forward", "compute", "normalize")
 
 
@@ -235,7 +236,7 @@ class Layer(nn.Module):
         """Make parameter blob `index`, filled as the FillerParameter `filler` says (None: zeros).
 
         Adopts a given blob of the same shape instead, and keeps one that is already there.
-        Raises WeightsError where the shapes differ.
+        Raises WeightsError where the shapes differ, LayerError where there is no memory for it.
         """
         shape = tuple(int(n) for n in shape)
         check_size(self, f"blob {index}", shape)
@@ -247,6 +248,7 @@ class Layer(nn.Module):
         if index in self._given:
             tensor = self._adopt(index, self._given.pop(index), shape)
         else:
+            _check_memory(self, f"blob {index}", 4 * math.prod(shape))
             tensor = nn.Parameter(torch.zeros(shape))
             if filler is not None:
                 fillers.fill(tensor.data, filler)
@@ -369,6 +371,11 @@ def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:
         raise layer.error(f"{what} would have the shape {tuple(shape)}; sizes cannot be negative")
     if math.prod(shape) >= 2**31:
         raise layer.error(f"{what} would hold {math.prod(shape)} values; Caffe's limit is 2^31 - 1")
+
+
+def _check_memory(layer: Layer, what: str, size: int) -> None:
+    if size > _SMALL and size > (free := reading.free_memory()):
+        raise layer.error(f"{what} would take {size} bytes, more than the {free} bytes of memory that are free")
 
 
 def show_shape(shape: Sequence[int]) -> str:

@@ -138,6 +138,18 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(images: Path) -> None:
     assert sorted(path.name for path in images.parent.iterdir()) == ["images"]
 
 
+def test_a_full_disk_is_an_error_of_a_leveldb_too(tmp_path: Path) -> None:
+    code = """import resource, signal
+from sdcaffe.converters.database import new_database
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+with new_database("db", "leveldb") as writer:
+    writer.put([(b"a", bytes(200_000))])"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith("DataError: db: the database cannot be written: File too large")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_subfolders_of_a_folder_are_the_classes(images: Path) -> None:
     (images / ".hidden").mkdir()
     (images / "class0" / "notes.txt").write_text("no image")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import gc
 import io
+import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -165,6 +166,16 @@ def test_an_lmdb_that_is_cut_short(tmp_path):
         file.write_bytes(content[:length])
         with pytest.raises(DataError, match="lmdb_raw: "):
             DatumSource(path, "LMDB")
+
+
+def test_an_lmdb_that_is_cut_short_while_it_is_read(tmp_path):
+    """Reading what is no longer in a mapped file would end the process with SIGBUS."""
+    path = write(tmp_path / "db", [datum(**{**GOOD, "data": bytes(10_000), "width": 5000})] * 3)
+    source = DatumSource(path, "LMDB")
+    source.read(2)
+    os.truncate(tmp_path / "db" / "data.mdb", 4096)
+    with pytest.raises(DataError, match="became shorter while it was read"):
+        source.read(1)
 
 
 def test_a_leveldb_that_somebody_else_has_open(tmp_path):

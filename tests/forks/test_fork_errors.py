@@ -63,6 +63,8 @@ WRONG = [
     ("Interp", "interp_param { zoom_factor: 2 }", [IMAGE] * 2, "given: zoom_factor, second bottom"),
     ("Interp", "interp_param { height: 3 }", [IMAGE], "height and width go together"),
     ("Interp", "interp_param { height: 0 width: 3 }", [IMAGE], "at least 1"),
+    ("Interp", "interp_param { height: 9 width: 2147483647 }", [IMAGE], r"Caffe's limit is 2\^31 - 1"),
+    ("DenseBlock", "denseblock_param { numTransition: 2147483647 initChannel: 4 }", [IMAGE], "the filters together"),
     ("Interp", "interp_param { zoom_factor: 0 }", [IMAGE], "zoom_factor must be at least 1, not 0"),
     ("Interp", "interp_param { shrink_factor: -2 }", [IMAGE], "shrink_factor must be at least 1, not -2"),
     ("Interp", "interp_param { zoom_factor: 2 pad_beg: 1 }", [IMAGE], r"pad_beg \(=1\) only cuts off"),

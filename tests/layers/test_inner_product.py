@@ -8,6 +8,7 @@ import pytest
 import torch
 from golden import build, close, one_layer
 
+from sdcaffe import reading
 from sdcaffe.errors import LayerError
 
 
@@ -63,3 +64,10 @@ def test_a_wrong_prototxt_is_refused(kind: str, body: str, message: str) -> None
     with pytest.raises(LayerError) as caught:
         build(one_layer(kind, body), [(2, 3)])
     assert message in str(caught.value)
+
+
+def test_weights_that_the_memory_does_not_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "free_memory", lambda: 100_000_000)
+    build(one_layer("InnerProduct", "inner_product_param { num_output: 6000000 }"), [(2, 3)])
+    with pytest.raises(LayerError, match="blob 0 would take 120000000 bytes, more than the 100000000 bytes"):
+        build(one_layer("InnerProduct", "inner_product_param { num_output: 10000000 }"), [(2, 3)])

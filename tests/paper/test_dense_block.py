@@ -159,6 +159,7 @@ def test_in_bf16_it_stays_close(both):
     [
         ("layers: 0 growth: 4", "layers must be at least 1, not 0"),
         ("layers: 3 growth: -1", "growth must be at least 1, not -1"),
+        ("layers: 2147483647 growth: 4", "the convolutions together would hold"),
         ("layers: 3 growth: 4 dropout: 1", "dropout"),
     ],
 )

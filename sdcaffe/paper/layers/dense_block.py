@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
-from sdcaffe.layers.base import Layer, Shape, register, show_shape
+from sdcaffe.layers.base import Layer, Shape, check_size, register, show_shape
 from sdcaffe.layers.batch_norm import batch_statistics, per_weight
 from sdcaffe.proto.schema import Message
 
@@ -153,6 +153,8 @@ class DenseBlock(Layer):
             raise self.error(f"dropout (={param.dropout:g}) must be in [0, 1)", "dropout")
         self.layers, self.growth, self.ratio = param.layers, param.growth, param.dropout
         self.eps, self.fraction = param.eps, param.moving_average_fraction
+        last = shape[1] + (self.layers - 1) * self.growth
+        check_size(self, "the convolutions together", (self.layers, self.growth, 9, (shape[1] + last) // 2))
         one = proto.FillerParameter(type="constant", value=1)
         for i in range(self.layers):
             channels, first = shape[1] + i * self.growth, BLOBS * i
