@@ -59,7 +59,11 @@ class _Lmdb:
     def _fits(self, records: list[tuple[bytes, bytes]]) -> bool:
         """Add the records, or double the map for the next trial."""
         with self._open() as env:
-            self._map_size = env.info()["map_size"]
+            self._map_size, held = env.info()["map_size"], env.stat()
+            pages = held["branch_pages"] + held["leaf_pages"] + held["overflow_pages"]
+            if pages * held["psize"] + sum(len(value) for _, value in records) > self._map_size:
+                self._map_size *= 2  # and nothing is tried in vain
+                return False
             try:
                 with env.begin(write=True) as transaction:
                     for key, value in records:

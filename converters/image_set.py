@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
+
+import numpy as np
 
 from sdcaffe import proto
 from sdcaffe.converters.database import BATCH, new_database
@@ -20,8 +23,10 @@ from sdcaffe.data.prefetch import usable_cores
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
 from sdcaffe.log import Tick, glog, no_tick
+from sdcaffe.proto.numbers import varint
 
 READ_TYPES = {*TYPES, "gif"}  # endings of the images that a folder is searched for
+_AHEAD = 200  # images that are ready, or being made, before they are wanted
 
 
 @dataclass
@@ -36,6 +41,14 @@ class Options:
     check_size: bool = False
     encoded: bool = False
     encode_type: str = ""
+
+
+class _Image(NamedTuple):
+    """What is stored of an image: pixels, or a file. `size`: channels, height, width."""
+
+    data: memoryview
+    size: tuple[int, ...]
+    encoded: bool
 
 
 def convert(
@@ -143,25 +156,35 @@ def _batches(
     entries: list[Entry], begin: int, root: str, options: Options, pool: ThreadPoolExecutor
 ) -> Iterator[list[tuple[bytes, bytes]]]:
     """Keys and Datums from number `begin` on, some at a time; decoded by several threads."""
-    first = _datum(entries[0], options)[1] if options.check_size else None
+    first = _image(entries[0], options).size if options.check_size else None
+    images = _in_order(entries[begin:], lambda entry: _image(entry, options), pool)
     for start in range(begin, len(entries), BATCH):
-        some = entries[start : start + BATCH]
         batch = []
-        made = pool.map(lambda entry: _datum(entry, options), some)
-        for i, (entry, (datum, size)) in enumerate(zip(some, made, strict=True), start):
-            path = entry.path.removeprefix(root)
-            if first is not None and size != first:
+        for i, entry in enumerate(entries[start : start + BATCH], start):
+            image, path = next(images), entry.path.removeprefix(root)
+            if first is not None and image.size != first:
                 raise DataError(
-                    f"{path} is {_show(size)} and {entries[0].path.removeprefix(root)} is {_show(first)} (channels x "
-                    "height x width); give a size to resize them to, or leave out --check-size",
+                    f"{path} is {_show(image.size)} and {entries[0].path.removeprefix(root)} is {_show(first)} "
+                    "(channels x height x width); give a size to resize them to, or leave out --check-size",
                     entry.where,
                 )
-            batch.append((f"{i:08d}_{path}".encode(errors="surrogateescape"), datum.SerializeToString()))
+            batch.append((f"{i:08d}_{path}".encode(errors="surrogateescape"), _datum(image, entry.label)))
         yield batch
 
 
-def _datum(entry: Entry, options: Options) -> tuple[Any, tuple[int, ...]]:
-    """The Datum of one image, and its size (channels, height, width)."""
+def _in_order(entries: list[Entry], make: Callable[[Entry], _Image], pool: ThreadPoolExecutor) -> Iterator[_Image]:
+    """What `make` makes of the entries; threads are ahead of whoever asks, by some."""
+    ahead: deque[Future[_Image]] = deque()
+    for entry in entries:
+        ahead.append(pool.submit(make, entry))
+        if len(ahead) > _AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def _image(entry: Entry, options: Options) -> _Image:
+    """What is stored of one image."""
     data = read_bytes(entry.path)
     image = decode_image(data, "gray" if options.gray else "color", entry.path)
     resized = options.resize_height > 0 and options.resize_width > 0
@@ -169,17 +192,21 @@ def _datum(entry: Entry, options: Options) -> tuple[Any, tuple[int, ...]]:
         image = resize(image, options.resize_height, options.resize_width)
     if not -(2**31) <= entry.label < 2**31:
         raise DataError(f"the label {entry.label} is no 32-bit number", entry.path)
-    datum = proto.Datum(label=entry.label)
     kind = options.encode_type or (_ending(entry.path) if options.encoded else "")
-    if kind:
-        same = not resized and (kind == _ending(entry.path) or (kind, _ending(entry.path)) == ("jpg", "jpeg"))
-        datum.data = data if same else encode_image(image, kind)
-        datum.encoded = True
-    else:
-        datum.channels, datum.height, datum.width = image.shape
-        datum.data = image.tobytes()
-        datum.encoded = False  # Caffe writes it out
-    return datum, image.shape
+    if not kind:
+        return _Image(np.ascontiguousarray(image).reshape(-1).data, image.shape, False)
+    same = not resized and (kind == _ending(entry.path) or (kind, _ending(entry.path)) == ("jpg", "jpeg"))
+    return _Image(memoryview(data if same else encode_image(image, kind)), image.shape, True)
+
+
+def _datum(image: _Image, label: int) -> bytes:
+    """The bytes of a Datum, whose data protobuf would copy twice more."""
+    shape, rest = proto.Datum(), proto.Datum(label=label, encoded=image.encoded)  # Caffe writes out that it is not
+    if not image.encoded:
+        shape.channels, shape.height, shape.width = image.size
+    tag = shape.DESCRIPTOR.fields_by_name["data"].number << 3 | 2
+    head = shape.SerializeToString() + varint(tag) + varint(len(image.data))
+    return b"".join((head, image.data, rest.SerializeToString()))
 
 
 def _ending(path: str) -> str:

@@ -22,7 +22,19 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("root", metavar="ROOTFOLDER/", help="the folder that the list's paths start from")
     parser.add_argument("list", metavar="LISTFILE", help="a path, a space and a label in each line")
     parser.add_argument("database", metavar="DB_NAME", help="the database to make; it must not be there yet")
+    add_jobs(parser)
     add_image_flags(parser)
+
+
+def add_jobs(parser: Parser) -> None:
+    """The flag that says how many decode."""
+    parser.add_argument(
+        "--jobs",
+        "--cores",
+        type=flags.positive,
+        metavar="N",
+        help="how many images are decoded at once (default: as many as there are cores)",
+    )
 
 
 def add_image_flags(parser: Parser) -> None:
@@ -70,4 +82,4 @@ def run(args: Namespace) -> None:
     from sdcaffe.converters.image_set import convert
 
     with setup():
-        convert(args.root, args.list, args.database, args.backend, options)
+        convert(args.root, args.list, args.database, args.backend, options, cores=args.jobs)

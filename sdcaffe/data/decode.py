@@ -85,8 +85,8 @@ def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:
     pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     if pixels.ndim == 2:
         return pixels[None].copy()
-    order = [2, 1, 0, 3][: pixels.shape[2]]
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[order])
+    planes = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(planes[::-1] if len(planes) == 3 else planes[[2, 1, 0, 3]])
 
 
 def _native_mode(image: Image.Image) -> str:

@@ -32,10 +32,18 @@ def blend(image: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uin
     """(C, H, W) bytes -> a byte for each of `rows` and `columns`: a mean of four pixels, in OpenCV's fixed point."""
     top, bottom, above, below = rows
     left, right, before, after = columns
-    wide = image[:, :, left].astype(np.int32) * before + image[:, :, right].astype(np.int32) * after
-    upper = (wide[:, top] >> 4) * above[:, None] >> 16
-    lower = (wide[:, bottom] >> 4) * below[:, None] >> 16
-    return ((upper + lower + 2) >> 2).clip(0, 255).astype(np.uint8)
+    image = np.ascontiguousarray(image)
+    wide = np.multiply(image.take(left, 2), before, dtype=np.int32)
+    wide += np.multiply(image.take(right, 2), after, dtype=np.int32)
+    wide >>= 4
+    upper, lower = wide.take(top, 1), wide.take(bottom, 1)
+    for part, weights in ((upper, above), (lower, below)):
+        part *= weights[:, None]
+        part >>= 16
+    upper += lower
+    upper += 2
+    upper >>= 2  # at most 255, as the weights of a pixel are 2048 in all, or 2049
+    return upper.astype(np.uint8)
 
 
 def _centred(source: int, target: int) -> Taps:

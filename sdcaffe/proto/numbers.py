@@ -126,7 +126,7 @@ def _rewritten(source: Source, size: int, where: Places, swap: Callable[[int], l
 def _inner(source: Source, length: int, where: Places | None, swap: Callable[[int], list[Piece]]) -> list[Piece]:
     """A message within another, or numbers, with the length before it."""
     parts = swap(length) if where is None else _rewritten(source, length, where, swap)
-    return [_written(sum(map(len, parts))), *parts]
+    return [varint(sum(map(len, parts))), *parts]
 
 
 def _varint(source: Source, left: int) -> tuple[int, bytes]:
@@ -141,8 +141,8 @@ def _varint(source: Source, left: int) -> tuple[int, bytes]:
     return _NONE, data
 
 
-def _written(value: int) -> bytes:
-    """A whole number with a variable length."""
+def varint(value: int) -> bytes:
+    """The bytes of a whole number, as many as it needs."""
     data = bytearray()
     while value > 0x7F:
         data.append(value & 0x7F | 0x80)

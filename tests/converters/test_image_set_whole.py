@@ -93,8 +93,8 @@ def test_a_killed_run_is_gone_on_with_and_ends_with_the_same_bytes(
     assert not (images.parent / "killed").exists()
     assert (images.parent / "killed.partial").is_dir()
     read: list[str] = []
-    datum = image_set._datum
-    monkeypatch.setattr(image_set, "_datum", lambda entry, options: read.append(entry.path) or datum(entry, options))
+    image = image_set._image
+    monkeypatch.setattr(image_set, "_image", lambda entry, options: read.append(entry.path) or image(entry, options))
     resumed = make(images, "killed", shuffle=True)
     assert len(read) <= COUNT - 20  # what was written is not read again
     assert resumed == make(images, "whole", shuffle=True)

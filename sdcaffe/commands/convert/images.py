@@ -1,14 +1,13 @@
 """Make a database of a folder of images, a class in each subfolder, or of a list of images.
 
-An LMDB that was interrupted is gone on with by the same command, and its bytes are the same whatever --cores is.
+An LMDB that was interrupted is gone on with by the same command, and its bytes are the same whatever --jobs is.
 """
 
 from __future__ import annotations
 
 from argparse import Namespace
 
-from sdcaffe import flags
-from sdcaffe.commands.convert_imageset import add_image_flags, options_of
+from sdcaffe.commands.convert_imageset import add_image_flags, add_jobs, options_of
 from sdcaffe.flags import Parser
 from sdcaffe.log import setup
 from sdcaffe.run.progress import bar
@@ -26,7 +25,7 @@ def add_flags(parser: Parser) -> None:
         metavar="FILE",
         help="a path in FOLDER, a space and a label in each line (default: a class for each folder)",
     )
-    parser.add_argument("--cores", type=flags.positive, metavar="N", help="how many decode (default: all)")
+    add_jobs(parser)
     add_image_flags(parser)
 
 
@@ -36,7 +35,7 @@ def run(args: Namespace) -> None:
 
     with setup(), bar("images") as tick:
         if args.list:
-            count = convert(args.folder, args.list, args.database, args.backend, options, cores=args.cores, tick=tick)
+            count = convert(args.folder, args.list, args.database, args.backend, options, cores=args.jobs, tick=tick)
         else:
-            count = convert_folder(args.folder, args.database, args.backend, options, cores=args.cores, tick=tick)
+            count = convert_folder(args.folder, args.database, args.backend, options, cores=args.jobs, tick=tick)
     print(f"Wrote {args.database}: {count} images")
