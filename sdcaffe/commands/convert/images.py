@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from sdcaffe import flags
 from sdcaffe.commands.convert_imageset import add_image_flags, add_jobs, options_of
 from sdcaffe.flags import Parser
 from sdcaffe.log import setup
