@@ -30,10 +30,10 @@ _TYPES = {
     RFCN: "DeformableConvolution DeformablePSROIPooling",
     DEEPLAB: "DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct BiasChannel AdaptiveBiasChannel",
     TSN: "BatchReduction Gather Scatter",
-    YOLO: "GaussianYolov3 YoloSeg AssistedExcitation SegmentationEvaluate LaneData",
+    YOLO: "GaussianYolov3 AssistedExcitation SegmentationEvaluate LaneData",
     DARKNET: "Mish",
     OPENPOSE: "CPMData ImResize Nms",
-    FLOWNET: "FlowAugmentation DataAugmentation GenerateAugmentationParameters Correlation Correlation1D L1Loss "
+    FLOWNET: "FlowAugmentation DataAugmentation GenerateAugmentationParameters Correlation Correlation1D "
     "LpqLoss Resample Downsample ChannelNorm FlowWarp CustomData ImgWriter FLOWriter Accum Mean",
     CRFRNN: "MultiStageMeanfield",
     ENET: "SpatialDropout",
@@ -64,7 +64,7 @@ _FIELDS = {
         "LayerParameter": "batch_reduction_param",
         "TransformationParameter": "rand_resize rand_rotate gaussian_blur rand_aspect_ratio",
     },
-    YOLO: {"LayerParameter": "gaussian_yolov3_param yolo_seg_param assisted_excitation_param segmentation_eval_param"},
+    YOLO: {"LayerParameter": "gaussian_yolov3_param assisted_excitation_param segmentation_eval_param"},
     DARKNET: {"LayerParameter": "mish_param"},
     OPENPOSE: {"LayerParameter": "cpm_transform_param imresize_param nms_param"},
     FLOWNET: {

@@ -1554,6 +1554,8 @@ class LayerParameter(_Message):
     @property
     def yolov3_param(self) -> Yolov3Parameter: ...
     @property
+    def yolo_seg_param(self) -> YoloSegParameter: ...
+    @property
     def distort_param(self) -> DistortParameter: ...
     @property
     def kl_loss_param(self) -> KlLossParameter: ...
@@ -1728,6 +1730,7 @@ class LayerParameter(_Message):
         yolo_detection_output_param: YoloDetectionOutputParameter | _Mapping[str, _Any] | None = ...,
         yolov3_detection_output_param: Yolov3DetectionOutputParameter | _Mapping[str, _Any] | None = ...,
         yolov3_param: Yolov3Parameter | _Mapping[str, _Any] | None = ...,
+        yolo_seg_param: YoloSegParameter | _Mapping[str, _Any] | None = ...,
         distort_param: DistortParameter | _Mapping[str, _Any] | None = ...,
         kl_loss_param: KlLossParameter | _Mapping[str, _Any] | None = ...,
         dense_block_param: DenseBlockParameter | _Mapping[str, _Any] | None = ...,
@@ -3711,6 +3714,22 @@ class YoloDetectionOutputParameter(_Message):
         nms_threshold: float | None = ...,
         biases: _Iterable[float] | None = ...,
         label_map_file: str | None = ...,
+    ) -> None: ...
+
+class YoloSegParameter(_Message):
+    num_class: int
+    object_scale: float
+    class_scale: float
+    use_logic_gradient: bool
+    use_hardsigmoid: bool
+    def __init__(
+        self,
+        *,
+        num_class: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        use_logic_gradient: bool | None = ...,
+        use_hardsigmoid: bool | None = ...,
     ) -> None: ...
 
 class Yolov3DetectionOutputParameter(_Message):

@@ -114,3 +114,18 @@ def test_too_few_weights():
         make("SoftmaxWithLoss", "loss_param { weight_by_label_freqs: true class_weighting: [1, 2] }",
              [SCORES.shape, LABELS.shape])  # fmt: skip
     assert caught.value.field == "class_weighting"
+
+
+def test_l1_loss():
+    one, other = values(4, 3, 2), values(4, 6, seed=1)
+    layer = make("L1Loss", "", [one.shape, other.shape])
+    assert run(layer, one, other) == pytest.approx(
+        sum(abs(a - b) for a, b in zip(one.flat, other.flat, strict=True)) / 4
+    )
+    bottoms = [torch.tensor(one, requires_grad=True), torch.tensor(other, requires_grad=True)]
+    layer(*bottoms).backward()
+    above = one.ravel() > other.ravel()
+    assert np.array_equal(bottoms[0].grad.numpy().ravel(), np.where(above, 0.25, -0.25))
+    assert np.array_equal(bottoms[1].grad.numpy().ravel(), np.where(above, -0.25, 0.25))
+    with pytest.raises(LayerError, match="one n and one size"):
+        make("L1Loss", "", [(4, 3), (4, 4)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import yolo_reference as reference
 from fork_layers import make, run, values
 
 from sdcaffe.cli import main
-from sdcaffe.errors import SdcaffeError
+from sdcaffe.errors import LayerError, SdcaffeError
 
 TIGHT = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -250,3 +252,24 @@ def test_a_label_that_is_no_class():
     label[0, 0] = torch.tensor([2, 0.5, 0.5, 0.2, 0.2])
     with pytest.raises(SdcaffeError, match="label 2 is out of range"):
         layer(torch.zeros(1, 7, 2, 2), label.reshape(1, 1500))
+
+
+def test_yolo_seg():
+    x = values(3, 2, 4, 5)
+    label = (values(3, 2, 4, 5, seed=1) > 0.6).astype(float)
+    counts = label.sum((2, 3))
+    layer = make("YoloSeg", "yolo_seg_param { object_scale: 0.1 }", [x.shape, label.shape, counts.shape])
+    want, slope = 0.0, np.zeros_like(x)
+    for at in np.ndindex(x.shape):
+        ones = counts[:, at[1]].sum()
+        scale = 0.1 * (2 - ones / (3 * 20 - ones)) if label[at] else 0.1
+        apart = scale * (1 / (1 + math.exp(-x[at])) - label[at])
+        want += apart**2 / 3
+        slope[at] = apart / 3
+    bottom = torch.tensor(x, requires_grad=True)
+    loss = layer(bottom, torch.tensor(label), torch.tensor(counts))
+    loss.backward()
+    assert loss.item() == pytest.approx(want, rel=1e-6)
+    assert np.allclose(bottom.grad.numpy(), slope, rtol=1e-6)
+    with pytest.raises(LayerError, match="counts"):
+        make("YoloSeg", "", [x.shape, label.shape, (3, 3)])
