@@ -1268,6 +1268,14 @@ class KlLossParameter(_Message):
         one_sided: bool | None = ...,
     ) -> None: ...
 
+class KnowledgeDistillationParameter(_Message):
+    temperature: float
+    def __init__(
+        self,
+        *,
+        temperature: float | None = ...,
+    ) -> None: ...
+
 class LRNParameter(_Message):
     NormRegion: _ClassVar[_Enum]
     ACROSS_CHANNELS: _ClassVar[int]
@@ -1615,6 +1623,8 @@ class LayerParameter(_Message):
     @property
     def selu_dropout_param(self) -> SeLuDropoutParameter: ...
     @property
+    def knowledge_distillation_param(self) -> KnowledgeDistillationParameter: ...
+    @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
     def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
@@ -1763,6 +1773,7 @@ class LayerParameter(_Message):
         auc_param: AUCParameter | _Mapping[str, _Any] | None = ...,
         selu_param: SeLuParameter | _Mapping[str, _Any] | None = ...,
         selu_dropout_param: SeLuDropoutParameter | _Mapping[str, _Any] | None = ...,
+        knowledge_distillation_param: KnowledgeDistillationParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         roi_warping_param: ROIWarpingParameter | _Mapping[str, _Any] | None = ...,

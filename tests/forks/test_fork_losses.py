@@ -119,13 +119,57 @@ def test_too_few_weights():
 def test_l1_loss():
     one, other = values(4, 3, 2), values(4, 6, seed=1)
     layer = make("L1Loss", "", [one.shape, other.shape])
-    assert run(layer, one, other) == pytest.approx(
-        sum(abs(a - b) for a, b in zip(one.flat, other.flat, strict=True)) / 4
-    )
+    pairs = list(zip(one.flat, other.flat, strict=True))
+    assert run(layer, one, other) == pytest.approx(sum(abs(a - b) for a, b in pairs) / 4)
     bottoms = [torch.tensor(one, requires_grad=True), torch.tensor(other, requires_grad=True)]
     layer(*bottoms).backward()
-    above = one.ravel() > other.ravel()
-    assert np.array_equal(bottoms[0].grad.numpy().ravel(), np.where(above, 0.25, -0.25))
-    assert np.array_equal(bottoms[1].grad.numpy().ravel(), np.where(above, -0.25, 0.25))
+    slopes = np.array([0.25 * (int(a > b) - int(a < b)) for a, b in pairs])
+    assert np.array_equal(bottoms[0].grad.numpy().ravel(), slopes)
+    assert np.array_equal(bottoms[1].grad.numpy().ravel(), -slopes)
     with pytest.raises(LayerError, match="one n and one size"):
         make("L1Loss", "", [(4, 3), (4, 4)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "ignore", "by"),
+    [
+        ("", None, 2 * 4),
+        ("loss_param { normalization: BATCH_SIZE }", None, 2),
+        ("loss_param { ignore_label: 2 }", 2, 5),
+        ("loss_param { ignore_label: 2 normalization: NONE }", 2, 1),
+    ],
+)
+def test_knowledge_distillation(fields, ignore, by):
+    """The divergence of softened probabilities, and T times their difference as the gradient."""
+    student, teacher = SCORES, values(2, 3, 2, 2, seed=4)
+    arrays = [student, teacher] + ([] if ignore is None else [LABELS])
+    temperature = 2.5
+    body = f"knowledge_distillation_param {{ temperature: {temperature} }} {fields}"
+    layer = make("KnowledgeDistillation", body, [array.shape for array in arrays])
+    total, slope = 0.0, np.zeros_like(student)
+    for n, h, w in np.ndindex(2, 2, 2):
+        if LABELS[n, 0, h, w] == ignore:
+            continue
+        soft = [np.exp(z[n, :, h, w] / temperature) for z in (student, teacher)]
+        p, q = (odds / odds.sum() for odds in soft)
+        total += sum(b * (np.log(b) - np.log(a)) for a, b in zip(p, q, strict=True))
+        slope[n, :, h, w] = temperature * (p - q)
+    bottoms = [torch.tensor(array, requires_grad=i == 0) for i, array in enumerate(arrays)]
+    loss = layer(*bottoms)
+    loss.backward()
+    assert loss.item() == pytest.approx(total / by)
+    assert np.allclose(bottoms[0].grad.numpy(), slope / by)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shapes", "word"),
+    [
+        ("knowledge_distillation_param { temperature: 0 }", [(2, 3)] * 2, "temperature"),
+        ("", [(2, 3), (2, 4)], "one shape"),
+        ("", [(2, 3), (2, 3), (2,)], "ignore_label"),
+        ("loss_param { ignore_label: 1 }", [(2, 3)] * 2, "ignore_label"),
+    ],
+)
+def test_what_knowledge_distillation_refuses(fields, shapes, word):
+    with pytest.raises(LayerError, match=word):
+        make("KnowledgeDistillation", fields, shapes)
