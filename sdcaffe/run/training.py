@@ -31,7 +31,7 @@ from sdcaffe.run.signals import Action, Effect, SignalHandler
 from sdcaffe.run.sweep import grid_of
 from sdcaffe.run.together import Run, take_turns
 from sdcaffe.solver import Solver
-from sdcaffe.solver.devices import choose_device
+from sdcaffe.solver.devices import choose_device, say_devices
 from sdcaffe.solver.snapshot import clear, newest
 
 Ask = Callable[[], Action | None]
@@ -224,9 +224,7 @@ def _turns(
         if job.settled:
             glog("upgrade_proto.cpp:1113", job.settled)
         if device:
-            names = request.devices if request.devices[1:] else [device]
-            gpus = ", ".join(each.removeprefix("cuda:") for each in names)
-            glog("caffe.cpp:197", "Use CPU." if device == "cpu" else f"Using GPUs {gpus}")
+            say_devices(request.devices if request.devices[1:] else [device])
         iteration = yield from _solve(job, request, ask, device, progress)
     state = None if progress.snapshot is None else str(progress.snapshot)
     return Outcome(job.name, job.log, iteration, job.param.max_iter, progress.scores, state, dict(job.settings))

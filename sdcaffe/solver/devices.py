@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 
 import torch
 
@@ -38,6 +39,17 @@ def own_device(devices: list[str]) -> str | None:
     )
 
 
+def say_devices(devices: Sequence[str]) -> None:
+    """Caffe's lines on what it computes on: "cpu" alone, or GPUs, "cuda" being the first; their names where they are."""
+    if devices[0] == "cpu":
+        glog("caffe.cpp:197", "Use CPU.")
+        return
+    indices = [torch.device(device).index or 0 for device in devices]
+    glog("caffe.cpp:218", f"Using GPUs {', '.join(map(str, indices))}")
+    for index in indices if torch.cuda.is_available() else ():
+        glog("caffe.cpp:223", f"GPU {index}: {torch.cuda.get_device_name(index)}")
+
+
 def choose_device(param: proto.SolverParameter, device: str | torch.device | None) -> torch.device:
     """The device asked for, else what solver_mode and device_id say; without CUDA, solver_mode GPU runs on the CPU.
 
@@ -53,9 +65,9 @@ def choose_device(param: proto.SolverParameter, device: str | torch.device | Non
     gpu = proto.SolverParameter.GPU
     if param.solver_mode == gpu and torch.cuda.is_available():
         chosen = torch.device((own_device(["cuda"]) if in_a_job() else None) or f"cuda:{param.device_id}")
-        glog("caffe.cpp:211", f"Using GPUs {chosen.index}")
+        say_devices([str(chosen)])
         return chosen
     if param.solver_mode == gpu and param.HasField("solver_mode"):
         glog("caffe.cpp:197", "solver_mode is GPU but there is no CUDA device: using the CPU", logging.WARNING)
-    glog("caffe.cpp:197", "Use CPU.")
+    say_devices(["cpu"])
     return torch.device("cpu")

@@ -106,6 +106,19 @@ def study_differences() -> str:
     return table(("arm", "less", "from", *(measure.title for measure in MEASURES)), rows)
 
 
+def study_devices() -> str:
+    """Each run that a CPU made, beside the mean and deviation of its arm on the GPU."""
+    there = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)
+    rows = []
+    for name, group in by_recipe(groups(f"runs/{STUDY}_cpu", "bf16"), STUDY).items():
+        values = [dict(measure.of(group)) for measure in MEASURES]
+        for seed in sorted(values[0], key=lambda seed: seed or 0):
+            pairs = zip(MEASURES, values, strict=True)
+            shown = [f"{of[seed]:.{m.digits}f} ({m.show(m.spread(there[name]))})" for m, of in pairs]
+            rows.append([group.title, str(seed), *shown])
+    return table(("arm", "seed", *(measure.title for measure in MEASURES)), rows)
+
+
 # ---------------------------------------------------------------- the quickstart
 
 _ERROR = Measure("error", "error, %", 1, 2)
@@ -231,6 +244,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "study-progress": study_progress,
     "study": study,
     "study-differences": study_differences,
+    "study-devices": study_devices,
     "quickstart": quickstart,
     "quickstart-differences": quickstart_differences,
     "precisions": precisions,
