@@ -40,7 +40,7 @@ def own_device(devices: list[str]) -> str | None:
 
 
 def say_devices(devices: Sequence[str]) -> None:
-    """Caffe's lines on what it computes on: "cpu" alone, or GPUs, "cuda" being the first; their names where they are."""
+    """Caffe's lines on what it computes on: "cpu" alone, or GPUs, where "cuda" is the first; their names."""
     if devices[0] == "cpu":
         glog("caffe.cpp:197", "Use CPU.")
         return
