@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
 # Flags of one value that one who goes on with a run gives again.
-_KEPT = ("precision", "device", "gpu", "level", "stage", "sigint_effect", "sighup_effect")
+_KEPT = ("precision", "tensorboard", "device", "gpu", "level", "stage", "sigint_effect", "sighup_effect")
 
 
 def add_flags(parser: Parser) -> None:
@@ -62,6 +62,12 @@ def add_flags(parser: Parser) -> None:
         metavar="fp32|tf32|bf16",
         help="what convolutions and products compute in (default: what the solver says)",
     )
+    parser.add_argument(
+        "--tensorboard",
+        metavar="DIR",
+        help="write losses, accuracy, learning rate, step times and test errors for TensorBoard, of each run into "
+        "DIR/NAME; needs the extra tensorboard (default: nothing)",
+    )
     flags.add_device_flags(parser)
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
@@ -89,6 +95,7 @@ def run(args: Namespace) -> None:
             settings=_grid(args.set),
             seeds=args.seeds,
             snapshot=args.snapshot,
+            tensorboard=args.tensorboard,
             weights=file_names(args.weights),
             level=args.level,
             stages=args.stage.split(","),  # as Caffe: an empty one where there is none

@@ -30,11 +30,31 @@ class Progress:
         """Whether `update` would be seen now: a solver need not fetch its loss from a GPU otherwise."""
         return False
 
-    def update(self, iteration: int, max_iter: int, *, loss: float, lr: float, images: int) -> None:
-        """`iteration` iterations are done. `loss` is the smoothed one; `images` go into one iteration."""
+    def update(
+        self,
+        iteration: int,
+        max_iter: int,
+        *,
+        loss: float,
+        lr: float,
+        images: int,
+        epoch: float | None = None,
+        terms: Mapping[str, float] | None = None,
+        outputs: Mapping[str, float] | None = None,
+    ) -> None:
+        """`iteration` iterations are done. `loss` is the smoothed one; `images` go into one iteration.
 
-    def tested(self, net: int, scores: Mapping[str, float]) -> None:
-        """Test net `net` gave these mean outputs."""
+        `epoch` is how often the training images were seen, None where their number is not known. `terms` are the last
+        values of the losses that no labels go into, by the blob's name, `outputs` the other numbers the net puts out.
+        """
+
+    def displayed(
+        self, iteration: int, *, loss: float, lr: float, seconds: float, outputs: Mapping[str, float]
+    ) -> None:
+        """A line of the log was due: `loss` and `lr` as it says, `seconds` an iteration took, `outputs` by name."""
+
+    def tested(self, net: int, scores: Mapping[str, float], iteration: int = 0) -> None:
+        """Test net `net` gave these mean outputs at `iteration`."""
         self.scores[net] = dict(scores)
 
     def saved(self, state: str | Path) -> None:

@@ -13,6 +13,7 @@ from sdcaffe.errors import SolverError, UsageError
 from sdcaffe.log import Progress
 from sdcaffe.run import sweep
 from sdcaffe.run.signals import Action, Effect
+from sdcaffe.run.tensorboard import check_installed
 from sdcaffe.solver import settings as checks
 from sdcaffe.solver.devices import in_a_job
 from sdcaffe.solver.snapshot import settle_prefix
@@ -37,6 +38,7 @@ class Request:
     ignore_unknown: bool = False
     fork: str | None = None
     log: str | None = None
+    tensorboard: str | None = None
     sigint: Effect = "stop"
     sighup: Effect = "snapshot"
     ask: Callable[[], Action | None] | None = None
@@ -50,6 +52,8 @@ class Request:
         """Raise UsageError for what makes no sense together."""
         if not self.solvers:
             raise UsageError("there is no solver to run")
+        if self.tensorboard is not None:
+            check_installed()
         if self.snapshot is not None and self.weights:
             raise UsageError("a snapshot goes on with a run and weights start one: give one of them")
         if self.seeds and any(name == "random_seed" for name, _ in self.grid):

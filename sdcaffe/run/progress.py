@@ -1,6 +1,7 @@
-"""Shows on a terminal how work proceeds: a line for each run that trains, a bar for what is counted.
+"""Shows on a terminal how work proceeds: lines for each run that trains, a bar for what is counted.
 
-What they report to where there is no terminal is `sdcaffe.log.Progress` and `no_tick`.
+What stands in a run's lines is `view`'s business. What they report to where there is no terminal is
+`sdcaffe.log.Progress` and `no_tick`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from sdcaffe.log import Progress, Tick, accuracy, no_tick, setup
+from sdcaffe.run.view import View, lines
 from sdcaffe.terminal import raw
 from sdcaffe.terminal import shown as as_text
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.text import Text
 
 REFRESH = 0.25  # seconds between two updates of the display
 WINDOW = 120  # updates over which the speed is averaged: half a minute
@@ -64,67 +66,84 @@ def bar(what: str, stream: TextIO | None = None, clock: Callable[[], float] = ti
 
 
 class Screen:
-    """The foot of a terminal: a line for each run that shows itself there, with what is said scrolling above them."""
+    """The foot of a terminal: lines for each run that shows itself there, with what is said scrolling above them."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-        from rich.progress import Progress as Bar
+        from rich.live import Live
 
         self.console = Console(file=raw(stream), soft_wrap=True)
-        self.bar = Bar(
-            TextColumn("{task.fields[run]}iteration", markup=False),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-            console=self.console,
-            auto_refresh=False,
-        )
+        self._views: dict[str, View] = {}
         self._open = 0
+        self.live = Live(console=self.console, auto_refresh=False, get_renderable=self._drawn)
 
-    def add(self, run: str) -> TaskID:
-        """A line for `run`, seen from its first update on."""
+    def add(self) -> None:
+        """One more run will show itself, from its first update on."""
         self._open += 1
-        return self.bar.add_task("", total=None, visible=False, run=f"{as_text(run)}  " if run else "")
+
+    def show(self, run: str, view: View) -> None:
+        """Show the run of a name as it is now."""
+        self._views[run] = view
+        self.live.start()
+        self.live.refresh()
 
     def leave(self) -> None:
-        """One run is over; its line stays. When it was the last, so does the display."""
+        """One run is over; its lines stay. When it was the last, so does the display."""
         self._open -= 1
         if not self._open:
-            self.bar.stop()
+            self.live.stop()
+
+    def _drawn(self) -> Text:
+        from rich.text import Text
+
+        width, height = self.console.size
+        rows = max(1, (height - 1) // max(len(self._views), 1))
+        drawn = [line for run, view in self._views.items() for line in lines(view, as_text(run), width, rows)]
+        return Text("\n".join(drawn), no_wrap=True, overflow="crop")
 
 
 class LiveProgress(Progress):
-    """The line of a run on a screen. `clock` is in seconds."""
+    """The lines of a run on a screen. `clock` is in seconds."""
 
     shows = True
 
     def __init__(self, screen: Screen, run: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._screen = screen
-        self._task = screen.add(run)
-        self._clock = clock
+        self._screen, self._run, self._clock = screen, run, clock
+        screen.add()
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
+        self._begun = clock()
+        self._best: float | None = None
 
     def due(self) -> bool:
         return not self._seen or self._clock() - self._seen[-1][0] >= REFRESH
 
-    def update(self, iteration: int, max_iter: int, *, loss: float, lr: float, images: int) -> None:
+    def update(
+        self,
+        iteration: int,
+        max_iter: int,
+        *,
+        loss: float,
+        lr: float,
+        images: int,
+        epoch: float | None = None,
+        terms: Mapping[str, float] | None = None,
+        outputs: Mapping[str, float] | None = None,
+    ) -> None:
         self._seen.append((self._clock(), iteration))
-        parts = [f"loss {loss:.4g}", f"lr {lr:g}"]
+        view = View(iteration, max_iter, loss, lr, images, epoch, terms or {}, outputs or {}, self.scores.get(0, {}))
+        view.best, view.elapsed = self._best, self._seen[-1][0] - self._begun
         seconds = self._seen[-1][0] - self._seen[0][0]
         done = self._seen[-1][1] - self._seen[0][1]
         if seconds > 0 and done > 0:
-            parts.append(f"{done * images / seconds:.0f} images/s")
-            parts.append(f"{_clock_time((max_iter - iteration) * seconds / done)} left")
-        tested = accuracy(self.scores.get(0, {}))
-        if tested is not None:
-            parts.append(f"test accuracy {tested:.2%}")
-        description = "  ".join(parts)
-        bar = self._screen.bar
-        bar.update(self._task, completed=iteration, total=max_iter, description=description, visible=True)
-        bar.start()
-        bar.refresh()
+            view.rate, view.left = done / seconds, (max_iter - iteration) * seconds / done
+        self._screen.show(self._run, view)
+
+    def tested(self, net: int, scores: Mapping[str, float], iteration: int = 0) -> None:
+        super().tested(net, scores, iteration)
+        value = accuracy(self.scores.get(0, {}))
+        if value is not None:
+            self._best = value if self._best is None else max(self._best, value)
 
     def say(self, text: str) -> None:
         self._screen.console.print(text, markup=False, highlight=False)
@@ -150,9 +169,3 @@ def shown(
     display = LiveProgress(screen or Screen(stream), run) if is_terminal(stream) else Progress()
     with setup(file, stream, append=append, run=run, progress=display) as progress:
         yield progress
-
-
-def _clock_time(seconds: float) -> str:
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}"

@@ -12,8 +12,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 from google.protobuf.message import Message
@@ -29,6 +30,7 @@ from sdcaffe.run.lock import holding
 from sdcaffe.run.progress import Screen, is_terminal, shown
 from sdcaffe.run.signals import Action, Effect, SignalHandler
 from sdcaffe.run.sweep import grid_of
+from sdcaffe.run.tensorboard import Board
 from sdcaffe.run.together import Run, take_turns
 from sdcaffe.solver import Solver
 from sdcaffe.solver.devices import choose_device, say_devices
@@ -85,6 +87,7 @@ def run(
     ignore_unknown: bool = False,
     fork: str | None = None,
     log: str | os.PathLike[str] | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
     sigint: Effect = "stop",
     sighup: Effect = "snapshot",
     ask: Ask | None = None,
@@ -104,6 +107,7 @@ def run(
     - `plugins`: files or modules to load first; `ignore_unknown`: skip fields of other Caffes; `fork`: see `read_net`
     - `log`: where the log of one run goes besides standard error, where on a terminal one line shows how far a run is;
       None: to PREFIX.log, for the snapshot_prefix of its solver
+    - `tensorboard`: a folder; each run writes TensorBoard's events into one of its name there
     - `sigint`, `sighup`: what these do in the main thread: `stop`, `snapshot` or `none`; a second SIGINT ends at once
     - `ask`: asked once an iteration, by each run, in place of signals: answers None, `snapshot` or `stop`
     - `progress`: makes what the run of a name reports to
@@ -126,6 +130,7 @@ def run(
         ignore_unknown=ignore_unknown,
         fork=fork,
         log=None if log is None else os.fspath(log),
+        tensorboard=None if tensorboard is None else os.fspath(tensorboard),
         sigint=sigint,
         sighup=sighup,
         ask=ask,
@@ -220,6 +225,8 @@ def _turns(
                 stack.enter_context(holding(job.param.snapshot_prefix))
                 clear(job.param.snapshot_prefix)
         progress = stack.enter_context(_log(job, request, name, screen))
+        if request.tensorboard is not None and is_root():
+            progress = stack.enter_context(closing(Board(progress, Path(request.tensorboard) / job.name)))
         stack.enter_context(processes.failing_as_one())
         if job.settled:
             glog("upgrade_proto.cpp:1113", job.settled)

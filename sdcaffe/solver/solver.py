@@ -28,6 +28,7 @@ from sdcaffe.solver.devices import choose_device
 from sdcaffe.solver.lines import Scores, flat, log_clipping, log_iteration, log_outputs
 from sdcaffe.solver.measures import measure_class
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
+from sdcaffe.solver.reporting import by_name, report
 from sdcaffe.solver.snapshot import Loaded
 from sdcaffe.solver.step import Result, Step
 from sdcaffe.solver.testing import test
@@ -207,7 +208,7 @@ class Solver:
                 self._display(result.outputs, self.iter - shown, seconds)
                 shown, since = self.iter, time.perf_counter()
             self._count_update(result.clipped)
-            self._report()
+            self._report(result.outputs)
             request = self._request()
             if request == "snapshot" or (param.snapshot and self.iter % param.snapshot == 0):
                 self.snapshot()
@@ -266,18 +267,19 @@ class Solver:
         if self.average is not None:
             self.average.update()
 
-    def _report(self) -> None:
+    def _report(self, outputs: dict[str, Tensor]) -> None:
         if self.progress.due():
-            shapes = [self.net.blob_shapes[name] for layer in self.net.data_layers for name in layer.layer_param.top]
-            images = max((shape[0] for shape in shapes if shape), default=0) * self.param.iter_size
-            self.progress.update(self.iter, self.param.max_iter, loss=self.loss, lr=self.lr, images=images)
+            report(self.progress, self.net, self.param, self.iter, outputs, loss=self.loss, lr=self.lr)
 
     def _display(self, outputs: dict[str, Tensor], iterations: int, seconds: float) -> None:
-        log_iteration(self.iter, (iterations, seconds), self.param.display, self._global_loss())
+        loss, scores = self._global_loss(), Scores()
+        log_iteration(self.iter, (iterations, seconds), self.param.display, loss)
         if outputs:
             names, values = flat(outputs)
             scores = list(zip(names, collectives.averaged(values).tolist(), strict=True))
             log_outputs("solver.cpp:258", "Train", scores, self.net.loss_weights)
+        each = seconds / max(iterations, 1)
+        self.progress.displayed(self.iter, loss=loss, lr=self.lr, seconds=each, outputs=by_name(scores))
 
     # ---------------------------------------------------------------- testing
 
@@ -302,7 +304,7 @@ class Solver:
             scores = yield from test(net, measure, self.param.test_iter[index], self._stopped_while_testing)
         if scores is not None:
             self.test_scores[index] = scores
-            self.progress.tested(index, dict(scores))
+            self.progress.tested(index, dict(scores), self.iter)
 
     def _stopped_while_testing(self) -> bool:
         request = self.action()

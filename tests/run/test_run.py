@@ -124,7 +124,7 @@ class Watched(Progress):
     def due(self):
         return True
 
-    def update(self, iteration, max_iter, *, loss, lr, images):
+    def update(self, iteration, max_iter, **seen):
         self.seen.append(iteration)
 
 
