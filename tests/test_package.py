@@ -94,7 +94,7 @@ def test_the_metadata_is_whole(metadata: Message) -> None:
 def test_every_dependency_has_a_lower_bound(metadata: Message) -> None:
     needed = [line.partition(";")[0] for line in metadata.get_all("Requires-Dist", [])]
     unbounded = [line for line in needed if not re.search(r">=\d", line)]
-    assert unbounded == ["sdcaffe[leveldb,safetensors,video]"]
+    assert unbounded == ["sdcaffe[leveldb,safetensors,tensorboard,video]"]
     assert len(needed) > 20
 
 
