@@ -156,7 +156,11 @@ def _begin_at(op: Op, values: Batch) -> None:
 
 def _inside(batch: Batch) -> Batch:
     """The batch with its 4-D blobs in channels_last memory."""
-    return {
-        slot: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
-        for slot, tensor in batch.items()
-    }
+    return {slot: channels_last(tensor) if tensor.dim() == 4 else tensor for slot, tensor in batch.items()}
+
+
+def channels_last(blob: Tensor) -> Tensor:
+    """A 4-D blob in channels_last memory. One channel lies alike in both forms; its strides tell torch which it is."""
+    if blob.shape[1] == 1:
+        return blob.contiguous().squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2)
+    return blob.contiguous(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from sdcaffe.graph import Step
 from sdcaffe.layers.base import DataLayer, Layer, Shape, blamed_on
 from sdcaffe.log import glog, number
 from sdcaffe.net import Net
+from sdcaffe.net.execution import channels_last
 from sdcaffe.tools.loading import next_batch
 
 
@@ -190,4 +191,4 @@ def _log(times: Times, names: list[str]) -> None:
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+    return channels_last(tensor) if tensor.dim() == 4 else tensor

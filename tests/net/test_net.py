@@ -256,3 +256,29 @@ def test_unknown_fields_are_skipped_when_asked(tmp_path):
         Net(path)
     net = Net(path, ignore_unknown=True)
     assert net({"x": [1.0, -2.0]})["y"].tolist() == [2, -4]
+
+
+GRAY = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 1 dim: 6 dim: 5 } } }
+layer { name: "pool" type: "Pooling" bottom: "x" top: "pool" pooling_param { kernel_size: 2 } }
+layer { name: "conv" type: "Convolution" bottom: "pool" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "next" type: "Convolution" bottom: "conv" top: "next"
+  convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "xavier" } } }"""
+
+
+@pytest.mark.parametrize("phase", [proto.TRAIN, proto.TEST])
+def test_images_of_one_channel_are_computed_channels_last(phase):
+    message = proto.NetParameter()
+    proto.text.parse(GRAY, message, "net.prototxt")
+    net = Net(message, phase)
+    x = normal(3, 1, 6, 5)
+    blobs = net.forward({"x": x}, keep=["pool", "conv", "next"])
+    for name in ("conv", "next"):
+        assert blobs[name].is_contiguous(memory_format=torch.channels_last)
+    weight = net.params["conv"][0].detach().numpy().astype(np.float64)[:, 0]
+    pool = np.lib.stride_tricks.sliding_window_view(x[:, 0], (2, 2), (1, 2)).max((-1, -2))
+    windows = np.lib.stride_tricks.sliding_window_view(pool, (3, 3), (1, 2)).astype(np.float64)
+    np.testing.assert_allclose(
+        blobs["conv"].detach().numpy(), np.einsum("nhwij,oij->nohw", windows, weight), rtol=1e-5, atol=1e-5
+    )
