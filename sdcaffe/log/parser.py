@@ -204,12 +204,11 @@ class _Reader:
         fraction = int((match["fraction"] or "").ljust(6, "0"))
         try:
             moment = datetime(self._year, month, day, hour, minute, second, fraction)
-        except ValueError:
+            if self._last and moment < self._last - timedelta(days=180) and not match["year"]:
+                moment = moment.replace(year=self._year + 1)
+        except (ValueError, OverflowError):  # no such day, or a year before the first or behind the last
             return None
-        if self._last and moment < self._last - timedelta(days=180) and not match["year"]:
-            self._year += 1
-            moment = moment.replace(year=self._year)
-        self._last = moment
+        self._year, self._last = moment.year, moment
         return moment
 
     def _read_message(self, message: str, file: str, moment: datetime) -> None:

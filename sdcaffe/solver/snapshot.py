@@ -102,6 +102,7 @@ def save(solver: Run) -> str:
             kept.numbers = _numbers(written)
         written.sdcaffe_state = write(kept)
         proto.write_state(state, written)
+        _date_last(Path(state), param.snapshot_prefix)
     return str(collectives.from_root(state))  # which also makes the others wait until it is written
 
 
@@ -195,6 +196,13 @@ def newest(prefix: str) -> list[Path]:
         if match and path.name[: match.start()] == stem:
             found.append((path.stat().st_mtime_ns, int(match[1]), path))
     return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def _date_last(state: Path, prefix: str) -> None:
+    """Date a state behind the others of its prefix, also where the clock has jumped back: `newest` goes by that."""
+    latest = max((path.stat().st_mtime_ns for path in newest(prefix) if path != state), default=0)
+    if state.stat().st_mtime_ns <= latest:
+        os.utime(state, ns=(latest, latest + 1_000_000))
 
 
 def load_newest(prefix: str) -> Loaded | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -207,6 +208,14 @@ def test_auto_takes_the_run_that_wrote_last(run, tmp_path):
     later.step(7)
     assert later.restore_newest().name == "snap_iter_7.solverstate", "not iteration 14 of the run before"
     later.close()
+
+
+def test_auto_takes_the_run_that_wrote_last_though_the_clock_has_jumped_back(run, tmp_path):
+    tomorrow = time.time() + 86_400
+    for path in tmp_path.glob("snap_iter_*"):
+        os.utime(path, (tomorrow, tomorrow))
+    run.step(7)
+    assert run.restore_newest().name == "snap_iter_21.solverstate"
 
 
 def test_weights_of_another_snapshot_are_not_taken_for_a_states(run, tmp_path):
