@@ -50,7 +50,7 @@ def test_what_a_page_shows_runs(page: Path, tmp_path: Path):
 def test_files_that_a_page_names_exist(page: Path):
     text = page.read_text(encoding="utf-8")
     for name in set(
-        re.findall(r"(?<![\w./-])(?:prototxt|tests|docs|sdcaffe|converters|examples)/[\w/.-]+\w(?![\w<*])", text)
+        re.findall(r"(?<![\w./-])(?:prototxt|tests|docs|sdcaffe|converters|examples)/[\w/.-]+\w(?![\w<*{])", text)
     ):
         assert (ROOT / name).exists() or list(ROOT.glob(name + ".*")), name
     for target in re.findall(r"\]\(([\w/.-]+\.md)", text):
