@@ -62,6 +62,7 @@ class BNParameter:
     slope_filler: Any = Message("FillerParameter")
     bias_filler: Any = Message("FillerParameter")
     icnet: Annotated[bool, 10] = False
+    blob_axes: Annotated[int, 1010] = 4  # our own: TSN's blobs have 2
 
 
 def _has(layer_param: proto.LayerParameter, fields: tuple[str, ...]) -> bool:
@@ -191,11 +192,12 @@ class PSPNetBN(RunningNorm):
 
 @register("BN", field="bn_param", when=is_tsn)
 class TsnBN(RunningNorm):
-    """TSN's (yjxiong/caffe), where slope_filler, bias_filler, momentum, eps or frozen is given; see RunningNorm.
+    """PSPNet's and TSN's, where slope_filler, bias_filler, momentum, eps or frozen is given; see RunningNorm.
 
     By the batch's statistics in training, by the running ones in testing and where `frozen` is true: then
     nothing learns. Each training pass keeps `momentum` of the running statistics and adds the rest of the
-    batch's (the variance biased). Blobs are (1, c).
+    batch's (the variance biased). Blobs are (1, c, 1, 1), as PSPNet's Caffe takes them (hszhao/PSPNet@798bdc9), or
+    with blob_axes: 2, which --fork TSN writes, (1, c), as TSN's does (yjxiong/caffe@9831a2b). Both are read.
     """
 
     param: proto.BNParameter
@@ -205,7 +207,9 @@ class TsnBN(RunningNorm):
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         param = self.param
-        refuse(self, "TSN", self.others)
+        refuse(self, "PSPNet's and TSN", self.others)
+        if param.blob_axes not in (2, 4):
+            raise self.error(f"blob_axes is 4 or 2, not {param.blob_axes}", "blob_axes")
         if len(bottom) < 2:
             raise self.error(f"needs a bottom (n, c, ...), not {show_shape(bottom)}")
         return self.configure(
@@ -220,18 +224,15 @@ class TsnBN(RunningNorm):
         )
 
     def blob_shape(self, channels: int) -> Shape:
-        return (1, channels)
+        return (1, channels, 1, 1) if self.param.blob_axes == 4 else (1, channels)
 
 
 @register("BN", field="bn_param", when=lambda layer_param: layer_param.bn_param.icnet)
 class IcnetBN(TsnBN):
     """Synopsys', with icnet: true (foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36).
 
-    TSN's arithmetic and fields; other fields are not looked at. Blobs are (1, c, 1, 1).
+    PSPNet's arithmetic, fields and blobs; other fields are not looked at.
     """
 
     origin = "Synopsys Caffe"
     others = ()
-
-    def blob_shape(self, channels: int) -> Shape:
-        return (1, channels, 1, 1)

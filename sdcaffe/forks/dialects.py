@@ -70,6 +70,14 @@ def _as_tsn(net: Any) -> None:
         layer.bn_param.momentum = layer.bn_param.momentum
 
 
+def _as_tsns_own(net: Any) -> None:
+    """TSN's: its blobs have two axes, where PSPNet's have four."""
+    _as_tsn(net)
+    for layer in net.layer:
+        if layer.type == "BN" and any(layer.bn_param.HasField(field) for field in _RUNNING_BN):
+            layer.bn_param.blob_axes = 2
+
+
 def _bn(net: Any) -> None:
     """As the other BNs of the net; else SegNet's beside an Upsample by a mask, PSPNet's beside an Interp."""
     norms = [layer.bn_param for layer in net.layer if layer.type == "BN" and layer.bn_param.ListFields()]
@@ -121,8 +129,8 @@ dialects.tell("R-FCN", "microsoft/caffe", "SmoothL1Loss without a loss_weight tr
 dialects.tell("PVANet", "sanghoon/caffe", "SmoothL1Loss without a loss_weight trains nothing")
 dialects.tell("SSD", "weiliu89/caffe", "SmoothL1Loss without a loss_weight has the weight 1", _as_ssd)
 dialects.tell("SegNet", "alexgkendall/caffe-segnet", "BN without bn_param has 2 blobs", _as_segnet)
-dialects.tell("PSPNet", "hszhao/PSPNet", "BN without bn_param has 4 blobs", _as_tsn)
-dialects.tell("TSN", "yjxiong/caffe", "BN without bn_param has 4 blobs", _as_tsn)
+dialects.tell("PSPNet", "hszhao/PSPNet", "BN without bn_param has 4 blobs, (1, c, 1, 1)", _as_tsn)
+dialects.tell("TSN", "yjxiong/caffe", "BN without bn_param has 4 blobs; those of every BN are (1, c)", _as_tsns_own)
 dialects.tell("Xlearn", "thuml/Xlearn", "MMDLoss without mmd_param draws random pairs", _as_xlearn)
 dialects.tell("CAFFE-DACH", "JiahaoLi-gdut/CAFFE-DACH", "MMDLoss without mmd_loss_param draws random pairs", _as_dach)
 dialects.tell("MobileNet-YOLO", "eric612/MobileNet-YOLO")

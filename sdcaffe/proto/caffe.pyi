@@ -154,6 +154,7 @@ class BNParameter(_Message):
     def slope_filler(self) -> FillerParameter: ...
     @property
     def bias_filler(self) -> FillerParameter: ...
+    blob_axes: int
     def __init__(
         self,
         *,
@@ -171,6 +172,7 @@ class BNParameter(_Message):
         var_eps: float | None = ...,
         slope_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        blob_axes: int | None = ...,
     ) -> None: ...
 
 class BatchNormParameter(_Message):

@@ -87,6 +87,12 @@ def test_whose_a_bare_bn_is(file, layers, fork, blobs):
     assert len(net.params["bn"]) == blobs
 
 
+@pytest.mark.parametrize(("fork", "shape"), [(None, (1, 3, 1, 1)), ("PSPNet", (1, 3, 1, 1)), ("TSN", (1, 3))])
+def test_pspnets_blobs_have_four_axes_and_tsns_two(file, fork, shape):
+    net = sdcaffe.Net(proto.read_net(file(OTHER_BN % "frozen: true"), fork=fork), sdcaffe.TEST)
+    assert [tuple(np.shape(blob)) for blob in net.blob_arrays()["bn2"]] == [shape] * 4
+
+
 def test_a_bare_bn_alone_is_an_error_with_both_names(file, capsys):
     path = file(BN)
     with pytest.raises(SdcaffeError, match=r"net\.prototxt:2:20: .*SegNet.*PSPNet.*--fork"):

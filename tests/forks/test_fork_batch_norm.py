@@ -187,7 +187,8 @@ LATER = {
     "genet": ("CuDNNBatchNorm", "cudnn_batch_norm_param { momentum: 0.75 eps: 0.001 %s }", (1, C, 1, 1), UNBIASED),
     "sknet": ("CuDNNBatchNorm", "batch_norm_param { momentum: 0.75 eps: 0.001 %s }", (1, C, 1, 1), UNBIASED),
     "pspnet": ("BN", "bn_param { moving_average: true decay: 0.25 var_eps: 0.001 %s }", (1, C, 1, 1), BIASED),
-    "tsn": ("BN", "bn_param { momentum: 0.75 eps: 0.001 %s }", (1, C), BIASED),
+    "psp": ("BN", "bn_param { momentum: 0.75 eps: 0.001 %s }", (1, C, 1, 1), BIASED),
+    "tsn": ("BN", "bn_param { momentum: 0.75 eps: 0.001 blob_axes: 2 %s }", (1, C), BIASED),
 }
 FORKS = sorted(LATER)
 
@@ -217,7 +218,7 @@ def test_by_the_batch_in_training(fork):
     assert gradients_agree(layer, X)
 
 
-@pytest.mark.parametrize("fork", ["genet", "sknet", "tsn"])
+@pytest.mark.parametrize("fork", ["genet", "sknet", "psp", "tsn"])
 def test_frozen(fork):
     type_name, body, _, _ = LATER[fork]
     assert make(type_name, body % "frozen: true", [SHAPE], phase="TRAIN").blobs[3].flatten().tolist() == [1] * C
@@ -231,7 +232,10 @@ def test_frozen(fork):
 @pytest.mark.parametrize("fork", FORKS)
 def test_fillers_and_what_is_there_without_them(fork):
     type_name, body, _, _ = LATER[fork]
-    names = {"pspnet": ("scale_filler", "shift_filler"), "tsn": ("slope_filler", "bias_filler")}
+    names = {
+        "pspnet": ("scale_filler", "shift_filler"),
+        **dict.fromkeys(("psp", "tsn"), ("slope_filler", "bias_filler")),
+    }
     scale, shift = names.get(fork, ("scale_filler", "bias_filler"))
     filled = body % f'{scale} {{ type: "constant" value: 3 }} {shift} {{ type: "constant" value: 2 }}'
     for text, wanted in ((filled, [3, 2, 0, 0]), (body % "", [1, 0, 0, 0])):
@@ -304,8 +308,9 @@ def test_segnets_inference_is_scale_and_shift():
     ("type_name", "body", "message"),
     [
         ("BN", "bn_param { moving_average: true bn_mode: LEARN }", "bn_mode is not of PSPNet's BN"),
-        ("BN", "bn_param { frozen: true decay: 0.1 }", "decay is not of TSN's BN"),
-        ("BN", "bn_param { frozen: true scale_filler { } }", "scale_filler is not of TSN's BN"),
+        ("BN", "bn_param { frozen: true decay: 0.1 }", "decay is not of PSPNet's and TSN's BN"),
+        ("BN", "bn_param { frozen: true scale_filler { } }", "scale_filler is not of PSPNet's and TSN's BN"),
+        ("BN", "bn_param { frozen: true blob_axes: 3 }", "blob_axes is 4 or 2, not 3"),
         ("BN", "bn_param { axis: 3 }", "axis must be 1 or 2"),
         ("CuDNNBatchNorm", "batch_norm_param { } cudnn_batch_norm_param { }", "not both"),
         ("BatchNorm", "batch_norm_param { momentum: 0.9 }", "momentum is of SKNet's CuDNNBatchNorm"),

@@ -14,9 +14,18 @@ RECORDINGS = Path(__file__).parent / "recordings" / "others"
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
 YOLO = ("yolov3", "region_loss", "yolo_detection", "reorg", "upsample_nearest")
 SYNOPSYS = ("squeeze", "pad_")
-OTHERS = ("denseblock", "interp", "prior_box_clustered", "entropy_loss", "gradient_scaler")
+OTHERS = (
+    "bn_psp_t",
+    "bn_psp_frozen",
+    "bn_segnet",
+    "denseblock",
+    "interp",
+    "prior_box_clustered",
+    "entropy_loss",
+    "gradient_scaler",
+)
 HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO + SYNOPSYS + OTHERS)]
-PASSES = {"denseblock_decay": 2}  # recorded forward passes; 1 for others
+PASSES = {"denseblock_decay": 2, "bn_psp_train_passes": 3}  # recorded forward passes; 1 for others
 SEGMENTATION = ("axpy", "bn_segnet", "bn_psp_t", "bn_psp_frozen", "interp", "shuffle", "upsample")
 DENSE = ("denseblock_test", "denseblock_bc_test")
 DETECTION = ("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box")
