@@ -13,6 +13,7 @@ from sdcaffe.layers.layer import (
     canonical_axis,
     check_size,
     show_shape,
+    stored_as,
 )
 from sdcaffe.layers.registry import class_of, layer_class, makers, register, registered
 from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder, call, linear_text, number, pair
@@ -41,4 +42,5 @@ __all__ = [
     "register",
     "registered",
     "show_shape",
+    "stored_as",
 ]

@@ -259,8 +259,7 @@ class Layer(nn.Module):
 
     def _adopt(self, index: int, given: Tensor, shape: Shape) -> nn.Parameter:
         if tuple(given.shape) != shape:
-            legacy = (1,) * (4 - len(shape)) + shape  # files before BlobShape store four dimensions
-            if tuple(given.shape) != legacy:
+            if not stored_as(tuple(given.shape), shape):
                 raise self._misfit(index, tuple(given.shape), shape)
             given = given.detach().reshape(shape)
         return given if isinstance(given, nn.Parameter) else nn.Parameter(given)
@@ -363,6 +362,11 @@ class DataLayer(Layer):
     def next_batch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tops of batch `cursor` on `device`; moves the cursor on by one."""
         raise NotImplementedError
+
+
+def stored_as(stored: Shape, shape: Shape) -> bool:
+    """Whether a file has a blob of `shape`: so, or with the four axes of files before BlobShape, or C3D 1.0's five."""
+    return stored == shape or any(stored == (1,) * (axes - len(shape)) + shape for axes in (4, 5))
 
 
 def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from sdcaffe import proto
 from sdcaffe.errors import SharingError, WeightsError
 from sdcaffe.graph import Graph
-from sdcaffe.layers.base import Layer, show_shape
+from sdcaffe.layers.base import Layer, show_shape, stored_as
 from sdcaffe.log import glog
 from sdcaffe.net.parameters import Learnable, Views, borrowed
 from sdcaffe.proto.weights import LayerBlobs
@@ -90,7 +90,7 @@ class Weights:
             if array is None and i not in elsewhere:
                 raise WeightsError(f'blob {i} of layer "{layer.name}" is not in {source}', layer=layer.name)
             shape = want if array is None else tuple(array.shape)
-            if shape not in (want, (1,) * (4 - len(want)) + want):
+            if not stored_as(shape, want):
                 raise WeightsError(
                     f'blob {i} of layer "{layer.name}" is {show_shape(shape)} in {source} but '
                     f"{show_shape(want)} here; {rename}",

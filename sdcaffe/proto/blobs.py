@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sdcaffe.errors import SdcaffeError, WeightsError
 from sdcaffe.proto import caffe, schema
@@ -45,6 +46,7 @@ def blob_to_array(
 def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError], numbers: Mapping[bytes, Piece]) -> Array:
     if blob.DESCRIPTOR.file.pool is not schema.raw_message("BlobProto").DESCRIPTOR.file.pool:
         blob = schema.raw_message("BlobProto").FromString(blob.SerializeToString())
+    blob = _in_bvlcs_fields(blob)
     shape = blob_shape(blob)
     count = math.prod(shape)
     if len(shape) > _MAX_AXES or any(n < 0 for n in shape):
@@ -60,6 +62,23 @@ def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError], n
         return values.reshape(shape)
     except ValueError:  # no numbers, but axes beyond what an array can have
         raise error(f"{what} has the impossible shape {list(shape)}", where) from None
+
+
+def _in_bvlcs_fields(blob: Any) -> Any:
+    """A blob of the schema whose blobs are bytes; C3D 1.0's, of five axes, with its numbers where BVLC Caffe has them.
+
+    C3D has num, channels, length, height, width as 1 to 5, data as 6. Read by BVLC Caffe's numbers, that is a diff
+    without data, whose field 5 is a whole number.
+    """
+    if blob.data or blob.double_data or not blob.diff or not all(blob.HasField(name) for name in _LEGACY):
+        return blob
+    widths = [field.data for field in UnknownFieldSet(blob) if field.field_number == 5 and field.wire_type == 0]
+    if not widths:
+        return blob
+    new = type(blob)()
+    new.shape.dim.extend([*(getattr(blob, name) for name in _LEGACY), widths[-1]])
+    new.data.extend(blob.diff)
+    return new
 
 
 def blob_shape(blob: caffe.BlobProto) -> tuple[int, ...]:

@@ -365,6 +365,38 @@ class ContrastiveLossParameter(_Message):
         legacy_version: bool | None = ...,
     ) -> None: ...
 
+class Convolution3DParameter(_Message):
+    num_output: int
+    bias_term: bool
+    pad: int
+    kernel_size: int
+    group: int
+    kernel_depth: int
+    stride: int
+    temporal_stride: int
+    @property
+    def weight_filler(self) -> FillerParameter: ...
+    @property
+    def bias_filler(self) -> FillerParameter: ...
+    filter_group: int
+    temporal_pad: int
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        bias_term: bool | None = ...,
+        pad: int | None = ...,
+        kernel_size: int | None = ...,
+        group: int | None = ...,
+        kernel_depth: int | None = ...,
+        stride: int | None = ...,
+        temporal_stride: int | None = ...,
+        weight_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
+        filter_group: int | None = ...,
+        temporal_pad: int | None = ...,
+    ) -> None: ...
+
 class ConvolutionParameter(_Message):
     Engine: _ClassVar[_Enum]
     DEFAULT: _ClassVar[int]
@@ -406,6 +438,10 @@ class ConvolutionParameter(_Message):
     pad_r: int
     pad_t: int
     pad_b: int
+    kernel_depth: int
+    temporal_stride: int
+    filter_group: int
+    temporal_pad: int
     cudnn_convolution_algo_seeker: int
     def __init__(
         self,
@@ -435,6 +471,10 @@ class ConvolutionParameter(_Message):
         pad_r: int | None = ...,
         pad_t: int | None = ...,
         pad_b: int | None = ...,
+        kernel_depth: int | None = ...,
+        temporal_stride: int | None = ...,
+        filter_group: int | None = ...,
+        temporal_pad: int | None = ...,
         cudnn_convolution_algo_seeker: int | str | None = ...,
     ) -> None: ...
 
@@ -1627,6 +1667,10 @@ class LayerParameter(_Message):
     @property
     def knowledge_distillation_param(self) -> KnowledgeDistillationParameter: ...
     @property
+    def convolution3d_param(self) -> Convolution3DParameter: ...
+    @property
+    def pooling3d_param(self) -> Pooling3DParameter: ...
+    @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
     def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
@@ -1776,6 +1820,8 @@ class LayerParameter(_Message):
         selu_param: SeLuParameter | _Mapping[str, _Any] | None = ...,
         selu_dropout_param: SeLuDropoutParameter | _Mapping[str, _Any] | None = ...,
         knowledge_distillation_param: KnowledgeDistillationParameter | _Mapping[str, _Any] | None = ...,
+        convolution3d_param: Convolution3DParameter | _Mapping[str, _Any] | None = ...,
+        pooling3d_param: Pooling3DParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         roi_warping_param: ROIWarpingParameter | _Mapping[str, _Any] | None = ...,
@@ -2296,6 +2342,28 @@ class PerspectiveWarp(_Message):
         displacement: float | None = ...,
     ) -> None: ...
 
+class Pooling3DParameter(_Message):
+    PoolMethod: _ClassVar[_Enum]
+    MAX: _ClassVar[int]
+    AVE: _ClassVar[int]
+    STOCHASTIC: _ClassVar[int]
+    pool: int
+    kernel_size: int
+    stride: int
+    pad: int
+    kernel_depth: int
+    temporal_stride: int
+    def __init__(
+        self,
+        *,
+        pool: int | str | None = ...,
+        kernel_size: int | None = ...,
+        stride: int | None = ...,
+        pad: int | None = ...,
+        kernel_depth: int | None = ...,
+        temporal_stride: int | None = ...,
+    ) -> None: ...
+
 class PoolingParameter(_Message):
     PoolMethod: _ClassVar[_Enum]
     MAX: _ClassVar[int]
@@ -2334,6 +2402,8 @@ class PoolingParameter(_Message):
     stride_c: int
     pad_type: int
     pad_c: int
+    kernel_depth: int
+    temporal_stride: int
     def __init__(
         self,
         *,
@@ -2359,6 +2429,8 @@ class PoolingParameter(_Message):
         stride_c: int | None = ...,
         pad_type: int | None = ...,
         pad_c: int | None = ...,
+        kernel_depth: int | None = ...,
+        temporal_stride: int | None = ...,
     ) -> None: ...
 
 class PowerParameter(_Message):
@@ -3522,6 +3594,8 @@ class V1LayerParameter(_Message):
     CONTRASTIVE_LOSS: _ClassVar[int]
     EXP: _ClassVar[int]
     DECONVOLUTION: _ClassVar[int]
+    CONVOLUTION3D: _ClassVar[int]
+    POOLING3D: _ClassVar[int]
     DimCheckMode: _ClassVar[_Enum]
     STRICT: _ClassVar[int]
     PERMISSIVE: _ClassVar[int]

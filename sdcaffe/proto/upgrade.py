@@ -94,6 +94,11 @@ def layer_type(v1_layer: caffe.V1LayerParameter) -> str:
     return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
 
 
+def tell_type(v1_name: str, name: str) -> None:
+    """Say the current name of a V1 type that a plugin adds to V1LayerParameter's LayerType."""
+    _V1_TYPES[v1_name] = name
+
+
 def _refuse_odd_texts(net: caffe.NetParameter, where: Where) -> None:
     """Raise PrototxtError for a text of a binary net that is not UTF-8: no message can be given it."""
     odd = odd_text(net)
