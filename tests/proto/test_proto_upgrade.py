@@ -58,7 +58,8 @@ WINDOW_DATA WindowData, THRESHOLD Threshold"""
 
 def test_every_v1_type_has_its_current_name():
     pairs = [pair.split() for pair in V1_TYPES.replace("\n", " ").split(", ")]
-    assert {old for old, _ in pairs} | {"NONE"} == set(proto.V1LayerParameter.LayerType.keys())
+    caffes = {name for name, number in proto.V1LayerParameter.LayerType.items() if number < 1000}
+    assert {old for old, _ in pairs} | {"NONE"} == caffes
     for old, new in pairs:
         assert upgraded(f"layers {{ type: {old} }}").layer[0].type == new
     assert upgraded("layers { type: NONE }").layer[0].type == ""
