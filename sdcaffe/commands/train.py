@@ -115,7 +115,7 @@ def _print(outcomes: list[Outcome], args: Namespace, several: bool) -> None:
     """What a reader wants at the end of a run, on standard output; of several runs, with their names; of a sweep, a
     table.
     """
-    if args.set and several:
+    if args.set and several and outcomes:
         from sdcaffe.run.results import table
 
         print("\n".join(table(outcomes)))

@@ -19,6 +19,7 @@ from sdcaffe.solver.devices import in_a_job
 from sdcaffe.solver.snapshot import settle_prefix
 
 AUTO = "auto"
+_LONGEST = 200  # bytes of a run's name; a file's, with iteration and ending, has 255
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,11 @@ def read_jobs(request: Request) -> list[Job]:
     for job, name in zip(jobs, short, strict=True):
         job.name = name if short.count(name) == 1 else job.param.snapshot_prefix
         job.log = request.log or f"{job.param.snapshot_prefix}.log"
+        if job.settings and len(os.fsencode(Path(job.param.snapshot_prefix).name)) > _LONGEST:
+            raise UsageError(
+                f"what was set makes the name of run {job.name} longer than {_LONGEST} bytes, too long for a file's: "
+                "write into the solver what all runs share"
+            )
     return jobs
 
 

@@ -16,22 +16,30 @@ if TYPE_CHECKING:
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """Lines with a row for each combination of settings: its runs, and the mean over them of each measure.
 
-    A measure is the test error in percent of a test net; of one without accuracy, each output. Of several runs (seeds)
-    the sample standard deviation follows. A run that was stopped counts with its last test, and says so.
+    A setting that all runs share stands above. A measure is the test error in percent of a test net; of one without
+    accuracy, each output. Of several runs (seeds) the sample standard deviation follows. A run that was stopped counts
+    with its last test, and says so.
     """
     groups: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(tuple(outcome.settings.items()), []).append(outcome)
     measured = {id(outcome): _measures(outcome) for outcome in outcomes}
     columns = list(dict.fromkeys(name for found in measured.values() for name in found))
-    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.settings))
+    values = {name: dict.fromkeys(outcome.settings.get(name, "") for outcome in outcomes) for name in _names(outcomes)}
+    shared = [f"{name}={next(iter(found))}" for name, found in values.items() if len(found) == 1]
+    names = [name for name, found in values.items() if len(found) > 1]
     rows = [[*names, "runs", *columns]]
     for settings, runs in groups.items():
-        values = dict(settings)
+        own = dict(settings)
         count = f"{len(runs)}{'' if all(run.finished for run in runs) else ', stopped'}"
         cells = [[measured[id(run)][name] for run in runs if name in measured[id(run)]] for name in columns]
-        rows.append([*(values.get(name, "") for name in names), count, *map(_cell, cells)])
-    return text_table(rows, "r" * len(rows[0]))
+        rows.append([*(own.get(name, "") for name in names), count, *map(_cell, cells)])
+    head = [f"all with {', '.join(shared)}", ""] if shared else []
+    return [*head, *text_table(rows, "r" * len(rows[0]))]
+
+
+def _names(outcomes: Sequence[Outcome]) -> list[str]:
+    return list(dict.fromkeys(name for outcome in outcomes for name in outcome.settings))
 
 
 def _measures(outcome: Outcome) -> dict[str, float]:

@@ -63,11 +63,13 @@ def test_each_combination_ends_as_the_files_rewritten_by_hand(folder, capsys):
     by_hand, swept = parse_log("out/two.log"), parse_log(f"out/{names[3]}.log")
     assert [row.outputs for row in swept.train] == [row.outputs for row in by_hand.train]
     assert not np.array_equal(weights(names[1]), weights(names[3]))
-    heading, _, *rows = capsys.readouterr().out.split("\n\n")[0].splitlines()
-    assert heading.split("  ")[0] == "lambda"
-    assert [row.split()[:4] for row in rows] == [["0.5", "1", "[2,4]", "2"], ["2", "1", "[2,4]", "2"]]
+    shared, table, _ = capsys.readouterr().out.split("\n\n")
+    assert shared == "all with kl.kl_loss_param.temperature=1, stepvalue=[2,4]"
+    heading, _, *rows = table.splitlines()
+    assert heading.split() == ["lambda", "runs", "test", "error,", "%"]
+    assert [row.split()[:2] for row in rows] == [["0.5", "2"], ["2", "2"]]
     errors = [parse_log(f"out/{name}.log").test_error() for name in names[2:]]
-    assert rows[1].split()[4:] == [f"{np.mean(errors):.2f}", "±", f"{np.std(errors, ddof=1):.2f}"]
+    assert rows[1].split()[2:] == [f"{np.mean(errors):.2f}", "±", f"{np.std(errors, ddof=1):.2f}"]
 
 
 def test_a_sweep_goes_on_from_where_each_run_was(folder):
@@ -108,6 +110,7 @@ def test_a_sweep_goes_on_from_where_each_run_was(folder):
         ("base_lr=1,1", "base_lr is set to 1, 1: give each value once"),
         ("base_lr=1,,2", '"1,,2" is no list of values'),
         ("base_lr", "'base_lr' is no FIELD=A,B"),
+        ("train_state.stage=" + "x" * 200, "too long for a file's: write into the solver what all runs share"),
         ("random_seed=1", "random_seed is set, and seeds are too"),
     ],
 )
