@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sdcaffe import proto
-from sdcaffe.converters.onnx_graph import Array, Graph, Node
+from sdcaffe.converters.onnx_graph import Array, Graph, Node, array_of
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_tidy import Names
 from sdcaffe.layers.base import Shape
@@ -58,6 +58,25 @@ class Layers:
         if kept:
             self.blobs[layer.name] = kept
         return layer
+
+    def told(self, node: Node) -> None:
+        """The layer that a node is, as the model tells it."""
+        layer = self.param.layer.add()
+        layer.CopyFrom(node.attributes["layer"])
+        layer.name = self.names.new(node.name)
+        del layer.bottom[:]
+        layer.bottom.extend(self.bottom(node, name) for name in node.inputs)
+        if node.attributes["blobs"]:
+            self.blobs[layer.name] = [np.array(blob, np.float32, order="C") for blob in node.attributes["blobs"]]
+
+    def constant(self, name: str) -> None:
+        """A Parameter for an output that hangs on no input. Raises ModelError where it is none."""
+        if name not in self.graph.tensors:
+            raise ModelError(f'output "{name}" is made by no layer')
+        array = array_of(self.graph.tensors[name], name)
+        layer = self.param.layer.add(name=self.names.new(name), type="Parameter", top=[name])
+        layer.parameter_param.shape.dim.extend(array.shape)
+        self.blobs[layer.name] = [np.array(array, np.float32, order="C")]
 
     def same(self, node: Node) -> None:
         """A node that changes nothing: its output is another name, or a Power where the model gives it."""

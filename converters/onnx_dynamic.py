@@ -87,7 +87,7 @@ def _plan(
 
 
 def _batch_axes(net: Net, shapes: dict[str, Shape]) -> tuple[Axes | None, str]:
-    """The axis of each input that counts items: 0, or in a recurrent net the one that counts streams.
+    """The axis of each input that counts items: 0, in a recurrent net the one that counts streams, or none.
 
     None where the net takes no other batch; then why.
     """
@@ -99,10 +99,11 @@ def _batch_axes(net: Net, shapes: dict[str, Shape]) -> tuple[Axes | None, str]:
         if layer.fixes == "batch":
             return None, f'layer "{name}" ({layer.type}) is written for one batch size'
     recurrent = _in_sequences(net)
-    choices = itertools.product(*[(1, 0) if recurrent and len(s) > 1 else (0,) for s in shapes.values()])
+    ways = [((1,), (0,), ()) if recurrent and len(shape) > 1 else ((0,), ()) for shape in shapes.values()]
+    choices = (choice for choice in itertools.product(*ways) if any(choice))
     refusals = []
     for choice in itertools.islice(choices, _MOST_CHOICES):
-        axes: Axes = {name: (axis,) for name, axis in zip(shapes, choice, strict=True)}
+        axes: Axes = dict(zip(shapes, choice, strict=True))
         refusals.append(_refusal(net, _scaled(shapes, axes, 2)))
         if not refusals[-1]:
             return axes, ""

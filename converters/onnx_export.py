@@ -26,6 +26,7 @@ from sdcaffe.converters.onnx_optimize import optimize
 from sdcaffe.converters.onnx_pixels import known
 from sdcaffe.converters.onnx_smaller import Smaller, smaller
 from sdcaffe.converters.onnx_tidy import tidy
+from sdcaffe.converters.onnx_told import PROPERTY, told
 from sdcaffe.errors import LayerError
 from sdcaffe.layers.base import Layer
 from sdcaffe.net import Net
@@ -176,7 +177,10 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
     if [entry.version for entry in model.opset_import if not entry.domain] != [max(options.opset, TRACED)]:
         raise ModelError(f'net "{net.name}" cannot be written in opset {options.opset}; try another')
     blobs = {i: net.graph.slots[s.tops[0]] for i, s in enumerate(module.stages) if len(s.tops) == 1}
-    tidy(model, module.names(), blobs, outer, plan.words)
+    owners = tidy(model, module.names(), blobs, outer, plan.words)
+    if module.preprocess is None:  # which makes the net's input, and is no layer
+        layers = told(model, owners, module, net)
+        model.metadata_props.add(key=PROPERTY, value=layers)
     if options.opset < TRACED:
         lower(model, options.opset)
     return model

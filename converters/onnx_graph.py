@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from sdcaffe import reading
 from sdcaffe.converters.onnx_constants import settled, values_of
 from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
+from sdcaffe.converters.onnx_told import PROPERTY, Told, read_told, usable
 from sdcaffe.layers.base import Shape
 
 Array = NDArray[Any]
+
+TOLD = "sdcaffe"  # the domain of a node that is a layer
 
 _MOST_VALUES = 1 << 28  # of one blob: 1 GiB
 _MOST_BYTES = (1 << 31) - 1  # of all weights: a protobuf's
@@ -56,7 +59,7 @@ class Graph:
     """`nodes` in order, those that outputs hang on; `inputs` and `outputs` by name; `shapes` of all values.
 
     `model` is the whole ModelProto, weights and all. `free_batch` says whether it leaves the first axis of each
-    input free; `doubled` are then the shapes at twice the batch.
+    input free; `doubled` are then the shapes at twice the batch. So many layers are `told`.
     """
 
     model: Any
@@ -70,6 +73,7 @@ class Graph:
     free_batch: bool
     tensors: dict[str, Any] = field(default_factory=dict)
     doubled: dict[str, Shape] = field(default_factory=dict)
+    told: int = 0
 
     def constant(self, node: Node, index: int) -> Array | None:
         """The constant that an input is; None where it is left out. Raises ModelError where it is computed."""
@@ -87,8 +91,10 @@ class Graph:
         return self.shapes[name]
 
 
-def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
+def read_graph(path: str, shapes: Mapping[str, Shape] | None = None, *, layers: bool = True) -> Graph:
     """The graph of an ONNX file. `shapes` of inputs by name where the model leaves more than the batch free.
+
+    With `layers`, those that the model tells it was made of take the place of their operators.
 
     Raises ModelError for a file that is no model, names files outside its folder, is not valid ONNX, or asks for
     more memory than there is reason to give.
@@ -101,7 +107,8 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
     _load_external(model, Path(path).resolve().parent)
     for tensor in model.graph.initializer:
         _check_size(tensor)
-    metadata = read_metadata({entry.key: entry.value for entry in model.metadata_props}, path)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    metadata = read_metadata(properties, path)
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # ONNX has several kinds
@@ -128,8 +135,45 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None) -> Graph:
     for value in light.graph.input:
         if value.name not in graph.tensors:
             graph.inputs[value.name] = graph.shapes[value.name]
-    graph.nodes = _needed(graph, _nodes(graph, model.graph.node))
+    nodes = _nodes(graph, model.graph.node)
+    if layers:
+        nodes = _with_layers(graph, nodes, read_told(properties.get(PROPERTY, "")))
+    graph.nodes = _needed(graph, nodes)
     return graph
+
+
+def _with_layers(graph: Graph, nodes: list[Node], entries: list[Told]) -> list[Node]:
+    """The nodes in order, with one of the domain `TOLD` for each layer told in place of those that make its tops.
+
+    What these alone read is left, and read by nobody.
+    """
+    made = {name for node in nodes for name in node.outputs} | set(graph.inputs)
+    constants = {name: array_of(graph.tensors[name], name) for name in _constants(entries) & graph.tensors.keys()}
+    found = usable(entries, made, constants)
+    replaced = {name for entry, _ in found for name in entry.layer.top}
+    waiting = [node for node in nodes if not replaced.intersection(node.outputs)]
+    for entry, blobs in found:
+        layer = entry.layer
+        attributes = {"layer": layer, "blobs": blobs}
+        waiting.append(Node(layer.type, layer.name, list(layer.bottom), list(layer.top), attributes, TOLD))
+    for name in replaced & graph.tensors.keys():  # an output that does not hang on the input
+        del graph.tensors[name]
+    known, ordered = {*graph.inputs, *graph.tensors, ""}, list[Node]()
+    makes = {name for node in waiting for name in node.outputs}
+    while waiting:
+        ready = [node for node in waiting if all(name in known or name not in makes for name in node.inputs)]
+        if not ready:  # of layers that read what they make
+            return nodes
+        known.update(name for node in ready for name in node.outputs)
+        ordered += ready
+        taken = set(map(id, ready))
+        waiting = [node for node in waiting if id(node) not in taken]
+    graph.told = len(found)
+    return ordered
+
+
+def _constants(entries: list[Told]) -> set[str]:
+    return {blob.constant for entry in entries for blob in entry.blobs}
 
 
 def array_of(tensor: Any, name: str) -> Array:
@@ -312,5 +356,5 @@ def _needed(graph: Graph, nodes: list[Node]) -> list[Node]:
     for node in reversed(nodes):
         if wanted.intersection(node.outputs):
             kept.append(node)
-            wanted.update(node.inputs[:1] if node.op in _FIRST_ONLY else node.inputs)
+            wanted.update(node.inputs[:1] if node.op in _FIRST_ONLY and node.domain != TOLD else node.inputs)
     return kept[::-1]

@@ -55,21 +55,24 @@ def onnx_to_caffe(
     """
     try:
         graph = read_graph(onnx_path, shapes)
-        param, blobs = layers_of(graph)
         tick(1, 3)
-        net = _net(param, blobs)
-        agreement = _checked(graph, net)
-        tick(2, 3)
+        try:
+            param, net, agreement = _agreeing(graph)
+        except ModelError:
+            if not graph.told:
+                raise
+            graph = read_graph(onnx_path, shapes, layers=False)  # somebody changed it since it was exported
+            param, net, agreement = _agreeing(graph)
     except ModelError as error:
         error.where = error.where or onnx_path
         raise
-    except NetError as error:
-        raise ModelError(f"as a Caffe net: {error}", onnx_path) from None
+    tick(2, 3)
+    blobs = net.blob_arrays()
     text = net_text(param, [f"From {shown(Path(onnx_path).name)}.", *_note(graph)])
     with proto.atomic_write(prototxt_path) as file:
         file.write(text.encode())
         file.flush()
-        proto.write_weights(weights_path, net.param, net.blob_arrays())
+        proto.write_weights(weights_path, net.param, blobs)
     tick(3, 3)
     numbers = sum(array.size for arrays in blobs.values() for array in arrays)
     return Imported(len(param.layer), numbers, graph.inputs, agreement)
@@ -86,6 +89,16 @@ def net_of(onnx_path: str, shapes: Mapping[str, Shape] | None = None) -> Net:
         raise ModelError(f"as a Caffe net: {error}", onnx_path) from None
 
 
+def _agreeing(graph: Graph) -> tuple[proto.NetParameter, Net, Agreement]:
+    """The net that gives what the graph does, as it is to be written and as it runs. Raises ModelError."""
+    try:
+        param, blobs = layers_of(graph)
+        net = _net(param, blobs)
+        return param, net, _checked(graph, net)
+    except NetError as error:
+        raise ModelError(f"as a Caffe net: {error}") from None
+
+
 def layers_of(graph: Graph) -> tuple[proto.NetParameter, dict[str, list[Array]]]:
     """The NetParameter of a graph, and its weights by layer name. Raises ModelError for what Caffe lacks."""
     discover()
@@ -94,9 +107,10 @@ def layers_of(graph: Graph) -> tuple[proto.NetParameter, dict[str, list[Array]]]
         convert(layers, node)
     for name in graph.outputs:
         if not any(name in layer.top for layer in layers.param.layer):
-            raise ModelError(f'output "{name}" is made by no layer: it is a constant')
+            layers.constant(name)
     _join(layers)
     _in_place(layers)
+    _silence(layers)
     return layers.param, layers.blobs
 
 
@@ -165,6 +179,15 @@ def _join(layers: Layers) -> None:
             layers.blobs[before.name] = blobs
     for layer in gone:
         layers.param.layer.remove(layer)
+
+
+def _silence(layers: Layers) -> None:
+    """What a layer makes beside what is wanted is no output of the net."""
+    readers = _readers(layers.param)
+    made = [name for layer in layers.param.layer for name in layer.top if layer.type != "Input"]
+    unread = [name for name in dict.fromkeys(made) if not readers[name] and name not in layers.graph.outputs]
+    if unread:
+        layers.param.layer.add(name=layers.names.new("silence"), type="Silence", bottom=unread)
 
 
 def _takes_bias(before: Any, bias: Any) -> bool:

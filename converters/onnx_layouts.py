@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sdcaffe.converters.onnx_building import Layers, operator
+from sdcaffe.converters.onnx_building import FLOAT, Layers, operator
 from sdcaffe.converters.onnx_graph import Node
 from sdcaffe.layers.base import Shape
 
@@ -154,6 +154,31 @@ def _where(layers: Layers, node: Node) -> None:
             soft.top[0] = node.outputs[0]
             return
     raise node.error("chooses between values; Caffe has layers for the larger of two alone")
+
+
+@operator("ArgMax")
+def _argmax(layers: Layers, node: Node) -> None:
+    """Its whole numbers are float32 in Caffe."""
+    axis = node.attributes.get("axis", 0) % len(layers.shape(node))
+    top = node.outputs[0] if node.attributes.get("keepdims", 1) else f"{node.outputs[0]}_kept"
+    layer = layers.add(node, "ArgMax", top=[top])
+    layer.argmax_param.axis = axis
+    if top != node.outputs[0]:
+        dims = layers.add(node, "Reshape", name=f"{layer.name}_axes", bottom=[top]).reshape_param.shape.dim
+        dims.extend([0] * axis + list(layers.top_shape(node)[axis:]))
+    layers.graph.types[node.outputs[0]] = FLOAT
+
+
+@operator("Pad")
+def _pad(layers: Layers, node: Node) -> None:
+    node.refuse(mode="constant")
+    rank, rims = len(layers.shape(node)), _integers(layers, node, 1, "pads") or []
+    axes = _integers(layers, node, 3, "") or list(range(rank))
+    number = layers.graph.constant(node, 2)
+    rim = {axis % rank: (rims[i], rims[i + len(axes)]) for i, axis in enumerate(axes)}
+    param = layers.add(node, "Pad").pad_param
+    param.paddings.extend(rim.get(axis, (0, 0))[end] for axis in range(rank) for end in (0, 1))
+    param.constant_values = node.attributes.get("value", 0.0) if number is None else float(number.item())
 
 
 @operator("Gather")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sdcaffe.converters.onnx_building import FLOAT, INT64, OPERATORS, Layers, operator
-from sdcaffe.converters.onnx_graph import Array, Node
+from sdcaffe.converters.onnx_graph import TOLD, Array, Node
 from sdcaffe.converters.onnx_layouts import reduces, spread, threshold
 from sdcaffe.layers.base import Shape
 
@@ -17,6 +17,9 @@ _MISFITS = (ValueError, TypeError, IndexError, KeyError, AttributeError, ZeroDiv
 
 def convert(layers: Layers, node: Node) -> None:
     """Append the layers of a node. Raises ModelError where Caffe has none for it."""
+    if node.domain == TOLD:
+        layers.told(node)
+        return
     found = OPERATORS.get(node.op) if node.domain in ("", "ai.onnx") else None
     if found is None:
         raise node.error("has no counterpart in Caffe")

@@ -16,16 +16,18 @@ def tidy(
     blobs: dict[int, str],
     outer: dict[str, str],
     dimensions: dict[str, dict[int, str]],
-) -> None:
+) -> list[int | None]:
     """Name the parts of a ModelProto after layers and blobs, free sizes after `dimensions` (input -> axis -> name).
 
     `layers` holds the layer of each submodule `layer_i`, `blobs` the blob that it makes, where it makes one, `outer`
     the new names of inputs and outputs. What the exporter wrote about the program that it traced goes.
+    Returns the submodule that each node came from.
     """
     graph = model.graph
     _drop_zero_biases(graph)
-    owner = [_owner(node, layers) for node in graph.node]
-    _guess_owners(graph, owner)
+    owners = [_index(node) for node in graph.node]
+    _guess_owners(graph, owners)
+    owner = ["" if index is None else layers[index] for index in owners]
     nodes = Names(set())
     for node, layer in reversed(list(zip(graph.node, owner, strict=True))):
         node.name = nodes.new(layer or node.op_type)  # of several the last has the layer's plain name
@@ -53,6 +55,7 @@ def tidy(
         value.name = renamed.get(value.name, value.name)
     _name_dimensions(graph, dimensions)
     _strip(model)
+    return owners
 
 
 class Names:
@@ -90,21 +93,17 @@ def _index(node: Any) -> int | None:
     return None
 
 
-def _owner(node: Any, layers: list[str]) -> str:
-    index = _index(node)
-    return "" if index is None else layers[index]
-
-
-def _guess_owners(graph: Any, owner: list[str]) -> None:
-    """Give a node that the exporter added or merged the layer of the node that reads it, or of one that it reads."""
+def _guess_owners(graph: Any, owners: list[int | None]) -> None:
+    """Give a node that the exporter added or merged the owner of the node that reads it, or of one that it reads."""
     maker = {name: i for i, node in enumerate(graph.node) for name in node.output}
-    for i in reversed(range(len(owner))):
+    for i in reversed(range(len(owners))):
         for name in graph.node[i].input:
             j = maker.get(name)
-            if j is not None and not owner[j]:
-                owner[j] = owner[i]
+            if j is not None and owners[j] is None:
+                owners[j] = owners[i]
     for i, node in enumerate(graph.node):
-        owner[i] = owner[i] or next((owner[maker[name]] for name in node.input if name in maker), "")
+        if owners[i] is None:
+            owners[i] = next((owners[maker[name]] for name in node.input if name in maker), None)
 
 
 def _drop_zero_biases(graph: Any) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from onnx_nets import write_net
 
 from sdcaffe import proto
@@ -76,16 +78,8 @@ NETS = {  # the net, and the layers that come back but for Input and Silence
 }
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_a_net_comes_back(name: str, tmp_path: Path) -> None:
-    text, kinds = NETS[name]
-    model, weights = write_net(INPUT + text, tmp_path)
-    export(model, weights, str(tmp_path / "net.onnx"))
-    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel")
-    onnx_to_caffe(str(tmp_path / "net.onnx"), *back, {"x": (2, 4, 6, 9)})
-    made = [one.type for one in proto.read_net(back[0]).layer if one.type not in ("Input", "Silence")]
-    assert kinds is None or made == kinds
-    session = open_session(str(tmp_path / "net.onnx"), "net.onnx")
+def check(model: str, back: tuple[str, str]) -> None:
+    session = open_session(model, "net.onnx")
     names = [value.name for value in session.get_outputs()]
     net = Net(back[0], proto.TEST, back[1])
     for batch in (1, 3):
@@ -96,3 +90,76 @@ def test_a_net_comes_back(name: str, tmp_path: Path) -> None:
         assert sorted(got) == sorted(names)
         for blob, expected in zip(names, session.run(names, {"x": x}), strict=True):
             np.testing.assert_allclose(got[blob].numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def kinds_of(path: str) -> list[str]:
+    return [one.type for one in proto.read_net(path).layer if one.type not in ("Input", "Silence")]
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_comes_back(name: str, tmp_path: Path) -> None:
+    """As the layers that its file tells; and by its operators alone, as those of other exporters."""
+    text, kinds = NETS[name]
+    path, (model, weights) = str(tmp_path / "net.onnx"), write_net(INPUT + text, tmp_path)
+    export(model, weights, path)
+    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel")
+    onnx_to_caffe(path, *back, {"x": (2, 4, 6, 9)})
+    assert kinds_of(back[0]) == kinds_of(model)
+    check(path, back)
+    silent = onnx.load(path)
+    (told,) = [entry for entry in silent.metadata_props if entry.key == "layers"]
+    silent.metadata_props.remove(told)
+    onnx.save(silent, path)
+    onnx_to_caffe(path, *back, {"x": (2, 4, 6, 9)})
+    assert kinds is None or kinds_of(back[0]) == kinds
+    check(path, back)
+
+
+def test_what_a_file_tells_is_held_against_it(tmp_path: Path) -> None:
+    """A file that was changed since, or that tells of layers that no deployed net has, is read by its operators."""
+    path, (model, weights) = str(tmp_path / "net.onnx"), write_net(INPUT + NETS["tile"][0], tmp_path)
+    export(model, weights, path)
+    changed = onnx.load(path)
+    (told,) = [entry for entry in changed.metadata_props if entry.key == "layers"]
+    right = told.value
+    assert "tiles: 3" in right
+    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel")
+    python = 'python_param { module: \\"os\\" layer: \\"abort\\" }'
+    for wrong in (
+        right.replace("tiles: 3", "tiles: 2"),
+        right.replace('type: \\"Tile\\"', f'type: \\"Python\\" {python}'),
+        right.replace('type: \\"Tile\\"', 'type: \\"HDF5Output\\" hdf5_output_param { file_name: \\"made.h5\\" }'),
+        right.replace('bottom: \\"x\\"', 'bottom: \\"y\\"'),
+        right.replace('bottom: \\"x\\"', 'bottom: \\"nobody\\"'),
+        "[" * 100_000,
+        '[{"layer": 3}]',
+        "{}",
+    ):
+        assert wrong != right
+        told.value = wrong
+        onnx.save(changed, path)
+        onnx_to_caffe(path, *back, {"x": (2, 4, 6, 9)})
+        assert kinds_of(back[0]) == ["Tile"]
+        check(path, back)
+    assert sorted(file.name for file in tmp_path.iterdir() if file.suffix == ".h5") == []
+
+
+@pytest.mark.parametrize("keeps", [0, 1])
+@pytest.mark.parametrize("axis", [1, 3])
+def test_places_of_the_greatest_and_padding_of_another_exporter(axis: int, keeps: int, tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4, 6, 9])
+    ranks = {"place": 3 + keeps, "padded": 4}
+    outputs = [helper.make_tensor_value_info(name, 1, [f"{name}{i}" for i in range(n)]) for name, n in ranks.items()]
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["whole"], axis=axis, keepdims=keeps),
+        helper.make_node("Cast", ["whole"], ["place"], to=TensorProto.FLOAT),
+        helper.make_node("Pad", ["x", "rims", "number"], ["padded"]),
+    ]
+    rims = numpy_helper.from_array(np.array([0, 0, 1, 2, 0, 0, 3, 0]), "rims")
+    number = numpy_helper.from_array(np.array(-1.5, np.float32), "number")
+    graph = helper.make_graph(nodes, "g", [x], outputs, [rims, number])
+    path = str(tmp_path / "net.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel")
+    onnx_to_caffe(path, *back)
+    check(path, back)
