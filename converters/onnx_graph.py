@@ -5,6 +5,7 @@ A file is believed in nothing: what it claims is bounded before anything is allo
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 from collections.abc import Mapping
@@ -151,24 +152,37 @@ def _with_layers(graph: Graph, nodes: list[Node], entries: list[Told]) -> list[N
     constants = {name: array_of(graph.tensors[name], name) for name in _constants(entries) & graph.tensors.keys()}
     found = usable(entries, made, constants)
     replaced = {name for entry, _ in found for name in entry.layer.top}
-    waiting = [node for node in nodes if not replaced.intersection(node.outputs)]
-    for entry, blobs in found:
-        layer = entry.layer
-        attributes = {"layer": layer, "blobs": blobs}
-        waiting.append(Node(layer.type, layer.name, list(layer.bottom), list(layer.top), attributes, TOLD))
     for name in replaced & graph.tensors.keys():  # an output that does not hang on the input
         del graph.tensors[name]
-    known, ordered = {*graph.inputs, *graph.tensors, ""}, list[Node]()
-    makes = {name for node in waiting for name in node.outputs}
-    while waiting:
-        ready = [node for node in waiting if all(name in known or name not in makes for name in node.inputs)]
-        if not ready:  # of layers that read what they make
-            return nodes
-        known.update(name for node in ready for name in node.outputs)
-        ordered += ready
-        taken = set(map(id, ready))
-        waiting = [node for node in waiting if id(node) not in taken]
+    place = {name: i for i, node in enumerate(nodes) for name in node.outputs}
+    placed = [(float(i), node) for i, node in enumerate(nodes) if not replaced.intersection(node.outputs)]
+    last = -1.0
+    for entry, blobs in found:
+        layer = entry.layer
+        last = max((place[name] for name in layer.top if name in place), default=last)
+        attributes = {"layer": layer, "blobs": blobs}
+        placed.append((last, Node(layer.type, layer.name, list(layer.bottom), list(layer.top), attributes, TOLD)))
+    ordered = _in_order([node for _, node in sorted(placed, key=lambda pair: pair[0])])
     graph.told = len(found)
+    return ordered if len(ordered) == len(placed) else nodes
+
+
+def _in_order(nodes: list[Node]) -> list[Node]:
+    """Each behind those that it reads from, else as they stand; those that read what they make are left out."""
+    maker = {name: i for i, node in enumerate(nodes) for name in node.outputs}
+    needs = [{maker[name] for name in node.inputs if name in maker} for node in nodes]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for i, before in enumerate(needs):
+        for j in before:
+            readers[j].append(i)
+    ready, ordered = [i for i, before in enumerate(needs) if not before], []
+    while ready:
+        i = heapq.heappop(ready)
+        ordered.append(nodes[i])
+        for reader in readers[i]:
+            needs[reader].discard(i)
+            if not needs[reader]:
+                heapq.heappush(ready, reader)
     return ordered
 
 

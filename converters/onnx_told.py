@@ -23,7 +23,7 @@ from sdcaffe.layers.base import DataLayer, class_of
 from sdcaffe.net import Net
 
 PROPERTY = "layers"
-_LEFT_OUT = ("include", "exclude", "loss_weight", "propagate_down", "param", "blobs")
+_LEFT_OUT = ("phase", "include", "exclude", "loss_weight", "propagate_down", "param", "blobs")
 
 
 @dataclass
