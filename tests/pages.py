@@ -17,7 +17,7 @@ _BLOCK = re.compile(
 )
 _RENAME = (
     f"for f in runs/*/*_iter_{ITERATIONS}.*; do"
-    f" if [ -e $f ]; then cp $f ${{f/_iter_{ITERATIONS}./_iter_400.}}; fi; done"
+    f" if [ -e $f ]; then for n in 400 800; do cp $f ${{f/_iter_{ITERATIONS}./_iter_$n.}}; done; fi; done"
 )
 
 
@@ -37,7 +37,7 @@ def prepare(folder: Path) -> None:
     """A folder as a reader has it: the clone's files, with trainings cut short, and weights as they end."""
     for name in ("examples", "tests", "reference_logs"):
         (folder / name).symlink_to(ROOT / name)
-    for name in ("quickstart", "quickstart_ssd"):
+    for name in ("quickstart", "quickstart_ssd", "quickstart_segmentation"):
         shutil.copytree(ROOT / "prototxt" / name, folder / "prototxt" / name)
     for name in ("cifar100", "study"):
         (folder / "prototxt" / name).symlink_to(ROOT / "prototxt" / name)
