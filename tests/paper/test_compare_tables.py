@@ -72,7 +72,12 @@ def test_the_same_as_markdown(tmp_path: Path) -> None:
 
 def test_mechanisms_of_other_seeds_are_named(tmp_path: Path) -> None:
     text = written(tmp_path, "--markdown", *PAIRS[:3], replace(BASELINE, seed=None, day="0701", kl=1, branches=2))
-    assert "Seeds 1, 2; self-distilled: seed 1; two branches + KL: 1 run, not all with a seed." in text
+    assert "Seeds 1, 2; two branches + KL: 1 run, not all with a seed; self-distilled: seed 1." in text
+
+
+@pytest.mark.parametrize(("seeds", "said"), [((3, 4, 5), "Seeds 3 to 5."), ((1, 2, 4), "Seeds 1, 2, 4.")])
+def test_seeds_in_a_row_are_said_short(seeds: tuple[int, ...], said: str, tmp_path: Path) -> None:
+    assert said in written(tmp_path, "--markdown", *(BASELINE.with_seed(seed, 0.7, 0.68) for seed in seeds))
 
 
 def test_settings_tell_rows_of_one_mechanism_apart_and_other_schedules_are_another_table(tmp_path: Path) -> None:

@@ -108,10 +108,13 @@ def _caption(groups: Sequence[Group], mechanisms: Sequence[str]) -> str:
 
 
 def _seeds(group: Group) -> str:
-    known = [str(seed) for seed in group.seeds if seed is not None]
-    if len(known) == len(group.seeds):
-        return f"seed{'s' if len(known) > 1 else ''} {', '.join(known)}"
-    return f"{len(group.seeds)} run{'s' if len(group.seeds) > 1 else ''}, not all with a seed"
+    known = [seed for seed in group.seeds if seed is not None]
+    count = len(group.seeds)
+    if len(known) < count:
+        return f"{count} run{'s' if count > 1 else ''}, not all with a seed"
+    if count > 2 and known == list(range(known[0], known[0] + count)):
+        return f"seeds {known[0]} to {known[-1]}"
+    return f"seed{'s' if count > 1 else ''} {', '.join(map(str, known))}"
 
 
 def _latex(table: Table, number: int) -> str:
