@@ -58,7 +58,8 @@ def run(args: Namespace) -> int:
     names = detect.names_for(args.pictures)
     transform = _transform(args)
     model = _onnx(args, transform) if is_onnx else _net(args, transform)
-    detector = detect.Detector(model, transform.resize_param, args.label_map_file)
+    resize = transform.resize_param[0] if transform.resize_param else transform.resize_param.add()
+    detector = detect.Detector(model, resize, args.label_map_file)
     broken = 0
     for picture, name in zip(args.pictures, names, strict=True):
         try:

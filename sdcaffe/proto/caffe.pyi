@@ -3320,7 +3320,7 @@ class TransformationParameter(_Message):
     force_color: bool
     force_gray: bool
     @property
-    def resize_param(self) -> ResizeParameter: ...
+    def resize_param(self) -> _Messages[ResizeParameter]: ...
     @property
     def noise_param(self) -> NoiseParameter: ...
     @property
@@ -3350,7 +3350,7 @@ class TransformationParameter(_Message):
         mean_value: _Iterable[float] | None = ...,
         force_color: bool | None = ...,
         force_gray: bool | None = ...,
-        resize_param: ResizeParameter | _Mapping[str, _Any] | None = ...,
+        resize_param: _Iterable[ResizeParameter | _Mapping[str, _Any]] | None = ...,
         noise_param: NoiseParameter | _Mapping[str, _Any] | None = ...,
         emit_constraint: EmitConstraint | _Mapping[str, _Any] | None = ...,
         crop_h: int | None = ...,

@@ -199,7 +199,45 @@ def test_batches_are_a_function_of_the_seed_alone(tmp_path):
         layer.close()
 
 
+def test_of_several_sizes_one_is_drawn_every_ten_batches(tmp_path):
+    """MobileNet-YOLO's: a batch is of one size, the sizes are as likely as prob says, and boxes keep their places."""
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[5:15, 10:30] = 255
+    path = write(tmp_path / "db", *[annotated(image, (1, 0.25, 0.25, 0.75, 0.75)) for _ in range(2)])
+    odds = {12: 0.2, 20: 0.5, 28: 0.3}
+    sizes = " ".join(f"resize_param {{ prob: {prob} height: {n} width: {n} }}" for n, prob in odds.items())
+    layer = made(data(path, sizes, batch=2))
+    layer.seed = 5
+    seen = []
+    for k in range(0, 3000, 5):  # two batches of every ten
+        layer.cursor = k
+        images, rows = (top.numpy() for top in layer.next_batch(CPU))
+        assert images.shape[0] == 2
+        assert images.shape[2] == images.shape[3]
+        n = images.shape[2]
+        assert np.allclose(rows[0, 0, :, 3:7], [0.25, 0.25, 0.75, 0.75])
+        assert images[0, 0, n // 2, n // 2] > 240
+        seen.append(n)
+    layer.cursor = 35
+    assert layer.next_batch(CPU)[0].shape[2] == seen[7]
+    layer.close()
+    assert seen[::2] == seen[1::2]  # the sixth of ten is as the first
+    for n, prob in odds.items():
+        share = np.mean(np.array(seen[::2]) == n)
+        assert abs(share - prob) < 4 * np.sqrt(prob * (1 - prob) / 300)
+
+
 BAD = [
+    (
+        "resize_param { prob: 0.5 height: 5 width: 5 } resize_param { prob: 0.4 height: 6 width: 6 }",
+        LayerError,
+        "1 together, not 0.5, 0.4",
+    ),
+    (
+        "resize_param { prob: 0.5 height: 5 width: 5 } resize_param { prob: 0.5 height: 6 }",
+        LayerError,
+        "resize_param needs a height and a width",
+    ),
     ("resize_param { height: 5 }", LayerError, "resize_param needs a height and a width"),
     ("expand_param { max_expand_ratio: 1 }", LayerError, "max_expand_ratio must be above 1, not 1"),
     ("crop_h: 3", LayerError, "both crop_h and crop_w"),
@@ -253,6 +291,13 @@ def test_caffes_data_layer_resizes_encoded_pictures(tmp_path):
     raw = write(tmp_path / "raw", annotated(images[0], encoded=False).datum)
     with pytest.raises(DataError, match="resize_param resizes encoded pictures only"):
         made(data(raw, transform, kind="Data")).next_batch(CPU)
+
+
+def test_several_sizes_are_annotated_datas_alone(tmp_path):
+    path = write(tmp_path / "db", annotated(np.zeros((4, 4, 3), np.uint8)).datum)
+    sizes = "resize_param { prob: 0.5 height: 5 width: 5 } resize_param { prob: 0.5 height: 6 width: 6 }"
+    with pytest.raises(LayerError, match="AnnotatedData's alone"):
+        made(data(path, sizes, kind="Data"))
 
 
 def test_image_data_takes_an_oblong_crop_and_noise(tmp_path):

@@ -9,10 +9,10 @@ from sdcaffe.data.feed import Batches
 from sdcaffe.data.order import default_seed
 from sdcaffe.data.source import SOURCES
 from sdcaffe.forks.ssd.annotated_source import AnnotatedSource
+from sdcaffe.forks.ssd.drawn_pipeline import pipeline_of
 from sdcaffe.forks.ssd.messages import AnnotationType, BatchSampler, ResizeParameter
 from sdcaffe.forks.ssd.picture import MadePictures, PictureSource
 from sdcaffe.forks.ssd.picture_feed import PictureFeed
-from sdcaffe.forks.ssd.pipeline import Pipeline
 from sdcaffe.layers.base import Shape, register
 from sdcaffe.layers.data import FeedLayer
 from sdcaffe.log import glog
@@ -55,8 +55,8 @@ class AnnotatedData(FeedLayer):
             raise self.error(f"batch_size is {reading.batch_size}; it must be 1 or more", "batch_size")
         if not reading.source:
             raise self.error("data_param has no source", "data_param")
-        resize = transform.resize_param
-        if resize.resize_mode == ResizeParameter.Resize_mode.FIT_SMALL_SIZE and reading.batch_size > 1:
+        small = ResizeParameter.Resize_mode.FIT_SMALL_SIZE
+        if any(resize.resize_mode == small for resize in transform.resize_param) and reading.batch_size > 1:
             raise self.error("FIT_SMALL_SIZE gives images of several sizes; it needs batch_size: 1", "batch_size")
         lmdb = proto.DataParameter.LMDB
         backend = "LMDB" if reading.backend == lmdb else "LEVELDB"
@@ -73,7 +73,7 @@ class AnnotatedData(FeedLayer):
     def _make_feed(self, source: Any, seed: int, prefetch: int) -> Batches:
         param, transform = self.param, self.layer_param.transform_param
         try:
-            pipeline = Pipeline(transform, param.batch_sampler, self.phase)
+            pipeline = pipeline_of(transform, param.batch_sampler, self.phase)
         except ValueError as error:
             raise self.error(str(error), "transform_param") from None
         order = self._order(len(source), seed)

@@ -97,8 +97,9 @@ class Detector:
                 shape = " x ".join(map(str, values.shape))
                 raise DataError(f"a {what} of {shape} numbers for an input of {channels} channels") from None
         self._transform = proto.TransformationParameter()
-        self._transform.resize_param.CopyFrom(resize)
-        self._transform.resize_param.height, self._transform.resize_param.width = height, width
+        self._resize = self._transform.resize_param.add()
+        self._resize.CopyFrom(resize)
+        self._resize.height, self._resize.width = height, width
         self._pipeline = Pipeline(self._transform, (), proto.TEST)
         self._names = read_label_map(label_map).shown_by_label() if label_map else {}
 
@@ -110,7 +111,7 @@ class Detector:
         rows = self._model.run(self._batch(self._pipeline.prepared(picture, Dice(0, 0, 0)).pixels))
         rows = rows[(rows[:, 0] == 0) & (rows[:, 1] >= 0) & (rows[:, 2] >= threshold)]
         rows = rows[np.argsort(-rows[:, 2], kind="stable")]
-        boxes, _ = in_pixels(rows[:, 3:7], NamedSize("", height, width), self._transform.resize_param)
+        boxes, _ = in_pixels(rows[:, 3:7], NamedSize("", height, width), self._resize)
         found = [
             Detection(int(row[1]), self._names.get(int(row[1]), str(int(row[1]))), float(row[2]), *map(float, box))
             for row, box in zip(rows, boxes, strict=True)

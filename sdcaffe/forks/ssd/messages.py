@@ -96,9 +96,9 @@ class EmitConstraint:
 
 
 class Transformations:
-    """What SSD's Caffe adds to TransformationParameter."""
+    """What SSD's Caffe adds to TransformationParameter; several resize_param are MobileNet-YOLO's."""
 
-    resize_param: Annotated[ResizeParameter, 8]
+    resize_param: Annotated[list[ResizeParameter], 8]
     noise_param: Annotated[NoiseParameter, 9]
     emit_constraint: Annotated[EmitConstraint, 10]
     crop_h: Annotated[int, 11] = 0

@@ -18,6 +18,7 @@ from sdcaffe.data.source import Image
 from sdcaffe.data.transformer import Size, Transformer, Windows, show
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.dice import Dice
+from sdcaffe.forks.ssd.drawn_pipeline import DrawnPipelines
 from sdcaffe.forks.ssd.geometry import Labelled
 from sdcaffe.forks.ssd.picture import Picture, PictureSource
 from sdcaffe.forks.ssd.pipeline import Pipeline, Prepared
@@ -50,7 +51,14 @@ class PictureFeed:
     """
 
     def __init__(
-        self, source: PictureSource, pipeline: Pipeline, transform: Any, order: Order, *, prefetch: int, typed: bool
+        self,
+        source: PictureSource,
+        pipeline: Pipeline | DrawnPipelines,
+        transform: Any,
+        order: Order,
+        *,
+        prefetch: int,
+        typed: bool,
     ) -> None:
         self.source, self.pipeline, self.order, self.typed = source, pipeline, order, typed
         self._ahead: Prefetcher[_Raw] = Prefetcher(prefetch, f"prefetch {source.where}")
@@ -74,7 +82,7 @@ class PictureFeed:
 
     def _size(self, picture: Picture) -> Size:
         channels, height, width = picture.pixels.shape
-        return self.pipeline.size(channels, height, width)
+        return self.pipeline.of_batch(0, self.order.seed).size(channels, height, width)
 
     @property
     def seed(self) -> int:
@@ -132,13 +140,15 @@ class PictureFeed:
         kept = self._kept.get(index)
         if isinstance(kept, _Item):
             return kept
-        pipeline, dice = self.pipeline, Dice(self.order.seed, k, i, self.order.rank)
+        pipeline = self.pipeline.of_batch(k, self.order.seed)
+        dice = Dice(self.order.seed, k, i, self.order.rank)
         picture = kept.picture if isinstance(kept, Prepared) else kept or self.source.read(index)
         prepared = kept if isinstance(kept, Prepared) else pipeline.prepared(picture, dice)
         self._check_annotated(prepared.picture)
         item = _Item(*pipeline.cropped(prepared, dice), prepared.picture)
         if kept is None:
-            self._keep(index, picture if pipeline.draws_before_crop else prepared if pipeline.draws_crop else item)
+            drawn = self.pipeline
+            self._keep(index, picture if drawn.draws_before_crop else prepared if drawn.draws_crop else item)
         return item
 
     def _check_annotated(self, picture: Picture) -> None:

@@ -44,7 +44,9 @@ class Pipeline:
 
     def __init__(self, param: Any, samplers: Any, phase: int) -> None:
         self.param, self.samplers = param, list(samplers)
-        self.resize = param.resize_param if param.HasField("resize_param") else None
+        if len(param.resize_param) > 1:
+            raise ValueError("several resize_param are AnnotatedData's alone")
+        self.resize = param.resize_param[0] if param.resize_param else None
         self.noise = param.noise_param if param.HasField("noise_param") else None
         self.distort = param.distort_param if param.HasField("distort_param") else None
         self.expand = param.expand_param if param.HasField("expand_param") else None
@@ -74,17 +76,18 @@ class Pipeline:
     def draws_before_crop(self) -> bool:
         """Whether chance has a part in what `prepared` gives: it may then not be kept for the next time."""
         salted = self.noise is not None and self.noise.saltpepper
-        drawn = self.random_size.draws or self._several_modes(self.random_size.sizes)
-        return bool(self.distort or self.expand or self.samplers or salted or drawn or self._several_modes(self.param))
+        sizes = self.random_size.sizes
+        drawn = self.random_size.draws or any(map(_several_modes, (self.resize, sizes and sizes.resize_param)))
+        return bool(self.distort or self.expand or self.samplers or salted or drawn)
 
     @property
     def draws_crop(self) -> bool:
         """Whether chance has a part in what `cropped` makes of it."""
         return bool(self.random_crop or self.param.mirror)
 
-    def _several_modes(self, param: Any) -> bool:
-        """Whether a message's resize_param draws its interpolation."""
-        return param is not None and len(set(param.resize_param.interp_mode)) > 1
+    def of_batch(self, k: int, seed: int) -> Pipeline:
+        """What batch `k` goes through."""
+        return self
 
     def size(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
         """The size (C, h, w) of what becomes of a picture."""
@@ -242,3 +245,8 @@ class Pipeline:
             return geometry.of_fixed_size(labelled, picture.height, picture.width, window, self.resize)
         except ValueError as error:
             raise DataError(str(error), picture.where) from None
+
+
+def _several_modes(resize: Any) -> bool:
+    """Whether a ResizeParameter, if there is one, draws its interpolation."""
+    return resize is not None and len(set(resize.interp_mode)) > 1
