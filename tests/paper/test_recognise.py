@@ -121,6 +121,8 @@ def test_a_field_of_the_network_that_differs_is_named(before: str, after: str, d
         ({"solver": {"base_lr": 0.05}}, "base_lr 0.05, not 0.1"),
         ({"solver": {"lr_policy": '"fixed"'}}, "learning rate fixed, not 60, 120, 180"),
         ({"solver": {"clip_gradients": 5}}, "clip_gradients 5, not none"),
+        ({"solver": {"warmup_iter": 500}}, "warmup_iter 500, not 0"),
+        ({"solver": {"ema_decay": 0.999}}, "ema_decay 0.999, not 0"),
         ({"solver": {"regularization_type": '"L1"'}}, "regularization L1, not L2"),
         ({"distortion": CIFAR_100.replace("pad: 4", "pad: 2")}, "pad 2, not 4"),
         ({"distortion": CIFAR_100.replace("mirror: true", "mirror: false")}, "no mirroring"),
