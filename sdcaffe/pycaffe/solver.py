@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.errors import SolverError
 from sdcaffe.pycaffe.net import Net
 from sdcaffe.pycaffe.stepwise import StepwiseNet
+from sdcaffe.solver.settings import located
 from sdcaffe.solver.snapshot import settle_prefix
 from sdcaffe.solver.solver import Solver as Loop
 from sdcaffe.solver.step import Result
+from sdcaffe.solver.updates import rule_class
 
 Callback = Callable[[], Any]
 
@@ -171,9 +172,11 @@ _CLASSES = (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSol
 
 
 def get_solver(file: str | os.PathLike[str]) -> Solver:
-    """A solver of the type that the file names. Raises SolverError for a type that does not exist."""
-    kind = proto.read_solver(file).type
-    for cls in _CLASSES:
-        if cls.type == kind:
-            return cls(file)
-    raise SolverError(f'unknown solver type "{kind}"; there are {", ".join(cls.type for cls in _CLASSES)}', str(file))
+    """A solver of the type that the file names, Caffe's or one that Caffe does not have.
+
+    Raises SolverError for a type that does not exist.
+    """
+    param, positions = proto.read_solver_located(file)
+    with located(positions):
+        rule_class(param)
+    return next((cls for cls in _CLASSES if cls.type == param.type), Solver)(file)

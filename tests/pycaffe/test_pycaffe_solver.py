@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pycaffe_nets import input_layer, layer, product
 
+import sdcaffe
 from sdcaffe import proto
 from sdcaffe import pycaffe as caffe
 from sdcaffe.errors import SnapshotError, SolverError
@@ -46,8 +47,18 @@ def test_a_class_trains_by_its_own_rule_and_get_solver_finds_it(name, tmp_path):
 
 
 def test_an_unknown_type_is_named(tmp_path):
-    with pytest.raises(SolverError, match='unknown solver type "SGDD"; there are SGD, Nesterov'):
+    with pytest.raises(SolverError, match=r'unknown solver type "SGDD"\. Did you mean "SGD"'):
         caffe.get_solver(files(tmp_path, 'type: "SGDD"'))
+
+
+def test_a_type_that_caffe_does_not_have_trains_as_sdcaffe_does(tmp_path):
+    file = files(tmp_path, 'type: "AdamW" momentum: 0.9 weight_decay: 0.1 random_seed: 2')
+    solver, other = caffe.get_solver(file), sdcaffe.Solver(file, device="cpu")
+    solver.step(3)
+    other.step(3)
+    for name, blobs in other.net.params.items():
+        for ours, theirs in zip(solver.net.params[name], blobs, strict=True):
+            np.testing.assert_allclose(ours.data, theirs.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_leaves_gradients_loss_and_what_was_subtracted(tmp_path):

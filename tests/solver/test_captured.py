@@ -61,6 +61,7 @@ def train(solver, recorder=None):
         "type: 'RMSProp'",
         "type: 'AdaDelta' momentum: 0.9",
         "type: 'Adam' momentum: 0.9",
+        "type: 'AdamW' momentum: 0.9 ema_decay: 0.5 warmup_iter: 4",
         "type: 'SGD' momentum: 0.9 clip_gradients: 0.5 regularization_type: 'L1'",
     ],
 )
