@@ -110,7 +110,7 @@ def _names(path: str, known: _Set) -> tuple[str, ...]:
         if os.path.getsize(path) > _MAX_NAMES:
             raise DataError(f"a file of names has at most {_MAX_NAMES} bytes", path)
         with open(path, encoding="utf-8", errors="replace") as file:
-            found = [line.strip() for line in file if line.strip()]
+            found: Any = [line.strip() for line in file if line.strip()]
     else:
         found = read_pickle(path).get(known.names_key)
         if not isinstance(found, list) or not all(isinstance(name, (str, bytes)) for name in found):
