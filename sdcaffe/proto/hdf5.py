@@ -191,7 +191,7 @@ class _Reader:
         found: dict[int, Array] = {}
         for name in group:
             if isinstance(self.member(group, name), h5py.Dataset):
-                if not name.isdecimal() or int(name) >= _MOST_BLOBS:
+                if not name.isdecimal() or len(name) > 9 or int(name) >= _MOST_BLOBS:
                     raise self.error(f'"{group.name}/{name}" is no blob: blobs are numbered from 0', self.path)
                 found[int(name)] = self.numbers(group[name])
         return [found.get(i) for i in range(max(found, default=-1) + 1)]

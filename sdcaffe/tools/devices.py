@@ -90,7 +90,7 @@ def _indices(which: str, count: int) -> list[int]:
         return list(range(count))
     indices = []
     for part in which.split(","):
-        if not part.isdecimal():
+        if not part.isdecimal() or len(part) > 9:
             raise SdcaffeError(f'"{part}" is no number of a GPU; give numbers with commas, or all')
         if int(part) >= count:
             last = f"the last one is {count - 1}" if count else "the driver finds none"

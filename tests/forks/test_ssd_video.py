@@ -111,6 +111,19 @@ def test_what_is_no_video_is_one_line(name, content, message, tmp_path, monkeypa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.mp4", "ffconcat version 1.0\nfile a.avi\n"),
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9,\na.avi\n#EXT-X-ENDLIST\n"),
+    ],
+)
+def test_a_file_that_leads_to_others_is_refused(name, content, video, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match="cannot be read as a video"):
+        layer(f'video_type: VIDEO video_file: "{tmp_path / name}"')
+
+
 def test_a_file_that_is_cut_short_is_told(video):
     path, _ = video
     data = Path(path).read_bytes()

@@ -31,7 +31,7 @@ from sdcaffe.solver import kept
 FILES = Path(__file__).parents[1] / "goldens" / "files"
 INTERESTING = [
     *(b"\x00", b"\xff", b"\x7f\xff\xff\xff", b"\xff" * 8, b"\x80" * 9 + b"\x01"),
-    *(b"nan", b"-1", b"1e999", b"{", b'"', b"\n"),
+    *(b"nan", b"-1", b"1e999", b"9" * 400, b"{", b'"', b"\n"),
 ]
 
 
@@ -197,6 +197,29 @@ def _onnx() -> bytes:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name, shape in (("x", (1, 3, 4, 4)), ("z", (1, 4)))
     ]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def example_of_shapes() -> bytes:
+    """A reshape whose size is computed from the shape of what is reshaped, as torch's exporter writes it."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    numbers = {"zero": np.array(0, "i8"), "rest": np.array([-1], "i8"), "axes": np.array([0], "i8")}
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], "shape"),
+        helper.make_node("Gather", ["s", "zero"], ["n"], "gather", axis=0),
+        helper.make_node("Unsqueeze", ["n", "axes"], ["n1"], "unsqueeze"),
+        helper.make_node("Concat", ["n1", "rest"], ["to"], "concat", axis=0),
+        helper.make_node("Reshape", ["x", "to"], ["r"], "reshape"),
+        helper.make_node("Relu", ["r"], ["z"], "relu"),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", ("n", 3, 4, 4)), ("z", None))
+    ]
+    weights = [numpy_helper.from_array(array, name) for name, array in numbers.items()]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     return bytes(model.SerializeToString())

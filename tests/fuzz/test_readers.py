@@ -12,6 +12,7 @@ import os
 import warnings
 from pathlib import Path
 
+import more_targets
 import pytest
 from fuzz_targets import Target, harm, targets, tried
 
@@ -26,11 +27,14 @@ DEFAULT = {
     "s.solverstate.h5": 300,
     "t.pt": 500,
     "net.onnx": 500,
+    "000003.log": 100,
+    "shapes.onnx": 500,
 }
 NAMES = [
     "net.prototxt", "solver.prototxt", "train.log", "list.txt", "windows.txt", "w.caffemodel", "w.caffemodel.h5",
     "s.solverstate", "s.solverstate.h5", "kept.json", "m.binaryproto", "m.npy", "t.pt", "rows.h5", "data.mdb", "image",
-    "data_batch_1", "labels.idx", "net.onnx",
+    "data_batch_1", "labels.idx", "net.onnx", "boxes.xml", "boxes.json", "boxes.txt", "labelmap.prototxt", "sizes.txt",
+    "w.safetensors", "000003.log", "shapes.onnx",
 ]  # fmt: skip
 FOUND = Path(__file__).parent / "found"
 ONCE = sorted((Path(__file__).parent / "once").iterdir())
@@ -43,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_name(folder: Path) -> dict[str, Target]:
-    return {target.name: target for target in targets(folder)}
+    return {target.name: target for target in [*targets(folder), *more_targets.targets(folder)]}
 
 
 def test_every_target_has_its_turn(by_name: dict[str, Target]) -> None:

@@ -17,6 +17,7 @@ from sdcaffe.errors import DataError
 
 MAX_BYTES = 1 << 24
 MAX_DEPTH = 32
+_LARGEST = 2**31  # of a number of a JSON file, and of a label
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def read_json(path: str, size: tuple[int, int], names: Mapping[str, int]) -> Fou
     if not isinstance(content, dict) or not isinstance(content.get("annotation"), list):
         raise DataError('has no list "annotation"', path)
     image = content.get("image")
-    if isinstance(image, dict) and all(type(image.get(side)) is int for side in ("height", "width")):
+    if isinstance(image, dict) and all(_is_size(image.get(side)) for side in ("height", "width")):
         size = image["height"], image["width"]
     if min(size) < 1:
         raise DataError(f"says that its picture has {size[1]} x {size[0]} pixels", path)
@@ -188,7 +189,11 @@ def read_json(path: str, size: tuple[int, int], names: Mapping[str, int]) -> Fou
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and abs(value) < _LARGEST
 
 
 # ---------------------------------------------------------------- text
@@ -205,7 +210,7 @@ def read_txt(path: str, size: tuple[int, int], names: Mapping[str, int]) -> Foun
             label, sides = int(words[0]), [float(word) for word in words[1:]]
         except ValueError:
             label, sides = 0, []
-        if len(sides) != 4 or not all(math.isfinite(side) for side in sides):
+        if len(sides) != 4 or not all(math.isfinite(side) for side in sides) or abs(label) >= _LARGEST:
             raise DataError(f'"{line.strip()[:80]}" is not a label and four numbers', f"{path}:{number}")
         left, top, right, bottom = sides
         found.add(label, (left, top, right, bottom), size, False)

@@ -32,7 +32,7 @@ def read_sizes(path: str) -> list[NamedSize]:
         words = line.split()
         if not words:
             continue
-        if len(words) != 3 or not (words[1].isdecimal() and words[2].isdecimal()):
+        if len(words) != 3 or not all(word.isdecimal() and len(word) < 10 for word in words[1:]):
             raise DataError(f'"{line.strip()[:80]}" is not a name, a height and a width', f"{path}:{number}")
         found.append(NamedSize(words[0], int(words[1]), int(words[2])))
     return found

@@ -15,6 +15,13 @@ from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.picture import NO_BOXES, Picture
 
+# Formats that hold their own frames: others, as a playlist, are lists of other files.
+_FORMATS = (
+    "asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,vc1,webm,"
+    "yuv4mpegpipe"
+)
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+
 
 class Video:
     """Every (skip + 1)-th frame of a file, behind `skip` frames each, (3, H, W) blue, green, red; of label 0.
@@ -44,7 +51,7 @@ class Video:
         if not os.path.isfile(self.where):
             raise DataError("is no file", self.where)
         try:
-            self._container = av.open(self.where, options={"protocol_whitelist": "file"})
+            self._container = av.open(self.where, options=_OPTIONS)
             stream = self._container.streams.video[0]
         except IndexError:
             self.close()
