@@ -175,4 +175,5 @@ class ImageSegData(FeedLayer):
 
     def _shapes(self) -> list[Shape]:
         n, (channels, height, width) = self.param.batch_size, self._running().size
-        return [(n, channels, height, width), (n, 1, height, width), (n, 1, 1, 2)][: len(self.layer_param.top)]
+        shapes: list[Shape] = [(n, channels, height, width), (n, 1, height, width), (n, 1, 1, 2)]
+        return shapes[: len(self.layer_param.top)]
