@@ -18,7 +18,7 @@ from sdcaffe.log.curves import Curve, span
 
 _WIDTH, _HEIGHT = 440, 260
 _LEFT, _TOP, _BOTTOM = 48, 12, 34
-_BARE, _MARKED = 14, 74  # room at the right edge, without and with the marks' names
+_BARE, _MARKED = 14, 92  # room at the right edge, without and with the marks' names
 _POINTS = 400  # of a curve; more are thinned out
 _DOTTED = 40  # tests up to which each has a dot
 _REACH = 2.0  # percent points to each side of the paper's value
