@@ -142,6 +142,8 @@ def _report(outcome: Outcome, args: Namespace, several: bool) -> list[str]:
             lines.append(f"stopped at iteration {outcome.iteration} of {outcome.max_iter}; to go on:")
             lines.append(f"  {_command(args, 'auto' if several else outcome.snapshot)}")
         lines.append(f"snapshot: {outcome.snapshot}")
+    if outcome.averages is not None:
+        lines.append(f"averaged weights, which were tested: {outcome.averages}")
     return [*lines, f"log: {outcome.log}"]
 
 

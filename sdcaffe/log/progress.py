@@ -45,13 +45,15 @@ class Progress:
         """`iteration` iterations are done. `loss` is the smoothed one; `images` go into one iteration.
 
         `epoch` is how often the training images were seen, None where their number is not known. `terms` are the last
-        values of the losses that no labels go into, by the blob's name, `outputs` the other numbers the net puts out.
+        values of the losses that no labels go into, by the blob's name, `outputs` those of the other outputs of one
+        number.
         """
 
     def displayed(
         self, iteration: int, *, loss: float, lr: float, seconds: float, outputs: Mapping[str, float]
     ) -> None:
-        """A line of the log was due: `loss` and `lr` as it says, `seconds` an iteration took, `outputs` by name."""
+        """A line of the log was due: `loss` and `lr` as it says, `seconds` an iteration took, and the outputs of one
+        number, by name."""
 
     def tested(self, net: int, scores: Mapping[str, float], iteration: int = 0) -> None:
         """Test net `net` gave these mean outputs at `iteration`."""

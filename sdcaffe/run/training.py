@@ -34,7 +34,7 @@ from sdcaffe.run.tensorboard import Board
 from sdcaffe.run.together import Run, take_turns
 from sdcaffe.solver import Solver
 from sdcaffe.solver.devices import choose_device, say_devices
-from sdcaffe.solver.snapshot import clear, newest
+from sdcaffe.solver.snapshot import averages_beside, clear, newest
 
 Ask = Callable[[], Action | None]
 Solvers: TypeAlias = "str | os.PathLike[str] | proto.SolverParameter"  # a path or a SolverParameter
@@ -49,6 +49,7 @@ class Outcome:
     - `scores`: index of a test net -> what its last test gave, by name
     - `snapshot`: the last .solverstate it wrote, if it wrote any
     - `settings`: what a sweep set for it
+    - `averages`: beside the snapshot, the averaged weights that were tested, with an ema_decay
     """
 
     name: str
@@ -58,6 +59,7 @@ class Outcome:
     scores: dict[int, dict[str, float]]
     snapshot: str | None
     settings: dict[str, str] = field(default_factory=dict)
+    averages: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -234,7 +236,9 @@ def _turns(
             say_devices(request.devices if request.devices[1:] else [device])
         iteration = yield from _solve(job, request, ask, device, progress)
     state = None if progress.snapshot is None else str(progress.snapshot)
-    return Outcome(job.name, job.log, iteration, job.param.max_iter, progress.scores, state, dict(job.settings))
+    averages = None if state is None or not job.param.ema_decay else str(averages_beside(state))
+    scores, settings = progress.scores, dict(job.settings)
+    return Outcome(job.name, job.log, iteration, job.param.max_iter, scores, state, settings, averages)
 
 
 def _log(job: Job, request: Request, name: str, screen: Screen | None) -> AbstractContextManager[Progress]:

@@ -1,8 +1,8 @@
-"""What a solver tells a `Progress` of an iteration: the values by name, and how far the training images are seen."""
+"""What a solver tells a `Progress` of an iteration: the values of outputs, and how far the training images are seen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -22,11 +22,14 @@ def report(
     loss: float,
     lr: float,
 ) -> None:
-    """Tell that `iteration` iterations are done, the last of which put out `outputs`. Waits for the device."""
+    """Tell that `iteration` iterations are done, the last of which put out `outputs`: those of one number are told.
+
+    Waits for the device.
+    """
     images = _images(net) * param.iter_size * collectives.rank_and_world()[1]
     count = next((layer.item_count for layer in net.data_layers if layer.item_count), None)
-    names, values = flat(outputs)
-    numbers, terms = by_name(zip(names, values.tolist(), strict=True)), _terms(net)
+    names, values = flat(single(outputs))
+    numbers, terms = dict(zip(names, values.tolist(), strict=True)), _terms(net)
     progress.update(
         iteration,
         param.max_iter,
@@ -39,14 +42,9 @@ def report(
     )
 
 
-def by_name(values: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """The values of blobs; of a blob of several the later ones are `name[1]`, `name[2]`, ..."""
-    found: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for name, value in values:
-        index = counts[name] = counts.get(name, -1) + 1
-        found[f"{name}[{index}]" if index else name] = value
-    return found
+def single(blobs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The blobs that hold one number: losses and accuracies, and no detections."""
+    return {name: blob for name, blob in blobs.items() if blob.numel() == 1}
 
 
 def _images(net: Net) -> int:

@@ -86,7 +86,7 @@ def save(solver: Run) -> str:
         solver.net.save(model)
         kept.model = _digest(model)
         if solver.average is not None:
-            averages = _averages_of(Path(model))
+            averages = averages_beside(model)
             glog("solver.cpp:464", f"Averaged weights: {averages}")
             with solver.average.used():
                 solver.net.save(averages)
@@ -133,7 +133,7 @@ def load(path: str | os.PathLike[str]) -> Loaded:
         raise SnapshotError("it holds numbers that are not finite", where=str(path))
     averages = None
     if kept is not None and kept.average is not None and model is not None:
-        file = _averages_of(model)
+        file = averages_beside(model)
         if _digest(file) != kept.average:
             raise SnapshotError(f"{file} is not the file of averaged weights that was written with it", str(path))
         averages = Weights([str(file)], exact=True)
@@ -215,10 +215,11 @@ def load_newest(prefix: str) -> Loaded | None:
     return None
 
 
-def _averages_of(model: Path) -> Path:
-    """The file of averaged weights beside one of weights: `x_iter_8_ema.caffemodel`."""
-    stem, dot, ending = model.name.rpartition(".caffemodel")
-    return model.with_name(f"{stem}_ema{dot}{ending}")
+def averages_beside(file: StrPath) -> Path:
+    """The file of averaged weights beside one of weights, or a state: `x_iter_8_ema.caffemodel`."""
+    path = Path(file)
+    stem, ending = re.split(r"\.(?:caffemodel|solverstate)(?=\.h5$|$)", path.name)
+    return path.with_name(f"{stem}_ema.caffemodel{ending}")
 
 
 def _digest(model: StrPath) -> int:

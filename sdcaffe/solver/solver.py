@@ -28,7 +28,7 @@ from sdcaffe.solver.devices import choose_device
 from sdcaffe.solver.lines import Scores, flat, log_clipping, log_iteration, log_outputs
 from sdcaffe.solver.measures import measure_class
 from sdcaffe.solver.nets import Source, log_creation, read_source, test_sources, train_source
-from sdcaffe.solver.reporting import by_name, report
+from sdcaffe.solver.reporting import report, single
 from sdcaffe.solver.snapshot import Loaded
 from sdcaffe.solver.step import Result, Step
 from sdcaffe.solver.testing import test
@@ -279,7 +279,8 @@ class Solver:
             scores = list(zip(names, collectives.averaged(values).tolist(), strict=True))
             log_outputs("solver.cpp:258", "Train", scores, self.net.loss_weights)
         each = seconds / max(iterations, 1)
-        self.progress.displayed(self.iter, loss=loss, lr=self.lr, seconds=each, outputs=by_name(scores))
+        told = {name: value for name, value in scores if name in single(outputs)}
+        self.progress.displayed(self.iter, loss=loss, lr=self.lr, seconds=each, outputs=told)
 
     # ---------------------------------------------------------------- testing
 

@@ -130,11 +130,12 @@ def test_averaged_weights_are_tested_and_both_are_saved():
 
 
 @pytest.mark.parametrize("more", ["", "snapshot_format: HDF5", 'type: "AdamW"', 'lr_policy: "cosine"'])
-def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(folder, more):
+def test_a_run_that_goes_on_ends_as_one_that_was_not_stopped(folder, capsys, more):
     write(f"ema_decay: 0.7 warmup_iter: 3 {more}")
     ending = ".h5" if "HDF5" in more else ""
     assert main(["train", "solver.prototxt"]) == 0
     names = [f"run_iter_8{name}{ending}" for name in (".caffemodel", "_ema.caffemodel")]
+    assert f"averaged weights, which were tested: {names[1]}\n" in capsys.readouterr().out
     before = [blobs(name) for name in names]
     scores = (folder / "run.log").read_text().split("Test net output")[-2:]
     for path in folder.glob("run_iter_8*"):
