@@ -105,7 +105,7 @@ def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None, numbers: N
     for values, name in ((array, "data"), (diff, "diff")):
         if values is not None:
             packed = np.ascontiguousarray(values, dtype).reshape(-1).view(np.uint8)
-            piece = packed.tobytes() if numbers is None else numbers.add(memoryview(packed))
+            piece = packed.tobytes() if numbers is None else numbers.add(packed.data)
             getattr(blob, f"double_{name}" if double else name).append(piece)
     return blob
 

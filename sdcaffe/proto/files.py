@@ -141,10 +141,10 @@ def sealed(message: Any, path: StrPath, error: type[SdcaffeError]) -> tuple[byte
     return (seal.seal([body]) if can else b""), body
 
 
-def serialized(message: Message, path: StrPath, error: type[SdcaffeError]) -> bytes:
+def serialized(message: Any, path: StrPath, error: type[SdcaffeError]) -> bytes:
     """The bytes of a message. Raises `error`, with what is missing or too large, where it has none."""
     try:
-        return message.SerializeToString()
+        return bytes(message.SerializeToString())
     except (EncodeError, ValueError) as problem:
         missing = ", ".join(message.FindInitializationErrors())
         reason = f"required fields are missing: {missing}" if missing else f"it is too large ({problem})"

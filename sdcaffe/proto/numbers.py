@@ -53,7 +53,7 @@ class Source:
 
     def read_numbers(self, size: int) -> memoryview:
         """The next `size` bytes, as memory of their own that numpy may write to."""
-        memory = memoryview(np.empty(size, np.uint8))
+        memory = np.empty(size, np.uint8).data
         for start in range(0, size, _STEP):
             part = memory[start : start + _STEP]
             if self._file.readinto(part) < len(part):

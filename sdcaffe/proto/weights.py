@@ -272,7 +272,7 @@ def _message(name: str, path: StrPath, error: type[SdcaffeError], others: Mappin
             raise error("has become shorter while it was read", str(path)) from None
     seal.check(source.crc, promise, path, error)
     found = _kind(data)
-    if found in others:
+    if found is not None and found in others:
         raise error(f"is {found}: {others[found]}", str(path))
     try:
         return files.decoded(kind, data, path, error), numbers
