@@ -17,7 +17,8 @@ class ArgMax(Layer):
 
     With `axis`, that axis of the top holds their places along it (or, with `out_max_val`, their values).
     Without, each item of the first axis is one row, and the top is (n, 1, top_k): places within the row;
-    with `out_max_val` it is (n, 2, top_k): places, then values. A bottom of more axes gives ones at the end.
+    with `out_max_val` it is (n, 2, top_k): places, then values. A bottom of more axes gives ones at the end, one of a
+    single axis has rows of one value.
     """
 
     param: proto.ArgMaxParameter
@@ -40,7 +41,7 @@ class ArgMax(Layer):
 
     @torch.no_grad()
     def forward(self, bottom: Tensor) -> Tensor:
-        values = bottom.flatten(1) if self.axis is None else bottom
+        values = _rows(bottom) if self.axis is None else bottom
         axis = 1 if self.axis is None else self.axis
         # A stable sort of the reversed axis puts the later of equals first.
         greatest, order = values.flip(axis).sort(dim=axis, descending=True, stable=True)
@@ -54,7 +55,7 @@ class ArgMax(Layer):
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
         """Of equals ONNX takes the first, so the axis is turned round for Caffe's last."""
         (bottom,) = bottoms
-        values = bottom.flatten(1) if self.axis is None else bottom
+        values = _rows(bottom) if self.axis is None else bottom
         axis = 1 if self.axis is None else self.axis
         greatest, order = values.flip(axis).topk(self.param.top_k, axis)
         place = (values.shape[axis] - 1 - order).to(bottom.dtype)
@@ -73,3 +74,8 @@ class ArgMax(Layer):
     @classmethod
     def mixes_items(cls, layer_param: proto.LayerParameter) -> bool:
         return layer_param.argmax_param.HasField("axis") and layer_param.argmax_param.axis == 0
+
+
+def _rows(bottom: Tensor) -> Tensor:
+    """(n, values of an item)."""
+    return bottom.unsqueeze(1) if bottom.dim() == 1 else bottom.flatten(1)

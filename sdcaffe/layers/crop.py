@@ -15,7 +15,8 @@ class Crop(Layer):
     """Bottom 0 cut to bottom 1's sizes from `axis` (2 by default) on, starting at `offset`.
 
     One offset holds for every axis from there on, none means 0. Bottom 1 gives its shape only and gets no
-    gradient. Raises LayerError where the cut would leave the bottom, or for another number of offsets.
+    gradient; axes that it has beyond bottom 0's do not count.
+    Raises LayerError where the cut would leave the bottom, or for another number of offsets.
     """
 
     param: proto.CropParameter
@@ -24,8 +25,8 @@ class Crop(Layer):
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom, size = bottom_shapes
         dims = len(bottom)
-        if len(size) != dims:
-            raise self.error(f"both bottoms need as many axes: {show_shape(bottom)} and {show_shape(size)}", "bottom")
+        if len(size) < dims:
+            raise self.error(f"bottom 1 needs as many axes: {show_shape(bottom)} and {show_shape(size)}", "bottom")
         start = canonical_axis(self, self.param.axis, dims)
         given = list(self.param.offset) or [0]
         if len(given) not in (1, dims - start):
@@ -43,7 +44,7 @@ class Crop(Layer):
                     "offset",
                 )
         self.cut = [(axis, offset, size[axis]) for axis, offset in enumerate(offsets, start)]
-        return [bottom[:start] + size[start:]]
+        return [bottom[:start] + size[start:dims]]
 
     def forward(self, bottom: Tensor, size: Tensor) -> Tensor:
         for axis, offset, length in self.cut:

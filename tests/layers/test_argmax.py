@@ -40,6 +40,16 @@ def test_over_whole_items_with_ties(shape, ones):
     np.testing.assert_array_equal(layer(bottom), both.reshape(4, 2, 2, *ones))
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"), [("false", [[[0]]] * 3), ("true", [[[0], [2]], [[0], [1]], [[0], [3]]])]
+)
+def test_a_blob_of_one_axis_has_rows_of_one_value(values, expected):
+    """As BVLC Caffe, run on the same layer: places of 0, in a top of (3, 1, 1)."""
+    layer = make("ArgMax", f"argmax_param {{ out_max_val: {values} }}", (3,))
+    assert layer.top_shapes == [np.shape(expected)]
+    np.testing.assert_array_equal(layer(torch.tensor([2.0, 1.0, 3.0])), expected)
+
+
 def test_no_gradient_comes_back():
     assert not make("ArgMax", "", (2, 3))(torch.zeros(2, 3, requires_grad=True)).requires_grad
 

@@ -33,6 +33,14 @@ def test_axes_from_axis_on_take_the_other_bottoms_sizes(body: str, cut: tuple[sl
     assert size.grad is None
 
 
+def test_further_axes_of_the_other_bottom_do_not_count() -> None:
+    """The numbers that BVLC Caffe gives for bottoms of 2 5 and 2 3 1."""
+    bottom, size = torch.arange(10.0).reshape(2, 5), torch.zeros(2, 3, 1)
+    layer = build(one_layer("Crop", "crop_param { axis: 1 }", bottoms=2), [bottom.shape, size.shape])
+    assert layer.top_shapes == [(2, 3)]
+    assert layer(bottom, size).tolist() == [[0, 1, 2], [5, 6, 7]]
+
+
 WRONG = [
     ("axis: 4", (1, 2, 4, 5), "axis 4 is out of range"),
     ("offset: 1 offset: 1 offset: 1", (1, 2, 4, 5), "offset is given 3 times"),
