@@ -32,12 +32,16 @@ _REPEATED = 3  # a field's label
 
 def overview() -> list[str]:
     """Lines of a table of every known type."""
-    rows = [["type", "bottoms", "tops", "blobs", "parameters", "from"]]
+    rows = [["type", "bottoms", "tops", "blobs", "ONNX", "parameters", "from"]]
     for name, cls in registered().items():
         blobs = "yes" if _makes_blobs(cls) else "-"
         origins = ", ".join(dict.fromkeys(origin(maker) for maker in makers(name)))
-        rows.append([name, _count(cls.bottoms), _tops(cls), blobs, cls.field or "-", origins])
-    return [*text_table(rows), "", f"Free field numbers for a layer of your own: {free_numbers()}"]
+        onnx = "left out" if _instead(cls).startswith("nothing") else "no" if cls.not_exported else "yes"
+        rows.append([name, _count(cls.bottoms), _tops(cls), blobs, onnx, cls.field or "-", origins])
+    words = (
+        "ONNX: whether `sdcaffe export` writes it; what is left out judges or trains. `sdcaffe layers TYPE` says why."
+    )
+    return [*text_table(rows), "", words, f"Free field numbers for a layer of your own: {free_numbers()}"]
 
 
 def forks() -> list[str]:

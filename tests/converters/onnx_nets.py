@@ -13,6 +13,7 @@ from sdcaffe.net import Net
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = ROOT / "tests" / "goldens"
+RECORDED = GOLDENS / "layers"
 TRAINING = ("accuracy", "contrastive", "euclidean", "hinge", "infogain", "multinomial", "softmax_loss", "sigmoid_ce")
 OWN_STATISTICS = ("batchnorm_train",)  # of the train phase
 
@@ -41,15 +42,15 @@ def recordings() -> list[str]:
     return [name for name in names if not name.startswith((*TRAINING, *OWN_STATISTICS))]
 
 
-def arrays(name: str, stem: str) -> list[np.ndarray]:
-    with np.load(GOLDENS / "layers" / f"{name}.npz") as file:
+def arrays(name: str, stem: str, folder: Path = RECORDED) -> list[np.ndarray]:
+    with np.load(folder / f"{name}.npz") as file:
         keys = [key for key in file.files if key.startswith(f"{stem}_") and key.removeprefix(f"{stem}_").isdigit()]
         return [file[key] for key in sorted(keys)]
 
 
-def recorded_layer(name: str) -> Any:
+def recorded_layer(name: str, folder: Path = RECORDED) -> Any:
     """The LayerParameter of a recording; what it is called, and its blobs, have the recording's name in front."""
-    with np.load(GOLDENS / "layers" / f"{name}.npz") as file:
+    with np.load(folder / f"{name}.npz") as file:
         text = str(file["prototxt"])
     net = proto.NetParameter()
     proto.text.parse(text, net, name)
@@ -63,13 +64,13 @@ def recorded_layer(name: str) -> Any:
     return layer
 
 
-def write_recorded(names: list[str], folder: Path) -> tuple[str, str]:
+def write_recorded(names: list[str], folder: Path, recordings: Path = RECORDED) -> tuple[str, str]:
     """A net of recorded layers side by side, and its weights: the two files."""
     layers.discover()
     param = proto.NetParameter(name="recorded")
     for name in names:
-        layer = recorded_layer(name)
-        for blob, values in zip(layer.bottom, arrays(name, "bottom"), strict=True):
+        layer = recorded_layer(name, recordings)
+        for blob, values in zip(layer.bottom, arrays(name, "bottom", recordings), strict=True):
             new = param.layer.add(name=f"{blob}_input", type="Input", top=[blob])
             new.input_param.shape.add().dim.extend(values.shape)
         param.layer.add().CopyFrom(layer)
@@ -77,8 +78,8 @@ def write_recorded(names: list[str], folder: Path) -> tuple[str, str]:
     net = Net(param, proto.TEST)
     with torch.no_grad():
         for name in names:
-            for blob, values in zip(net.params.get(name, ()), arrays(name, "param"), strict=True):
-                blob.copy_(torch.from_numpy(values))
+            for blob, values in zip(net.params.get(name, ()), arrays(name, "param", recordings), strict=True):
+                blob.copy_(torch.from_numpy(values).reshape(blob.shape))
     net.save(folder / "net.caffemodel")
     return str(folder / "net.prototxt"), str(folder / "net.caffemodel")
 

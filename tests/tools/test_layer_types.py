@@ -28,15 +28,18 @@ def test_every_type_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     names = [line.split()[0] for line in lines[2 : lines.index("")]]
     assert set(names) == set(registered())
     assert names == sorted(names)
-    assert row("\n".join(lines), "LSTM") == ["LSTM", "2 to 5", "1 to 3", "yes", "recurrent_param", "BVLC Caffe"]
+    assert row("\n".join(lines), "LSTM") == ["LSTM", "2 to 5", "1 to 3", "yes", "yes", "recurrent_param", "BVLC Caffe"]
     assert row("\n".join(lines), "Convolution")[1:3] == ["1 or more", "as bottoms"]
-    assert row("\n".join(lines), "BNLL") == ["BNLL", "1", "1", "-", "-", "BVLC Caffe"]
+    assert row("\n".join(lines), "BNLL") == ["BNLL", "1", "1", "-", "yes", "-", "BVLC Caffe"]
+    assert [row("\n".join(lines), name)[4] for name in ("Python", "Proposal", "Data")] == ["no", "no", "yes"]
+    assert [row("\n".join(lines), name)[4] for name in ("Accuracy", "EuclideanLoss")] == ["left out"] * 2
     assert row("\n".join(lines), "Distort")[-1] == "the paper"
 
 
 def test_types_with_blobs_are_those_of_caffe(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = shown(capsys).splitlines()[2:]
-    caffes = {line.split()[0] for line in lines if "  BVLC Caffe" in line and "  yes  " in line}
+    lines = shown(capsys).splitlines()
+    rows = [re.split(r"  +", line.strip()) for line in lines[2 : lines.index("")]]
+    caffes = {cells[0] for cells in rows if cells[-1].startswith("BVLC Caffe") and cells[3] == "yes"}
     assert caffes - {"Python"} == {
         *("BatchNorm", "Bias", "Convolution", "Deconvolution", "Embed", "InnerProduct", "LSTM", "Parameter"),
         *("PReLU", "RNN", "Scale"),
