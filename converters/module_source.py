@@ -253,7 +253,7 @@ class _Source:
                 f"    model = {self.name}().eval()",
                 f'    model.load_state_dict(torch.load("{prose(state)}", weights_only=True))',
             ]
-        return "\n".join([*lines, '"""', "", "from __future__ import annotations", ""])
+        return "\n".join([*lines, '"""', ""])  # torch.jit.script reads annotations, not their text
 
     def _imports(self, code: str) -> str:
         wanted = [line for line, pattern in _USED.items() if re.search(pattern, code)]

@@ -175,9 +175,9 @@ class TongchengDenseBlock(Layer):
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         shapes = (str(tuple(blob.shape)) for blob in self.blobs)
         features = builder.part(source_parts.dense_features)
-        return Source(
-            f"{features}({{0}}, {{self}}(), {self.transitions})", call(builder.part(source_parts.Blobs), *shapes)
-        )
+        blobs = ", ".join(f"{{self}}.blob_{i}" for i in range(len(self.blobs)))
+        module = call(builder.part(source_parts.Blobs), *shapes)
+        return Source(f"{features}({{0}}, [{blobs}], {self.transitions})", module)
 
     def multiply_adds(self, bottoms: list[Shape], tops: list[Shape]) -> int:
         n, _, height, width = tops[0]

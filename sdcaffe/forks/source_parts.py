@@ -84,9 +84,6 @@ class Blobs(nn.Module):
         for i, shape in enumerate(shapes):
             self.register_parameter(f"blob_{i}", nn.Parameter(torch.zeros(shape)))
 
-    def forward(self) -> list[Tensor]:
-        return list(self.parameters())
-
 
 class FusedBatchNorm(nn.Module):
     """Batch norm with weight and bias, all numbers of `shape`: by `mean` and `variance`, or by the batch's own.

@@ -134,7 +134,7 @@ class Upsample(Layer):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         if len(bottoms) == 1:
-            return Source(f'F.interpolate({{0}}, scale_factor={self.scale}, mode="nearest")')
+            return Source(f'F.interpolate({{0}}, scale_factor={float(self.scale)}, mode="nearest")')
         if self.param.HasField("upsample_h"):
             size = str(list(self.size))
         else:

@@ -72,7 +72,7 @@ class MVN(Layer):
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         if len(bottoms[0]) != 4:
             raise self.unwritten(f"an MVN of {len(bottoms[0])} axes")
-        axes = "(1, 2, 3)" if self.param.across_channels else "(2, 3)"
+        axes = "[1, 2, 3]" if self.param.across_channels else "[2, 3]"
         if not self.param.normalize_variance:
             return Source(f"{{0}} - torch.mean({{0}}, {axes}, keepdim=True)", nests=False)
         return Source(call(builder.part(source_parts.standardised), "{0}", axes, number(self.param.eps)))

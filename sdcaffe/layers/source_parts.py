@@ -104,7 +104,7 @@ def padded_max_pool_with_mask(
     return top[:, :, : pooled[0], : pooled[1]], mask[:, :, : pooled[0], : pooled[1]].to(x.dtype)
 
 
-def standardised(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
+def standardised(x: Tensor, axes: list[int], eps: float) -> Tensor:
     """Mean 0 and standard deviation 1 over `axes`; eps is added to the deviation."""
     centred = x - torch.mean(x, axes, keepdim=True)
     return centred / (torch.sqrt(torch.mean(torch.square(centred), axes, keepdim=True)) + eps)

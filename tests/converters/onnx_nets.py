@@ -45,7 +45,7 @@ def recordings() -> list[str]:
 def arrays(name: str, stem: str, folder: Path = RECORDED) -> list[np.ndarray]:
     with np.load(folder / f"{name}.npz") as file:
         keys = [key for key in file.files if key.startswith(f"{stem}_") and key.removeprefix(f"{stem}_").isdigit()]
-        return [file[key] for key in sorted(keys)]
+        return [file[key] for key in sorted(keys, key=lambda key: int(key.rpartition("_")[2]))]
 
 
 def recorded_layer(name: str, folder: Path = RECORDED) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from onnx_nets import write_net
+from onnx_nets import RECORDED, ROOT, arrays, write_net, write_recorded
 from torch import nn
 
 from sdcaffe import proto
@@ -108,3 +108,25 @@ def test_no_fold_keeps_the_norms(tmp_path: Path, opened: Callable[[], nn.Module]
     assert kinds.count("BatchNorm2d") == 2
     assert kinds.count("BatchNorm1d") == 2
     assert kinds.count("Scale") == 4
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("name", ["mvn_across", "bn_psp_test", "denseblock_bc_test", "upsample_nearest_2"])
+def test_layers_that_need_parts_of_their_own(name: str, tmp_path: Path, opened: Callable[[], nn.Module]) -> None:
+    forks = ROOT / "tests" / "forks" / "recordings" / "others"
+    recordings = RECORDED if name == "mvn_across" else forks
+    model, weights = write_recorded([name], tmp_path, recordings)
+    convert(model, tmp_path / "net.py", weights)
+    module = opened()
+    x = torch.from_numpy(arrays(name, "bottom", recordings)[0])
+    expected = torch.from_numpy(arrays(name, "top", recordings)[0])
+    with torch.no_grad():
+        torch.jit.script(module).save(tmp_path / "scripted.ts")
+        ways = {
+            "script": torch.jit.load(tmp_path / "scripted.ts"),
+            "trace": torch.jit.trace(module, x),
+            "export": torch.export.export(module, (x,)).module(),
+            "compile": torch.compile(module, backend="eager"),
+        }
+        for made in ways.values():
+            torch.testing.assert_close(made(x), expected, rtol=1e-4, atol=1e-5)

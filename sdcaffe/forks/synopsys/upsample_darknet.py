@@ -33,4 +33,4 @@ class UpsampleDarknet(Layer):
         return F.interpolate(bottom, scale_factor=self.param.stride, mode="nearest")
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
-        return Source(f'F.interpolate({{0}}, scale_factor={self.param.stride}, mode="nearest")')
+        return Source(f'F.interpolate({{0}}, scale_factor={float(self.param.stride)}, mode="nearest")')
