@@ -56,13 +56,13 @@ class KnowledgeDistillation(Layer):
             raise self.error(f"temperature must be above 0, not {self.param.temperature:g}", "temperature")
         if student != teacher:
             raise self.error(f"logits must have one shape: {show_shape(student)} and {show_shape(teacher)}")
-        self.ignored = ignored_label(loss_param)
-        if bool(label) != (self.ignored is not None):
+        ignored = ignored_label(loss_param)
+        if bool(label) != (ignored is not None):
             raise self.error("labels, bottom 2, and ignore_label go together: give both or neither", "ignore_label")
         self.axis = canonical_axis(self, self.layer_param.softmax_param.axis, len(student))
         if label:
             check_label_count(self, student, label[0], self.axis)
-        self.places = outer_inner(student, self.axis)
+        self.outer, self.inner = outer_inner(student, self.axis)
         self.mode = normalization(loss_param, loss_param.VALID)
         return [()]
 
@@ -70,6 +70,6 @@ class KnowledgeDistillation(Layer):
         shape, axis = student.shape, self.axis
         kept = torch.ones(*shape[:axis], 1, *shape[axis + 1 :], dtype=torch.bool, device=student.device)
         if label is not None:
-            kept = label.reshape(kept.shape).long() != self.ignored
+            kept = label.reshape(kept.shape).long().ne(self.layer_param.loss_param.ignore_label)
         total: Tensor = _Softened.apply(student, teacher, kept, self.param.temperature, axis)
-        return normalized(total, self.layer_param.loss_param, self.mode, *self.places, kept)
+        return normalized(total, self.layer_param.loss_param, self.mode, self.outer, self.inner, kept)

@@ -72,7 +72,9 @@ def _in_bvlcs_fields(blob: Any) -> Any:
     """
     if blob.data or blob.double_data or not blob.diff or not all(blob.HasField(name) for name in _LEGACY):
         return blob
-    widths = [field.data for field in UnknownFieldSet(blob) if field.field_number == 5 and field.wire_type == 0]
+    unknown = UnknownFieldSet(blob)
+    fields = [unknown[i] for i in range(len(unknown))]
+    widths = [field.data for field in fields if field.field_number == 5 and field.wire_type == 0]
     if not widths:
         return blob
     new = type(blob)()

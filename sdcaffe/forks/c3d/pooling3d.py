@@ -43,11 +43,10 @@ class _Maxima(torch.autograd.Function):
         x, top = ctx.saved_tensors
         slope = torch.zeros_like(x)
         for offsets in itertools.product(*map(range, ctx.kernel)):
-            places = [slice(o, None, s) for o, s in zip(offsets, ctx.stride, strict=True)]
-            there = x[(..., *places)]
-            windows = [slice(0, min(n, t)) for n, t in zip(there.shape[2:], top.shape[2:], strict=True)]
-            largest = there[(..., *windows)] == top[(..., *windows)]
-            slope[(..., *places)][(..., *windows)] += grad[(..., *windows)] * largest
+            places: Any = (..., *(slice(o, None, s) for o, s in zip(offsets, ctx.stride, strict=True)))
+            there = x[places]
+            windows: Any = (..., *(slice(0, min(n, t)) for n, t in zip(there.shape[2:], top.shape[2:], strict=True)))
+            slope[places][windows] += grad[windows] * (there[windows] == top[windows])
         return slope, None, None, None
 
 
@@ -97,7 +96,7 @@ class Pooling3D(Layer):
 
     def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
         if self.maximum:
-            return source_parts.volume_maxima(*bottoms, self.kernel, self.stride, self.behind)
+            return source_parts.volume_maxima(bottoms[0], self.kernel, self.stride, self.behind)
         return self.forward(*bottoms)
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:

@@ -37,7 +37,7 @@ class DachEntropyLoss(Layer):
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes
         self.axis = canonical_axis(self, self.layer_param.softmax_param.axis, len(bottom))
-        self.places = outer_inner(bottom, self.axis)
+        self.outer, self.inner = outer_inner(bottom, self.axis)
         loss_param = self.layer_param.loss_param
         self.mode = normalization(loss_param, loss_param.VALID)
         return [()]
@@ -45,4 +45,4 @@ class DachEntropyLoss(Layer):
     def forward(self, bottom: Tensor) -> Tensor:
         log_prob = bottom.log_softmax(self.axis)
         total = -(log_prob.exp() * log_prob).sum()
-        return normalized(total, self.layer_param.loss_param, self.mode, *self.places, None)
+        return normalized(total, self.layer_param.loss_param, self.mode, self.outer, self.inner, None)

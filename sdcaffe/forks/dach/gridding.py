@@ -34,6 +34,9 @@ class GridLayer(Layer):
     torch_names = (("weight", "bias"), ("weight",))
     yields = True
 
+    kernel: list[int]
+    stride: list[int]
+
     def sizes(self, stem: str) -> list[int]:
         """The fields `stem`_c, `stem`_h and `stem`_w, of which kernels and strides must be at least 1."""
         found = [int(getattr(self.param, f"{stem}_{axis}")) for axis in "chw"]

@@ -61,8 +61,8 @@ class MultiModalBatchNorm(BatchNorm):
             raise self.error(f"needs items (n, c, ...) and n weights: {show_shape(bottom)} and {show_shape(weight)}")
         return super().setup([bottom])
 
-    def forward(self, bottom: Tensor, weight: Tensor) -> Tensor:
-        weight = weight.reshape(-1, *[1] * (bottom.dim() - 1))
+    def forward(self, bottom: Tensor, *weights: Tensor) -> Tensor:
+        weight = weights[0].reshape(-1, *[1] * (bottom.dim() - 1))
         if self.use_global_stats:
             mean, variance = (
                 value.reshape(1, -1, *[1] * (bottom.dim() - 2)) for value in stored_statistics(self.blobs)

@@ -57,5 +57,5 @@ class LargeMarginInnerProduct(MarginProduct):
 
     def moved(self, rows: Tensor, own: Tensor, vectors: Tensor, weight: Tensor) -> Tensor:
         lengths = rows.norm(dim=1) * vectors.norm(dim=1) + 1e-9
-        value, _ = margin(own / lengths, self.times)
+        value, _ = margin(own / lengths, self.multiple)
         return (lengths * value - own) / (1 + weight)

@@ -77,5 +77,5 @@ class MarginInnerProduct(MarginProduct):
         return vectors
 
     def moved(self, rows: Tensor, own: Tensor, vectors: Tensor, weight: Tensor) -> Tensor:
-        found: Tensor = _Moved.apply(rows, own.detach(), vectors.detach(), weight, self.times)
+        found: Tensor = _Moved.apply(rows, own.detach(), vectors.detach(), weight, self.multiple)
         return found

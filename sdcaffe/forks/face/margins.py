@@ -58,7 +58,7 @@ class MarginProduct(Layer):
         if math.prod(label) != rows:
             raise self.error(f"needs {rows} labels, one a product, not a blob of shape {show_shape(label)}")
         self.blob(0, (param.num_output, math.prod(bottom[self.axis :])), param.weight_filler)
-        self.times: int = param.type + 1
+        self.multiple: int = param.type + 1
         if "passes" not in self._buffers:
             self.register_buffer("passes", torch.tensor(float(param.iteration), device=self.blobs[0].device))
         return [(*bottom[: self.axis], param.num_output), (1,)][: max(1, len(self.layer_param.top))]
@@ -70,7 +70,7 @@ class MarginProduct(Layer):
         rows = bottom.reshape(-1, self.blobs[0].shape[1])
         vectors = self.vectors()
         top = rows @ vectors.t()
-        if self.times > 1:
+        if self.multiple > 1:
             labels = class_labels(self, label.reshape(-1, 1), top.shape[1])
             own = top.gather(1, labels.index).squeeze(1)
             moved = self.moved(rows, own, vectors[labels.index.squeeze(1)], weight.to(rows.dtype))

@@ -48,7 +48,7 @@ def region_axis(start: Tensor, end: Tensor, count: int, size: int) -> tuple[list
     places = start[:, None] + at * ((end - start).clamp(min=0) / count)[:, None]
     low, high, share, inside = corners(places, size)
     cell = ((end - start + 1).clamp(min=1) / count)[:, None]
-    found = []
+    found: list[tuple[Tensor, ...]] = []
     for pixel, part in ((low, 1 - share), (high, share)):
         offset = pixel - start[:, None]
         seen = (offset >= 0) & (pixel <= end[:, None])
