@@ -130,8 +130,8 @@ def _draw(axes: Axes, curve: Curve, index: int, groups: int, *, steps: bool) -> 
 def _draw_point(axes: Axes, curve: Curve, index: int) -> None:
     reach = [[abs(curve.high[0] - curve.y[0])]] * 2 if curve.high else None
     color = _style(index)["color"]
-    hollow = {"markerfacecolor": "white"} if index >= len(COLORS) else {}
-    axes.errorbar([index], curve.y, yerr=reach, fmt="o", color=color, capsize=4, **hollow)
+    face = "white" if index >= len(COLORS) else color
+    axes.errorbar([index], curve.y, yerr=reach, fmt="o", color=color, capsize=4, markerfacecolor=face)
 
 
 def _style(index: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ _NOTE = (
 def figures(found: Comparison) -> str:
     """A picture of every set of two or more mechanisms, or of one that the paper has a value of; "" without any."""
     groups = [group for group in every_group(found) if any(run.errors() for run in group.runs)]
-    parts = []
+    parts: list[str] = []
     for one in sets(groups):
         marks = _marks(found, one)
         if len(one) > 1 or marks:
