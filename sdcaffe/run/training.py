@@ -101,46 +101,55 @@ def run(
     - `devices`: `cpu`, `cuda` or `cuda:N`; none: what the solver says. Several: a process each, which train one run
       together; a script that names several keeps its own work under `if __name__ == "__main__":`
     - `precision`: fp32, tf32 or bf16, in place of the solver's
-    - `settings`: a run with each combination of these values: of a field of the solver, of `LAYER.field`, or of what
-      layers name themselves, such as `lambda`, `mu` and `temperature`; the prefix says which
+    - `settings`: a run with each combination of values: of a solver's field, `LAYER.field`, or `lambda` and the like
     - `seeds`: a run with each random_seed, `_seedN` added to its prefix; several take turns and end as each would alone
     - `snapshot`: go on from this .solverstate; `auto`: from the newest whole one of the prefix, if there is any
     - `weights`: .caffemodel files to start from, in place of the solver's; `level`, `stages`: the state of its nets
     - `plugins`: files or modules to load first; `ignore_unknown`: skip fields of other Caffes; `fork`: see `read_net`
-    - `log`: where the log of one run goes besides standard error, where on a terminal one line shows how far a run is;
-      None: to PREFIX.log, for the snapshot_prefix of its solver
-    - `tensorboard`: a folder; each run writes TensorBoard's events into one of its name there
+    - `log`: where one run's log goes, None: to PREFIX.log; `tensorboard`: a folder with one for each run's events
     - `sigint`, `sighup`: what these do in the main thread: `stop`, `snapshot` or `none`; a second SIGINT ends at once
-    - `ask`: asked once an iteration, by each run, in place of signals: answers None, `snapshot` or `stop`
-    - `progress`: makes what the run of a name reports to
+    - `ask`: asked each iteration in place of signals: None, `snapshot` or `stop`; `progress`: makes what a run reports to
 
     Of torchrun's processes the root has the outcome. Raises UsageError for arguments that do not go together,
     RunsFailed where some of several runs failed, and what reading and training raise.
     """
-    given: list[Solvers] = [solver] if isinstance(solver, (str, os.PathLike, Message)) else list(solver)
     request = Request(
-        tuple(one.SerializeToString() if isinstance(one, Message) else os.fspath(one) for one in given),
+        _sources(solver),
         devices=tuple(devices),
         precision=precision,
         grid=grid_of(settings or {}),
         seeds=tuple(seeds),
-        snapshot=None if snapshot is None else os.fspath(snapshot),
-        weights=tuple(os.fspath(path) for path in weights),
+        snapshot=_path(snapshot),
+        weights=tuple(map(os.fspath, weights)),
         level=level,
         stages=tuple(stages),
         plugins=tuple(plugins),
         ignore_unknown=ignore_unknown,
         fork=fork,
-        log=None if log is None else os.fspath(log),
-        tensorboard=None if tensorboard is None else os.fspath(tensorboard),
+        log=_path(log),
+        tensorboard=_path(tensorboard),
         sigint=sigint,
         sighup=sighup,
         ask=ask,
         progress=progress,
     )
+    return _ended(request)
+
+
+def _ended(request: Request) -> list[Outcome]:
+    """The runs that it asks for, to their end."""
     request.check()
-    with dialects.read_as(fork):
+    with dialects.read_as(request.fork):
         return _several(request) if request.count > 1 else _alone(request)
+
+
+def _sources(solver: Solvers | Sequence[Solvers]) -> tuple[str | bytes, ...]:
+    given: list[Solvers] = [solver] if isinstance(solver, (str, os.PathLike, Message)) else list(solver)
+    return tuple(one.SerializeToString() if isinstance(one, Message) else os.fspath(one) for one in given)
+
+
+def _path(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _alone(request: Request) -> list[Outcome]:
