@@ -108,7 +108,7 @@ def run(
     - `plugins`: files or modules to load first; `ignore_unknown`: skip fields of other Caffes; `fork`: see `read_net`
     - `log`: where one run's log goes, None: to PREFIX.log; `tensorboard`: a folder with one for each run's events
     - `sigint`, `sighup`: what these do in the main thread: `stop`, `snapshot` or `none`; a second SIGINT ends at once
-    - `ask`: asked each iteration in place of signals: None, `snapshot` or `stop`; `progress`: makes what a run reports to
+    - `ask`: asked each iteration in place of signals: None, `snapshot` or `stop`; `progress`: what a run reports to
 
     Of torchrun's processes the root has the outcome. Raises UsageError for arguments that do not go together,
     RunsFailed where some of several runs failed, and what reading and training raise.
