@@ -65,9 +65,11 @@ def message(name: str) -> Any:
 
 def _message(name: str, owner: descriptor_pool.DescriptorPool) -> Any:
     try:
-        return message_factory.GetMessageClass(owner.FindMessageTypeByName(f"caffe.{name}"))
+        found = message_factory.GetMessageClass(owner.FindMessageTypeByName(f"caffe.{name}"))
     except KeyError:
         raise AttributeError(f'Caffe has no message "{name}"') from None
+    found.__module__ = "sdcaffe.proto"  # where pickle finds it; protobuf says whatever module first met the class
+    return found
 
 
 def copied(original: M) -> M:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -276,3 +277,9 @@ def test_an_annotation_that_cannot_be_looked_up(clean_schema):
 def test_grammar_refuses_what_it_does_not_know(source):
     with pytest.raises(SyntaxError, match=r"x\.proto:1"):
         grammar.read(source, "x.proto")
+
+
+def test_a_message_is_pickled_by_its_place_in_proto():
+    """protobuf names the module that first met the class, so runs at once could not be sent to their processes."""
+    assert proto.NetParameter.__module__ == "sdcaffe.proto"
+    assert pickle.loads(pickle.dumps(proto.NetParameter(name="mine"))).name == "mine"

@@ -27,17 +27,10 @@ class Convolution3DParameter:
     temporal_pad: int = 0
 
 
-@register("Convolution3D", field="convolution3d_param", number=6661)
-class Convolution3D(Layer):
-    """(n, c, length, h, w) to (n, num_output, ...) by filters of kernel_depth x kernel_size x kernel_size.
-
-    As in C3D 1.1 (facebook/C3D@71336a2). Blob 0 is the filters (num_output, c, kernel_depth, kernel_size,
-    kernel_size), blob 1 the bias (1, 1, 1, 1, num_output). stride and pad are of height and width, temporal_stride and
-    temporal_pad of length. filter_group splits the work alone, and group does nothing, there too.
-    """
+class _VolumeConvolution(Layer):
+    """What both of C3D's messages of fields say, which name them alike."""
 
     param: Any
-    Param = Convolution3DParameter
     drawn_as = "convolution"
     torch_names = (("weight", "bias"), ("weight",))
     yields = True
@@ -77,6 +70,19 @@ class Convolution3D(Layer):
         return n * places[0] * places[1] * places[2] * self.blobs[0].numel()
 
 
+@register("Convolution3D", field="convolution3d_param", number=6661)
+class Convolution3D(_VolumeConvolution):
+    """(n, c, length, h, w) to (n, num_output, ...) by filters of kernel_depth x kernel_size x kernel_size.
+
+    As in C3D 1.1 (facebook/C3D@71336a2). Blob 0 is the filters (num_output, c, kernel_depth, kernel_size,
+    kernel_size), blob 1 the bias (1, 1, 1, 1, num_output). stride and pad are of height and width, temporal_stride and
+    temporal_pad of length. filter_group splits the work alone, and group does nothing, there too.
+    """
+
+    param: proto.Convolution3DParameter
+    Param = Convolution3DParameter
+
+
 def plane(layer: Layer) -> tuple[int, int, int]:
     """kernel_size, stride and pad of height and width: one number each, where BVLC Caffe's message has lists."""
     found = []
@@ -92,7 +98,8 @@ def plane(layer: Layer) -> tuple[int, int, int]:
 @register(
     "Convolution3D", field="convolution_param", when=lambda layer_param: layer_param.HasField("convolution_param")
 )
-class Convolution3DOfC3D10(Convolution3D):
+class Convolution3DOfC3D10(_VolumeConvolution):
     """See Convolution3D: C3D 1.0's CONVOLUTION3D, whose fields stand in convolution_param."""
 
     origin = "C3D 1.0 (facebook/C3D)"
+    param: proto.ConvolutionParameter

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdcaffe import proto
 from sdcaffe.forks.c3d import source_parts
 from sdcaffe.forks.c3d.convolution3d import plane
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, register, show_shape
@@ -50,18 +51,10 @@ class _Maxima(torch.autograd.Function):
         return slope, None, None, None
 
 
-@register("Pooling3D", field="pooling3d_param", number=6662)
-class Pooling3D(Layer):
-    """(n, c, length, h, w) to the largest or the mean of windows of kernel_depth x kernel_size x kernel_size.
-
-    As in C3D 1.1 (facebook/C3D@71336a2): sizes are rounded up on all three axes, and the last windows may reach out of
-    the image. pad is of height and width, and of AVE alone, whose mean counts it. Of several largest values each gets
-    the gradient. Raises LayerError for a window that lies outside altogether, and for STOCHASTIC, which the fork only
-    names.
-    """
+class _VolumePooling(Layer):
+    """What both of C3D's messages of fields say, which name them alike."""
 
     param: Any
-    Param = Pooling3DParameter
     drawn_as = "pooling"
     fixes = "size"
     yields = True
@@ -107,8 +100,23 @@ class Pooling3D(Layer):
         return Source(f"{part}({{0}}, {self.kernel}, {self.stride}, {self.pad}, {self.behind})")
 
 
+@register("Pooling3D", field="pooling3d_param", number=6662)
+class Pooling3D(_VolumePooling):
+    """(n, c, length, h, w) to the largest or the mean of windows of kernel_depth x kernel_size x kernel_size.
+
+    As in C3D 1.1 (facebook/C3D@71336a2): sizes are rounded up on all three axes, and the last windows may reach out of
+    the image. pad is of height and width, and of AVE alone, whose mean counts it. Of several largest values each gets
+    the gradient. Raises LayerError for a window that lies outside altogether, and for STOCHASTIC, which the fork only
+    names.
+    """
+
+    param: proto.Pooling3DParameter
+    Param = Pooling3DParameter
+
+
 @register("Pooling3D", field="pooling_param", when=lambda layer_param: layer_param.HasField("pooling_param"))
-class Pooling3DOfC3D10(Pooling3D):
+class Pooling3DOfC3D10(_VolumePooling):
     """See Pooling3D: C3D 1.0's POOLING3D, whose fields stand in pooling_param."""
 
     origin = "C3D 1.0 (facebook/C3D)"
+    param: proto.PoolingParameter

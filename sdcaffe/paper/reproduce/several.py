@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +83,7 @@ def train(
     context = multiprocessing.get_context("spawn")
     stop, said = context.Event(), context.SimpleQueue()
     threads = max(1, torch.get_num_threads() // workers)
-    arguments = (list(todo), times, device, threads, stop, said)
+    arguments = (pickle.dumps(list(todo)), times, device, threads, stop, said)
     processes = [context.Process(target=_work, args=arguments) for _ in range(workers)]
     for process in processes:
         process.start()
@@ -101,17 +102,18 @@ def train(
 
 
 def _work(
-    todo: list[Job],
+    jobs: bytes,
     times: dict[str, StepTime],
     device: str | None,
     threads: int,
     stop: Event,
     said: multiprocessing.SimpleQueue[str | int],
 ) -> None:
-    """One process: what it does is told by `said`, and at last how many of its runs failed."""
+    """One process, of the pickled Jobs: what it does is told by `said`, and at last how many of its runs failed."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the process that began this one hears them, and sets `stop`
         signal.signal(number, signal.SIG_IGN)
     layers.discover()
+    todo: list[Job] = pickle.loads(jobs)  # after the fields of the layers that were found
     torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
 
