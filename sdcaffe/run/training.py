@@ -120,7 +120,7 @@ def run(
         grid=grid_of(settings or {}),
         seeds=tuple(seeds),
         snapshot=_path(snapshot),
-        weights=tuple(map(os.fspath, weights)),
+        weights=tuple(os.fspath(path) for path in weights),
         level=level,
         stages=tuple(stages),
         plugins=tuple(plugins),
