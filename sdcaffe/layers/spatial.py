@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.layers.base import Layer, Shape, show_shape
+from sdcaffe.layers.bfloat16 import WidenedConvolution, is_widened
 
 _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -164,7 +165,10 @@ def convolve(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geom
         bottom, geometry = F.pad(bottom, geometry.sides), geometry.unpadded
     function = _CONVOLVE.get(len(geometry.kernel))
     if function is not None:
-        return function(bottom, weight, bias, geometry.stride, geometry.pad, geometry.dilation, group)
+        sizes = geometry.stride, geometry.pad, geometry.dilation
+        if is_widened(bottom):
+            return WidenedConvolution.apply(bottom, weight, bias, *sizes, False, group)
+        return function(bottom, weight, bias, *sizes, group)
     seen = windows(bottom, geometry)
     n, c = seen.shape[:2]
     spatial = seen.shape[2 : 2 + len(geometry.kernel)]
@@ -182,6 +186,9 @@ def transpose(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geo
         return top if bias is None else top + bias.reshape(-1, *[1] * len(geometry.kernel))
     function = _TRANSPOSE.get(len(geometry.kernel))
     if function is not None:
+        if is_widened(bottom):
+            sizes = geometry.stride, geometry.pad, geometry.dilation
+            return WidenedConvolution.apply(bottom, weight, bias, *sizes, True, group)
         return function(bottom, weight, bias, geometry.stride, geometry.pad, 0, group, geometry.dilation)
     spatial = geometry.transposed(tuple(bottom.shape[2:]))
     zeros = bottom.new_zeros(bottom.shape[0], weight.shape[1] * group, *spatial)
