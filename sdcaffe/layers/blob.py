@@ -74,17 +74,19 @@ class Blob:
         return self._shape[axis] if axis < len(self._shape) else 1
 
     def reshape(self, *shape: int, **wrong: Any) -> None:
-        """Take a new shape. Raises LayerError for a negative size or more than 32 axes."""
+        """Take a new shape. Raises LayerError for a negative size, more than 32 axes, or too little memory."""
         if wrong:
             raise WrongKeyword("reshape takes the sizes of the axes and no keywords")
         sizes = tuple(operator.index(n) for n in shape)
         if len(sizes) > _MOST_AXES or any(n < 0 for n in sizes):
             raise LayerError(f"a blob cannot have the shape {sizes}")
-        self._shape = sizes
-        if self.count > self._data.size:
-            self._data = np.zeros(self.count, np.float32)
-        if self.count > self._diff.size:
-            self._diff = np.zeros(self.count, np.float32)
+        count = math.prod(sizes)
+        try:
+            data = np.zeros(count, np.float32) if count > self._data.size else self._data
+            diff = np.zeros(count, np.float32) if count > self._diff.size else self._diff
+        except (MemoryError, ValueError):  # numpy's word for more than an address can say
+            raise LayerError(f"there is no memory for a blob of shape {sizes}: it takes {8 * count} bytes") from None
+        self._shape, self._data, self._diff = sizes, data, diff
 
     def share_data(self, other: Blob) -> None:
         """Use the data of a blob that holds as many numbers."""

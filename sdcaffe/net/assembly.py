@@ -32,6 +32,7 @@ class Assembled:
       on: the blob's gradient, which a later layer gives. As in Caffe, the loss weight adds nothing to that
     - `learnable`: what a solver updates, in Caffe's order
     - `views`: place -> {blob index: the parameter, of another shape, that the layer shares}
+    - `fits`: of passes with these shapes, which are known to have room in memory: 0 none, 1 forward, 2 backward too
     - `positions`: where layers stand in a file, for errors; `nth` of each counts those of its name there
     """
 
@@ -49,6 +50,7 @@ class Assembled:
         self.diffs: dict[int, Tensor] = {}
         self.learnable: list[Learnable] = []
         self.views: Views = {}
+        self.fits = 0
 
     def set_up(self, first: int, shapes: dict[int, Shape]) -> None:
         """Set the layers from place `first` on up again, from the `shapes` of the slots before them."""
@@ -56,7 +58,7 @@ class Assembled:
             if not layer.given and not isinstance(layer, DataLayer):
                 tops = layer.setup([shapes[slot] for slot in step.bottoms])
                 shapes.update(zip(step.tops, map(tuple, tops), strict=True))
-        self.shapes = shapes
+        self.shapes, self.fits = shapes, 0
 
     def owner(self, place: int, index: int) -> nn.Parameter:
         """The parameter behind blob `index` of the layer at `place`: its own, or one that it shares."""

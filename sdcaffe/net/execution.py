@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from sdcaffe.layers.base import blamed
+from sdcaffe.net import room
 from sdcaffe.net.assembly import Assembled
 from sdcaffe.net.plan import Op, gradient_slots, make_plan
-from sdcaffe.net.precision import computing, exactly
+from sdcaffe.net.precision import BF16, computing, exactly
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 
@@ -34,6 +35,17 @@ class Execution:
         if apart not in self._plans:
             self._plans[apart] = make_plan(self._made, apart)
         return self._plans[apart]
+
+    def check_room(self, precision: str, device: torch.device, *, all_kept: bool = False) -> None:
+        """Raise LayerError where the free memory cannot hold a pass; with `all_kept` one that lets no blob go.
+
+        Of passes of the same shapes the first alone is looked at. A GPU is not: its own error says as much.
+        """
+        learns = torch.is_grad_enabled()
+        if device.type != "cpu" or self._made.fits > learns:
+            return
+        room.check(self._made, self.plain, learns=learns, all_kept=all_kept, half=precision == BF16)
+        self._made.fits = 1 + learns
 
     def run(
         self, batch: Batch, held: set[int], keep: bool, precision: str, device: torch.device

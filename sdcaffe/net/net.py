@@ -154,7 +154,11 @@ class Net(nn.Module):
     # ------------------------------------------------------------ running
 
     def load(self) -> Batch:
-        """The next batch of every data layer, on this net's device."""
+        """The next batch of every data layer, on this net's device.
+
+        Raises LayerError where a pass takes more memory than is free, as `compute`; DataError.
+        """
+        self.execution.check_room(self.precision, self.device)
         batch: Batch = {}
         for layer, tops in self._loading:
             batch.update(zip(tops, layer.next_batch(self.device), strict=True))
@@ -196,6 +200,7 @@ class Net(nn.Module):
                 f'net "{self.name}" has inputs that nobody gave: {", ".join(missing)}; '
                 "a program may give them, a net that is trained or tested alone has data layers"
             )
+        self.execution.check_room(self.precision, self.device)
         wanted = {**self.graph.outputs, **{name: self.graph.slot(name) for name in keep}}
         loss, values = self.execution.run(batch, set(wanted.values()), bool(keep), self.precision, self.device)
         blobs = in_float32([values[slot] for slot in wanted.values()])

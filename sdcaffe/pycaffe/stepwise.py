@@ -16,7 +16,7 @@ from sdcaffe import proto
 from sdcaffe.errors import GraphError
 from sdcaffe.layers.blob import Blob, BlobVec
 from sdcaffe.layers.python import Python
-from sdcaffe.net import Net
+from sdcaffe.net import Net, room
 from sdcaffe.net.net import Batch, Pass
 from sdcaffe.net.weights import Files, Weights, shared_places
 from sdcaffe.pycaffe import mode
@@ -55,6 +55,7 @@ class StepwiseNet(Net):
                 source, phase, weights, level=level, stages=stages, device=device, share=share, positions=positions
             )
         self.blobs: list[Blob] = []
+        self._room = 0  # the bytes that blobs are known to have room for
         self.blob_names: list[str] = []
         self.bottom_ids: list[list[int]] = []
         self.top_ids: list[list[int]] = []
@@ -132,6 +133,7 @@ class StepwiseNet(Net):
     def forward_from_to(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; returns the sum of their losses."""
         self._check_range(start, end)
+        self._check_room()
         loss = 0.0
         for i in range(start, end + 1):
             self._tell("before_forward", i)
@@ -157,6 +159,14 @@ class StepwiseNet(Net):
             raise GraphError(
                 f'net "{self.name}" has the layers 0 to {len(self.runners) - 1}; there are no layers {low} to {high}'
             )
+
+    def _check_room(self) -> None:
+        """Raise GraphError where the blobs of the layers, in the shapes they have now, find no room in memory."""
+        counts = {id(blob._data): blob.count for blob in self.blobs}
+        size = 4 * sum(counts.values())
+        if size > self._room:
+            room.check_size(self.name, size)
+            self._room = size
 
     def reshape_blobs(self) -> None:
         """Bring new shapes of inputs through all layers."""

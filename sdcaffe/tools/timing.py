@@ -70,7 +70,8 @@ class LayerByLayer:
         return self.net.graph.steps
 
     def feed(self) -> None:
-        """Fill the input blobs."""
+        """Fill the input blobs. Raises LayerError where the free memory cannot hold a pass."""
+        self.net.execution.check_room(self.net.precision, self.net.device, all_kept=True)
         if self.net.inputs:
             self._values = {slot: _channels_last(tensor) for slot, tensor in next_batch(self.net).items()}
 
