@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdcaffe import proto
 from sdcaffe.errors import DataError
@@ -32,7 +32,7 @@ class Network:
     numbers of classes do not count.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[Node, ...] = field(compare=False)  # which the digests are of
     classes: str
     digests: frozenset[str]
     key: str

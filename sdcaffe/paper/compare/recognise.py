@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.errors import DataError, SdcaffeError
 from sdcaffe.log import Run
 from sdcaffe.paper.compare import differences, known
-from sdcaffe.paper.compare.form import Form, Logged, digest, read, shares
+from sdcaffe.paper.compare.form import Form, Logged, Network, digest, read, shares
 from sdcaffe.paper.compare.known import Known
 from sdcaffe.paper.compare.runs import TrainingRun
 from sdcaffe.paper.datasets import PUBLISHED, ImageSet, is_part, named
@@ -23,6 +24,7 @@ from sdcaffe.paper.mechanisms import Mechanism
 from sdcaffe.paper.published import Value
 from sdcaffe.paper.recipes import RECIPES, Recipe
 
+_DISTINCT = 256  # nets of which what was found out is kept: runs of many seeds share theirs
 _NEAR = 0.5  # of a network's layers, how many may differ from the one it is taken for
 
 
@@ -41,7 +43,9 @@ def recognise(name: str, log: Run, values: Sequence[Value]) -> TrainingRun:
     return run
 
 
-def _net(text: str) -> Any:
+@lru_cache(_DISTINCT)
+def _net(text: str) -> proto.NetParameter:
+    """The net that a log shows, one for all logs that show it: never changed."""
     net = proto.NetParameter()
     proto.text.parse(text, net, "log", ignore_unknown=True)
     return net
@@ -55,7 +59,8 @@ def describe(run: TrainingRun, logged: Logged, values: Sequence[Value]) -> None:
     run.precision = solver.precision or run.precision
     form = read(logged, known.keys())
     run.top1, run.top5 = form.top1, form.top5
-    network, run.departures = _network(form)
+    network, departures = _network(form.network)
+    run.departures = list(departures)
     run.network, run.network_key = network.title if network else form.name, form.network.key
     images, elsewhere = _images(form)
     run.data_set = images.title if images and not elsewhere else ", ".join(form.sources)
@@ -73,16 +78,17 @@ def describe(run: TrainingRun, logged: Logged, values: Sequence[Value]) -> None:
     _place(run, values, network, elsewhere)
 
 
-def _network(form: Form) -> tuple[Known | None, list[str]]:
+@lru_cache(_DISTINCT)
+def _network(network: Network) -> tuple[Known | None, tuple[str, ...]]:
     """The network that it is or comes near to, and what differs."""
-    best, fewest, said = None, len(form.network.nodes) * _NEAR, list[str]()
+    best, fewest, said = None, len(network.nodes) * _NEAR, list[str]()
     for candidate in known.networks():
-        if candidate.form.key != form.network.key and _depth(candidate.form.nodes) != _depth(form.network.nodes):
+        if candidate.form.key != network.key and _depth(candidate.form.nodes) != _depth(network.nodes):
             continue
-        count, found = differences.of_network(form.network, candidate.form)
+        count, found = differences.of_network(network, candidate.form)
         if count < fewest:
             best, fewest, said = candidate, count, found
-    return best, said
+    return best, tuple(said)
 
 
 def _depth(nodes: Sequence[Any]) -> int:
