@@ -48,7 +48,9 @@ class Layers:
             if graph.types[name] != FLOAT:
                 raise ModelError(f'input "{name}" takes no float32 numbers; sdcaffe export without --preprocess does')
 
-    def add(self, node: Node, kind: str, blobs: Sequence[Array | None] = (), name: str = "", **wiring: Any) -> Any:
+    def add(
+        self, node: Node, kind: str, blobs: Sequence[Array | None] = (), name: str = "", **wiring: Sequence[str]
+    ) -> proto.LayerParameter:
         """A layer for a node: it reads the node's first input and makes its first output, unless `wiring` differs."""
         bottoms = wiring.get("bottom") or [self.bottom(node, node.inputs[0])]
         tops = wiring["top"] if "top" in wiring else node.outputs[:1]

@@ -113,22 +113,25 @@ def _normalisation(metadata: Metadata, pixels: Pixels, name: str, bytes_in: bool
     return known(pixels.over(Preprocess(mean, scale, recorded.order)), name, where).normalisation()
 
 
-def image_size(sizes: Sequence[Any], metadata: Metadata, where: str) -> tuple[int, int, int]:
+def image_size(sizes: Sequence[object], metadata: Metadata, where: str) -> tuple[int, int, int]:
     """Channels, height and width; what the model leaves free is as the net was written.
 
     Raises ModelError for what is no size of a picture.
     """
     given = list(sizes)
     for axis, size in enumerate(metadata.size):
-        if not isinstance(given[axis], int) or given[axis] < 1:
+        found = given[axis]
+        if not isinstance(found, int) or found < 1:
             given[axis] = size
-    if not all(isinstance(size, int) and size > 0 for size in given) or given[0] not in (1, 3):
+    sizes_known = [size for size in given if isinstance(size, int) and size > 0]
+    if len(sizes_known) != len(given) or sizes_known[0] not in (1, 3):
         raise ModelError(
             f"takes images of {given} (channels, height, width); 1 or 3 channels of known size are wanted", where
         )
-    if given[1] * given[2] > MAX_PIXELS:
-        raise ModelError(f"takes images of {given[1]} x {given[2]} pixels; at most {MAX_PIXELS} are resized to", where)
-    return given[0], given[1], given[2]
+    channels, height, width = sizes_known
+    if height * width > MAX_PIXELS:
+        raise ModelError(f"takes images of {height} x {width} pixels; at most {MAX_PIXELS} are resized to", where)
+    return channels, height, width
 
 
 def prepared(path: str, size: tuple[int, int, int], normalisation: Normalisation, where: str) -> NDArray[Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe.converters.onnx_metadata import ModelError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
 
 _MOST_VALUES = 1 << 16  # of one computed constant
 _OPERATORS = {"Gather", "Concat", "Slice", "Unsqueeze", "Squeeze", "Cast", "Reshape", "Identity", "ConstantOfShape"}
@@ -17,14 +20,14 @@ _OPERATORS |= {"Reciprocal", "ReduceProd", "ReduceSum", "Range", "Equal", "Less"
 _OPERATORS |= {"Where", "Expand", "Transpose", "Split", "Exp", "Log", "ScatterND", "Constant"}
 
 
-def settled(model: Any) -> tuple[Any, dict[str, Any]]:
+def settled(model: ModelProto) -> tuple[GraphProto, dict[str, TensorProto]]:
     """The graph with the shapes of all values that are known, and computed constants, TensorProtos by name.
 
     The inputs of `model`, a ModelProto, have fixed shapes; it is changed. Raises ModelError for what is not ONNX.
     """
     import onnx
 
-    computed: dict[str, Any] = {}
+    computed: dict[str, TensorProto] = {}
     while True:
         try:
             inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
@@ -40,7 +43,7 @@ def settled(model: Any) -> tuple[Any, dict[str, Any]]:
         model.graph.initializer.extend(new.values())
 
 
-def values_of(tensor: Any, name: str) -> NDArray[Any]:
+def values_of(tensor: TensorProto, name: str) -> NDArray[Any]:
     """The values of a TensorProto. Raises ModelError for one that holds fewer or more than it claims."""
     from onnx import numpy_helper
 
@@ -50,7 +53,7 @@ def values_of(tensor: Any, name: str) -> NDArray[Any]:
         raise ModelError(f'weights "{name}" are damaged: {" ".join(str(error).split())[:200]}') from None
 
 
-def _computed(model: Any, inferred: Any) -> dict[str, Any]:
+def _computed(model: ModelProto, inferred: GraphProto) -> dict[str, TensorProto]:
     from onnx import numpy_helper
 
     known: dict[str, NDArray[Any]] = {}

@@ -73,7 +73,13 @@ class Images:
 
 
 def images_of(
-    source: Any, blob: str, phase: int, *, level: int = 0, stages: tuple[str, ...] = (), means: bool = True
+    source: proto.NetParameter,
+    blob: str,
+    phase: int,
+    *,
+    level: int = 0,
+    stages: tuple[str, ...] = (),
+    means: bool = True,
 ) -> Images | None:
     """How a NetParameter makes the images `blob`: a data layer, and Distort behind it. None where they do not.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,9 @@ from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
 from sdcaffe.net import Net
+
+if TYPE_CHECKING:
+    from onnx import ValueInfoProto
 
 Axes = dict[str, tuple[int, ...]]  # input -> its free axes
 
@@ -31,11 +34,11 @@ class Plan:
     places: dict[str, tuple[int, ...]]  # input -> where each axis of the blob is in the model's input
     fixed: str = ""
 
-    def free(self, name: str) -> dict[int, Any]:
+    def free(self, name: str) -> dict[int, object]:
         """torch.export's dynamic_shapes of one input."""
         return {self.places[name][axis]: torch.export.Dim.AUTO for axis in self.axes[name]}
 
-    def holds(self, inputs: Any) -> bool:
+    def holds(self, inputs: Iterable[ValueInfoProto]) -> bool:
         """Whether a model's inputs are as free as was planned."""
         for value in inputs:
             sizes = value.type.tensor_type.shape.dim

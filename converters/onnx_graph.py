@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from sdcaffe.converters.onnx_constants import settled, values_of
 from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
 from sdcaffe.converters.onnx_told import PROPERTY, Told, read_told, usable
 from sdcaffe.layers.base import Shape
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
 
 Array = NDArray[Any]
 
@@ -47,7 +50,7 @@ class Node:
     def error(self, message: str) -> ModelError:
         return ModelError(f'node "{self.name or ", ".join(self.outputs)}" ({self.op}) {message}')
 
-    def refuse(self, **allowed: Any) -> None:
+    def refuse(self, **allowed: object) -> None:
         """Raise ModelError for an attribute that is there and has another value than the one that Caffe knows."""
         for name, value in allowed.items():
             given = self.attributes.get(name, value)
@@ -63,7 +66,7 @@ class Graph:
     input free; `doubled` are then the shapes at twice the batch. So many layers are `told`.
     """
 
-    model: Any
+    model: ModelProto
     name: str
     opset: int
     nodes: list[Node]
@@ -72,7 +75,7 @@ class Graph:
     shapes: dict[str, Shape]
     types: dict[str, int]
     free_batch: bool
-    tensors: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, TensorProto] = field(default_factory=dict)
     doubled: dict[str, Shape] = field(default_factory=dict)
     told: int = 0
 
@@ -190,7 +193,7 @@ def _constants(entries: list[Told]) -> set[str]:
     return {blob.constant for entry in entries for blob in entry.blobs}
 
 
-def array_of(tensor: Any, name: str) -> Array:
+def array_of(tensor: TensorProto, name: str) -> Array:
     """The numbers of a TensorProto. Raises ModelError for one that is damaged or has no numbers of Caffe's."""
     array = values_of(tensor, name)
     if array.dtype.kind not in "fiub" or array.dtype == np.float16:
@@ -221,7 +224,7 @@ def _load_external(model: Any, folder: Path) -> None:
         tensor.ClearField("data_location")
 
 
-def _check_size(tensor: Any) -> int:
+def _check_size(tensor: TensorProto) -> int:
     """The bytes that a tensor claims. Raises ModelError for more than fit a file of weights."""
     from onnx import helper
 

@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto.files import read_bytes
 from sdcaffe.proto.odd_text import odd_text
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _LARGEST = 2**31 - 1  # bytes of a protobuf
 
@@ -116,7 +119,7 @@ def read_classes(path: str | os.PathLike[str]) -> list[str]:
     return names
 
 
-def read_model(path: str | os.PathLike[str]) -> Any:
+def read_model(path: str | os.PathLike[str]) -> ModelProto:
     """The ModelProto of a file; its weights must be in it, or in files of its own folder.
 
     Raises ModelError for a file that is missing, larger than protobuf can hold, no model, or one that names files

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.layers.base import Affine, Layer, Tops
+from sdcaffe.layers.writing import Attribute
 from sdcaffe.net import Net
 
 
@@ -81,7 +82,7 @@ class Stage(nn.Module):
         factor, bias = self._kept("scale") or (None, None)
         return factor, bias
 
-    def traced(self, *bottoms: Tensor) -> Any:
+    def traced(self, *bottoms: Tensor) -> Tops:
         layer, blobs = self.layer, self.blobs
         if layer.linear:
             tops = tuple(layer.compute(bottom, blobs[0], blobs[1] if len(blobs) > 1 else None) for bottom in bottoms)
@@ -98,10 +99,10 @@ class Stage(nn.Module):
         self,
         name: str,
         inputs: Sequence[Tensor],
-        shape: Sequence[Any],
+        shape: Sequence[int],
         *,
         dtype: torch.dtype | None = None,
-        **attributes: Any,
+        **attributes: Attribute,
     ) -> Tensor:
         dtype = dtype or inputs[0].dtype
         top: Tensor = torch.onnx.ops.symbolic(name, tuple(inputs), attributes, dtype=dtype, shape=tuple(shape))

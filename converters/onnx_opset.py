@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sdcaffe.converters.onnx_metadata import ModelError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 OLDEST, TRACED = 11, 18  # the least that can be written, and that torch's exporter writes
 
@@ -28,7 +31,7 @@ _NEW = {  # attribute -> the opset that brought it, the value that older ones me
 }
 
 
-def lower(model: Any, opset: int) -> None:
+def lower(model: ModelProto, opset: int) -> None:
     """Write `model`, a ModelProto of opset `TRACED`, in `opset`. Raises ModelError where it cannot be."""
     _Lowering(model, opset).run()
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx_ir.passes.common import OutputFixPass
 from onnxscript import ir
 from onnxscript.optimizer import fold_constants, remove_unused_nodes
 
+if TYPE_CHECKING:
+    import torch
+
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 _NEAR = 1e-4  # the optimizer's own tolerance is narrower
 
 
-def optimize(program: Any, *, fold: bool) -> None:
+def optimize(program: torch.onnx.ONNXProgram, *, fold: bool) -> None:
     """Optimize an ONNXProgram in place; without `fold` only what is constant is computed. Outputs may get other names.
 
     The optimizer takes x + 1e-9 for x, and with it what keeps a norm from dividing by 0.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sdcaffe import reading
 from sdcaffe.converters.onnx_metadata import ModelError
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
-def open_session(model: str | bytes, where: str) -> Any:
+
+def open_session(model: str | bytes, where: str) -> InferenceSession:
     """An InferenceSession of a file or of a model's bytes. Raises ModelError where ONNX Runtime refuses it."""
     import onnxruntime
 

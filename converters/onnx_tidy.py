@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 _LAYER = re.compile(r"\blayer_(\d+)\b")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def tidy(
-    model: Any,
+    model: ModelProto,
     layers: list[str],
     blobs: dict[int, str],
     outer: dict[str, str],

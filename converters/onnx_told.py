@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from sdcaffe.converters.onnx_tidy import Names
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import DataLayer, class_of
 from sdcaffe.net import Net
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
 
 PROPERTY = "layers"
 _LEFT_OUT = ("phase", "include", "exclude", "loss_weight", "propagate_down", "param", "blobs")
@@ -52,7 +55,7 @@ class Told:
 # ---- out ----
 
 
-def told(model: Any, owners: Sequence[int | None], module: ExportModule, net: Net) -> str:
+def told(model: ModelProto, owners: Sequence[int | None], module: ExportModule, net: Net) -> str:
     """The metadata of a ModelProto whose node i came from the stage `owners[i]` of `module`.
 
     A stage that took in another, or whose values are not to be found, is left to its operators.
@@ -105,7 +108,7 @@ def _read_outside(graph: Any, owners: Sequence[int | None]) -> dict[int, list[st
     return found
 
 
-def _entry(stage: Stage, values: Mapping[int, str], constants: Mapping[str, Any]) -> dict[str, Any] | None:
+def _entry(stage: Stage, values: Mapping[int, str], constants: Mapping[str, TensorProto]) -> dict[str, Any] | None:
     """None where the model does not have the layer's numbers as they are."""
     from onnx import numpy_helper
 
@@ -173,7 +176,7 @@ def _layer(text: str) -> proto.LayerParameter | None:
 
 
 def usable(
-    entries: Iterable[Told], made: set[str], constants: Mapping[str, Any]
+    entries: Iterable[Told], made: set[str], constants: Mapping[str, NDArray[Any]]
 ) -> list[tuple[Told, list[NDArray[np.float32]]]]:
     """Those whose bottoms there are and whose constants fit, with their blobs; `made` are the values of the model."""
     known, found = set(made), []

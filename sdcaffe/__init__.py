@@ -7,7 +7,7 @@ Names are resolved when first used, so that importing the package costs nothing:
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdcaffe.collectives import averaged
@@ -86,7 +86,7 @@ _NEEDS_LAYERS = {"Net", "Solver", "read_net", "read_solver", "self_distill"}
 
 if not TYPE_CHECKING:  # which would take every name for one that is there
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

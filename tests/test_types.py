@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,51 @@ SLIPS = {
     "Net(settings)": 'Argument 1 to "Net" has incompatible type "SolverParameter"',
 }
 
+# Where any object is meant: a name -> why. Besides, `NDArray[Any]` is an array of any type of number, and autograd
+# gives a function's `forward` and `backward` a `ctx` that takes any attribute.
+ANY = {
+    "Node.attributes": "an attribute of an ONNX node has the type that its operator asks for",
+    "Layer.param": "a layer's own message, which its class names by an annotation",
+    "legend": "matplotlib's own keywords, passed on",
+    "Board.update": "what the display that it passes on to takes",
+    "SelfDistillation.forward": "what the model gives",
+    "raw_blob": "a message of a schema that is made as it runs",
+    "raw_message": "likewise",
+    "message": "the class of a message whose name is given",
+    "Map": "numbers or arrays, as scripts for pycaffe use them",
+    "Function.__init__": "values of fields, as a script gives them",
+    "NetSpec.tops": "what a script assigns: a Top, or what is refused later",
+    "NetSpec.__setattr__": "likewise",
+    "NetSpec.__getattr__": "likewise",
+    "NetSpec.__setitem__": "likewise",
+    "NetSpec.__getitem__": "likewise",
+    "NetSpec.vals": "likewise",
+    "NetSpec.update": "values of fields",
+    "Layers.__getattr__": "a Top, several, or the Function, by the fields that it is called with",
+}
+
+
+def _without_arrays(annotation: ast.expr | None) -> str:
+    return re.sub(r"NDArray\[Any\]", "", ast.unparse(annotation)) if annotation else ""
+
+
+def _annotations(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, str]]:
+    """Each public name of a module or class with the annotations that stand for it."""
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name, args=args) if not re.match("_(?!_)", name):
+                taken = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
+                for arg in taken:
+                    if arg and arg.arg != "ctx":
+                        yield owner + name, _without_arrays(arg.annotation)
+                yield owner + name, _without_arrays(node.returns)
+            case ast.ClassDef(name=name, body=inner) if not name.startswith("_"):
+                yield from _annotations(inner, f"{name}.")
+            case ast.AnnAssign(target=ast.Name(id=name)) if not name.startswith("_"):
+                yield owner + name, _without_arrays(node.annotation)
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript() | ast.BinOp()) if name[0] != "_":
+                yield owner + name, _without_arrays(node.value)
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -178,3 +225,15 @@ def test_slips_are_found(complaints: dict[int, str]) -> None:
     found = [complaints.get(FACE.count("\n") + i, "nothing") for i in range(1, len(SLIPS) + 1)]
     for (slip, complaint), words in zip(SLIPS.items(), found, strict=True):
         assert complaint in words, slip
+
+
+def test_any_stands_where_any_object_is_meant() -> None:
+    files = [*(ROOT / "sdcaffe").rglob("*.py"), *(ROOT / "converters").rglob("*.py")]
+    found = {
+        name: file
+        for file in files
+        for name, words in _annotations(ast.parse(file.read_text()).body)
+        if re.search(r"\bAny\b", words)
+    }
+    assert {name: file for name, file in found.items() if name not in ANY} == {}
+    assert set(ANY) <= set(found), "no longer so"

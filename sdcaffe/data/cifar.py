@@ -110,12 +110,12 @@ def _names(path: str, known: _Set) -> tuple[str, ...]:
         if os.path.getsize(path) > _MAX_NAMES:
             raise DataError(f"a file of names has at most {_MAX_NAMES} bytes", path)
         with open(path, encoding="utf-8", errors="replace") as file:
-            found: Any = [line.strip() for line in file if line.strip()]
+            found: list[str] = [line.strip() for line in file if line.strip()]
     else:
-        found = read_pickle(path).get(known.names_key)
-        if not isinstance(found, list) or not all(isinstance(name, (str, bytes)) for name in found):
+        stored = read_pickle(path).get(known.names_key)
+        if not isinstance(stored, list) or not all(isinstance(name, (str, bytes)) for name in stored):
             raise DataError(f'the file lacks names, "{known.names_key}"', path)
-        found = [name.decode("latin-1") if isinstance(name, bytes) else name for name in found]
+        found = [name.decode("latin-1") if isinstance(name, bytes) else name for name in stored]
     if len(found) != known.classes:
         raise DataError(f"{len(found)} names for {known.classes} classes", path)
     return tuple(map(shown, found))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import lmdb
 import numpy as np
@@ -167,10 +167,13 @@ def _end_use(store: Store) -> None:
         store.close()
 
 
-class Records:
+M = TypeVar("M", bound=Message)
+
+
+class Records(Generic[M]):
     """The messages of one type that a database holds, in the order of its keys. Raises DataError for anything else."""
 
-    def __init__(self, where: str, backend: str, message: type[Message]) -> None:
+    def __init__(self, where: str, backend: str, message: type[M]) -> None:
         self.where, self._message = where, message
         self._store: Store | None = open_store(where, backend)
         self._keys = self._store.keys
@@ -184,7 +187,7 @@ class Records:
     def name(self, index: int) -> str:
         return f"record {index} (key {self._keys[index].decode(errors='backslashreplace')!r})"
 
-    def parse(self, index: int) -> Any:
+    def parse(self, index: int) -> M:
         """The message of record `index`."""
         if self._store is None:
             raise DataError("the database is closed", self.where)
@@ -212,7 +215,7 @@ class Records:
             drop_store(store)
 
 
-class DatumSource(Records, Source):
+class DatumSource(Records["proto.Datum"], Source):
     """The Datums of a database, as images with labels."""
 
     def __init__(self, where: str, backend: str, *, color: str = "native") -> None:

@@ -51,7 +51,7 @@ class _Refused(Exception):
     pass
 
 
-def read_pickle(path: str) -> dict[str, Any]:
+def read_pickle(path: str) -> dict[str, object]:
     """The dict that a CIFAR python file holds: text keys; lists, numbers, text, or (N, M) arrays of bytes.
 
     Raises DataError for a file that is anything else, or longer than 256 MiB.

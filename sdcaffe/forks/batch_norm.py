@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
 from sdcaffe.forks import source_parts
-from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, number, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, Stored, call, number, register
 from sdcaffe.layers.batch_norm import BatchNorm, normalize_batch
-from sdcaffe.proto.schema import Message
 
 LEAST_EPS = 1e-5  # what cuDNN takes at least
 
@@ -28,8 +29,8 @@ class Engine(enum.IntEnum):
 class ForksBatchNormParameter:
     """What forks add to BatchNormParameter. NVIDIA Caffe: its engine is accepted and not looked at."""
 
-    scale_filler: Annotated[Any, 5] = Message("FillerParameter")
-    bias_filler: Annotated[Any, 6] = Message("FillerParameter")
+    scale_filler: Annotated[proto.FillerParameter, 5]
+    bias_filler: Annotated[proto.FillerParameter, 6]
     scale_bias: Annotated[bool, 7] = False
     engine: Annotated[Engine, 15] = Engine.DEFAULT
     # SKNet, for its CuDNNBatchNorm; the numbers it has for them are other fields' here
@@ -86,10 +87,9 @@ class NvidiaBatchNorm(BatchNorm):
         self.blob(4, (channels,), param.bias_filler if param.HasField("bias_filler") else None)
         return [bottom]
 
-    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+    def arranged(self, blobs: Mapping[int, Stored]) -> dict[int, Stored]:
         if len(blobs) == 5 and _count(blobs[4]) == 1 != _count(blobs[2]):
-            one = blobs[4].reshape(-1) * 0 + 1
-            blobs = {0: blobs[2], 1: blobs[3], 2: one, 3: blobs[0], 4: blobs[1]}
+            blobs = {0: blobs[2], 1: blobs[3], 2: _ones(blobs[4]), 3: blobs[0], 4: blobs[1]}
         return {i: b if b is None or len(b.shape) == 1 else b.reshape(-1) for i, b in blobs.items()}
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
@@ -118,8 +118,9 @@ class NvidiaBatchNorm(BatchNorm):
         return top.squeeze(1) if self.one_channel else top
 
 
-def _count(blob: Any) -> int:
-    count = 1
-    for n in blob.shape:
-        count *= n
-    return count
+def _count(blob: Tensor | NDArray[Any] | None) -> int:
+    return 0 if blob is None else math.prod(blob.shape)
+
+
+def _ones(blob: Stored) -> Stored:
+    return blob if blob is None else blob.reshape(-1) * 0 + 1

@@ -26,7 +26,6 @@ from sdcaffe.layers.base import (
 )
 from sdcaffe.layers.batch_norm import normalize_batch, traced_norm
 from sdcaffe.layers.source_parts import Scale
-from sdcaffe.proto.schema import Message
 
 SEGNET_EPS = 1e-9
 _SEGNET = ("bn_mode",)
@@ -48,8 +47,8 @@ class Engine(enum.IntEnum):
 class BNParameter:
     """The fields of all three. Numbers are SegNet's, then PSPNet's, where they are free; others are our own."""
 
-    scale_filler: Any = Message("FillerParameter")
-    shift_filler: Any = Message("FillerParameter")
+    scale_filler: proto.FillerParameter
+    shift_filler: proto.FillerParameter
     bn_mode: BNMode = BNMode.LEARN
     moving_average: bool = False
     decay: float = 0.05
@@ -59,8 +58,8 @@ class BNParameter:
     frozen: bool = False
     engine: Annotated[Engine, 12] = Engine.DEFAULT
     var_eps: Annotated[float, 1000] = 1e-10
-    slope_filler: Any = Message("FillerParameter")
-    bias_filler: Any = Message("FillerParameter")
+    slope_filler: proto.FillerParameter
+    bias_filler: proto.FillerParameter
     icnet: Annotated[bool, 10] = False
     blob_axes: Annotated[int, 1010] = 4  # our own: TSN's blobs have 2
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sdcaffe import proto
 from sdcaffe.forks.batch_norm import LEAST_EPS
 from sdcaffe.forks.running_norm import RunningNorm
 from sdcaffe.layers.base import Shape, register, show_shape
-from sdcaffe.proto.schema import Message
 
 
 class CuDNNBatchNormParameter:
     frozen: bool = False
     momentum: float = 0.999
     eps: float = 1e-5
-    scale_filler: Any = Message("FillerParameter")
-    bias_filler: Any = Message("FillerParameter")
+    scale_filler: proto.FillerParameter
+    bias_filler: proto.FillerParameter
 
 
 @register("CuDNNBatchNorm", field="cudnn_batch_norm_param", number=1200)

@@ -13,7 +13,6 @@ from sdcaffe.collectives import sharing_statistics
 from sdcaffe.forks import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, check_size, register, show_shape
 from sdcaffe.proto import past
-from sdcaffe.proto.schema import Message
 
 EPS = 1e-5
 NORM = 5  # blobs of a convolution and the norm before it: filters, scale, bias, mean, variance
@@ -29,9 +28,9 @@ class DenseblockParameter:
     conv_horizentalStride: int = 1
     filter_H: int = 3
     filter_W: int = 3
-    Filter_Filler: Any = Message("FillerParameter")
-    BN_Scaler_Filler: Any = Message("FillerParameter")
-    BN_Bias_Filler: Any = Message("FillerParameter")
+    Filter_Filler: proto.FillerParameter
+    BN_Scaler_Filler: proto.FillerParameter
+    BN_Bias_Filler: proto.FillerParameter
     gpuIdx: Annotated[int, 15] = 0
     use_dropout: Annotated[bool, 16] = False
     dropout_amount: Annotated[float, 17] = 0.0

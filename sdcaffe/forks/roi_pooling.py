@@ -69,8 +69,8 @@ class ROIPooling(Layer):
         param = self.param
         pooled = [param.pooled_h, param.pooled_w]
         shape = (regions.shape[0], bottom.shape[1], *pooled)
-        settings = {"pooled_shape": pooled, "spatial_scale": param.spatial_scale}
-        return builder.operator("MaxRoiPool", [bottom, regions.flatten(1)], shape, dtype=None, **settings)
+        inputs, scale = [bottom, regions.flatten(1)], param.spatial_scale
+        return builder.operator("MaxRoiPool", inputs, shape, pooled_shape=pooled, spatial_scale=scale)
 
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
         if index != 1:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,7 +10,7 @@ from torch.nn import functional as F
 from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
 from sdcaffe.forks import source_parts
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, Stored, call, number
 from sdcaffe.layers.batch_norm import normalize_batch, traced_norm
 
 
@@ -31,7 +30,7 @@ class RunningNorm(Layer):
         self,
         bottom: Shape,
         blob_shape: Shape,
-        fillers: tuple[Any, Any],
+        fillers: tuple[proto.FillerParameter | None, proto.FillerParameter | None],
         *,
         axis: int = 1,
         eps: float,
@@ -63,11 +62,13 @@ class RunningNorm(Layer):
         """The shape in which the fork stores a number a channel."""
         return (1, channels, 1, 1)
 
-    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+    def arranged(self, blobs: Mapping[int, Stored]) -> dict[int, Stored]:
         """Forks differ in the axes of size 1 of a stored blob."""
-        return {i: blob if blob is None else self._in_shape(blob) for i, blob in blobs.items()}
+        return {i: self._in_shape(blob) for i, blob in blobs.items()}
 
-    def _in_shape(self, blob: Any) -> Any:
+    def _in_shape(self, blob: Stored) -> Stored:
+        if blob is None:
+            return blob
         sizes = [n for n in blob.shape if n != 1]
         if len(sizes) > 1:
             return blob

@@ -6,19 +6,21 @@ From foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
+from sdcaffe import proto
 from sdcaffe.layers.base import Layer
 from sdcaffe.layers.places import Places
 
 Pair = tuple[int, int]
+Padded: TypeAlias = "proto.ConvolutionParameter | proto.PoolingParameter"
 
 SIDES = ("pad_t", "pad_b", "pad_l", "pad_r")
 
 
-def is_sided(param: Any) -> bool:
+def is_sided(param: Padded) -> bool:
     """Whether a message of pads has one of the fork's fields, be it with 0."""
     return any(param.HasField(field) for field in (*SIDES, "pad_type"))
 
@@ -59,7 +61,7 @@ def same(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> 
     return (before[0], before[1]), (totals[0] - before[0], totals[1] - before[1])
 
 
-def settings(param: Any) -> list[str]:
+def settings(param: Padded) -> list[str]:
     """What a drawing says of the padding."""
     if param.pad_type:
         return ["pad same"]
@@ -67,7 +69,7 @@ def settings(param: Any) -> list[str]:
     return [f"pad {'/'.join(map(str, sides))}"] if any(sides) else []
 
 
-def before(param: Any) -> Places | None:
+def before(param: Padded) -> Places | None:
     """How far the padding of four sides moves a blob's places, as a shift; None for SAME, which the image decides."""
     if param.pad_type:
         return None

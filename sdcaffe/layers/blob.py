@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +72,7 @@ class Blob:
             raise LayerError(f"num, channels, height and width are of blobs of up to 4 axes, not of {self._shape}")
         return self._shape[axis] if axis < len(self._shape) else 1
 
-    def reshape(self, *shape: int, **wrong: Any) -> None:
+    def reshape(self, *shape: int, **wrong: object) -> None:
         """Take a new shape. Raises LayerError for a negative size, more than 32 axes, or too little memory."""
         if wrong:
             raise WrongKeyword("reshape takes the sizes of the axes and no keywords")
@@ -109,7 +108,7 @@ class Blob:
 class BlobVec(list[Blob]):
     """The parameter blobs of a layer."""
 
-    def add_blob(self, *shape: int, **wrong: Any) -> None:
+    def add_blob(self, *shape: int, **wrong: object) -> None:
         """Append a blob of this shape, all zeros."""
         if wrong:
             raise WrongKeyword("add_blob takes the sizes of the axes and no keywords")

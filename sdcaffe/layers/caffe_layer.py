@@ -8,7 +8,6 @@ import sys
 import sysconfig
 import traceback
 from pathlib import Path
-from typing import Any
 
 from sdcaffe import hooks, proto
 from sdcaffe.errors import LayerError
@@ -81,7 +80,7 @@ def new_instance(layer: Layer) -> CaffeLayer:
     return instance
 
 
-def call(layer: Layer, instance: CaffeLayer, method: str, *arguments: Any) -> None:
+def call(layer: Layer, instance: CaffeLayer, method: str, *arguments: object) -> None:
     """Call a method of a Python layer. Raises PythonLayerError for what it raises."""
     try:
         getattr(instance, method)(*arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,14 @@ from sdcaffe.data.order import Order, default_seed, permutation, shard
 from sdcaffe.data.transformer import Transformer
 from sdcaffe.layers.base import DataLayer, Shape, register
 from sdcaffe.log import glog
+
+
+class Reading(Protocol):
+    """The fields of a message that say how a source is read."""
+
+    batch_size: int
+    shuffle: bool
+    rand_skip: int
 
 
 class FeedLayer(DataLayer):
@@ -54,7 +62,7 @@ class FeedLayer(DataLayer):
         return Feed(source, transformer, self._order(len(source), seed), prefetch=prefetch)
 
     @property
-    def reading(self) -> Any:
+    def reading(self) -> Reading:
         """The message that says how the source is read: its batch_size, shuffle and rand_skip."""
         return self.param
 

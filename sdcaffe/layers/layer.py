@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdcaffe import proto, reading
@@ -19,17 +20,19 @@ from sdcaffe.layers.writing import OnnxBuilder, Source, SourceBuilder
 
 Shape = tuple[int, ...]
 Tops = Tensor | tuple[Tensor, ...]
+# A blob of a weight file: on its way into a layer, or as the file has it; None: it stands where it is shared from.
+Stored = TypeVar("Stored", Tensor, NDArray[Any] | None)
 Count = int | tuple[int, int | None]  # exactly, or (at least, at most); None: no upper bound
 
 
 class Blobs(nn.ParameterList):
     """A layer's parameter blobs, by index; read several times a step, for which torch's own list is slow."""
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
         found = self._parameters.get(str(index))
         return super().__getitem__(index) if found is None else found  # a slice, or what torch's pruning renamed
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Tensor]:
         return map(self.__getitem__, range(len(self)))
 
 
@@ -80,7 +83,7 @@ class Layer(nn.Module):
     `fixed_blobs`, the indices of those that are not learnable.
     """
 
-    type: Any = ""  # ClassVar[str]; nn.Module.type, a cast of old, gives way to Caffe's word
+    type: ClassVar[str] = ""  # type: ignore[assignment]  # nn.Module.type, a cast of old, gives way to Caffe's word
     field: ClassVar[str | None] = None
     bottoms: ClassVar[Count] = 1
     tops: ClassVar[Count] = 1
@@ -111,7 +114,7 @@ class Layer(nn.Module):
     origin: ClassVar[str] = ""
     yields: ClassVar[bool] = False
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         if any(name in vars(cls) for name in _COMPUTES):
             for name in (*_PROMISES, *_WRITTEN):
@@ -222,7 +225,7 @@ class Layer(nn.Module):
         """The layer in PyTorch source, for bottoms of these shapes. Raises LayerError where it cannot be written."""
         raise self.error("this type of layer cannot be written as a PyTorch module")
 
-    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+    def arranged(self, blobs: Mapping[int, Stored]) -> dict[int, Stored]:
         """The blobs of a weight file, tensors or arrays by index, in the order and the shapes this layer has.
 
         For a plugin to say otherwise where its forks stored them in other ways. It is called before `setup`

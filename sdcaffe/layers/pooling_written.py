@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +57,7 @@ def _none_dropped(windows: Windows) -> bool:
     return windows.ceil and not windows.wide and all(stride <= kernel - pad for kernel, stride, pad in places)
 
 
-def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
+def pool(bottom: Tensor, windows: Windows, method: Callable[[Tensor, Windows], Tensor]) -> Tensor:
     """MAX, AVE, or the STOCHASTIC of the test phase, of an image whose size may be symbolic."""
     if method is max_pool:
         if _simple(bottom, windows):
@@ -79,7 +80,7 @@ def pool(bottom: Tensor, windows: Windows, method: Any) -> Tensor:
     return squares / (sums + torch.finfo(sums.dtype).tiny)
 
 
-def source(layer: Layer, method: Any, windows: Windows) -> str:
+def source(layer: Layer, method: Callable[[Tensor, Windows], Tensor], windows: Windows) -> str:
     """MAX or AVE of `{0}`. Raises LayerError for other methods."""
     if method not in (max_pool, ave_pool):
         raise layer.unwritten("STOCHASTIC pooling")

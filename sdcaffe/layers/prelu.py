@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, register
+from sdcaffe.layers.base import Shape, Source, SourceBuilder, Stored, call, register
 from sdcaffe.layers.neuron import NeuronLayer
 
 
@@ -25,10 +24,11 @@ class PReLU(NeuronLayer):
     torch_names = (("weight",),)
     blob_axes = {"weight": 1}  # in torch one slope for all channels has an axis too
 
-    def arranged(self, blobs: Mapping[int, Any]) -> dict[int, Any]:
+    def arranged(self, blobs: Mapping[int, Stored]) -> dict[int, Stored]:
         """The one slope of channel_shared also where a file gives it an axis, as torch does."""
-        if self.param.channel_shared and 0 in blobs and tuple(blobs[0].shape) == (1,):
-            return {**blobs, 0: blobs[0].reshape(())}
+        slope = blobs.get(0)
+        if self.param.channel_shared and slope is not None and tuple(slope.shape) == (1,):
+            return {**blobs, 0: slope.reshape(())}
         return dict(blobs)
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

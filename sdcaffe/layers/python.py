@@ -81,7 +81,7 @@ class Python(Layer):
                 else:
                     _copy(blob.data, self.blobs[i])
 
-    def call(self, method: str, *arguments: Any) -> None:
+    def call(self, method: str, *arguments: object) -> None:
         """Call a method of the class. Raises PythonLayerError for what it raises."""
         assert self.instance is not None
         call(self, self.instance, method, *arguments)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Attribute = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]  # of an operator of ONNX
 
 
 class OnnxBuilder(Protocol):
@@ -30,17 +32,17 @@ class OnnxBuilder(Protocol):
         Each is None where there is none.
         """
 
-    def traced(self, *bottoms: Tensor) -> Any:
+    def traced(self, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The layer's own computation by `blobs` and `scale`, as torch's exporter traces it."""
 
     def operator(
         self,
         name: str,
         inputs: Sequence[Tensor],
-        shape: Sequence[Any],
+        shape: Sequence[int],
         *,
         dtype: torch.dtype | None = None,
-        **attributes: Any,
+        **attributes: Attribute,
     ) -> Tensor:
         """The one output, of this shape and the type of the first input or `dtype`, of an operator of ONNX."""
 
@@ -63,7 +65,7 @@ class Source:
 class SourceBuilder(Protocol):
     """What a layer's `to_source` has besides the shapes of its bottoms."""
 
-    def part(self, part: Callable[..., Any]) -> str:
+    def part(self, part: Callable[..., object]) -> str:
         """Put a class or a function, as its source stands, into the file; its name there.
 
         It may use torch, nn, Tensor and F (torch.nn.functional), and nothing else.

@@ -13,7 +13,9 @@ from sdcaffe.log.rows import FINISHED, Run, TestRow, TrainRow
 from sdcaffe.terminal import shown
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ENDINGS = ("png", "svg", "pdf")
 
@@ -66,7 +68,7 @@ def plot(
     return file.getvalue()
 
 
-def legend(holder: Any, handles: Sequence[Any], words: Sequence[str], title: str = "", **how: Any) -> None:
+def legend(holder: Figure | Axes, handles: Sequence[Artist], words: Sequence[str], title: str = "", **how: Any) -> None:
     """A legend of a figure or axes whose entries are `words` as they are: no formula, no name that is left out."""
     made = holder.legend(handles, ["?"] * len(handles), title="?" if title else None, **how)
     texts = [*zip(made.get_texts(), words, strict=True), *([(made.get_title(), title)] if title else [])]

@@ -6,6 +6,7 @@ A layer is known by its place, the index of its step in the graph; what goes by 
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +63,8 @@ class Assembled:
 
     def owner(self, place: int, index: int) -> nn.Parameter:
         """The parameter behind blob `index` of the layer at `place`: its own, or one that it shares."""
-        found: nn.Parameter = self.views.get(place, {}).get(index, self.layers[place].blobs[index])
-        return found
+        found = self.views.get(place, {}).get(index)
+        return cast(nn.Parameter, self.layers[place].blobs[index]) if found is None else found
 
     def locate(self, error: Exception, place: int) -> None:
         """Tell an error of the layer at `place` where that stands."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from sdcaffe.layers.base import Layer
+from sdcaffe.layers.base import Layer, Tops
 from sdcaffe.net.assembly import Assembled
 
-Run = Callable[..., Any]  # bottoms -> tops
+Run = Callable[..., Tops]  # bottoms -> tops
 
 
 @dataclass

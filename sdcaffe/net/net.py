@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from sdcaffe.net.weights import Files, Weights, fill
 from sdcaffe.proto.blobs import Array
 
 __all__ = ["Assembled", "Batch", "Learnable", "Net", "Pass"]
+
+
+Inputs = Mapping[str, Tensor | Array]  # of the input blobs by name, NCHW
 
 
 class Pass(NamedTuple):
@@ -167,7 +170,7 @@ class Net(nn.Module):
             self.assembled.set_up(0, {**self.assembled.shapes, **shapes})
         return batch
 
-    def feed(self, inputs: Mapping[str, Any]) -> Batch:
+    def feed(self, inputs: Inputs) -> Batch:
         """A batch of the input blobs (tensors or arrays, NCHW); reshapes the net where shapes changed.
 
         Raises LayerError for an input that is missing, or a name that is no input.
@@ -206,7 +209,7 @@ class Net(nn.Module):
         blobs = in_float32([values[slot] for slot in wanted.values()])
         return Pass(loss, dict(zip(wanted, blobs, strict=True)))
 
-    def forward(self, inputs: Mapping[str, Any] | None = None, keep: Iterable[str] = ()) -> dict[str, Tensor]:
+    def forward(self, inputs: Inputs | None = None, keep: Iterable[str] = ()) -> dict[str, Tensor]:
         """One pass: blobs by name, the outputs and those in `keep`. Data layers bring their next batch."""
         return self.compute({**self.load(), **self.feed(inputs or {})}, keep).blobs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from torch import nn
 
@@ -67,7 +68,7 @@ class Parameters:
             if spec.name in self._owners:
                 self._share(place, layer, i, spec, self._owners[spec.name])
                 continue
-            self.learnable.append(Learnable(blob, spec, layer, place, i))
+            self.learnable.append(Learnable(cast(nn.Parameter, blob), spec, layer, place, i))
             if spec.name:
                 self._owners[spec.name] = self.learnable[-1]
 

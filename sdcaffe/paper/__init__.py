@@ -6,7 +6,7 @@ The core imports nothing of this package: its layers are found through the entry
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 ORIGIN = "the paper"
 
@@ -17,7 +17,7 @@ __all__ = ["SelfDistillation", "kl", "mmd"]
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module("sdcaffe.paper.distillation"), name)

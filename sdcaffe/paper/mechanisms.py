@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.paper import published
@@ -21,7 +20,7 @@ from sdcaffe.paper.text import Blob, NetText
 
 WRITTEN_BY = "Written by `make prototxt`: change sdcaffe/paper, not this file."
 
-Layers = Iterable[tuple[int, Any]]  # a net's layers, each with the index of the plain net's that it comes from
+Layers = Iterable[tuple[int, "proto.LayerParameter"]]  # each with the index of the plain net's that it comes from
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ Nothing here knows what a layer computes, and nothing imports torch.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sdcaffe.proto import caffe as caffe
 from sdcaffe.proto import elsewhere as elsewhere
@@ -60,7 +60,7 @@ else:
         "read_weights", "write_blob", "write_state", "write_weights",
     }  # fmt: skip
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name == "weights" or name in _OF_WEIGHTS:
             weights = importlib.import_module("sdcaffe.proto.weights")
             return weights if name == "weights" else getattr(weights, name)

@@ -7,14 +7,12 @@ of an older class along.
 
 from __future__ import annotations
 
-from typing import Any
-
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from sdcaffe.proto import schema
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name.startswith("__"):
         raise AttributeError(name)
     file = schema.file()

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sdcaffe.errors import NetError, SdcaffeError, unknown
 from sdcaffe.proto.positions import Positions
 
-Settle = Callable[[Any], None]  # what changes a NetParameter, where a fork's defaults are other than ours
+if TYPE_CHECKING:
+    from sdcaffe.proto.caffe import NetParameter
+
+Settle = Callable[["NetParameter"], None]  # what changes a NetParameter, where a fork's defaults are other than ours
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def read_as(name: str | None) -> Iterator[None]:
         _chosen.pop()
 
 
-def settle(net: Any, fork: str | None = None, where: Positions | None = None) -> None:
+def settle(net: NetParameter, fork: str | None = None, where: Positions | None = None) -> None:
     """Write into a net what it means as a file of `fork`, or of the chosen one, or by its own fields.
 
     Raises SdcaffeError for a fork that is unknown, and LayerError, with its place by `where`, for a net that could be

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from google.protobuf.message import DecodeError, EncodeError, Message
 
@@ -131,7 +131,7 @@ def write_binary(path: StrPath, message: Message) -> None:
             file.write(part)
 
 
-def sealed(message: Any, path: StrPath, error: type[SdcaffeError]) -> tuple[bytes, bytes]:
+def sealed(message: Message, path: StrPath, error: type[SdcaffeError]) -> tuple[bytes, bytes]:
     """The bytes of a message's file: our seal, or nothing for a message that has no place for it; the rest."""
     can = "sdcaffe_seal" in message.DESCRIPTOR.fields_by_name
     if can and message.HasField("sdcaffe_seal"):
@@ -141,12 +141,12 @@ def sealed(message: Any, path: StrPath, error: type[SdcaffeError]) -> tuple[byte
     return (seal.seal([body]) if can else b""), body
 
 
-def serialized(message: Any, path: StrPath, error: type[SdcaffeError]) -> bytes:
+def serialized(message: Message, path: StrPath, error: type[SdcaffeError]) -> bytes:
     """The bytes of a message. Raises `error`, with what is missing or too large, where it has none."""
     try:
         return bytes(message.SerializeToString())
     except (EncodeError, ValueError) as problem:
-        missing = ", ".join(message.FindInitializationErrors())
+        missing = ", ".join(message.FindInitializationErrors())  # type: ignore[attr-defined]
         reason = f"required fields are missing: {missing}" if missing else f"it is too large ({problem})"
         raise error(f"this {message.DESCRIPTOR.name} cannot be written: {reason}", str(path)) from None
 

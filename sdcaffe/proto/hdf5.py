@@ -10,7 +10,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import h5py
 import numpy as np
@@ -18,6 +18,9 @@ import numpy as np
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.files import StrPath
+
+if TYPE_CHECKING:
+    from sdcaffe.proto.caffe import NetParameter
 
 _MOST_BLOBS = 4096
 # Deflate packs at most about 1,030 to 1; a file that claims more holds no such data.
@@ -37,8 +40,17 @@ def read_weights(data: bytes, path: StrPath) -> list[tuple[str, list[Array | Non
         return list(reader.layers(reader.group("data"), ""))
 
 
-def read_state(data: bytes, path: StrPath) -> dict[str, Any]:
+class StateFields(TypedDict):
     """The fields of a State."""
+
+    iter: int
+    learned_net: str
+    current_step: int
+    history: list[Array]
+    sdcaffe_state: bytes
+
+
+def read_state(data: bytes, path: StrPath) -> StateFields:
     with _Reader(data, path, SnapshotError) as reader:
         if "iter" not in reader.file:
             kind = "a file of weights" if "data" in reader.file else "no file of Caffe's"
@@ -46,18 +58,21 @@ def read_state(data: bytes, path: StrPath) -> dict[str, Any]:
                 f'has no "iter": it is {kind}, a solver state to resume from is a .solverstate.h5', str(path)
             )
         history = reader.indexed(reader.group("history"))
-        if any(array is None for array in history):
+        whole = [array for array in history if array is not None]
+        if len(whole) != len(history):
             raise SnapshotError("lacks one of its history blobs", str(path))
         return {
             "iter": reader.whole_number("iter"),
             "learned_net": reader.string("learned_net"),
             "current_step": reader.whole_number("current_step"),
-            "history": history,
+            "history": whole,
             "sdcaffe_state": reader.array("sdcaffe_state").tobytes() if "sdcaffe_state" in reader.file else b"",
         }
 
 
-def weights_image(net: Any, blobs: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]]) -> bytes:
+def weights_image(
+    net: NetParameter, blobs: Mapping[str, Sequence[Array]], diffs: Mapping[str, Sequence[Array]]
+) -> bytes:
     """The bytes of a .caffemodel.h5. A shared parameter's data stands at its first layer, its diff at each."""
     _refuse_names([layer.name for layer in net.layer])
     with _new() as file:

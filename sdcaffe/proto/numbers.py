@@ -10,12 +10,13 @@ import itertools
 import secrets
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+from google.protobuf.descriptor import Descriptor
 
 Piece = bytes | memoryview
-Places = dict[int, Any]  # field number -> the Places of the message there; None: numbers
+Places: TypeAlias = "dict[int, Places | None]"  # field number -> the Places of the message there; None: numbers
 
 _SMALL = 1 << 10  # bytes that protobuf may copy
 _STEP = 1 << 18  # bytes that are read at once, so that the checksum finds them in the processor's cache
@@ -62,7 +63,7 @@ class Source:
         return memory
 
 
-def places(descriptor: Any) -> Places:
+def places(descriptor: Descriptor) -> Places:
     """Where blobs stand in a message of the schema whose numbers are bytes, and where numbers in a blob."""
     if descriptor.name == "BlobProto":
         return {field.number: None for field in descriptor.fields if field.type == field.TYPE_BYTES}

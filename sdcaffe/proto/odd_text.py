@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from google.protobuf.message import Message
 
 
-def odd_text(message: Any) -> str | None:
+def odd_text(message: Message) -> str | None:
     """Where a message, or one in it, has a string that is not UTF-8, as `layer[3].name`; None: nowhere.
 
     It takes messages of any schema.

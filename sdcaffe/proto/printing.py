@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from google.protobuf.message import Message as AnyMessage
+
 from sdcaffe.proto import caffe
 from sdcaffe.proto.layout import quoted, shortest
 from sdcaffe.proto.tables import BYTES, ENUM, FLOAT, MESSAGE, STRING, Field, table
@@ -70,7 +72,7 @@ def layer_text(layer: caffe.LayerParameter) -> LayerText:
     return LayerText(layer.name, layer.type, list(layer.bottom), list(layer.top), message, phase)
 
 
-def message_of(message: Any, without: Iterable[str] = ()) -> dict[str, object]:
+def message_of(message: AnyMessage, without: Iterable[str] = ()) -> dict[str, object]:
     """The fields that are set, by number, but for those named in `without`."""
     known = table(message.DESCRIPTOR).fields
     return {

@@ -9,6 +9,8 @@ import functools
 from typing import Any
 
 from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 _Type = descriptor_pb2.FieldDescriptorProto
 
@@ -36,7 +38,7 @@ _RANGES = {
 class Field:
     """One field: its kind, whether it repeats, and what its values may be."""
 
-    def __init__(self, proto: Any, descriptor: Any) -> None:
+    def __init__(self, proto: FieldDescriptorProto, descriptor: FieldDescriptor) -> None:
         self.name: str = proto.name
         self.number: int = proto.number
         self.repeated: bool = proto.label == _Type.LABEL_REPEATED
@@ -47,7 +49,7 @@ class Field:
         self.message_type = descriptor.message_type
         self.values: dict[str, int] = {}
         self.value_names: dict[int, str] = {}
-        if self.kind == ENUM:
+        if descriptor.enum_type is not None:
             for value in descriptor.enum_type.values:
                 self.values[value.name] = value.number
                 self.value_names.setdefault(value.number, value.name)
@@ -56,7 +58,7 @@ class Field:
 class Table:
     """The fields of one message: `fields` by name, `required` the names that must be there."""
 
-    def __init__(self, descriptor: Any) -> None:
+    def __init__(self, descriptor: Descriptor) -> None:
         proto = _messages(descriptor.file)[descriptor.name]
         self.message: str = descriptor.name
         self.is_layer = self.message in ("LayerParameter", "V1LayerParameter")
@@ -71,6 +73,6 @@ def _messages(file: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def table(descriptor: Any) -> Table:
+def table(descriptor: Descriptor) -> Table:
     """The table of a message descriptor. Kept for the messages looked up last."""
     return Table(descriptor)

@@ -34,7 +34,7 @@ load_builtin()
 PASS_THROUGH_LAYERS = [name for name, cls in registered().items() if cls.keeps_places]  # scripts may add to it
 
 
-def crop(top_from: Top, top_to: Top) -> Any:
+def crop(top_from: Top, top_to: Top) -> Top:
     """A Crop layer that cuts `top_from` to what lies over `top_to`.
 
     Raises NoCrop, an AssertionError, where the two are of different scale, or `top_from` would begin outside of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,14 @@ from sdcaffe.pycaffe import io
 from sdcaffe.pycaffe.classifier import Path, Preprocessing
 
 Image = NDArray[Any]
+
+
+class Detection(TypedDict):
+    """A window (ymin, xmin, ymax, xmax) of an image file, and the net's scores of it."""
+
+    window: Sequence[int]
+    prediction: Image
+    filename: str
 
 
 class Detector(Preprocessing):
@@ -33,7 +41,7 @@ class Detector(Preprocessing):
         super().__init__(model_file, pretrained_file, mean, input_scale, raw_scale, channel_swap)
         self.configure_crop(context_pad)
 
-    def detect_windows(self, images_windows: Iterable[tuple[str, Sequence[Sequence[int]]]]) -> list[dict[str, Any]]:
+    def detect_windows(self, images_windows: Iterable[tuple[str, Sequence[Sequence[int]]]]) -> list[Detection]:
         """Score windows (ymin, xmin, ymax, xmax) of image files, each warped to the net's input.
 
         Takes (file, windows) pairs; gives a dict of `filename`, `window` and `prediction` for each window.
@@ -52,7 +60,7 @@ class Detector(Preprocessing):
             for (file, window), score in zip(places, scores, strict=True)
         ]
 
-    def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict[str, Any]]:
+    def detect_selective_search(self, image_fnames: Iterable[str]) -> list[Detection]:
         """`detect_windows` on the proposals of selective search, where its Python module is installed."""
         try:
             proposals = importlib.import_module("selective_search_ijcv_with_python")

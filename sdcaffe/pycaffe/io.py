@@ -42,7 +42,7 @@ def blobproto_to_array(blob: proto.BlobProto, return_diff: bool = False) -> Arra
     return np.array(blob.diff if return_diff else blob.data, np.float64).reshape(blob_shape(blob))
 
 
-def array_to_blobproto(arr: Array, diff: Array | None = None) -> Any:
+def array_to_blobproto(arr: Array, diff: Array | None = None) -> proto.BlobProto:
     """A BlobProto of an array, and of its diff where one is given."""
     blob = caffe_pb2.BlobProto()
     blob.shape.dim.extend(arr.shape)
@@ -65,7 +65,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[Array]:
     return [blobproto_to_array(blob) for blob in caffe_pb2.BlobProtoVector.FromString(str).blobs]
 
 
-def array_to_datum(arr: Array, label: int | None = None) -> Any:
+def array_to_datum(arr: Array, label: int | None = None) -> proto.Datum:
     """A Datum of an array (C, H, W): uint8 as its bytes, anything else as floats. Raises ValueError for other axes."""
     if arr.ndim != 3:
         raise ValueError(f"a Datum is made of an array (C, H, W), not of one of shape {arr.shape}")

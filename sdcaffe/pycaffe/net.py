@@ -169,7 +169,7 @@ class Net:
         self._net.backward_from_to(start, end)
 
     def forward(
-        self, blobs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
+        self, blobs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **inputs: ArrayLike
     ) -> Arrays:
         """Run from layer `start` to layer `end`, both included, with `inputs` put into the input blobs.
 
@@ -185,7 +185,7 @@ class Net:
         return {name: self._blob(name).data for name in wanted}
 
     def backward(
-        self, diffs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **tops: Any
+        self, diffs: Iterable[str] | None = None, start: str | None = None, end: str | None = None, **tops: ArrayLike
     ) -> Arrays:
         """Go back from layer `start` to layer `end`, both included, with `tops` put into the outputs' diffs.
 
@@ -227,7 +227,7 @@ class Net:
         except GraphError as error:
             raise UnknownBlob(error.message) from None
 
-    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> Arrays:
+    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: ArrayLike) -> Arrays:
         """`forward` over arrays of any length, batch by batch; the last batch is filled up with zeros."""
         blobs = list(blobs or ())
         found: dict[str, list[NDArray[Any]]] = {name: [] for name in [*self.outputs, *blobs]}
@@ -237,7 +237,7 @@ class Net:
         return _joined(found, _length(inputs))
 
     def forward_backward_all(
-        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **given: Any
+        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **given: ArrayLike
     ) -> tuple[Arrays, Arrays]:
         """`forward` and `backward` over inputs (and outputs' diffs) of any length, batch by batch."""
         blobs, diffs = list(blobs or ()), list(diffs or ())
@@ -292,17 +292,17 @@ class Net:
         except DataError as error:
             raise WrongInput(error.message, error.where) from None
 
-    def before_forward(self, callback: Callable[[int], Any]) -> None:
+    def before_forward(self, callback: Callable[[int], object]) -> None:
         """Call `callback(layer number)` before each layer runs forward; the next three likewise."""
         self._net.callbacks["before_forward"].append(callback)
 
-    def after_forward(self, callback: Callable[[int], Any]) -> None:
+    def after_forward(self, callback: Callable[[int], object]) -> None:
         self._net.callbacks["after_forward"].append(callback)
 
-    def before_backward(self, callback: Callable[[int], Any]) -> None:
+    def before_backward(self, callback: Callable[[int], object]) -> None:
         self._net.callbacks["before_backward"].append(callback)
 
-    def after_backward(self, callback: Callable[[int], Any]) -> None:
+    def after_backward(self, callback: Callable[[int], object]) -> None:
         self._net.callbacks["after_backward"].append(callback)
 
     # ------------------------------------------------------------ weights

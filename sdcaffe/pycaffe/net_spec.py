@@ -6,6 +6,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.message import Message
+
 from sdcaffe import proto
 from sdcaffe.layers.base import registered
 from sdcaffe.pycaffe.errors import NoBlob, NoTop, UnknownField, WrongType, WrongValue
@@ -35,7 +37,7 @@ class Function:
     Raises TypeError for an input that is no Top.
     """
 
-    def __init__(self, type_name: str, inputs: tuple[Any, ...], params: dict[str, Any]) -> None:
+    def __init__(self, type_name: str, inputs: tuple[Top, ...], params: dict[str, Any]) -> None:
         for i, top in enumerate(inputs):
             if not isinstance(top, Top):
                 raise TypeError(f"{type_name} input {i} is not a Top (type is {type(top)})")
@@ -110,10 +112,12 @@ def _own_field(type_name: str) -> str | None:
 def param_name_dict() -> dict[str, str]:
     """Message type -> field of LayerParameter, both without their endings: "InnerProduct" -> "inner_product"."""
     fields = [f for f in caffe_pb2.LayerParameter.DESCRIPTOR.fields if f.name.endswith("_param")]
-    return {f.message_type.name.removesuffix("Parameter"): f.name.removesuffix("_param") for f in fields}
+    return {
+        f.message_type.name.removesuffix("Parameter"): f.name.removesuffix("_param") for f in fields if f.message_type
+    }
 
 
-def assign_proto(message: Any, name: str, value: Any) -> None:
+def assign_proto(message: Message, name: str, value: object) -> None:
     """Set a field: dicts are messages, lists repeated; one value alone is a list where the field is repeated.
 
     Raises UnknownField, an AttributeError, for a field that the message lacks; WrongType or WrongValue, a TypeError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from sdcaffe.solver.solver import Solver as Loop
 from sdcaffe.solver.step import Result
 from sdcaffe.solver.updates import rule_class
 
-Callback = Callable[[], Any]
+Callback = Callable[[], object]
 
 
 class StepwiseLoop(Loop):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +18,12 @@ from sdcaffe.layers.python import Python
 from sdcaffe.net import Net, room
 from sdcaffe.net.net import Batch, Pass
 from sdcaffe.net.weights import Files, Weights, shared_places
+from sdcaffe.proto.blobs import Array
 from sdcaffe.pycaffe import mode
 from sdcaffe.pycaffe.reach import backward_reach
 from sdcaffe.pycaffe.runners import Place, Runner, as_raised, make_runner
 
-Callback = Callable[[int], Any]
+Callback = Callable[[int], object]
 
 
 class StepwiseNet(Net):
@@ -220,10 +220,10 @@ class StepwiseNet(Net):
                 owner = self.assembled.owner(place, i)
                 owner.data = torch.from_numpy(self._blob_of[id(owner)].data)
 
-    def blob_arrays(self) -> dict[str, list[Any]]:
+    def blob_arrays(self) -> dict[str, list[Array]]:
         return {key: [blob.data for blob in blobs] for key, blobs in self._blobs_by_key()}
 
-    def diff_arrays(self) -> dict[str, list[Any]]:
+    def diff_arrays(self) -> dict[str, list[Array]]:
         """The key of each layer that has blobs -> their diffs."""
         return {key: [blob.diff for blob in blobs] for key, blobs in self._blobs_by_key()}
 

@@ -7,7 +7,7 @@ without torch.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdcaffe.run.training import Outcome, RunsFailed, run
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "RunsFailed", "run"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("sdcaffe.run.training"), name)
+if not TYPE_CHECKING:  # which would take every name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module("sdcaffe.run.training"), name)

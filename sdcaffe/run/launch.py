@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVarTuple
 
 import torch
 import torch.distributed as dist
@@ -22,6 +22,8 @@ import torch.distributed as dist
 from sdcaffe.errors import Place, SdcaffeError, told
 from sdcaffe.run import processes, starter
 from sdcaffe.solver.devices import in_a_job, own_device
+
+Given = TypeVarTuple("Given")
 
 GRACE = 5.0  # seconds that the others have to end by themselves, once one has failed
 
@@ -31,7 +33,7 @@ _LISTENING, _OUTCOME = "sdcaffe/listening", "sdcaffe/outcome"  # in the store: t
 _SIGNALS = [signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
-def run(devices: list[str], function: Callable[..., str | None], *args: Any) -> str | None:
+def run(devices: list[str], function: Callable[[str | None, *Given], str | None], *args: *Given) -> str | None:
     """Call `function(device, *args)` in a process for each device, at once; here, for one device or none (None).
 
     Returns what it returned, in the first of several processes. In a process that torchrun started it is called here

@@ -129,7 +129,7 @@ class _Gpu:
         self._behind[0].synchronize()
 
 
-def take_turns(runs: Sequence[Run[Any]], failed: Callable[[Run[Any], Exception], None]) -> None:
+def take_turns(runs: Sequence[Run[Result]], failed: Callable[[Run[Result], Exception], None]) -> None:
     """Let all runs go on in turns until each is over. One that raises an error is told to `failed`; the others go on.
 
     KeyboardInterrupt ends all of them.

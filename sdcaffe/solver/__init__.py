@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sdcaffe.solver.solver import Solver
@@ -16,7 +16,7 @@ __all__ = ["Solver"]
 
 if not TYPE_CHECKING:  # which would take every name for one that is there
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         if name != "Solver":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return importlib.import_module("sdcaffe.solver.solver").Solver

@@ -50,7 +50,7 @@ def query(which: str) -> None:
             glog(f"common.cpp:{number}", f"{label:<31}{value}")
 
 
-def properties(driver: Any, index: int) -> Iterable[tuple[str, str]]:
+def properties(driver: ctypes.CDLL, index: int) -> Iterable[tuple[str, str]]:
     """Caffe's label and the value of each property of one GPU; `driver` is libcuda, initialised."""
     device = ctypes.c_int()
     _check(driver.cuDeviceGet(ctypes.byref(device), index), f"open GPU {index}")
@@ -67,7 +67,7 @@ def properties(driver: Any, index: int) -> Iterable[tuple[str, str]]:
             yield label, ", ".join(_attribute(driver, device, attribute) for attribute in attributes)
 
 
-def _attribute(driver: Any, device: ctypes.c_int, attribute: int) -> str:
+def _attribute(driver: ctypes.CDLL, device: ctypes.c_int, attribute: int) -> str:
     value = ctypes.c_int()
     _check(driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device), f"read attribute {attribute}")
     if attribute in _YES_OR_NO:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -68,13 +68,13 @@ class GridLayer(Layer):
             apart = [min(k, s) for k, s in zip(self.kernel, self.stride, strict=True)]
         return apart, [1, 1, 1] if self.grid == "shared" else self.windows
 
-    def computed(self, part: Any, bottom: Tensor, size: list[int]) -> Tensor:
+    def computed(self, part: Callable[..., Tensor], bottom: Tensor, size: list[int]) -> Tensor:
         """`part` of the bottom and the weights, plus the bias."""
         weights = source_parts.grid_windows(self.blobs[0].unsqueeze(0), self.kernel, *self._weights_lie)
         top: Tensor = part(bottom, weights, self.kernel, self.stride, size)
         return top + self.blobs[1] if len(self.blobs) > 1 else top
 
-    def written(self, builder: SourceBuilder, part: Any, size: list[int]) -> Source:
+    def written(self, builder: SourceBuilder, part: Callable[..., Tensor], size: list[int]) -> Source:
         """`computed` as source."""
         apart, windows = self._weights_lie
         name, cls = builder.part(source_parts.grid_windows), builder.part(source_parts.GridBlobs)

@@ -34,7 +34,13 @@ class PairFeed:
     """
 
     def __init__(
-        self, source: PairSource, cut: Callable[[Pair, Dice], Cut], transform: Any, order: Order, *, prefetch: int
+        self,
+        source: PairSource,
+        cut: Callable[[Pair, Dice], Cut],
+        transform: proto.TransformationParameter,
+        order: Order,
+        *,
+        prefetch: int,
     ) -> None:
         self.source, self.order, self._cut = source, order, cut
         self._ahead: Prefetcher[tuple[Tensor, Tensor, Tensor]] = Prefetcher(prefetch, f"prefetch {source.where}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe.data.decode import read_bytes, read_image
-from sdcaffe.data.source import SOURCES
+from sdcaffe.data.source import SOURCES, Source
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.interpolation import Mode, resized
 from sdcaffe.proto import DataParameter
@@ -108,7 +108,7 @@ def _size(image: Bytes) -> str:
 class MadePairs:
     """A registered source whose `pair(index)` gives a Pair. Raises DataError for one that has none."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Source) -> None:
         self.where = source.where
         if not hasattr(source, "pair"):
             raise DataError("this source labels no pixels; this layer needs one with `pair(index)`", self.where)

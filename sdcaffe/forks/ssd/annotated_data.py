@@ -44,7 +44,7 @@ class AnnotatedData(FeedLayer):
     yields = True
 
     @property
-    def reading(self) -> Any:
+    def reading(self) -> proto.DataParameter:
         return self.layer_param.data_param
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -89,7 +89,7 @@ class AnnotatedData(FeedLayer):
         return [images, labels][: len(self.layer_param.top)]
 
 
-def _open(reading: Any, backend: str, color: str) -> PictureSource:
+def _open(reading: proto.DataParameter, backend: str, color: str) -> PictureSource:
     """The database, or the registered source with pictures, that data_param names."""
     kind, colon, where = reading.source.partition(":")
     known = SOURCES.get(kind) if colon else None

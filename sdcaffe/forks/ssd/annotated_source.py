@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from sdcaffe import proto
@@ -12,7 +10,7 @@ from sdcaffe.forks.ssd.geometry import Labelled
 from sdcaffe.forks.ssd.picture import Picture
 
 
-class AnnotatedSource(Records):
+class AnnotatedSource(Records["proto.AnnotatedDatum"]):
     """The pictures of a database of AnnotatedDatums."""
 
     def __init__(self, where: str, backend: str, *, color: str = "native") -> None:
@@ -45,7 +43,7 @@ class AnnotatedSource(Records):
         )
 
 
-def labelled_boxes(record: Any) -> Labelled:
+def labelled_boxes(record: proto.AnnotatedDatum) -> Labelled:
     """The boxes of an AnnotatedDatum, group after group."""
     boxes, facts = [], []
     for group in record.annotation_group:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +86,7 @@ class Detector:
     DataError for means or scales that do not fit it.
     """
 
-    def __init__(self, model: Model, resize: Any, label_map: str | None = None) -> None:
+    def __init__(self, model: Model, resize: proto.ResizeParameter, label_map: str | None = None) -> None:
         self._model = model
         channels, height, width = model.size
         for what, values in (("mean", model.mean), ("scale", model.scale)):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+from typing import Annotated
 
+from sdcaffe import proto
 from sdcaffe.errors import SolverError, unknown
 from sdcaffe.forks.ssd.average_precision import VERSIONS, Judged, mean
 from sdcaffe.log import glog, number
@@ -26,13 +27,13 @@ class MeanAveragePrecision(Measure):
         ap_version: Annotated[str, 1042] = "Integral"  # SSD's number 42 is weights in BVLC's
         show_per_class_result: Annotated[bool, 44] = False
 
-    def __init__(self, param: Any, net: Net) -> None:
+    def __init__(self, param: proto.SolverParameter, net: Net) -> None:
         super().__init__(param, net)
         self._judged: dict[str, Judged] = {}
         self._loss, self._batches = 0.0, 0
 
     @classmethod
-    def check(cls, param: Any) -> None:
+    def check(cls, param: proto.SolverParameter) -> None:
         if param.ap_version not in VERSIONS:
             raise SolverError(unknown("ap_version", param.ap_version, VERSIONS), field="ap_version")
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd import colours
 from sdcaffe.forks.ssd.dice import Dice
 
 Image = NDArray[np.uint8]
 
 
-def distorted(image: Image, param: Any, dice: Dice) -> Image:
+def distorted(image: Image, param: proto.DistortionParameter, dice: Dice) -> Image:
     """(3, H, W) bytes changed as a DistortionParameter says, in the order of weiliu89/caffe@4817bf8.
 
     Contrast comes second or, as often, last before the channels. Each change happens with its own
@@ -32,20 +31,20 @@ def distorted(image: Image, param: Any, dice: Dice) -> Image:
     return image
 
 
-def _brighter(image: Image, param: Any, dice: Dice) -> Image:
+def _brighter(image: Image, param: proto.DistortionParameter, dice: Dice) -> Image:
     if not dice.happens(param.brightness_prob):
         return image
     return colours.scaled(image, 1, dice.uniform(-param.brightness_delta, param.brightness_delta))
 
 
-def _contrasted(image: Image, param: Any, dice: Dice) -> Image:
+def _contrasted(image: Image, param: proto.DistortionParameter, dice: Dice) -> Image:
     if not dice.happens(param.contrast_prob):
         return image
     factor = dice.uniform(param.contrast_lower, param.contrast_upper)
     return colours.scaled(image, factor, 0) if abs(factor - 1) > 1e-3 else image
 
 
-def _saturated(image: Image, param: Any, dice: Dice) -> Image:
+def _saturated(image: Image, param: proto.DistortionParameter, dice: Dice) -> Image:
     if not dice.happens(param.saturation_prob):
         return image
     hue, saturation, value = colours.to_hsv(image)
@@ -53,7 +52,7 @@ def _saturated(image: Image, param: Any, dice: Dice) -> Image:
     return colours.from_hsv(np.stack([hue, colours.scaled(saturation, factor, 0), value]))
 
 
-def _other_hue(image: Image, param: Any, dice: Dice) -> Image:
+def _other_hue(image: Image, param: proto.DistortionParameter, dice: Dice) -> Image:
     if not dice.happens(param.hue_prob):
         return image
     hue, saturation, value = colours.to_hsv(image)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Iterable
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.pipeline import Pipeline
 
@@ -20,7 +21,9 @@ class DrawnPipelines:
 
     draws_before_crop = draws_crop = True  # nothing made of one size is kept for the next time
 
-    def __init__(self, param: Any, samplers: Any, phase: int) -> None:
+    def __init__(
+        self, param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int
+    ) -> None:
         odds = [resize.prob for resize in param.resize_param]
         if any(not 0 <= one <= 1 for one in odds) or abs(sum(odds) - 1) > 1e-3:
             given = ", ".join(f"{one:g}" for one in odds)
@@ -42,6 +45,8 @@ class DrawnPipelines:
         return next(one for one, limit in zip(self.pipelines, self.limits, strict=True) if drawn <= limit)
 
 
-def pipeline_of(param: Any, samplers: Any, phase: int) -> Pipeline | DrawnPipelines:
+def pipeline_of(
+    param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int
+) -> Pipeline | DrawnPipelines:
     """What a transform_param and batch_samplers do to pictures. Raises ValueError for settings that cannot be."""
     return (DrawnPipelines if len(param.resize_param) > 1 else Pipeline)(param, samplers, phase)

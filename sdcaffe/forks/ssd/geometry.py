@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd.messages import EmitConstraint, ResizeParameter
 
 Boxes = npt.NDArray[Any]  # float32
@@ -42,7 +43,7 @@ def common(boxes: Boxes, other: Boxes) -> Boxes:
     return area(np.concatenate([first, last], 1))
 
 
-def seen_in(labelled: Labelled, window: Boxes, emit: Any | None) -> Labelled:
+def seen_in(labelled: Labelled, window: Boxes, emit: proto.EmitConstraint | None) -> Labelled:
     """The boxes as fractions of `window`, cut to it; those without area there are left out.
 
     With an EmitConstraint also those whose middle lies outside (CENTER), or of whose area no more than
@@ -72,7 +73,7 @@ def mirrored(labelled: Labelled) -> Labelled:
     return replace(labelled, boxes=boxes)
 
 
-def resized(labelled: Labelled, height: int, width: int, resize: Any) -> Labelled:
+def resized(labelled: Labelled, height: int, width: int, resize: proto.ResizeParameter) -> Labelled:
     """The boxes of a picture of height by width as fractions of what resize_param makes of it."""
     old = np.array([width, height], np.float32)
     new = np.array([resize.width, resize.height], np.float32)
@@ -95,7 +96,9 @@ def resized(labelled: Labelled, height: int, width: int, resize: Any) -> Labelle
     return replace(labelled, boxes=np.concatenate([first, last], 1) / np.tile(new, 2))
 
 
-def of_fixed_size(labelled: Labelled, height: int, width: int, window: Boxes, resize: Any) -> Labelled:
+def of_fixed_size(
+    labelled: Labelled, height: int, width: int, window: Boxes, resize: proto.ResizeParameter
+) -> Labelled:
     """Boxes of an input that keeps its aspect (FIT_SMALL_SIZE) as fractions of width_scale and height_scale.
 
     Unchanged in other modes and without those fields. Raises ValueError where the input is smaller than they say.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any
+from typing import Annotated
 
 from sdcaffe import proto
-from sdcaffe.proto.schema import Message
 
 
 class NonMaximumSuppressionParameter:
@@ -157,7 +156,7 @@ class AnnotationGroup:
 
 
 class AnnotatedDatum:
-    datum: Any = Message("Datum")
+    datum: proto.Datum
     type: AnnotationType
     annotation_group: list[AnnotationGroup]
 

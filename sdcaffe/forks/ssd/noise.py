@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe import proto
 from sdcaffe.converters.encode import encode_image
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.forks.ssd import colours
@@ -19,7 +20,7 @@ _CLIP, _TILES = 4.0, 8  # of local equalisation
 _STEP = 64  # of posterised values
 
 
-def noised(image: Image, param: Any, dice: Dice, where: str) -> Image:
+def noised(image: Image, param: proto.NoiseParameter, dice: Dice, where: str) -> Image:
     """The image with the noise of a NoiseParameter, as weiliu89/caffe@4817bf8 makes it with OpenCV."""
     if param.decolorize:
         image = np.repeat(colours.gray(image), 3, 0)
@@ -118,7 +119,7 @@ def _eroded(image: Image) -> Image:
     return np.minimum.reduce(around)
 
 
-def _salted(image: Image, param: Any, dice: Dice) -> Image:
+def _salted(image: Image, param: proto.SaltPepperParameter, dice: Dice) -> Image:
     """A `fraction` of the pixels, drawn with repetition, set to `value`."""
     height, width = image.shape[1:]
     count = int(np.floor(np.float32(param.fraction) * width * height))

@@ -10,12 +10,11 @@ from torch import Tensor
 from sdcaffe import proto
 from sdcaffe.forks.ssd import source_parts
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
-from sdcaffe.proto.schema import Message
 
 
 class NormalizeParameter:
     across_spatial: bool = True
-    scale_filler: Any = Message("FillerParameter")
+    scale_filler: proto.FillerParameter
     channel_shared: bool = True
     eps: float = 1e-10
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class LabelledPictures:
 class MadePictures:
     """A registered source whose `picture(index)` gives boxes too. Raises DataError for one that has none."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Source) -> None:
         self.where = source.where
         if not hasattr(source, "picture"):
             raise DataError("this source has no boxes; AnnotatedData needs one with `picture(index)`", self.where)

@@ -54,7 +54,7 @@ class PictureFeed:
         self,
         source: PictureSource,
         pipeline: Pipeline | DrawnPipelines,
-        transform: Any,
+        transform: proto.TransformationParameter,
         order: Order,
         *,
         prefetch: int,

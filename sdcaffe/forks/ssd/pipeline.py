@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +43,9 @@ class Prepared:
 class Pipeline:
     """What transform_param and batch_sampler do to a picture. Raises ValueError for settings that cannot be."""
 
-    def __init__(self, param: Any, samplers: Any, phase: int) -> None:
+    def __init__(
+        self, param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int
+    ) -> None:
         self.param, self.samplers = param, list(samplers)
         if len(param.resize_param) > 1:
             raise ValueError("several resize_param are AnnotatedData's alone")
@@ -148,6 +151,7 @@ class Pipeline:
         if len(picture.pixels) != 3:
             raise DataError("is not in three colours, as distort_param needs; set force_color", picture.where)
         pixels = picture.pixels.astype(np.uint8, copy=False)
+        assert self.distort is not None
         return self._written(picture, distortion.distorted(pixels, self.distort, dice), picture.labelled)
 
     def _expanded(self, picture: Picture, expand: Any, dice: Dice) -> Picture:

@@ -18,7 +18,7 @@ from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.messages import ResizeParameter
 
 Pixels = NDArray[np.uint8]
-Resize = Callable[[Pixels, Any, Dice], Image]
+Resize = Callable[[Pixels, "proto.ResizeParameter", Dice], Image]
 
 _THOUSAND = np.float32(1000)
 
@@ -53,7 +53,7 @@ class RandomSize:
     `resize` makes a picture of the size that a ResizeParameter has. Raises ValueError for settings that cannot be.
     """
 
-    def __init__(self, param: Any, resize: Resize) -> None:
+    def __init__(self, param: proto.TransformationParameter, resize: Resize) -> None:
         self._resize = resize
         self.crop = param.crop_size
         self.sizes = param.random_resize_param if param.HasField("random_resize_param") else None

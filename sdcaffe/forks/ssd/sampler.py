@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from sdcaffe import proto
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.geometry import Boxes, area, common
 
 _CONSTRAINTS = ("jaccard_overlap", "sample_coverage", "object_coverage")
 
 
-def check(samplers: Iterable[Any]) -> None:
+def check(samplers: Iterable[proto.BatchSampler]) -> None:
     """Raises ValueError for ranges that SSD's Caffe stops at."""
     for batch_sampler in samplers:
         sampler = batch_sampler.sampler
@@ -30,7 +31,7 @@ def check(samplers: Iterable[Any]) -> None:
             )
 
 
-def windows(samplers: Iterable[Any], boxes: Boxes, dice: Dice) -> list[Boxes]:
+def windows(samplers: Iterable[proto.BatchSampler], boxes: Boxes, dice: Dice) -> list[Boxes]:
     """The windows (4,) of all samplers: each tries max_trials times, up to max_sample that satisfy it.
 
     As in weiliu89/caffe@4817bf8: a sampler with use_original_image: false gives none.
@@ -59,7 +60,7 @@ def _drawn(sampler: Any, dice: Dice) -> Boxes:
     return np.array([left, top, left + width, top + height], np.float32)
 
 
-def satisfies(window: Boxes, boxes: Boxes, constraint: Any) -> bool:
+def satisfies(window: Boxes, boxes: Boxes, constraint: proto.SampleConstraint) -> bool:
     """Whether any box (m, 4) meets the constraint with the window.
 
     Of several kinds of constraint the first that is given decides, overlap before coverage of the sample

@@ -8,7 +8,6 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ class SavedOutput:
     As weiliu89/caffe@4817bf8 writes them, but whole or not at all. Raises DataError for what a file lacks.
     """
 
-    def __init__(self, param: Any, classes: int, background: int) -> None:
+    def __init__(self, param: proto.SaveOutputParameter, classes: int, background: int) -> None:
         self._folder, self._prefix = Path(param.output_directory), param.output_name_prefix
         self._format = param.output_format
         if self._format not in FORMATS:

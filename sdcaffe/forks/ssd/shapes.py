@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe import proto
 from sdcaffe.data.source import Image, Source, register_source
 from sdcaffe.errors import DataError
 from sdcaffe.forks.segmentation.pairs import Pair
@@ -40,7 +41,7 @@ class _Random:
 class Shapes(Source):
     """`shapes:train` is 3,000 pictures, `shapes:test` 500 others. Raises DataError for another part."""
 
-    def __init__(self, where: str, param: Any, color: str) -> None:
+    def __init__(self, where: str, param: proto.DataParameter, color: str) -> None:
         super().__init__(where, param, color)
         if where not in PARTS:
             raise DataError(f'"shapes" has no part "{where}"; write shapes:train or shapes:test', self.where)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdcaffe import reading
+from sdcaffe import proto, reading
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.messages import ResizeParameter
 
@@ -44,7 +44,7 @@ def read_lines(path: str, field: str) -> list[str]:
     return data.decode("utf-8", "surrogateescape").splitlines()
 
 
-def in_pixels(boxes: Boxes, size: NamedSize, resize: Any | None) -> tuple[Boxes, Boxes]:
+def in_pixels(boxes: Boxes, size: NamedSize, resize: proto.ResizeParameter | None) -> tuple[Boxes, Boxes]:
     """Boxes (m, 4) of fractions of the net's input in pixels of an image of `size`, cut to it, and their areas.
 
     As SSD counts them: a box from pixel 3 to pixel 5 has three pixels. `resize` is the ResizeParameter by

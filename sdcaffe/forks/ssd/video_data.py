@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
 
 from sdcaffe import proto
 from sdcaffe.data.order import default_seed
@@ -43,7 +42,7 @@ class VideoData(TransformedFeed):
     yields = True
 
     @property
-    def reading(self) -> Any:
+    def reading(self) -> proto.DataParameter:
         return self.layer_param.data_param
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -48,7 +48,7 @@ class Folding:
         self._slots: list[tuple[int, int]] = []
 
     @staticmethod
-    def kind(linear: Layer, norm: Layer, scale: Layer) -> tuple[Any, ...]:
+    def kind(linear: Layer, norm: Layer, scale: Layer) -> tuple[object, ...]:
         return len(linear.blobs), *(part for layer in (norm, scale) for part in _settings(layer))
 
     def add(self, linear: Layer, norm: Layer, scale: Layer, slots: tuple[int, int]) -> None:
@@ -77,7 +77,7 @@ class Folding:
         return (*both.factor.split(channels), *bias.split(channels))
 
 
-def _settings(layer: Layer) -> tuple[Any, ...]:
+def _settings(layer: Layer) -> tuple[object, ...]:
     return type(layer), len(layer.blobs), None if layer.field is None else layer.param.SerializeToString()
 
 

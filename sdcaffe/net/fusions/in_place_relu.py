@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,6 +24,6 @@ def rectify_in_place(draft: Draft) -> None:
 
 def _rectifying(maker: Run) -> Run:
     def run(*bottoms: Tensor) -> Tensor:
-        return F.relu_(maker(*bottoms))
+        return F.relu_(cast(Tensor, maker(*bottoms)))
 
     return run

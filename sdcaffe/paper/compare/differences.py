@@ -91,7 +91,7 @@ def of_solver(
     form: Form, known: proto.SolverParameter, batch: int, images: ImageSet, ours: frozenset[str]
 ) -> Iterator[str]:
     """Of how long and how fast it trains; `known` is the recipe's solver, `ours` what the paper leaves open."""
-    found, wanted = schedule(form.solver, form.batch, images), schedule(known, batch, images)
+    found, wanted = _schedule(form.solver, form.batch, images), _schedule(known, batch, images)
     if isinstance(found["drops"], str) or not _same_drops(found["drops"], wanted["drops"]):
         del wanted["gamma"]
     for name, should in wanted.items():
@@ -109,7 +109,7 @@ def of_solver(
             yield _said(name, value, should)
 
 
-def schedule(solver: proto.SolverParameter, batch: int, images: ImageSet) -> dict[str, Any]:
+def _schedule(solver: proto.SolverParameter, batch: int, images: ImageSet) -> dict[str, Any]:
     """A SolverParameter's fields that decide over what is learned, times in epochs of the image set."""
     epoch = images.train_images / max(batch, 1)
     return {

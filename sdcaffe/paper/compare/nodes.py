@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from google.protobuf.message import Message
+
 from sdcaffe import proto
 from sdcaffe.layers.base import class_of, registered
 
@@ -177,7 +179,7 @@ def default(type_name: str, path: str) -> str:
     return _shown(field, field.default_value)
 
 
-def flat(message: Any, prefix: str = "") -> dict[str, str]:
+def flat(message: Message, prefix: str = "") -> dict[str, str]:
     """A message's fields as text, but for those at their defaults: `weight_filler.type`."""
     found: dict[str, str] = {}
     for field, value in message.ListFields():

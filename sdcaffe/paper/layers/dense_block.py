@@ -13,7 +13,6 @@ from sdcaffe import proto
 from sdcaffe.collectives import sharing_statistics
 from sdcaffe.layers.base import Layer, Shape, check_size, register, show_shape
 from sdcaffe.layers.batch_norm import batch_statistics, per_weight
-from sdcaffe.proto.schema import Message
 
 BLOBS = 6  # of an inner layer: the BatchNorm's mean, variance and weight; the Scale's two; the convolution's weight
 
@@ -137,7 +136,7 @@ class DenseBlock(Layer):
         layers: int = 0
         growth: int = 0
         dropout: float = 0.0
-        weight_filler: Any = Message("FillerParameter")
+        weight_filler: proto.FillerParameter
         moving_average_fraction: float = 0.999
         eps: float = 1e-5
 
@@ -183,7 +182,7 @@ class DenseBlock(Layer):
     def _by_stored_statistics(self, bottom: Tensor) -> Tensor:
         features = bottom
         for i in range(self.layers):
-            mean, variance, count, weight, bias, kernel = self.blobs[BLOBS * i : BLOBS * (i + 1)]
+            mean, variance, count, weight, bias, kernel = (self.blobs[BLOBS * i + j] for j in range(BLOBS))
             factor = per_weight(count)
             y = F.batch_norm(features, mean * factor, variance * factor, weight, bias, eps=self.eps)
             features = torch.cat([features, F.conv2d(y.relu_(), kernel, padding=1)], 1)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sdcaffe.proto import caffe
 
+if TYPE_CHECKING:
+    from sdcaffe.proto.caffe import *  # noqa: F403
+else:
 
-def __getattr__(name: str) -> Any:
-    return getattr(caffe, name)
+    def __getattr__(name: str) -> object:
+        return getattr(caffe, name)
 
 
 def __dir__() -> list[str]:
