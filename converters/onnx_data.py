@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sdcaffe import proto
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_pixels import Preprocess, column, deviations, mean_image
+from sdcaffe.data.opening import known_names
 from sdcaffe.graph import keep_layers
 from sdcaffe.layers.base import DataLayer, class_of
 from sdcaffe.net import Net
@@ -33,6 +34,11 @@ class Images:
     blob: str
     labels: str
     preprocess: Preprocess
+
+    @property
+    def class_names(self) -> list[str]:
+        """What the classes are called, where the data are a set whose names are known; else nothing."""
+        return list(known_names(self.layers[0].data_param.source)) if self.layers[0].type == "Data" else []
 
     def batches(self, count: int | None = None, bytes_of: str | None = None) -> Generator[Batch, None, None]:
         """Batches of images and labels, (n, c, h, w) as the blob is in tests: nothing is distorted.

@@ -91,7 +91,7 @@ def open_deployed(model: str, weights: str, options: Options) -> Opened:
         preprocess = None
     else:
         preprocess = options.pixels.over(_recorded(net, images))
-    metadata = _metadata(net, part, options, [model, weights, options.data or ""])
+    metadata = _metadata(net, part, options, [model, weights, options.data or ""], images)
     if preprocess is not None:
         metadata.normalisation = preprocess.normalisation(in_graph=options.preprocess)
     presumed = images is None and options.pixels.order is None and metadata.size[:1] == [3]
@@ -165,10 +165,10 @@ def _refuse(param: proto.NetParameter, where: str) -> None:
         raise ModelError(f"cannot be exported: layer{'s' if len(bad) > 1 else ''} {words}{out}", where)
 
 
-def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]) -> Metadata:
+def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str], images: Images | None) -> Metadata:
     metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in sources if path})
-    images = net.blob_shapes[net.inputs[0]] if net.inputs else ()
-    metadata.size = list(images[1:]) if len(images) == 4 else []
+    taken = net.blob_shapes[net.inputs[0]] if net.inputs else ()
+    metadata.size = list(taken[1:]) if len(taken) == 4 else []
     names = output_names(net, part.outputs)
     makers = {name: layer.type for layer in part.param.layer for name in layer.top}
     soft = [i for i, name in enumerate(part.outputs) if makers[name] == "Softmax"]
@@ -176,10 +176,14 @@ def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]
     if not soft and part.scores in part.outputs:
         best = part.outputs.index(part.scores)
     metadata.scores, metadata.probabilities = names[best], bool(soft)
-    if options.classes is not None:
+    shape = net.blob_shapes[part.outputs[best]]
+    fits = shape[1:2]  # so many classes
+    if options.classes is None:
+        names_known = images.class_names if images is not None else []
+        metadata.classes = names_known if fits == (len(names_known),) else []
+    else:
         metadata.classes = read_classes(options.classes)
-        shape = net.blob_shapes[part.outputs[best]]
-        if len(shape) < 2 or shape[1] != len(metadata.classes):
+        if fits != (len(metadata.classes),):
             raise ModelError(
                 f'holds {len(metadata.classes)} class names, but output "{metadata.scores}" has shape {shape}',
                 options.classes,

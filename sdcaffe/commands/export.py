@@ -33,7 +33,10 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("--no-fold", action="store_true", help="keep BatchNorm and Scale as operators of their own")
     add_cut_flags(parser)
     parser.add_argument(
-        "--classes", metavar="FILE", help="class names, one a line, to go into the file (default: none)"
+        "--classes",
+        metavar="FILE",
+        help="class names, one a line, to go into the file (default: those of the data, where CIFAR's files or the "
+        "synthetic set name their classes)",
     )
     parser.add_argument("--preprocess", action="store_true", help="take RGB bytes (n, h, w, c) and normalise them")
     add_pixel_flags(parser)

@@ -64,6 +64,14 @@ def known_image(name: str) -> tuple[int, int, int] | None:
     return cls.image if cls is not None and issubclass(cls, EmbeddedSource) else None
 
 
+def known_names(name: str) -> Sequence[str]:
+    """What the classes of a set that is known by its name are called, where that is known; the set is not opened."""
+    kind, colon, where = name.partition(":")
+    cls = SOURCES.get(kind) if colon else None
+    part = _PART.fullmatch(where)
+    return cls.names(kind, part[3]) if part and cls is not None and issubclass(cls, EmbeddedSource) else ()
+
+
 class EmbeddedSource(ArraySource):
     """A set that is known by its name: `NAME:train` or `NAME:test`, optionally followed by `:FOLDER`.
 
@@ -94,7 +102,8 @@ class EmbeddedSource(ArraySource):
         super().__init__(name, images, labels)
         self.class_names = self.names(kind, folder)
 
-    def names(self, kind: str, folder: str | None) -> Sequence[str]:
+    @classmethod
+    def names(cls, kind: str, folder: str | None) -> Sequence[str]:
         """What the classes are called."""
         return cifar_names(kind, folder)
 
@@ -124,7 +133,8 @@ class Synthetic(EmbeddedSource):
             )
         return synthetic(split)
 
-    def names(self, kind: str, folder: str | None) -> Sequence[str]:
+    @classmethod
+    def names(cls, kind: str, folder: str | None) -> Sequence[str]:
         return CLASSES
 
 

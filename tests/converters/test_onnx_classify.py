@@ -55,6 +55,27 @@ def test_every_way_gives_the_same_probabilities_for_pictures(net: Path) -> None:
     assert [way.metadata.classes for way in ways] == [["cat", "dog", "fish", "bird", "cow"]] * 3
 
 
+@pytest.mark.parametrize("outputs", [10, 9])
+def test_names_of_classes_come_with_the_data_where_there_are_as_many(outputs: int, tmp_path: Path) -> None:
+    names = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    (tmp_path / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
+    model, weights = write_net(
+        f"""layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: [1, 3, 32, 32] }} }} }}
+        layer {{
+          name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+          inner_product_param {{ num_output: {outputs} }}
+        }}
+        layer {{ name: "prob" type: "Softmax" bottom: "ip" top: "prob" }}""",
+        tmp_path,
+    )
+    (tmp_path / "data.prototxt").write_text(
+        'layer { name: "data" type: "Data" top: "data" top: "label" '
+        f'data_param {{ source: "cifar10:test:{tmp_path}" }} }}'
+    )
+    export(model, weights, str(tmp_path / "net.onnx"), Options(data=str(tmp_path / "data.prototxt")))
+    assert open_onnx(str(tmp_path / "net.onnx")).metadata.classes == (names if outputs == 10 else [])
+
+
 def test_best_are_in_falling_order_and_nameless_classes_have_numbers() -> None:
     found = best(np.array([0.1, 0.4, 0.1, 0.3, 0.1], np.float32), ["a", "b", "c"], 4)
     assert [name for name, _ in found] == ["b", "3", "a", "c"]
