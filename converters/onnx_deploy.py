@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sdcaffe import proto
 from sdcaffe.converters.onnx_cut import begun, check_ends
 from sdcaffe.errors import DataError, GraphError, WeightsError
-from sdcaffe.graph import keep_layers
+from sdcaffe.graph import keep_layers, net_state
 from sdcaffe.layers.base import DataLayer, Shape, class_of
 from sdcaffe.net import Net
 from sdcaffe.net.weights import Weights
@@ -54,8 +54,7 @@ def deployed(
     shapes, stages = shapes or {}, tuple(stages)
     net = proto.NetParameter()
     net.CopyFrom(source)
-    net.state.phase, net.state.level = proto.TEST, level
-    net.state.stage.extend(stages)
+    net.state.MergeFrom(net_state(proto.TEST, level, stages))
     net = keep_layers(net)
     unread = _unread_inputs(net.layer)
 

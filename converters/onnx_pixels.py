@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from sdcaffe import proto
+from sdcaffe import reading
+from sdcaffe.converters.mean_files import read_mean
 from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
+from sdcaffe.errors import SdcaffeError
 
 Floats = NDArray[np.float32]
 
@@ -114,18 +113,8 @@ def deviations(values: Sequence[float]) -> Floats:
 
 def mean_image(path: str) -> Floats:
     """A mean image as (c, h, w). Raises ModelError for a file that is none."""
+    reading.check(path, ModelError, most=_LARGEST_MEAN)
     try:
-        if os.path.getsize(path) > _LARGEST_MEAN:
-            raise ModelError("is too large for a mean image", path)
-        array: Any = open_memmap(path, mode="r") if path.endswith(".npy") else proto.read_blob(path)
-    except OSError as error:
-        raise ModelError(error.strerror or str(error), path) from None
-    except (ValueError, EOFError) as error:
-        raise ModelError(f"no mean image: {error}", path) from None
-    if array.dtype.kind not in "fiu":
-        raise ModelError(f"a mean image holds numbers, not {array.dtype}", path)
-    array = np.asarray(array, np.float32)
-    array = array[0] if array.ndim == 4 and len(array) == 1 else array
-    if array.ndim != 3 or not array.size:
-        raise ModelError(f"a mean image has shape (channels, height, width), not {array.shape}", path)
-    return array
+        return read_mean(path)
+    except SdcaffeError as error:
+        raise ModelError(error.message, error.where) from None

@@ -181,8 +181,10 @@ def add_device_flags(parser: Parser) -> None:
 
 
 def add_state_flags(parser: Parser) -> None:
-    parser.add_argument("--level", type=int, default=0, help="the level of the net's state (default 0)")
-    parser.add_argument("--stage", default="", metavar="A,B", help="the stages of the net's state (default: none)")
+    parser.add_argument("--level", type=level, default=0, help="the level of the net's state (default 0)")
+    parser.add_argument(
+        "--stage", type=stages, default="", metavar="A,B", help="the stages of the net's state (default: none)"
+    )
 
 
 def add_model_flags(parser: Parser) -> None:
@@ -215,8 +217,8 @@ def net_of(args: argparse.Namespace, model: str, device: str) -> Net:
     from sdcaffe.tools.loading import open_net
 
     phase = proto.TRAIN if args.phase == "TRAIN" else proto.TEST
-    stages = args.stage.split(",")
-    return open_net(model, phase, level=args.level, stages=stages, device=device, ignore_unknown=args.ignore_unknown)
+    named = args.stage.split(",")
+    return open_net(model, phase, level=args.level, stages=named, device=device, ignore_unknown=args.ignore_unknown)
 
 
 def single_device_of(args: argparse.Namespace) -> str:
@@ -235,6 +237,22 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
     return int(text)
+
+
+def level(text: str) -> int:
+    """An argument that is the level of a net's state: a whole number of 32 bits."""
+    if not re.fullmatch("-?[0-9]{1,10}", text) or not -(2**31) <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 32 bits")
+    return int(text)
+
+
+def stages(text: str) -> str:
+    """An argument that is the stages of a net's state: text in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not UTF-8, as the stages of a net are") from None
+    return text
 
 
 def devices_of(args: argparse.Namespace) -> list[str]:

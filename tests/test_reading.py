@@ -40,6 +40,7 @@ COMMANDS = [
     "export net.prototxt PATH -o o.onnx",
     "export net.prototxt weights.caffemodel -o o.onnx --classes PATH",
     "classify net.prototxt PATH x.png",
+    "classify net.prototxt weights.caffemodel x.png --mean PATH",
     "parse-log PATH .",
     "plot PATH -o o.svg",
     "self-distill PATH o.prototxt",

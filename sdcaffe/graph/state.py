@@ -10,9 +10,15 @@ from sdcaffe.log import glog
 
 
 def net_state(phase: int, level: int = 0, stages: Iterable[str] = ()) -> proto.NetState:
-    """A NetState message."""
-    state = proto.NetState(phase=phase, level=level)
-    state.stage.extend(stages)
+    """A NetState message. Raises GraphError for a phase, a level or a stage that it cannot hold."""
+    try:
+        state = proto.NetState(phase=phase, level=level)
+        state.stage.extend(stages)
+    except (ValueError, TypeError):  # no whole number, beyond 32 bits, no text in UTF-8
+        raise GraphError(
+            f"a net's state has a phase, a level of 32 bits and stages in UTF-8, not phase {phase!r}, level {level!r}, "
+            f"stages {stages!r}"
+        ) from None
     return state
 
 

@@ -73,6 +73,8 @@ def _flaw(field: str, number: float) -> str:
 
 
 def _check(param: proto.SolverParameter) -> None:
+    if "\0" in param.snapshot_prefix:
+        raise SolverError("snapshot_prefix holds a zero byte, which no name of a file can", field="snapshot_prefix")
     for field in ("average_loss", "iter_size"):
         if getattr(param, field) < 1:
             raise SolverError(f"{field} must be at least 1, not {getattr(param, field)}", field=field)

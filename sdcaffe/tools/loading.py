@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from sdcaffe import proto
+from sdcaffe.graph import net_state
 from sdcaffe.net import Net
 from sdcaffe.net.net import Batch
 
@@ -25,8 +26,7 @@ def open_net(
 ) -> Net:
     """The net of a prototxt in the state that the flags of Caffe's tools give it. Raises what Net raises."""
     param, positions = proto.read_net_located(model, ignore_unknown=ignore_unknown)
-    param.state.level = level
-    param.state.stage.extend(stages)
+    param.state.MergeFrom(net_state(phase, level, list(stages)))
     return Net(param, phase, device=device, positions=positions)
 
 

@@ -15,6 +15,8 @@ from databases import FILES
 from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.converters.image_mean import image_mean
+from sdcaffe.converters.onnx_metadata import ModelError
+from sdcaffe.converters.onnx_pixels import mean_image
 
 
 def make(path: Path, *datums: object) -> str:
@@ -129,6 +131,8 @@ def npy(shape: str, kind: str = "<f4", data: bytes = b"") -> bytes:
         ("m.npy", npy("(3, 100000, 100000)"), "m.npy: "),
         ("m.npy", npy("(3, 2, 2)", data=bytes(47)), "m.npy: "),
         ("m.npy", npy("(1,)", "|O", b"cos\nsystem\n(S'touch hostile'\ntR."), "m.npy: is no array of numbers"),
+        ("m.npy", npy("(3, [("), "m.npy: is no array of numbers: its header is damaged"),
+        ("m.npy", npy("(3, 2, '"), "m.npy: is no array of numbers: its header is damaged"),
         ("m.npy", npy("(3,)", data=bytes(12)), "m.npy: a mean image has the shape"),
         ("m.npy", npy("(1, 1, 1)", "|S4", bytes(4)), "m.npy: is no array of numbers"),
         ("m.binaryproto", b"garbage", "m.binaryproto: "),
@@ -145,6 +149,9 @@ def test_files_that_hold_no_mean_leave_the_old_one(
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "old.npy").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "old.npy"])
+    with pytest.raises(ModelError) as caught:  # as --mean of classify and export
+        mean_image(str(tmp_path / name))
+    assert message in str(caught.value)
 
 
 def test_a_mean_of_more_values_than_an_image_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sdcaffe import proto
-from sdcaffe.converters.image_mean import read_npy
+from sdcaffe.converters.mean_files import read_npy
 from sdcaffe.converters.mnist import read_idx
 from sdcaffe.converters.onnx_graph import read_graph
 from sdcaffe.converters.onnx_import import layers_of

@@ -6,7 +6,7 @@ import pytest
 
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
-from sdcaffe.graph import build_graph, insert_splits, keep_layers
+from sdcaffe.graph import build_graph, insert_splits, keep_layers, net_state
 
 
 def net(text):
@@ -117,3 +117,9 @@ def test_outputs_are_the_unread_blobs_sorted_by_name():
 def test_wiring_mistakes_name_layer_and_blob(text, says):
     with pytest.raises(GraphError, match=says):
         build_graph(insert_splits(net('layer { name: "in" type: "Input" top: "data" }' + text)))
+
+
+@pytest.mark.parametrize(("level", "stages"), [(2**31, ()), (-(2**40), ()), (1.5, ()), (0, ["\udcff"]), (0, [3])])
+def test_a_state_that_no_net_can_be_in(level, stages):
+    with pytest.raises(GraphError, match="a level of 32 bits and stages in UTF-8"):
+        net_state(proto.TEST, level, stages)

@@ -9,6 +9,7 @@ import pytest
 
 from sdcaffe import Solver
 from sdcaffe.cli import main
+from sdcaffe.errors import SolverError
 
 COUNTS = "max_iter snapshot display test_interval stepsize average_loss iter_size test_iter stepvalue device_id"
 FACTORS = "base_lr gamma power momentum momentum2 rms_decay delta weight_decay clip_gradients"
@@ -40,6 +41,18 @@ def test_refused_by_its_place(
     error = capsys.readouterr().err
     assert error.startswith(f"sdcaffe: error: s.prototxt:3:1: {field} is ")
     assert told in error.splitlines()[0]
+    assert os.listdir() == ["s.prototxt"]
+
+
+def test_a_prefix_that_names_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.prototxt").write_text(with_field("snapshot_prefix", r'"a\000b"'))
+    assert main(["train", "s.prototxt"]) == 1
+    assert "s.prototxt:3:1: snapshot_prefix holds a zero byte" in capsys.readouterr().err
+    with pytest.raises(SolverError, match="snapshot_prefix holds a zero byte"):
+        Solver("s.prototxt")
     assert os.listdir() == ["s.prototxt"]
 
 

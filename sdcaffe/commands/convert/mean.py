@@ -26,7 +26,8 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from sdcaffe.converters.image_mean import image_mean, read_mean, write_mean
+    from sdcaffe.converters.image_mean import image_mean, write_mean
+    from sdcaffe.converters.mean_files import read_mean
 
     flags.check_outputs([name for name in args.outputs if name == "-"], [])
     with ExitStack() as stack, setup(), bar("images") as tick:
