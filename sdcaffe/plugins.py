@@ -5,6 +5,7 @@ Caffe's own come in the same way. Where plugins are found is the business of `sd
 
 from __future__ import annotations
 
+import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -56,6 +57,25 @@ def file_of(cls: type) -> str:
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
 
 
+def _misfit(cls: type, base: type) -> str | None:
+    """Which method of a class cannot be called as that of `base`, and where it stands; None where all can."""
+    for name, own in vars(cls).items():
+        called, given = getattr(base, name, None), getattr(cls, name)
+        if not inspect.isroutine(called) or not (inspect.isfunction(given) or inspect.ismethod(given)):
+            continue
+        at = f"line {inspect.unwrap(given).__code__.co_firstlineno}"
+        if inspect.ismethod(called) and not isinstance(own, (classmethod, staticmethod)):
+            return f"{name} is called on the class; write @classmethod above it ({at})"
+        wanted = inspect.signature(called)
+        parts = wanted.parameters.values()
+        named = {part.name: None for part in parts if part.kind is part.KEYWORD_ONLY}
+        try:
+            inspect.signature(given).bind(*[None for part in parts if part.kind is part.POSITIONAL_OR_KEYWORD], **named)
+        except TypeError:
+            return f"{name} is called as {name}({', '.join(wanted.parameters)}) ({at})"
+    return None
+
+
 class Kind(Generic[T]):
     """Everything of one kind, such as learning-rate policies: the classes, by the names they have in a prototxt.
 
@@ -78,6 +98,9 @@ class Kind(Generic[T]):
         def add(cls: type[T]) -> type[T]:
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
                 raise self.error(f'{self.what} "{name}": {cls!r} is not a subclass of {self._base.__name__}')
+            wrong = _misfit(cls, self._base)
+            if wrong:
+                raise self.error(f'{self.what} "{name}": {wrong}')
             known = self._known.get(name)
             if known is not None and getattr(known, "yields", False):
                 known = None

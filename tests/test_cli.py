@@ -397,12 +397,3 @@ def test_a_plugin_from_the_command_line(folder: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "focal_loss_param {\n    gamma: 3\n  }" in (folder / "runs" / "tiny.log").read_text()
-
-
-def test_a_reader_that_has_enough_ends_the_command_without_a_word() -> None:
-    command = [sys.executable, "-m", "sdcaffe", "layers", "Convolution"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert child.stdout is not None
-    child.stdout.close()
-    _, error = child.communicate(timeout=120)
-    assert (child.returncode, error) == (1, b"")

@@ -156,3 +156,12 @@ def test_what_an_encoding_lacks_is_shown(encoding: str, monkeypatch: pytest.Monk
 def test_an_error_keeps_what_it_was_given() -> None:
     error = SdcaffeError("\x1b", "place")
     assert (error.message, str(error)) == ("\x1b", "place: \\x1b")
+
+
+def test_a_reader_that_has_enough_ends_the_command_without_a_word() -> None:
+    command = [sys.executable, "-m", "sdcaffe", "layers", "Convolution"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    child.stdout.close()
+    _, error = child.communicate(timeout=120)
+    assert (child.returncode, error) == (1, b"")

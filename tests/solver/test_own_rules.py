@@ -114,6 +114,20 @@ def test_a_plugin_takes_the_place_of_a_name_that_yields():
         kind.register("swing")(Yielding)
 
 
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ("def check(self, param): pass", r"check is called on the class; write @classmethod above it \(line 4\)"),
+        ("def rate(self, iteration): return 1", r"rate is called as rate\(self, iteration, steps\) \(line 4\)"),
+    ],
+)
+def test_a_method_that_could_not_be_called_is_refused_when_the_plugin_is_loaded(tmp_path, method, says):
+    file = tmp_path / "odd.py"
+    file.write_text(f"import sdcaffe\n@sdcaffe.register_policy('odd')\nclass Odd(sdcaffe.Policy):\n    {method}\n")
+    with pytest.raises(SdcaffeError, match=f'odd.py:2: lr_policy "odd": {says}'):
+        sdcaffe.discover([str(file)])
+
+
 def test_a_rate_that_is_no_number(folder):
     param = proto.SolverParameter(lr_policy="mistaken", base_lr=1)
     with pytest.raises(SolverError, match="lr_policy \"mistaken\" gave 'high', which is no rate"):
