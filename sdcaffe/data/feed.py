@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -44,7 +44,24 @@ class Batches(Protocol):
     def close(self) -> None: ...
 
 
-class Feed:
+class Seeded:
+    """What reads batches ahead, drawn by its order's seed. What was drawn by another seed is dropped."""
+
+    order: Order
+    _ahead: Prefetcher[Any]
+
+    @property
+    def seed(self) -> int:
+        """The seed of shuffling, skipping and all that is drawn."""
+        return self.order.seed
+
+    @seed.setter
+    def seed(self, seed: int) -> None:
+        self._ahead.stop()
+        self.order.seed = seed
+
+
+class Feed(Seeded):
     """Batches of `source` in `order`, through `transformer`, with draws from the order's seed.
 
     `size` is (C, h, w) of the first batch's images; without crop_size, the images of one batch must be
@@ -64,16 +81,6 @@ class Feed:
         self.size: Size = self._output_size(image, first)
         limit = RESIDENT_ENCODED_BYTES if source.encoded else RESIDENT_BYTES
         self._fits = len(source) * image.nbytes <= limit
-
-    @property
-    def seed(self) -> int:
-        """The seed of shuffling, skipping and the transformer's draws."""
-        return self.order.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self._ahead.stop()
-        self.order.seed = seed
 
     def _output_size(self, image: Image, index: int) -> Size:
         return self.transformer.output_size(image.shape, self.source.name(index), self.source.where)

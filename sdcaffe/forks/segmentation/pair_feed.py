@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.data.feed import Seeded
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.transformer import Size, Transformer, Windows, show
@@ -24,7 +25,7 @@ KEPT_BYTES = 1 << 28  # of pairs, decoded, that stay in memory for the next epoc
 Cut = tuple[NDArray[Any], Bytes]  # pixels (C, h, w), bytes or float32, and labels (1, h, w)
 
 
-class PairFeed:
+class PairFeed(Seeded):
     """Batches of `source` in `order`, each pair made into one item by `cut`; see `sdcaffe.data.feed.Batches`.
 
     A batch is images float32 (n, C, h, w), less the mean and scaled as `transform` says, labels float32 (n, 1, h, w),
@@ -53,16 +54,6 @@ class PairFeed:
         self._normaliser = Transformer(plain, proto.TEST)
         first = self._item(0, 0, int(order.indices(0)[0]))[0]
         self.size: Size = first.shape
-
-    @property
-    def seed(self) -> int:
-        """The seed of shuffling, skipping and all that is drawn."""
-        return self.order.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self._ahead.stop()
-        self.order.seed = seed
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:
         images, labels, sizes = self._ahead.get(k, self._read)

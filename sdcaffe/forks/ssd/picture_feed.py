@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.data.feed import Seeded
 from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
@@ -43,7 +44,7 @@ class _Item:
     picture: Picture
 
 
-class PictureFeed:
+class PictureFeed(Seeded):
     """Batches of `source` in `order`, through `pipeline`; see `sdcaffe.data.feed.Batches`.
 
     A batch is images float32 (n, C, h, w) and, where the records have annotations, the rows of all their
@@ -83,16 +84,6 @@ class PictureFeed:
     def _size(self, picture: Picture) -> Size:
         channels, height, width = picture.pixels.shape
         return self.pipeline.of_batch(0, self.order.seed).size(channels, height, width)
-
-    @property
-    def seed(self) -> int:
-        """The seed of shuffling, skipping and all that the pipeline draws."""
-        return self.order.seed
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self._ahead.stop()
-        self.order.seed = seed
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:
         items = [self._kept.get(index) for index in self.order.indices(k).tolist()] if device.type == "cpu" else []
