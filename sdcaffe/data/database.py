@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
@@ -17,6 +18,8 @@ from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.lmdb_pages import check_pages
 from sdcaffe.data.source import Image, Source
 from sdcaffe.errors import DataError
+
+_BETWEEN_LOOKS = 0.02  # seconds
 
 
 class Store(Protocol):
@@ -84,6 +87,8 @@ class _LevelDb:
                 path,
             ) from error
         self._path, self._error = path, plyvel.Error
+        self._sizes: dict[str, int] = {}
+        self._next_look = 0.0
         try:  # by default LevelDB passes over what is damaged
             self._db = plyvel.DB(path, create_if_missing=False, paranoid_checks=True)
         except plyvel.CorruptionError as error:
@@ -99,16 +104,39 @@ class _LevelDb:
                 self.keys = list(keys)
                 if self.keys:
                     keys.prev()  # raises where a damaged end has ended the keys too early
+            self._look()
         except plyvel.Error as error:
             self._db.close()
             raise self._damaged(error) from error
 
     def get(self, key: bytes) -> bytes | None:
+        if time.monotonic() >= self._next_look:
+            self._look()
         try:
             value: bytes | None = self._db.get(key, verify_checksums=True)
         except self._error as error:
             raise self._damaged(error) from error
         return value
+
+    def _look(self) -> None:
+        """Raise DataError where a table became shorter: what is mapped and gone would end this process, by SIGBUS.
+
+        There may be thousands of them, so the next look is not before 20 times what this one took.
+        """
+        begin = time.monotonic()
+        try:
+            sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._path)}
+        except OSError:  # what is mapped stays, though its file or its folder is gone
+            sizes = {}
+        for name, size in sizes.items():
+            if name.endswith((".ldb", ".sst")):
+                if size < self._sizes.get(name, 0):
+                    raise DataError(
+                        "the LevelDB became shorter while it was read: another program writes to it", self._path
+                    )
+                self._sizes[name] = size
+        now = time.monotonic()
+        self._next_look = now + max(_BETWEEN_LOOKS, 20 * (now - begin))
 
     def _damaged(self, error: Exception) -> DataError:
         return DataError(f"the LevelDB is damaged: {_reason(error, self._path)}", self._path)

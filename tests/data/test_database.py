@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import lmdb
@@ -175,6 +176,24 @@ def test_an_lmdb_that_is_cut_short_while_it_is_read(tmp_path):
     source.read(2)
     os.truncate(tmp_path / "db" / "data.mdb", 4096)
     with pytest.raises(DataError, match="became shorter while it was read"):
+        source.read(1)
+
+
+def test_a_leveldb_that_is_cut_short_while_it_is_read(tmp_path, monkeypatch):
+    """As above, of a table that is mapped; one that is only removed stays mapped and is read on."""
+    path = write(tmp_path / "db", [datum(**{**GOOD, "data": bytes(10_000), "width": 5000})] * 3, "LEVELDB")
+    DatumSource(path, "LEVELDB").close()  # what stood in the log is a table now
+    monkeypatch.setattr(stores, "_BETWEEN_LOOKS", 0)
+    source = DatumSource(path, "LEVELDB")
+    source.read(2)
+    (table,) = (tmp_path / "db").glob("*.ldb")
+    shutil.copyfile(table, tmp_path / "kept")
+    table.unlink()
+    source.read(0)
+    shutil.copyfile(tmp_path / "kept", table)
+    os.truncate(table, 100)
+    time.sleep(0.1)
+    with pytest.raises(DataError, match="db: the LevelDB became shorter while it was read"):
         source.read(1)
 
 
