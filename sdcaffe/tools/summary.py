@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdcaffe import proto
 from sdcaffe.data.opening import known_image
-from sdcaffe.errors import GraphError
+from sdcaffe.errors import GraphError, NetError
 from sdcaffe.graph import keep_layers
 from sdcaffe.layers.base import DataLayer, Shape, class_of
 from sdcaffe.layers.data import Data
@@ -34,6 +34,26 @@ def costs_of_prototxt(
     param.state.phase, param.state.level = phase, level
     param.state.stage.extend(stages)
     given = dict(shapes or {})
+    try:
+        brought, types = _brought(param, given)
+    except NetError as error:
+        positions.locate(error)
+        raise
+    missing = [name for name in given if name not in brought]
+    if missing:
+        raise GraphError(f'no layer brings a blob "{missing[0]}" to give a shape; there are {", ".join(brought)}')
+    net = Net(param, phase, positions=positions)
+    try:
+        found = costs(net)
+    finally:
+        net.close()
+    for cost in found.layers:
+        cost.type = types.get(cost.name, cost.type)
+    return found
+
+
+def _brought(param: proto.NetParameter, given: Mapping[str, Shape]) -> tuple[list[str], dict[str, str]]:
+    """The first tops of what brings blobs; the types of those layers whose shapes are told, which are inputs now."""
     kept = {layer.name for layer in keep_layers(param).layer}
     types: dict[str, str] = {}
     brought = []
@@ -47,17 +67,7 @@ def costs_of_prototxt(
             if tops is not None:
                 types[layer.name] = layer.type
                 _give(layer, tops)
-    missing = [name for name in given if name not in brought]
-    if missing:
-        raise GraphError(f'no layer brings a blob "{missing[0]}" to give a shape; there are {", ".join(brought)}')
-    net = Net(param, phase, positions=positions)
-    try:
-        found = costs(net)
-    finally:
-        net.close()
-    for cost in found.layers:
-        cost.type = types.get(cost.name, cost.type)
-    return found
+    return brought, types
 
 
 def _tops(layer: proto.LayerParameter, cls: type, given: Mapping[str, Shape]) -> list[Shape] | None:

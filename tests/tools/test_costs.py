@@ -207,6 +207,10 @@ def test_an_onnx_file_and_weights_alone(tmp_path: Path, capsys: pytest.CaptureFi
             'net.prototxt:2:41: layer "c" (Convolution): the kernel does not fit',
         ),
         ("layer {", "net.prototxt:"),
+        (
+            '\nlayer { name: "p" type: "Poling" top: "p" }',
+            'net.prototxt:2:19: unknown layer type "Poling" in layer "p"',
+        ),
     ],
 )
 def test_mistakes(text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
