@@ -65,7 +65,7 @@ def description(type_name: str) -> list[str]:
         lines += [*paragraph.splitlines(), ""]
     facts = [("bottoms", _count(cls.bottoms)), ("tops", _tops(cls)), ("blobs", blobs(cls))]
     if cls.index_bottoms:
-        facts.append(("no gradient to", "bottom " + ", ".join(map(str, cls.index_bottoms))))
+        facts.append(("no gradient to", _indexed(cls)))
     facts.append(("in place", "yes" if cls.in_place else "no"))
     instead = _instead(cls)
     onnx = f"no, {cls.not_exported}" if cls.not_exported else "yes"
@@ -80,6 +80,15 @@ def description(type_name: str) -> list[str]:
     for field in _fields(cls):
         lines += ["", *_parameters(field)]
     return lines
+
+
+def _indexed(cls: type[Layer]) -> str:
+    """The bottoms that no gradient goes to."""
+    most = cls.bottoms if isinstance(cls.bottoms, int) else cls.bottoms[1]
+    every = set(cls.index_bottoms) >= set(range(len(cls.index_bottoms) if most is None else most))
+    if every and (most is None or most > 1):
+        return "any bottom"
+    return "bottom " + ", ".join(map(str, cls.index_bottoms))
 
 
 def _instead(cls: type[Layer]) -> str:

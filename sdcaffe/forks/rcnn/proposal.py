@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +22,13 @@ class ProposalParameter:
     pre_nms_topn: int = 6000
     post_nms_topn: int = 300
     nms_thresh: float = 0.7
+    # Synopsys' Caffe, where they are 2, 3, 4, 5, 7 and 8
+    anchor_base_size: Annotated[int, 1002] = 16
+    anchor_scale: Annotated[int, 1003] = 3
+    anchor_ratio: Annotated[int, 1004] = 3
+    max_rois: Annotated[int, 1005] = 300
+    rpn_min_size: Annotated[float, 1007] = 16.0
+    rpn_nms_thresh: Annotated[float, 1008] = 0.7
 
 
 @register("Proposal", field="proposal_param", number=8266713)
@@ -29,8 +37,8 @@ class Proposal(Layer):
 
     As in PVANet (sanghoon/caffe@6068dd0). Bottoms: scores (1, 2 * anchors, h, w), of which the second half is of
     objects; moves (1, 4 * anchors, h, w); and the image's height, width and the scale of its height and width, four
-    numbers, or three where there is one scale. Anchors are those of each ratio and, within it, of each scale. A box
-    below min_size times the scale has the score 0; of pre_nms_topn boxes at most post_nms_topn are kept.
+    numbers, or three where there is one scale; what stands behind them, as in PVANet's nets, is not looked at. Anchors
+    are those of each ratio and, within it, of each scale. A box below min_size times the scale has the score 0; of pre_nms_topn boxes at most post_nms_topn are kept.
     Tops: regions (r, 5), the image 0 and x1, y1, x2, y2, best first; and perhaps their scores (r). No gradient goes
     to a bottom. Raises LayerError for a batch of more than one image.
     """
@@ -47,7 +55,6 @@ class Proposal(Layer):
     yields = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores, moves, image = bottom_shapes
         param = self.param
         if not param.ratio or not param.scale:
             raise self.error("needs at least one ratio and one scale", "ratio" if not param.ratio else "scale")
@@ -56,17 +63,21 @@ class Proposal(Layer):
         for field in ("feat_stride", "base_size", "pre_nms_topn", "post_nms_topn"):
             if getattr(param, field) < 1:
                 raise self.error(f"{field} must be at least 1, not {getattr(param, field)}", field)
-        count = len(param.ratio) * len(param.scale)
+        self.check(bottom_shapes, len(param.ratio) * len(param.scale))
+        kept = param.post_nms_topn
+        return [(kept, 5), (kept,)][: len(self.layer_param.top)]
+
+    def check(self, bottom_shapes: list[Shape], count: int) -> None:
+        """Raise LayerError where bottoms are not those of `count` anchors a place, and one image."""
+        scores, moves, image = bottom_shapes
         if len(scores) != 4 or scores[:2] != (1, 2 * count):
             raise self.error(
                 f"needs scores (1, {2 * count}, h, w), {count} anchors for one image: {show_shape(scores)}"
             )
         if moves != (1, 4 * count, *scores[2:]):
             raise self.error(f"needs moves (1, {4 * count}, h, w) of the scores' size, not {show_shape(moves)}")
-        if math.prod(image) not in (3, 4):
+        if math.prod(image) < 3:
             raise self.error(f"needs the image's height, width and one or two scales, not {show_shape(image)}")
-        kept = param.post_nms_topn
-        return [(kept, 5), (kept,)][: len(self.layer_param.top)]
 
     def _anchors(self) -> list[list[float]]:
         """x1, y1, x2, y2 of each anchor at the first place; in float32, on which the rounding hangs."""

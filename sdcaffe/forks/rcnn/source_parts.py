@@ -51,14 +51,14 @@ def proposals(
     """Regions (r, 5) of one image and their scores (r), best first, none overlapping a better one too much.
 
     `scores` (1, 2 * anchors, h, w), of which the second half counts; `deltas` (1, 4 * anchors, h, w); `image`: height,
-    width and scale (of each side, or one of both). Boxes below `least` times the scale have the score 0. Of all boxes
-    the best `tried` are looked at and at most `kept` kept that overlap no better one by more than `overlap`.
+    width and scale (of each side, or one of both), and whatever stands behind. Boxes below `least` times the scale have
+    the score 0. Of all boxes the best `tried` are looked at and at most `kept` kept that overlap no better one by more than `overlap`.
     """
     info = image.flatten()
     boxes = moved_anchors(deltas, anchors, stride)
     limit = torch.stack([info[1], info[0], info[1], info[0]]) - 1
     boxes = torch.minimum(boxes, limit).clamp(min=0)
-    smallest = torch.stack([info[info.numel() - 1], info[2]]) * least  # of the width, of the height
+    smallest = torch.stack([info[min(3, info.numel() - 1)], info[2]]) * least  # of the width, of the height
     large = (boxes[:, 2:] - boxes[:, :2] + 1 >= smallest).all(1)
     score = scores[0, len(anchors) :].permute(1, 2, 0).flatten() * large.to(scores.dtype)
     order = exchange_sorted(score, tried)[:tried]

@@ -17,12 +17,14 @@ class NormalizeParameter:
     scale_filler: proto.FillerParameter
     channel_shared: bool = True
     eps: float = 1e-10
+    add_eps_before_sqrt: bool = True  # of Synopsys' Caffe
 
 
 class _ScaledLast(torch.autograd.Function):
     """scale * x / norm, whose gradient to x is scale * (g - x * sum(x * g) / norm^2) / norm.
 
-    SSD leaves the scale out of that sum. It is the true gradient only where all scales are one number.
+    SSD leaves the scale out of that sum, and takes norm for the root itself. It is the true gradient only where all
+    scales are one number, and eps is under the root.
     """
 
     @staticmethod
@@ -47,7 +49,9 @@ class Normalize(Layer):
     The sum goes over a whole item, or, where across_spatial is false, over the channels of each position.
     Blob 0 is the scale, 1 without a filler: one number, shape (), or one a channel, (c,), where
     channel_shared is false. The gradient is the fork's, which differs from the true one where channels have
-    different scales: see `_ScaledLast`.
+    different scales: see `_ScaledLast`. add_eps_before_sqrt: false is of
+    foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36: eps is added to the root of an item's sum then, and
+    where across_spatial is false it changes nothing, as there.
     """
 
     param: proto.NormalizeParameter
@@ -68,11 +72,13 @@ class Normalize(Layer):
         self.axes = tuple(range(1, len(bottom))) if param.across_spatial else (1,)
         self.view = (-1, *[1] * (len(bottom) - 2))
         self.eps: float = param.eps
+        self.eps_behind: bool = param.across_spatial and not param.add_eps_before_sqrt
         return [bottom]
 
     def forward(self, bottom: Tensor) -> Tensor:
         scale = self.blobs[0].reshape(self.view)
-        if self.param.channel_shared or not (torch.is_grad_enabled() and bottom.requires_grad):
+        true = self.param.channel_shared and not self.eps_behind
+        if true or not (torch.is_grad_enabled() and bottom.requires_grad):
             return bottom / self._norm(bottom) * scale
         top: Tensor = _ScaledLast.apply(bottom, self._norm(bottom.detach()), scale, self.axes)
         return top
@@ -83,8 +89,10 @@ class Normalize(Layer):
             *(str(n) for n in self.blobs[0].shape),
             across_spatial=str(self.param.across_spatial),
             eps=number(self.eps),
+            eps_behind="True" if self.eps_behind else None,
         )
         return Source("{self}({0})", made)
 
     def _norm(self, bottom: Tensor) -> Tensor:
-        return (bottom.square().sum(self.axes, keepdim=True) + self.eps).sqrt()
+        square = bottom.square().sum(self.axes, keepdim=True)
+        return square.sqrt() + self.eps if self.eps_behind else (square + self.eps).sqrt()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 from sdcaffe import proto
 from sdcaffe.forks.ssd import source_parts
 from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
+
+Box = tuple[float, float]
 
 
 class PriorBoxParameter:
@@ -28,8 +30,14 @@ class PriorBoxParameter:
     step_h: float
     step_w: float
     offset: float = 0.5
-    width: list[float]  # of PriorBoxClustered
-    height: list[float]
+    width: Annotated[list[float], 14]  # of PriorBoxClustered
+    height: Annotated[list[float], 15]
+    # Synopsys' Caffe; the numbers of the first two, 15 and 16, are not theirs here
+    box_width: Annotated[list[float], 1015]
+    box_height: Annotated[list[float], 1016]
+    tf: Annotated[bool, 17] = False
+    yx_order: Annotated[bool, 18] = False
+    keras: Annotated[bool, 19] = False
 
 
 @register("PriorBox", field="prior_box_param", number=203)
@@ -67,6 +75,7 @@ class PriorBox(Layer):
         half = sizes / 2
         boxes = np.concatenate([middles[:, :, None] - half, middles[:, :, None] + half], axis=-1)
         boxes /= [image[1], image[0]] * 2
+        boxes = self._placed(boxes)
         if self.param.clip:
             boxes = boxes.clip(0, 1)
         table = np.stack([boxes.reshape(-1), np.resize(self._variances(), boxes.size)])
@@ -74,6 +83,10 @@ class PriorBox(Layer):
         dtype = self.boxes.dtype if "boxes" in self._buffers else torch.float32
         self.register_buffer("boxes", torch.tensor(table[None], dtype=dtype, device=device), persistent=False)
         return [tuple(self.boxes.shape)]
+
+    def _placed(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (h, w, boxes, 4), fractions of the image, as the top has them."""
+        return boxes
 
     def _pair(self, field: str, first: str, second: str) -> tuple[Any, Any] | None:
         """Height and width of the image or the steps, where the prototxt has them: as one number, or as two."""
@@ -104,12 +117,14 @@ class PriorBox(Layer):
         found = []
         for i, size in enumerate(smallest):
             side = float(int(size))
-            found.append((side, side))
-            if largest:
-                larger = math.sqrt(int(size) * int(largest[i]))
-                found.append((larger, larger))
-            found += [(side * math.sqrt(ratio), side / math.sqrt(ratio)) for ratio in ratios]
+            larger = math.sqrt(int(size) * int(largest[i])) if largest else None
+            oblong = [(side * math.sqrt(ratio), side / math.sqrt(ratio)) for ratio in ratios]
+            found += self._in_order((side, side), None if larger is None else (larger, larger), oblong)
         return np.array(found)
+
+    def _in_order(self, square: Box, larger: Box | None, oblong: list[Box]) -> list[Box]:
+        """The boxes of one min_size, width and height each: its square, max_size's, and those of aspect ratios."""
+        return [square, *([] if larger is None else [larger]), *oblong]
 
     def _ratios(self) -> list[float]:
         """The aspect ratios other than 1, each once, behind each its inverse where boxes are flipped."""
@@ -136,8 +151,13 @@ class PriorBox(Layer):
             _numbers(step or ()),
             number(self.param.offset),
             str(self.param.clip),
+            *self._placing(),
         )
         return Source(call(builder.part(source_parts.prior_boxes), "{0}", "{1}", *arguments), nests=False)
+
+    def _placing(self) -> list[str]:
+        """What source is told of `_placed`: nothing where that changes nothing."""
+        return []
 
     def forward(self, bottom: Tensor, image: Tensor) -> Tensor:
         return self.boxes.clone()

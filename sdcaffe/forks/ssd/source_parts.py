@@ -8,16 +8,18 @@ from torch.nn import functional as F
 
 
 class Normalize(nn.Module):
-    """L2 normalisation of items, or of positions, times a learned weight of `shape`."""
+    """L2 normalisation of items, or of positions, times a learned weight of `shape`; eps under the root or behind."""
 
-    def __init__(self, *shape: int, across_spatial: bool = False, eps: float = 1e-10) -> None:
+    def __init__(
+        self, *shape: int, across_spatial: bool = False, eps: float = 1e-10, eps_behind: bool = False
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape))
-        self.across_spatial, self.eps = across_spatial, eps
+        self.across_spatial, self.eps, self.eps_behind = across_spatial, eps, eps_behind
 
     def forward(self, x: Tensor) -> Tensor:
         square = x.square().flatten(1).sum(1) if self.across_spatial else x.square().sum(1)
-        norm = (square + self.eps).sqrt()
+        norm = square.sqrt() + self.eps if self.eps_behind else (square + self.eps).sqrt()
         norm = norm.reshape([-1] + [1] * (x.dim() - 1)) if self.across_spatial else norm.unsqueeze(1)
         return x / norm * self.weight.reshape([-1] + [1] * (x.dim() - 2))
 
@@ -31,10 +33,13 @@ def prior_boxes(
     step: list[float],
     offset: float,
     clip: bool,
+    insets: list[float] | None = None,
+    y_first: bool = False,
 ) -> Tensor:
     """Boxes of `sizes` (width, height) around each cell, and their variances: (1, 2, boxes * 4).
 
-    `size` and `step` are the image's and the cells' height and width where they are given, else empty.
+    `size` and `step` are the image's and the cells' height and width where they are given, else empty. `insets` are
+    what is taken off each side of the boxes, fractions of the image; `y_first` has ymin, xmin, ymax, xmax.
     """
     height, width = feature.shape[2], feature.shape[3]
     high = float(size[0]) if len(size) > 0 else float(image.shape[2])
@@ -47,6 +52,11 @@ def prior_boxes(
     half = torch.tensor(sizes, device=feature.device, dtype=torch.float64) / 2
     whole = torch.tensor([wide, high, wide, high], device=feature.device, dtype=torch.float64)
     boxes = torch.cat([middle - half, middle + half], -1) / whole
+    if insets is not None:
+        inset = torch.tensor(insets, device=feature.device, dtype=torch.float64).unsqueeze(1)
+        boxes = boxes + torch.cat([inset, inset, -inset, -inset], 1)
+    if y_first:
+        boxes = boxes[:, :, :, [1, 0, 3, 2]]
     if clip:
         boxes = boxes.clamp(0, 1)
     boxes = boxes.reshape(-1).to(feature.dtype)

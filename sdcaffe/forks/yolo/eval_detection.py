@@ -39,25 +39,26 @@ class EvalDetection(Layer):
     """For each image how many boxes of each class there are, then class, score, right and wrong of each detection.
 
     As in Intel Caffe (intel/caffe@44d5363). Bottoms: (n, num_object * (5 + num_class), side, side), of which the first
-    five boxes of a cell count, and detection labels (1, 1, boxes, 8), classes from 1. The top is (n, num_class + 4 *
-    num_object * side^2), the places without a detection 0. Detections have their likeliest class and a score by
-    score_type; those that overlap a better one by `nms` or more go, and those below 0.005; with `nms` below 0 there are
-    none, as in the fork. Class by class, best first, one is right if the box of its class that it overlaps most, by
-    `threshold` or more, has no better one, and wrong if it has, or if the image has no box of its class; else it is
-    neither. biases are the boxes' sizes in cells; sqrt and constriant change nothing. No gradient goes to a bottom.
+    five boxes of a cell count, and detection labels (1, 1, boxes, 8), classes from 1; further ones, such as the data of
+    Intel's nets, are not looked at. The top is (n, num_class + 4 * num_object * side^2), the places without a detection
+    0. Detections have their likeliest class and a score by score_type; those that overlap a better one by `nms` or more
+    go, and those below 0.005; with `nms` below 0 there are none, as in the fork. Class by class, best first, one is
+    right if the box of its class that it overlaps most, by `threshold` or more, has no better one, and wrong if it has,
+    or if the image has no box of its class; else it is neither. biases are the boxes' sizes in cells; sqrt and
+    constriant change nothing. No gradient goes to a bottom.
     """
 
     param: proto.EvalDetectionParameter
     origin = "Intel Caffe"
 
     Param = EvalDetectionParameter
-    bottoms = 2
+    bottoms = (2, None)
     index_bottoms = (0, 1)
     not_exported = "it compares with labels"
     yields = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        bottom, label = bottom_shapes
+        bottom, label = bottom_shapes[:2]
         param = self.param
         if param.num_object < _BOXES:
             raise self.error(f"num_object must be at least {_BOXES}, not {param.num_object}", "num_object")
@@ -70,7 +71,7 @@ class EvalDetection(Layer):
             raise self.error(f"needs labels (1, 1, boxes, 8), not {show_shape(label)}")
         return [(bottom[0], param.num_class + param.side**2 * param.num_object * 4)]
 
-    def forward(self, bottom: Tensor, label: Tensor) -> Tensor:
+    def forward(self, bottom: Tensor, label: Tensor, *others: Tensor) -> Tensor:
         param = self.param
         n = bottom.shape[0]
         top = torch.zeros(n, param.num_class + param.side**2 * param.num_object * 4)
