@@ -23,6 +23,11 @@ ENET = "ENet (TimoSaemann)"
 RISTRETTO = "Ristretto"
 FPGA = "FPGA Caffe (dicecco1/fpga_caffe)"
 SPARSE = "wenwei202/caffe"
+DACH = "CAFFE-DACH (JiahaoLi-gdut/CAFFE-DACH)"
+C3D = "C3D (facebook/C3D)"
+SYNOPSYS = "Synopsys' Caffe (foss-for-synopsys-dwc-arc-processors/synopsys-caffe)"
+HAPPYNEAR = "happynear/caffe-windows"
+OPENVINO = "OpenVINO's training_toolbox_caffe"
 TONGCHENG = "Tongcheng/caffe"
 
 _TYPES = {
@@ -37,6 +42,14 @@ _TYPES = {
     "LpqLoss Resample Downsample ChannelNorm FlowWarp CustomData ImgWriter FLOWriter Accum Mean",
     CRFRNN: "MultiStageMeanfield",
     ENET: "SpatialDropout",
+    DACH: "HomoMeanLoss HomoBiasLoss Homomorphism Param2Top Bottom2Param ClassLatch GANGate VanillaGANLoss EBGANLoss "
+    "RandomBlob ImageStorage Rgb2Gray",
+    C3D: "VideoWithVoxelTruthData",
+    SYNOPSYS: "ICNetSubgraph Add YoloV2Loss YoloV3Loss",
+    HAPPYNEAR: "ChannelScale InnerDistance MultiLabelImageData LabelSpecificAdd",
+    OPENVINO: "GRN DetectionOutputExtended ScaleFilter AnchorEmbeddingExtractor",
+    "thuml's Xlearn": "OuterProduct",
+    FPGA: "HWCN OCLPoolingHWCN XCLProgram OCLCRHWCN CPFPConversion OCLHWCNInnerProduct HalfConversion",
     RISTRETTO: "ConvolutionRistretto DeconvolutionRistretto FcRistretto LRNRistretto",
 }
 
@@ -45,10 +58,14 @@ _FIELDS = {
         "SolverParameter": "min_lr rampup_interval rampup_lr momentum_policy max_momentum momentum_power "
         "local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format",
         "LayerParameter": "debug cudnn_math_override detectnet_groundtruth_param detectnet_augmentation_param",
-        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square random_seed",
+        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square random_seed "
+        "vertical_stretch_lower vertical_stretch_upper horizontal_stretch_lower horizontal_stretch_upper "
+        "allow_upscale interpolation_algo_up interpolation_algo_down",
     },
     INTEL: {
-        "NetParameter": "compile_net_state",
+        "NetParameter": "compile_net_state multinode",
+        "ConcatParameter": "per_fla_fuse",
+        "TransformationParameter": "pad",
         "SolverParameter": "engine warmup_start_lr",
         "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param",
         "BatchNormParameter": "use_weight_bias bias_term relu",
@@ -62,7 +79,8 @@ _FIELDS = {
     },
     TSN: {
         "LayerParameter": "batch_reduction_param",
-        "TransformationParameter": "rand_resize rand_rotate gaussian_blur rand_aspect_ratio",
+        "TransformationParameter": "rand_resize rand_rotate gaussian_blur rand_aspect_ratio "
+        "scale_ratios max_distort fix_crop more_fix_crop multi_scale",
     },
     YOLO: {"LayerParameter": "gaussian_yolov3_param assisted_excitation_param segmentation_eval_param"},
     DARKNET: {"LayerParameter": "mish_param"},
@@ -72,7 +90,36 @@ _FIELDS = {
         "coeff_schedule_param lpq_loss_param l1_loss_param writer_param reader_param mean_param accum_param"
     },
     CRFRNN: {"LayerParameter": "multi_stage_meanfield_param"},
-    ENET: {"LayerParameter": "spatial_dropout_param"},
+    ENET: {
+        "LayerParameter": "spatial_dropout_param",
+        "DenseImageDataParameter": "label_divide_factor",
+    },
+    DACH: {
+        "LayerParameter": "homo_mean_loss_param homo_bias_loss_param homomorphism_param param2top_param "
+        "bottom2param_param class_latch_param gan_gate_param preforward_down_init",
+    },
+    C3D: {
+        "VideoDataParameter": "source batch_size new_height new_width new_length shuffle use_image "
+        "sampling_rate use_multiple_label use_temporal_jitter show_data show_level_set root_folder is_color",
+        "ImageDataParameter": "new_length show_data use_image sampling_rate use_temporal_jitter "
+        "num_truth_channels truth_scale is_flow",
+    },
+    SYNOPSYS: {
+        "PriorBoxParameter": "faceboxes",
+        "BatchNormParameter": "update_global_stats",
+        "TransformationParameter": "caffe_yolo",
+        "DataParameter": "side",
+    },
+    HAPPYNEAR: {
+        "LayerParameter": "normalize_param inner_distance_param channel_scale_param",
+        "SoftmaxParameter": "normalize_type",
+    },
+    OPENVINO: {
+        "LayerParameter": "grn_param scale_filter_param anchor_embedding_extractor_param",
+        "ParameterParameter": "filler",
+        "InnerProductParameter": "normalize",
+        "LossParameter": "min_weight max_weight gamma max_entropy_weight adaptive_weighting scale",
+    },
 }
 
 _VALUES = {FPGA: "OCL"}
@@ -84,11 +131,11 @@ _INSTEAD = {
 }
 
 
-for _fork, _fields in _FIELDS.items():
+for _fork in dict.fromkeys((*_FIELDS, *_TYPES)):
     elsewhere.tell(
         _fork,
         types=_TYPES.get(_fork, "").split(),
-        fields={message: names.split() for message, names in _fields.items()},
+        fields={message: names.split() for message, names in _FIELDS.get(_fork, {}).items()},
     )
 for _fork, _names in _VALUES.items():
     elsewhere.tell(_fork, values=_names.split())

@@ -129,10 +129,6 @@ class AccuracyLog:
     use_log: Annotated[bool, 4] = False
 
 
-class RandomOrder:
-    random_order: Annotated[bool, 1011] = True  # its number, 11, is NVIDIA's threads
-
-
 _PRECISION = "numbers are float32 unless --precision says otherwise"
 _SCALED = "the gradients are divided by it again; in float32 it changes nothing"
 _KERNEL = "it chooses a kernel, not what that computes"
@@ -152,7 +148,6 @@ _TABLE = [
     (NVIDIA, "TransformationParameter", GpuTransform, "where pictures are transformed, not how"),
     (SPARSE, "ParamSpec", ForceMultiplier, "it multiplies the solver's force_decay, which is not there"),
     (TONGCHENG, "AccuracyParameter", AccuracyLog, "it writes the accuracy to a file of its own besides"),
-    (TONGCHENG, "DataParameter", RandomOrder, "the order of records; for one drawn each epoch write shuffle: true"),
 ]
 
 # Values of the field "engine": whose, in which messages, which, with their numbers there.

@@ -70,12 +70,28 @@ class AnnotatedDataParameter(_Message):
     def batch_sampler(self) -> _Messages[BatchSampler]: ...
     label_map_file: str
     anno_type: int
+    yolo_data_type: int
+    yolo_data_jitter: float
+    train_diffcult: bool
+    single_class: bool
+    seg_scales: int
+    seg_resize_width: int
+    seg_resize_height: int
+    difficult_label_warmup: bool
     def __init__(
         self,
         *,
         batch_sampler: _Iterable[BatchSampler | _Mapping[str, _Any]] | None = ...,
         label_map_file: str | None = ...,
         anno_type: int | str | None = ...,
+        yolo_data_type: int | None = ...,
+        yolo_data_jitter: float | None = ...,
+        train_diffcult: bool | None = ...,
+        single_class: bool | None = ...,
+        seg_scales: int | None = ...,
+        seg_resize_width: int | None = ...,
+        seg_resize_height: int | None = ...,
+        difficult_label_warmup: bool | None = ...,
     ) -> None: ...
 
 class AnnotatedDatum(_Message):
@@ -185,6 +201,7 @@ class BatchNormParameter(_Message):
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
+    add_eps_before_sqrt: bool
     @property
     def scale_filler(self) -> FillerParameter: ...
     @property
@@ -202,6 +219,7 @@ class BatchNormParameter(_Message):
         use_global_stats: bool | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+        add_eps_before_sqrt: bool | None = ...,
         scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         scale_bias: bool | None = ...,
@@ -1084,6 +1102,11 @@ class GaussianMmdParameter(_Message):
         unbiased: bool | None = ...,
     ) -> None: ...
 
+class GradientAlignmentParameter(_Message):
+    def __init__(
+        self,
+    ) -> None: ...
+
 class GradientScalerParameter(_Message):
     lower_bound: float
     upper_bound: float
@@ -1554,6 +1577,8 @@ class LayerParameter(_Message):
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
     @property
+    def gradient_alignment_param(self) -> GradientAlignmentParameter: ...
+    @property
     def entropy_loss_param(self) -> EntropyLossParameter: ...
     @property
     def multimodal_batch_norm_param(self) -> MultiModalBatchNormParameter: ...
@@ -1761,6 +1786,7 @@ class LayerParameter(_Message):
         exp_scaler_param: ExpScalerParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
+        gradient_alignment_param: GradientAlignmentParameter | _Mapping[str, _Any] | None = ...,
         entropy_loss_param: EntropyLossParameter | _Mapping[str, _Any] | None = ...,
         multimodal_batch_norm_param: MultiModalBatchNormParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
@@ -1923,12 +1949,14 @@ class MVNParameter(_Message):
     normalize_variance: bool
     across_channels: bool
     eps: float
+    add_eps_before_sqrt: bool
     def __init__(
         self,
         *,
         normalize_variance: bool | None = ...,
         across_channels: bool | None = ...,
         eps: float | None = ...,
+        add_eps_before_sqrt: bool | None = ...,
     ) -> None: ...
 
 class MarginInnerProductParameter(_Message):
@@ -2232,6 +2260,7 @@ class NormalizeParameter(_Message):
     def scale_filler(self) -> FillerParameter: ...
     channel_shared: bool
     eps: float
+    add_eps_before_sqrt: bool
     def __init__(
         self,
         *,
@@ -2239,6 +2268,7 @@ class NormalizeParameter(_Message):
         scale_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         channel_shared: bool | None = ...,
         eps: float | None = ...,
+        add_eps_before_sqrt: bool | None = ...,
     ) -> None: ...
 
 class NormalizedBBox(_Message):
@@ -2475,6 +2505,13 @@ class PriorBoxParameter(_Message):
     def width(self) -> _Values[float]: ...
     @property
     def height(self) -> _Values[float]: ...
+    tf: bool
+    yx_order: bool
+    keras: bool
+    @property
+    def box_width(self) -> _Values[float]: ...
+    @property
+    def box_height(self) -> _Values[float]: ...
     def __init__(
         self,
         *,
@@ -2493,6 +2530,11 @@ class PriorBoxParameter(_Message):
         offset: float | None = ...,
         width: _Iterable[float] | None = ...,
         height: _Iterable[float] | None = ...,
+        tf: bool | None = ...,
+        yx_order: bool | None = ...,
+        keras: bool | None = ...,
+        box_width: _Iterable[float] | None = ...,
+        box_height: _Iterable[float] | None = ...,
     ) -> None: ...
 
 class ProposalParameter(_Message):
@@ -2506,6 +2548,12 @@ class ProposalParameter(_Message):
     pre_nms_topn: int
     post_nms_topn: int
     nms_thresh: float
+    anchor_base_size: int
+    anchor_scale: int
+    anchor_ratio: int
+    max_rois: int
+    rpn_min_size: float
+    rpn_nms_thresh: float
     def __init__(
         self,
         *,
@@ -2517,6 +2565,12 @@ class ProposalParameter(_Message):
         pre_nms_topn: int | None = ...,
         post_nms_topn: int | None = ...,
         nms_thresh: float | None = ...,
+        anchor_base_size: int | None = ...,
+        anchor_scale: int | None = ...,
+        anchor_ratio: int | None = ...,
+        max_rois: int | None = ...,
+        rpn_min_size: float | None = ...,
+        rpn_nms_thresh: float | None = ...,
     ) -> None: ...
 
 class PythonParameter(_Message):

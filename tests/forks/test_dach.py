@@ -365,3 +365,20 @@ def test_a_row_alone_gives_mmdx_loss_a_value_and_no_gradient():
 def test_what_is_wrong_is_named(kind, body, shapes, word):
     with pytest.raises(LayerError, match=word):
         make(kind, body, shapes)
+
+
+# ---------------------------------------------------------------- GradientAlignment
+
+
+@pytest.mark.parametrize(("second", "ratio"), [(0.5, 4.0), (2.0, 1.0), (0.0, 0.0)])
+def test_gradient_alignment(second, ratio, tmp_path, monkeypatch):
+    """The second gradient counts as much as its size lacks to the first's, and not less than once."""
+    x, slope = values(2, 3), values(2, 3, seed=1)
+    body = "gradient_alignment_param { lambda: 0.25 }"
+    layer = make("GradientAlignment", body, [x.shape], tops=2)
+    bottom = torch.tensor(x, requires_grad=True)
+    tops = layer(bottom)
+    assert all(np.array_equal(top.detach(), x) for top in tops)
+    torch.autograd.backward(tops, [torch.tensor(slope), torch.tensor(-second * slope)])
+    assert np.allclose(bottom.grad, slope * (1 - 0.25 * ratio * second), rtol=1e-12)
+    agree_everywhere(tmp_path, monkeypatch, f'type: "GradientAlignment" top: "y" {body}', [x], x)

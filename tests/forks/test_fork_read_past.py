@@ -78,13 +78,13 @@ def test_the_solvers_force_decay_is_refused(tmp_path, capsys):
 def test_data_and_accuracy(tmp_path, caplog):
     text = """
     layer { name: "d" type: "Data" top: "d" data_param { source: "s" threads: 2 parser_threads: 3 cache: true
-      precache: true random_order: true } transform_param { use_gpu_transform: true } }
+      precache: true } transform_param { use_gpu_transform: true } }
     layer { name: "i" type: "ImageData" top: "i" image_data_param { source: "s" threads: 2 cache: true
       precache: true } }
     layer { name: "a" type: "Accuracy" bottom: "i" bottom: "l" top: "a" accuracy_param { use_log: true } }"""
     with caplog.at_level(logging.WARNING, "sdcaffe"):
         net = proto.read_net(written(tmp_path, text))
     (warning,) = [record.getMessage() for record in caplog.records]
-    for name in ("threads", "parser_threads", "cache", "precache", "random_order", "use_gpu_transform", "use_log"):
+    for name in ("threads", "parser_threads", "cache", "precache", "use_gpu_transform", "use_log"):
         assert f".{name}" in warning
     assert (net.layer[0].data_param.cache, net.layer[1].image_data_param.cache) == (True, True)

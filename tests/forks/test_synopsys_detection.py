@@ -89,8 +89,8 @@ def overlap(a, b):
 def proposed(scores, moves, info, scales, ratios, base, stride, least, most, limit):
     """Anchor by anchor, row by row: boxes moved, cut, the small ones dropped but for the last, the best kept."""
     h, w = scores.shape[2:]
-    candidates, k = [], 0
-    for ratio, scale in itertools.product(ratios, scales):
+    candidates = []
+    for k, (ratio, scale) in enumerate(itertools.product(ratios, scales)):
         wide = round(math.sqrt(base * base / ratio))
         high = math.floor(wide * ratio + 0.5) * scale
         wide *= scale
@@ -102,12 +102,9 @@ def proposed(scores, moves, info, scales, ratios, base, stride, least, most, lim
             box = [x - half[0], y - half[1], x + half[0], y + half[1]]
             box = [max(min(v, info[1 - n % 2] - 1), 0) for n, v in enumerate(box)]
             candidates.append((scores[0, len(scales) * len(ratios) + k, i, j], len(candidates), box))
-        k += 1
     last = len(candidates) - 1
     large = [
-        c
-        for c in candidates
-        if c[1] == last or min(c[2][2] - c[2][0] + 1, c[2][3] - c[2][1] + 1) >= least * info[2]
+        c for c in candidates if c[1] == last or min(c[2][2] - c[2][0] + 1, c[2][3] - c[2][1] + 1) >= least * info[2]
     ]
     kept = []
     for score, _, box in sorted(large, key=lambda c: c[:2], reverse=True):

@@ -38,7 +38,8 @@ class Proposal(Layer):
     As in PVANet (sanghoon/caffe@6068dd0). Bottoms: scores (1, 2 * anchors, h, w), of which the second half is of
     objects; moves (1, 4 * anchors, h, w); and the image's height, width and the scale of its height and width, four
     numbers, or three where there is one scale; what stands behind them, as in PVANet's nets, is not looked at. Anchors
-    are those of each ratio and, within it, of each scale. A box below min_size times the scale has the score 0; of pre_nms_topn boxes at most post_nms_topn are kept.
+    are those of each ratio and, within it, of each scale. A box below min_size times the scale has the score 0; of
+    pre_nms_topn boxes at most post_nms_topn are kept.
     Tops: regions (r, 5), the image 0 and x1, y1, x2, y2, best first; and perhaps their scores (r). No gradient goes
     to a bottom. Raises LayerError for a batch of more than one image.
     """

@@ -52,7 +52,8 @@ def proposals(
 
     `scores` (1, 2 * anchors, h, w), of which the second half counts; `deltas` (1, 4 * anchors, h, w); `image`: height,
     width and scale (of each side, or one of both), and whatever stands behind. Boxes below `least` times the scale have
-    the score 0. Of all boxes the best `tried` are looked at and at most `kept` kept that overlap no better one by more than `overlap`.
+    the score 0. Of all boxes the best `tried` are looked at and at most `kept` kept that overlap no better one by more
+    than `overlap`.
     """
     info = image.flatten()
     boxes = moved_anchors(deltas, anchors, stride)

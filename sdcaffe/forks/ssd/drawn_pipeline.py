@@ -22,7 +22,11 @@ class DrawnPipelines:
     draws_before_crop = draws_crop = True  # nothing made of one size is kept for the next time
 
     def __init__(
-        self, param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int
+        self,
+        param: proto.TransformationParameter,
+        samplers: Iterable[proto.BatchSampler],
+        phase: int,
+        jitter: float = 0,
     ) -> None:
         odds = [resize.prob for resize in param.resize_param]
         if any(not 0 <= one <= 1 for one in odds) or abs(sum(odds) - 1) > 1e-3:
@@ -37,7 +41,7 @@ class DrawnPipelines:
             one.CopyFrom(param)
             del one.resize_param[:]
             one.resize_param.add().CopyFrom(resize)
-            self.pipelines.append(Pipeline(one, samplers, phase))
+            self.pipelines.append(Pipeline(one, samplers, phase, jitter))
 
     def of_batch(self, k: int, seed: int) -> Pipeline:
         """What batch `k` goes through."""
@@ -46,7 +50,10 @@ class DrawnPipelines:
 
 
 def pipeline_of(
-    param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int
+    param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int, jitter: float = 0
 ) -> Pipeline | DrawnPipelines:
-    """What a transform_param and batch_samplers do to pictures. Raises ValueError for settings that cannot be."""
-    return (DrawnPipelines if len(param.resize_param) > 1 else Pipeline)(param, samplers, phase)
+    """What a transform_param and batch_samplers, or without these a `jitter`, do to pictures.
+
+    Raises ValueError for settings that cannot be.
+    """
+    return (DrawnPipelines if len(param.resize_param) > 1 else Pipeline)(param, samplers, phase, jitter)

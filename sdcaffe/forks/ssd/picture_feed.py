@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +49,8 @@ class PictureFeed(Seeded):
     """Batches of `source` in `order`, through `pipeline`; see `sdcaffe.data.feed.Batches`.
 
     A batch is images float32 (n, C, h, w) and, where the records have annotations, the rows of all their
-    boxes (1, 1, boxes, 8), or one row of -1, else labels (n,). Raises DataError.
+    boxes (1, 1, boxes, 8), or one row of -1, or what `label` makes of pictures and boxes, else labels (n,). Raises
+    DataError.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class PictureFeed(Seeded):
         *,
         prefetch: int,
         typed: bool,
+        label: Callable[[list[Picture], list[Labelled]], Tensor] | None = None,
     ) -> None:
         self.source, self.pipeline, self.order, self.typed = source, pipeline, order, typed
+        self._labels = label or (lambda pictures, labelled: rows(labelled))
         self._ahead: Prefetcher[_Raw] = Prefetcher(prefetch, f"prefetch {source.where}")
         self._memory = Recycler()
         self._kept: dict[int, _Item | Prepared | Picture] = {}
@@ -106,7 +110,7 @@ class PictureFeed(Seeded):
 
     def _label(self, items: list[_Item]) -> Tensor:
         if self.typed:
-            return rows([item.labelled for item in items])
+            return self._labels([item.picture for item in items], [item.labelled for item in items])
         return torch.tensor([item.picture.label for item in items], dtype=torch.float32)
 
     def _read(self, k: int) -> _Raw:

@@ -44,9 +44,13 @@ class Pipeline:
     """What transform_param and batch_sampler do to a picture. Raises ValueError for settings that cannot be."""
 
     def __init__(
-        self, param: proto.TransformationParameter, samplers: Iterable[proto.BatchSampler], phase: int
+        self,
+        param: proto.TransformationParameter,
+        samplers: Iterable[proto.BatchSampler],
+        phase: int,
+        jitter: float = 0,
     ) -> None:
-        self.param, self.samplers = param, list(samplers)
+        self.param, self.samplers, self.jitter = param, list(samplers), jitter
         if len(param.resize_param) > 1:
             raise ValueError("several resize_param are AnnotatedData's alone")
         self.resize = param.resize_param[0] if param.resize_param else None
@@ -74,6 +78,8 @@ class Pipeline:
         if self.noise is not None and self.noise.convert_to_lab:
             raise ValueError("noise_param's convert_to_lab is not done: SSD's Caffe takes its numbers for bytes")
         sampler.check(self.samplers)
+        if not 0 <= self.jitter < 1:
+            raise ValueError(f"yolo_data_jitter must be from 0 to below 1, not {self.jitter:g}")
 
     @property
     def draws_before_crop(self) -> bool:
@@ -81,7 +87,7 @@ class Pipeline:
         salted = self.noise is not None and self.noise.saltpepper
         sizes = self.random_size.sizes
         drawn = self.random_size.draws or any(map(_several_modes, (self.resize, sizes and sizes.resize_param)))
-        return bool(self.distort or self.expand or self.samplers or salted or drawn)
+        return bool(self.distort or self.expand or self.samplers or self.jitter or salted or drawn)
 
     @property
     def draws_crop(self) -> bool:
@@ -119,6 +125,9 @@ class Pipeline:
             windows = sampler.windows(self.samplers, picture.labelled.boxes, dice)
             if windows:
                 picture = self._window(picture, windows[dice.below(len(windows))].clip(0, 1))
+        elif self.jitter:
+            keeps = self.resize is not None and self.resize.resize_mode == Mode.FIT_LARGE_SIZE_AND_PAD
+            picture = self._window(picture, sampler.jittered(self.jitter, keeps, dice).clip(0, 1))
         if not picture.encoded:
             return Prepared(self._of_drawn_size(self._raw(picture), picture, dice), picture)
         pixels = picture.pixels

@@ -51,6 +51,21 @@ def windows(samplers: Iterable[proto.BatchSampler], boxes: Boxes, dice: Dice) ->
     return found
 
 
+def jittered(jitter: float, keeps_aspect: bool, dice: Dice) -> Boxes:
+    """A window (4,) of MobileNet-YOLO's (eric612/MobileNet-YOLO@69b4441), somewhere within the picture.
+
+    Of five, one is the whole picture, one has sides of at least 1 - jitter / 2, three of at least 1 - jitter.
+    """
+    kind = dice.uniform(0, 1)
+    if kind < 0.2:
+        return np.array([0, 0, 1, 1], np.float32)
+    least = 1 - (jitter / 2 if kind < 0.4 else jitter)
+    width = dice.uniform(least, 1)
+    height = width if keeps_aspect else dice.uniform(least, 1)
+    left, top = dice.uniform(0, 1 - width), dice.uniform(0, 1 - height)
+    return np.array([left, top, left + width, top + height], np.float32)
+
+
 def _drawn(sampler: Any, dice: Dice) -> Boxes:
     scale = dice.uniform(sampler.min_scale, sampler.max_scale)
     aspect = dice.uniform(sampler.min_aspect_ratio, sampler.max_aspect_ratio)

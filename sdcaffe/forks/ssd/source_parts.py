@@ -10,9 +10,7 @@ from torch.nn import functional as F
 class Normalize(nn.Module):
     """L2 normalisation of items, or of positions, times a learned weight of `shape`; eps under the root or behind."""
 
-    def __init__(
-        self, *shape: int, across_spatial: bool = False, eps: float = 1e-10, eps_behind: bool = False
-    ) -> None:
+    def __init__(self, *shape: int, across_spatial: bool = False, eps: float = 1e-10, eps_behind: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(shape))
         self.across_spatial, self.eps, self.eps_behind = across_spatial, eps, eps_behind

@@ -22,9 +22,9 @@ class SynopsysPriorBox(PriorBox):
     """See PriorBox; with a field of foss-for-synopsys-dwc-arc-processors/synopsys-caffe@977ba36.
 
     tf has max_size's square behind the boxes of aspect ratios, and takes 0.05 of the image off each side of the squares
-    of min_size 60. keras has max_size's square first, and the inverses of aspect ratios behind all ratios. box_width and
-    box_height are the boxes of a cell, in pixels, and min_size and the rest are not looked at. With yx_order a box is
-    ymin, xmin, ymax, xmax; the variances keep their places. Raises LayerError unless there are as many box_height as
+    of min_size 60. keras has max_size's square first, and the inverses of aspect ratios behind all ratios. box_width
+    and box_height are the boxes of a cell, in pixels; min_size and the rest are not looked at then. With yx_order a box
+    is ymin, xmin, ymax, xmax; the variances keep their places. Raises LayerError unless there are as many box_height as
     box_width.
     """
 
