@@ -163,7 +163,7 @@ REFUSED = [
     ("PSROIPooling", PSROI, [(1, 18, 4, 4), (2, 4)], "5 numbers"),
     ("BoxAnnotatorOHEM", "", [(4, 5), (4,), (4,), (4, 8)], "roi_per_img"),
     ("BoxAnnotatorOHEM", "box_annotator_ohem_param { roi_per_img: 1 }", [(4, 5), (3,), (4,), (4, 8)], "bottom 1"),
-    ("Proposal", "", [(1, 2, 3, 3), (1, 4, 3, 3), (1, 4)], "ratio"),
+    ("Proposal", "proposal_param { scale: 1 }", [(1, 2, 3, 3), (1, 4, 3, 3), (1, 4)], "ratio"),
     ("Proposal", "proposal_param { ratio: 1 scale: 1 }", [(2, 2, 3, 3), (2, 4, 3, 3), (1, 4)], "one image"),
     ("SoftmaxWithLossOHEM", "loss_weight: 1", [(4, 3), (4,)], "loss_weight"),
 ]

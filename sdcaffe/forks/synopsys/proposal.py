@@ -41,7 +41,8 @@ class SynopsysProposal(Proposal):
             if getattr(param, field) < 1:
                 raise self.error(f"{field} must be at least 1, not {getattr(param, field)}", field)
         self.check(bottom_shapes, len(self._of("anchor_scale")) * len(self._of("anchor_ratio")))
-        return [(param.max_rois, 5), (param.max_rois, 1)][: len(self.layer_param.top)]
+        tops: list[Shape] = [(param.max_rois, 5), (param.max_rois, 1)]
+        return tops[: len(self.layer_param.top)]
 
     def _of(self, field: str) -> tuple[float, ...]:
         return (_THREE if getattr(self.param, field) == 3 else _ONE)[field]
