@@ -13,6 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+if dist.is_available():
+    # DistributedDataParallel imports it: after a group was made, defaults of its functions would keep that group, whose
+    # threads then outlive the interpreter, and one that still holds a tensor aborts the process (SIGABRT)
+    import torch.distributed.nn.functional
+
 T = TypeVar("T")
 _sharing = 1
 _apart = False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,9 +169,7 @@ def test_copies_watch_their_own_model():
     assert first.criterion(a, b, labels).mmd.item() > 0
 
 
-def one_of_two(rank: int, port: int, folder: str, outside: bool) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def gradient_of_a_part(rank: int, outside: bool) -> list[torch.Tensor]:
     a, b, labels = (tensor[4 * rank : 4 * rank + 4] for tensor in views(8))
     model = net()
     if outside:
@@ -179,9 +179,26 @@ def one_of_two(rank: int, port: int, folder: str, outside: bool) -> None:
         trained = SelfDistillation(DistributedDataParallel(model), lambda_=0, mu=1)
         loss = trained.criterion(a, b, labels).loss
     loss.backward()
+    return [parameter.grad for parameter in model.parameters()]
+
+
+def one_of_two(rank: int, port: int, folder: str, outside: bool) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    gradients = gradient_of_a_part(rank, outside)
     if rank == 0:
-        torch.save([parameter.grad for parameter in model.parameters()], f"{folder}/gradients.pt")
+        torch.save(gradients, f"{folder}/gradients.pt")
+    del gradients
+    gc.collect()  # what refers to the group would outlive it
+    dist.barrier()  # nobody leaves while the other still talks to it
     dist.destroy_process_group()
+    left = {name for name in threads() if "gloo" in name}
+    assert not left, f"threads of the group are left, and can abort the interpreter's end: {left}"
+
+
+def threads() -> list[str]:
+    """What this process's threads are called, where Linux says it."""
+    return [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 
 
 @pytest.mark.parametrize("outside", [True, False])
