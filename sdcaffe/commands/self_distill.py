@@ -87,8 +87,12 @@ def run(args: Namespace) -> None:
         f'logits: "{done.logits}", from the loss "{done.loss}"',
         f'feature: "{done.feature}"{_size(done)}' if done.feature else "feature: none",
     ]
+    if done.auxiliary:
+        listed = ", ".join(f'"{name}"' for name in done.auxiliary)
+        words.append(f"auxiliary losses, once for each branch, without KL and MMD of their own: {listed}")
     if done.logits in done.shapes:
-        words.append(f"cost: a step passes {done.shapes[done.logits][0]} images, two views of each, as one batch")
+        views = done.shapes[done.logits][0]
+        words.append(f"cost: a step passes {views} images as one batch, two views of each of {views // 2}")
     if args.output != "-":
         words.append(f"Wrote {args.output}: name it in a solver as its net")
     print("\n".join(words), file=flags.beside(args.output))
@@ -96,4 +100,5 @@ def run(args: Namespace) -> None:
 
 def _size(done: Rewritten) -> str:
     shape = done.shapes.get(done.feature or "", ())
-    return f", {math.prod(shape[1:])} values an image" if shape else ""
+    guess = " as far as can be told without the data" * done.guessed
+    return f", {math.prod(shape[1:])} values an image{guess}" if shape else ""

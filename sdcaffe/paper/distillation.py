@@ -100,16 +100,16 @@ class SelfDistillation(nn.Module):
             if not linear:
                 raise ValueError("the model has no nn.Linear, whose input would be the feature; name one, or set mu=0")
             for module in linear:
-                module.register_forward_pre_hook(self._enters)
+                module.register_forward_pre_hook(self._enters, with_kwargs=True)
             return
         modules = dict(self.model.named_modules())
         if self.feature not in modules:
             raise ValueError(unknown("submodule of the model", self.feature, modules))
         modules[self.feature].register_forward_hook(self._leaves)
 
-    def _enters(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _enters(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         if self.training:
-            self._seen = inputs[0]
+            self._seen = inputs[0] if inputs else named["input"]
 
     def _leaves(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if self.training:

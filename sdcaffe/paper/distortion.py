@@ -9,6 +9,7 @@ from sdcaffe.errors import GraphError
 
 _FLAGS = "--pad N, --crop N and --mirror"
 _TRANSFORMING = ("Data", "ImageData", "MemoryData")  # whose transform_param Distort can do
+_OBLONG = ("crop_h", "crop_w")  # of SSD's Caffe: a window that need not be square
 NAMED_BY_TOP = ("HDF5Data",)  # whose tops say what is read, so that they keep their names
 _LARGEST = 10_000  # pixels: no picture has such a border or window
 
@@ -64,6 +65,7 @@ def origin(training: dict[int, proto.LayerParameter], logits: str, loss: int, as
         listed = ", ".join(f'"{top}"' for _, top in sources) or "no data layer"
         raise GraphError(f'the logits "{logits}" depend on {listed}; put a Distort layer behind the images')
     index, images = sources[0]
+    _check_moves(training[index], asked)
     if not asked and not _transforms(training[index]):
         raise _error(
             training[index],
@@ -88,6 +90,7 @@ def _behind_distort(
         raise _error(layer, f"has {len(layer.top)} tops, so there are branches already; give the baseline", "top")
     moved = None
     for brings, blob in sources:
+        _check_moves(training[brings], asked)
         if not _transforms(training[brings]):
             continue
         readers = [i for i, other in training.items() if blob in other.bottom]
@@ -119,6 +122,35 @@ def _transforms(layer: proto.LayerParameter) -> str:
     return "crop" if layer.transform_param.crop_size else "mirror" if layer.transform_param.mirror else ""
 
 
+def _check_moves(layer: proto.LayerParameter, asked: Distortion) -> None:
+    """Refuse what a data layer draws for an image and Distort cannot do instead: both branches would share it."""
+    if layer.type not in _TRANSFORMING and layer.transform_param.mirror:
+        raise _error(
+            layer,
+            f"mirrors the images itself, both branches alike, and Distort does that in the place of "
+            f"{', '.join(_TRANSFORMING)} only; take mirror out in training, and give --mirror",
+            "transform_param",
+        )
+    cropped = layer.transform_param.crop_size or _oblong(layer)
+    if layer.type not in (*_TRANSFORMING, "WindowData") and cropped:  # WindowData warps to crop_size, draws nothing
+        raise _error(
+            layer,
+            f"crops the images itself, both branches alike, and Distort does that in the place of "
+            f"{', '.join(_TRANSFORMING)} only; take the crop out in training, and give --crop N",
+            "transform_param",
+        )
+    if layer.type in _TRANSFORMING and _oblong(layer) and asked.crop is None:
+        raise _error(
+            layer,
+            "crops by crop_h and crop_w, and Distort's windows are square; give --crop N, which takes their place",
+            "transform_param",
+        )
+
+
+def _oblong(layer: proto.LayerParameter) -> bool:
+    return any(field.name in _OBLONG for field, _ in layer.transform_param.ListFields())
+
+
 def _own_window(param: proto.DistortParameter) -> bool:
     """Whether a Distort layer does what cannot be told together with a crop before it."""
     return any(value for field, value in param.ListFields() if field.name not in ("mirror", *_NORMALISING))
@@ -140,8 +172,8 @@ def hand_over(raw: proto.LayerParameter, distort: proto.DistortParameter) -> Non
         distort.crop_size = old.crop_size
     if old.mirror or (not distort.HasField("mirror") and old.HasField("mirror")):
         distort.mirror = old.mirror
-    for field in ("crop_size", "mirror"):
-        old.ClearField(field)
+    for name in ("crop_size", "mirror", *(field.name for field, _ in old.ListFields() if field.name in _OBLONG)):
+        old.ClearField(name)
 
 
 def hand_over_scaling(raw: proto.LayerParameter, distort: proto.DistortParameter) -> None:

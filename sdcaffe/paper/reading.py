@@ -50,7 +50,7 @@ def read(
     training = {i: layer for i, layer in enumerate(net.layer) if TRAIN in phases(layer)}
     for layer in training.values():
         if layer.type in ("KLLoss", "MMDLoss"):
-            raise _error(layer, "is a loss of self-distillation already; give the baseline")
+            raise _error(layer, "compares two branches already; give the baseline, without it")
     loss = _main_loss(training, logits)
     chosen = training[loss].bottom[0]
     asked = asked or Distortion()
@@ -155,7 +155,7 @@ def _both_branches(
         both = doubled.intersection(layer.bottom)
         if not both:
             doubled.difference_update(layer.top)
-        elif len(both) < len(set(layer.bottom)) or _is_loss(layer):
+        elif len(both) < len(set(layer.bottom)) or is_loss(layer):
             if layer.param:
                 raise _error(layer, "has parameters and would be there once a branch; let it read images only", "param")
             twins[i] = both
@@ -168,7 +168,8 @@ def _both_branches(
     return twins, shared, doubled
 
 
-def _is_loss(layer: proto.LayerParameter) -> bool:
+def is_loss(layer: proto.LayerParameter) -> bool:
+    """Whether a layer's top adds to the loss of the net."""
     if layer.loss_weight:
         return any(layer.loss_weight)
     return bool(class_of(layer).loss)

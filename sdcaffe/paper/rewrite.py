@@ -12,7 +12,7 @@ from sdcaffe import proto
 from sdcaffe.errors import GraphError
 from sdcaffe.paper.distortion import NAMED_BY_TOP, Distortion, described, hand_over, hand_over_scaling, set_asked
 from sdcaffe.paper.layers.kl_loss import Gradient
-from sdcaffe.paper.reading import TEST, TRAIN, Reading, phases, read
+from sdcaffe.paper.reading import TEST, TRAIN, Reading, is_loss, phases, read
 
 _NONE = Distortion()
 
@@ -37,7 +37,8 @@ class Settings:
 class Rewritten:
     """The self-distilled net, and what was found in the baseline. `feature` is None where mu is 0.
 
-    `distortion` says in words what the branches are; `shapes` are the training phase's blobs, where they are known.
+    `distortion` says in words what the branches are; `auxiliary` names the other losses. `shapes` are the
+    training phase's blobs, where it can be set up; `guessed` where the data, which are not here, may say otherwise.
 
     `origins` are, for each of its layers, the index of the baseline's layer that it is or stands beside.
     """
@@ -49,7 +50,9 @@ class Rewritten:
     loss: str
     images: str
     distortion: str
+    auxiliary: list[str]
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    guessed: bool = False
 
 
 def self_distilled(net: proto.NetParameter, settings: Settings) -> Rewritten:
@@ -79,6 +82,7 @@ def rewritten(net: proto.NetParameter, settings: Settings, kind: type[Writer]) -
         loss=net.layer[found.loss].name,
         images=found.images,
         distortion=next(described(layer.distort_param) for layer in result.layer if layer.type == "Distort"),
+        auxiliary=[net.layer[i].name for i in found.twins if i != found.loss and is_loss(net.layer[i])],
     )
 
 

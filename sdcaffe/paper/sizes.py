@@ -22,7 +22,13 @@ from sdcaffe.paper.reading import TEST, TRAIN, phases
 from sdcaffe.paper.rewrite import Rewritten, Settings, self_distilled
 
 _ONE_LABEL = ("Data", "ImageData", "MemoryData", "WindowData")  # whose second top has one number an image
+_PICTURES = ("DenseImageData", "ImageSegData")  # whose labels are pictures
 _UNKNOWN = 224  # the guessed side of an image where nothing tells
+
+_UNMOVED = (
+    "labels that stand for single pixels or positions do not move with the windows that the branches see, "
+    "so such a net cannot be self-distilled"
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ def checked(net: proto.NetParameter, settings: Settings) -> Rewritten:
     Raises GraphError where labels stand for pixels or positions and not for images, where a window does not fit,
     where the result could not be set up though the baseline can, and where its weights would not fit its test phase.
     """
+    _check_label_pictures(net)
     done = self_distilled(net, settings)
     before, after = _Sizes(net), _Sizes(done.net)
     _check_labels(before, done.images)
@@ -49,7 +56,7 @@ def checked(net: proto.NetParameter, settings: Settings) -> Rewritten:
             raise GraphError(f"two branches of images do not pass through this net as one batch: {two}")
         if after.seen:
             _check_weights(two, after.set_up(TEST))
-            return replace(done, shapes=two.blob_shapes)
+        return replace(done, shapes=two.blob_shapes, guessed=not after.seen)
     return done
 
 
@@ -194,6 +201,19 @@ def _check_windows(sizes: _Sizes, asked: Distortion) -> None:
         )
 
 
+def _check_label_pictures(net: proto.NetParameter) -> None:
+    """Refuse a loss whose labels a data layer brings as pictures, before anything is asked for."""
+    for i, loss in enumerate(net.layer):
+        if loss.type == "SoftmaxWithLoss" and TRAIN in phases(loss):
+            brings = _labels_from(net, loss, i)
+            if brings is not None and brings.type in _PICTURES:
+                raise GraphError(
+                    f'layer "{loss.name}" ({loss.type}) reads the labels of pixels that "{brings.name}" '
+                    f"({brings.type}) brings: {_UNMOVED}",
+                    layer=loss.name,
+                )
+
+
 def _check_labels(sizes: _Sizes, images: str) -> None:
     """Refuse a loss over more than one position of an image: labels of positions do not move with the windows."""
     for i, loss in enumerate(sizes.net.layer):
@@ -204,6 +224,12 @@ def _check_labels(sizes: _Sizes, images: str) -> None:
         kept = sizes.behind(TRAIN, {loss.bottom[0], images}, i)
         made = sizes.set_up(TRAIN, kept)
         if not isinstance(made, Net):
+            if _by_places(sizes.net, loss.bottom[0], i):
+                raise GraphError(
+                    f'whether the labels of layer "{loss.name}" ({loss.type}) stand for images or for single pixels '
+                    f'cannot be told without the data, for "{loss.bottom[0]}" keeps places apart: {made}',
+                    layer=loss.name,
+                )
             continue
         scores, batch, axis = made.blob_shapes[loss.bottom[0]], made.blob_shapes[images][0], loss.softmax_param.axis
         classes = scores[axis] if -len(scores) <= axis < len(scores) else 1
@@ -212,21 +238,34 @@ def _check_labels(sizes: _Sizes, images: str) -> None:
             raise GraphError(
                 f'layer "{loss.name}" ({loss.type}) reads scores of {positions} positions an image, '
                 f'"{loss.bottom[0]}" of shape {scores}{" as far as can be told without data" * sizes.guesses(kept)}: '
-                "labels that stand for single pixels or positions do not move with the windows that the branches see, "
-                "so such a net cannot be self-distilled",
+                f"{_UNMOVED}",
                 layer=loss.name,
             )
 
 
 def _labelled_once(net: proto.NetParameter, loss: proto.LayerParameter, before: int) -> bool:
     """Whether the labels come straight from a data layer that has one an image."""
+    layer = _labels_from(net, loss, before)
+    return layer is not None and layer.type in _ONE_LABEL
+
+
+def _labels_from(net: proto.NetParameter, loss: proto.LayerParameter, before: int) -> proto.LayerParameter | None:
+    """The layer whose second top the labels are, through Splits; None for others."""
     blob = loss.bottom[1] if len(loss.bottom) > 1 else ""
     for layer in reversed(net.layer[:before]):
         if TRAIN not in phases(layer) or blob not in layer.top:
             continue
         if layer.type != "Split":
-            return layer.type in _ONE_LABEL and list(layer.top).index(blob) == 1
+            return layer if list(layer.top).index(blob) == 1 else None
         blob = layer.bottom[0]
+    return None
+
+
+def _by_places(net: proto.NetParameter, scores: str, before: int) -> bool:
+    """Whether a layer that keeps places apart made the scores: none of those behind it joins them."""
+    for layer in reversed(net.layer[:before]):
+        if TRAIN in phases(layer) and scores in layer.top and list(layer.bottom) != list(layer.top):
+            return layer.type in ("Convolution", "Deconvolution", "Crop", "Interp", "Upsample", "Eltwise")
     return False
 
 

@@ -261,7 +261,7 @@ def test_what_the_command_writes_trains(tmp_path, capsys, source, flags):
     said = capsys.readouterr().out
     assert "distorted twice in training" in said
     assert 'feature: "pool", 6 values an image' in said
-    assert "a step passes 8 images, two views of each" in said
+    assert "a step passes 8 images as one batch, two views of each of 4" in said
     (tmp_path / "s.prototxt").write_text(
         'net: "two.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 2 display: 1 test_iter: 1 test_interval: 2\n'
         'snapshot_prefix: "run" solver_mode: CPU'
@@ -269,3 +269,68 @@ def test_what_the_command_writes_trains(tmp_path, capsys, source, flags):
     assert main(["train", "s.prototxt"]) == 0
     log = (tmp_path / "run.log").read_text()
     assert all(f": {name} = " in log for name in ("loss_a", "loss_b", "kl", "mmd"))
+
+
+PLACES = """
+layer { name: "scores" type: "Convolution" bottom: "conv" top: "scores"
+  convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "scores" bottom: "label" top: "loss" }"""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'type: "DenseImageData" dense_image_data_param { source: "nowhere" batch_size: 2 }',
+        'type: "DenseImageData" dense_image_data_param { source: "nowhere" batch_size: 2 mirror: true crop_width: 9 }',
+        'type: "ImageSegData" transform_param { mirror: true crop_size: 9 } image_data_param { source: "nowhere" }',
+    ],
+)
+@pytest.mark.parametrize("flags", [{}, {"crop": 20}, {"mirror": True}])
+def test_pictures_of_labels_are_refused_before_flags_are_asked_for(source, flags):
+    layer = f'layer {{ name: "source" top: "data" top: "label" {source} }}\n'
+    misfit = CONV.replace("kernel_size: 3", "kernel_size: 999")  # as SegNet's decoder, whose sizes no guess meets
+    for net in (CONV + PLACES, misfit + PLACES):
+        with pytest.raises(GraphError, match=r"labels of pixels that \"source\" .* cannot be self-distilled"):
+            sdcaffe.self_distill(parsed(layer + net), **flags)
+
+
+def test_labels_that_may_stand_for_pixels_are_refused_where_no_guess_of_the_pictures_fits():
+    source = SOURCES["HDF5Data"].replace("h5.txt", "nowhere") % ""
+    misfit = CONV.replace("kernel_size: 3", "kernel_size: 999")
+    with pytest.raises(GraphError, match=r'"loss" .* cannot be told without the data, for "scores" keeps places apart'):
+        sdcaffe.self_distill(parsed(source + misfit + PLACES), mirror=True)
+    assert distorts(sdcaffe.self_distill(parsed(source + misfit + FC % "conv"), mirror=True))
+    assert distorts(sdcaffe.self_distill(parsed(SOURCES["Data"] % "" + misfit + PLACES), mirror=True))
+
+
+def test_an_oblong_crop_goes_where_a_window_is_asked_for():
+    source = SOURCES["Data"] % "crop_h: 12 crop_w: 16 mirror: true"
+    with pytest.raises(GraphError, match=r"crop_h and crop_w.*--crop N"):
+        sdcaffe.self_distill(parsed(source + NET))
+    made = sdcaffe.self_distill(parsed(source + NET), crop=14)
+    (distort,) = (layer.distort_param for layer in made.layer if layer.type == "Distort")
+    assert (distort.crop_size, distort.mirror) == (14, True)
+    assert "crop_h" not in str(made.layer[0])
+
+
+def test_windows_of_pictures_are_not_mirrored_twice():
+    source = """layer { name: "source" type: "WindowData" top: "data" top: "label" transform_param { crop_size: 21 %s }
+      window_data_param { source: "nowhere" batch_size: 4 } }\n"""
+    for flags in ({}, {"mirror": True}):
+        with pytest.raises(GraphError, match=r"\(WindowData\) mirrors the images itself.*take mirror out"):
+            sdcaffe.self_distill(parsed(source % "mirror: true" + NET), **flags)
+    made = sdcaffe.self_distill(parsed(source % "" + NET), mirror=True)
+    assert (made.layer[0].transform_param.crop_size, made.layer[1].distort_param.mirror) == (21, True)
+
+
+def test_auxiliary_losses_and_sizes_are_said_also_where_the_data_are_elsewhere(tmp_path, capsys):
+    auxiliary = NET.replace('name: "loss"', 'name: "early" loss_weight: 0.3').replace('top: "loss"', 'top: "early"')
+    (tmp_path / "net.prototxt").write_text(
+        SOURCES["Data"] % "crop_size: 16" + auxiliary + FC.replace("scores", "last") % "pool"
+    )
+    assert main(["self-distill", "net.prototxt", "-o", "two.prototxt"]) == 0
+    said = capsys.readouterr().out
+    assert 'auxiliary losses, once for each branch, without KL and MMD of their own: "early"\n' in said
+    assert 'logits: "last", from the loss "loss"\n' in said
+    assert 'feature: "pool", 6 values an image as far as can be told without the data\n' in said
+    assert "a step passes 8 images as one batch, two views of each of 4\n" in said

@@ -213,6 +213,30 @@ def test_two_processes_give_the_gradient_of_the_whole_batch(tmp_path, outside):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
+class Head(nn.Module):
+    """Two Linears, one of them shared and called twice, the last one by name: as heads of strangers' models are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.scores = nn.Linear(12, 12), nn.Linear(12, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scores(input=self.body(self.body(images.mean((2, 3)).repeat(1, 4)).relu()).relu())
+
+
+def test_the_feature_is_what_the_last_linear_was_given_by_name_too():
+    model, (a, b, labels) = Head().double(), views()
+    value = SelfDistillation(model, mu=1).criterion(a.double(), b.double(), labels)
+    w, bias = (tensor.detach().numpy() for tensor in (model.body.weight, model.body.bias))
+    features = []
+    for view in (a, b):
+        hidden = np.tile(view.double().numpy().mean((2, 3)), 4)
+        for _ in range(2):
+            hidden = np.maximum(hidden @ w.T + bias, 0)
+        features.append(hidden.mean(0))
+    np.testing.assert_allclose(value.mmd.item(), ((features[0] - features[1]) ** 2).sum(), rtol=1e-9)
+
+
 class Pair(nn.Module):
     def forward(self, images):
         return images, images
