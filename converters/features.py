@@ -13,14 +13,23 @@ from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 from sdcaffe.net import Net
-from sdcaffe.tools.loading import next_batch
+from sdcaffe.tools.loading import choose_engine, next_batch
 
 _MOST_AXES = 4  # a Datum has no place for more
 
 
 @torch.no_grad()
-def extract(net: Net, blobs: Sequence[str], databases: Sequence[str], batches: int, backend: str = "lmdb") -> list[int]:
+def extract(
+    net: Net,
+    blobs: Sequence[str],
+    databases: Sequence[str],
+    batches: int,
+    backend: str = "lmdb",
+    engine: str | None = "torch",
+) -> list[int]:
     """Run `batches` batches and write each item of blob i as a Datum of floats to database i; returns their numbers.
+
+    `engine` is as `choose_engine` takes it.
 
     Keys are `%010d`, counted from 0. A blob (n, c, h, w) gives n Datums of c, h, w; axes that are not there are 1.
     Every database is there once all are whole. Raises DataError for a blob that the net lacks or that has no
@@ -34,6 +43,7 @@ def extract(net: Net, blobs: Sequence[str], databases: Sequence[str], batches: i
             raise DataError(f'net "{net.name}" has no blob "{blob}"; it has {", ".join(net.blob_shapes)}')
         if not 1 <= len(shape) <= _MOST_AXES:
             raise DataError(f'blob "{blob}" has {len(shape)} axes; a Datum takes items of 1 to {_MOST_AXES} axes')
+    choose_engine(net, engine, batches, blobs)
     counts = [0] * len(blobs)
     with ExitStack() as stack:
         writers = []

@@ -12,10 +12,16 @@ from sdcaffe.converters.onnx_classify import Classifier, image_size
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options, open_deployed
 from sdcaffe.converters.onnx_pixels import known
+from sdcaffe.tools.loading import choose_engine
 
 
-def open_net(model: str, weights: str, options: Options) -> Classifier:
-    """The Classifier of the deployed part of a prototxt. Raises ModelError where its input is no image."""
+def open_net(
+    model: str, weights: str, options: Options, *, engine: str | None = "torch", pictures: int = 1
+) -> Classifier:
+    """The Classifier of the deployed part of a prototxt, for about so many pictures.
+
+    `engine` is as `choose_engine` takes it. Raises ModelError where the net's input is no image.
+    """
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
     if len(net.inputs) != 1 or len(metadata.size) != 3:
@@ -24,6 +30,7 @@ def open_net(model: str, weights: str, options: Options) -> Classifier:
     normalisation = known(opened.preprocess, net.inputs[0], model, opened.missing).normalisation()
     size = image_size(metadata.size, metadata, model)
     scores = metadata.scores if metadata.scores in net.blob_shapes else part.outputs[-1]
+    choose_engine(net, engine, pictures, [scores])
 
     def run(image: NDArray[Any]) -> NDArray[np.float32]:
         with torch.no_grad():

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe import proto
-from sdcaffe.converters.onnx_module import ExportModule, Stage
+from sdcaffe.converters.onnx_module import ExportModule
 from sdcaffe.converters.onnx_tidy import Names
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import DataLayer, class_of
 from sdcaffe.net import Net
+from sdcaffe.net.stages import Stage
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

@@ -180,6 +180,15 @@ def add_device_flags(parser: Parser) -> None:
         parser.add_argument(name, help=argparse.SUPPRESS)
 
 
+def add_engine_flag(parser: Parser) -> None:
+    parser.add_argument(
+        "--engine",
+        choices=("torch", "onnxruntime"),
+        help="what runs the net on a CPU in the TEST phase; layers that ONNX Runtime cannot run, or does not give "
+        "torch's numbers for within 1e-5, stay in torch (default: ONNX Runtime where it is sooner done)",
+    )
+
+
 def add_state_flags(parser: Parser) -> None:
     parser.add_argument("--level", type=level, default=0, help="the level of the net's state (default 0)")
     parser.add_argument(

@@ -41,6 +41,7 @@ def add_flags(parser: Parser) -> None:
         "--classes", metavar="FILE", help="class names, one a line (default: those in the file, else numbers)"
     )
     add_pixel_flags(parser)
+    flags.add_engine_flag(parser)
     flags.add_state_flags(parser)
     flags.add_plugin_flags(parser)
 
@@ -52,7 +53,7 @@ def run(args: Namespace) -> int:
         what = "a picture" if is_onnx else "the weights of the net and a picture"
         raise UsageError(f"name {what} behind {args.files[0]}. See sdcaffe classify --help")
     pictures = [path for name in named for path in _pictures(name)]
-    classifier = _open_onnx(args) if is_onnx else _open_net(args)
+    classifier = _open_onnx(args) if is_onnx else _open_net(args, len(pictures))
     show = _lines(args.top) if any(map(os.path.isdir, named)) else _paragraph
     broken = 0
     for path in pictures:
@@ -105,7 +106,7 @@ def _open_onnx(args: Namespace) -> Classifier:
     return open_onnx(args.files[0], args.classes, pixels_of(args))
 
 
-def _open_net(args: Namespace) -> Classifier:
+def _open_net(args: Namespace, pictures: int) -> Classifier:
     from sdcaffe import layers
     from sdcaffe.converters.onnx_classify_net import open_net
     from sdcaffe.converters.onnx_open import Options
@@ -119,4 +120,4 @@ def _open_net(args: Namespace) -> Classifier:
         stages=tuple(name for name in args.stage.split(",") if name),
         ignore_unknown=args.ignore_unknown,
     )
-    return open_net(args.files[0], args.files[1], options)
+    return open_net(args.files[0], args.files[1], options, engine=args.engine, pictures=pictures)

@@ -44,6 +44,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--label-map-file", metavar="FILE", help="names of the labels, a LabelMap prototxt (default: numbers)"
     )
+    flags.add_engine_flag(parser)
     flags.add_plugin_flags(parser)
 
 
@@ -79,8 +80,10 @@ def run(args: Namespace) -> int:
 def _net(args: Namespace, transform: Any) -> detect.Model:
     import sdcaffe
     from sdcaffe.forks.ssd import detect
+    from sdcaffe.tools.loading import choose_engine
 
     net = sdcaffe.Net(args.net, sdcaffe.TEST, args.weights, device="cpu")
+    choose_engine(net, args.engine, len(args.pictures))
     return detect.model_of(net, *_pixels(transform))
 
 

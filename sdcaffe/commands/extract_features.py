@@ -24,6 +24,7 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument("backend", choices=("lmdb", "leveldb"), metavar="lmdb|leveldb", help="the databases' kind")
     parser.add_argument("mode", nargs="?", choices=("CPU", "GPU"), metavar="CPU|GPU", help="where (default CPU)")
     parser.add_argument("device_id", nargs="?", metavar="DEVICE_ID", help="which GPU (default 0)")
+    flags.add_engine_flag(parser)
     flags.add_device_flags(parser)
     flags.add_plugin_flags(parser)
 
@@ -49,6 +50,7 @@ def run(args: Namespace) -> None:
         net = open_net(args.model, proto.TEST, stages=(), device=device, ignore_unknown=args.ignore_unknown)
         try:
             net.load_weights([args.weights])
-            extract(net, args.blobs.split(","), args.databases.split(","), args.batches, args.backend)
+            blobs, databases = args.blobs.split(","), args.databases.split(",")
+            extract(net, blobs, databases, args.batches, args.backend, args.engine)
         finally:
             net.close()

@@ -47,6 +47,7 @@ def add_flags(parser: Parser) -> None:
         help="write which classes are taken for which: .csv, or a picture, .png, .svg or .pdf; says the metrics too "
         "(default: none)",
     )
+    flags.add_engine_flag(parser)
     flags.add_state_flags(parser)
     flags.add_device_flags(parser)
     flags.add_plugin_flags(parser)
@@ -81,7 +82,8 @@ def run(args: Namespace) -> None:
             net.precision = args.precision
             if device != "cpu":
                 allow_tf32(args.precision)
-            judged = score(net, args.iterations, metrics=bool(args.metrics or args.csv or args.confusion)).judged
+            metrics = bool(args.metrics or args.csv or args.confusion)
+            judged = score(net, args.iterations, metrics=metrics, engine=args.engine).judged
         finally:
             net.close()
     if judged is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ from sdcaffe.layers.base import blamed
 from sdcaffe.net import room
 from sdcaffe.net.assembly import Assembled
 from sdcaffe.net.plan import Op, gradient_slots, make_plan
-from sdcaffe.net.precision import BF16, computing, exactly
+from sdcaffe.net.precision import BF16, FP32, computing, exactly
+
+if TYPE_CHECKING:
+    from sdcaffe.net.engine.engine import Engine, Running
 
 Batch = dict[int, Tensor]  # slot -> what a data layer or the caller put there
 
@@ -25,6 +29,7 @@ class Execution:
         self._made = made
         self._differentiates = bool(gradient_slots(made))
         self.plain = make_plan(made)
+        self.engine: Engine | None = None
         self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self.plain}
 
     def ops_making(self, slots: set[int]) -> list[Op]:
@@ -51,18 +56,37 @@ class Execution:
         self, batch: Batch, held: set[int], keep: bool, precision: str, device: torch.device
     ) -> tuple[Tensor, Batch]:
         """The total loss (0-dim), and the blobs in the slots `held`; with `keep` these may be any."""
-        values = _inside(batch)
+        running = self._running(held, precision, device)
+        if running is not None and running.alone:
+            return torch.zeros(()), running.whole(batch)
+        ops = running.ops if running is not None else self.ops_making(held) if keep else self.plain
+        values = _inside(batch, running.native if running is not None else ())
         loss = self._add_losses([slot for slot in batch if slot in self._made.loss_weights], values, None)
+        started = time.perf_counter()
         with self._recording(), computing(precision, device):
             exact = exactly(precision, device)
-            for op in self.ops_making(held) if keep else self.plain:
+            for op in ops:
                 self._run(op, values, exact)
                 if op.losses:
                     loss = self._add_losses(op.losses, values, loss)
                 for slot in op.release:
                     if slot not in held:
                         del values[slot]
+        if self.engine is not None:
+            self.engine.took(time.perf_counter() - started)
         return torch.zeros((), device=device) if loss is None else loss, values
+
+    def _running(self, held: set[int], precision: str, device: torch.device) -> Running | None:
+        """What the engine runs this pass with; None where torch does."""
+        if self.engine is None or precision != FP32 or device.type != "cpu" or torch.is_grad_enabled():
+            return None
+        return None if self._differentiates else self.engine.running(held, self._run_exactly)
+
+    def _run_exactly(self, op: Op, values: Batch) -> None:
+        for slot in op.bottoms:
+            if values[slot].dim() == 4:
+                values[slot] = channels_last(values[slot])
+        self._run(op, values, nullcontext())
 
     @torch.no_grad()
     def first_not_finite(self, batch: Batch) -> str | None:
@@ -166,9 +190,12 @@ def _begin_at(op: Op, values: Batch) -> None:
             values.update((other, leaf) for other in op.tops if values[other] is top)
 
 
-def _inside(batch: Batch) -> Batch:
-    """The batch with its 4-D blobs in channels_last memory."""
-    return {slot: channels_last(tensor) if tensor.dim() == 4 else tensor for slot, tensor in batch.items()}
+def _inside(batch: Batch, native: Collection[int] = ()) -> Batch:
+    """The batch with its 4-D blobs in channels_last memory, but for those in the slots `native`."""
+    return {
+        slot: channels_last(tensor) if tensor.dim() == 4 and slot not in native else tensor
+        for slot, tensor in batch.items()
+    }
 
 
 def channels_last(blob: Tensor) -> Tensor:

@@ -69,6 +69,7 @@ class Net(nn.Module):
         share: Net | None = None,
         positions: proto.Positions | None = None,
         ignore_unknown: bool = False,
+        engine: str = "torch",
     ) -> None:
         super().__init__()
         layers.load_builtin()
@@ -111,6 +112,8 @@ class Net(nn.Module):
         for slot, diff in made.diffs.items():
             self.register_buffer(f"diff_{slot}", diff.to(self.device))
             made.diffs[slot] = getattr(self, f"diff_{slot}")
+        if engine != "torch":
+            self.use_engine(engine)
         glog("net.cpp:257", "Network initialization done.")
 
     # ------------------------------------------------------------ what it holds
@@ -216,6 +219,30 @@ class Net(nn.Module):
     def first_not_finite(self, batch: Batch) -> str | None:
         """The name of the first layer whose output on this batch is not finite."""
         return self.execution.first_not_finite(batch)
+
+    def use_engine(
+        self, engine: str, *, keep: Iterable[str] = (), passes: int | None = None, watched: bool = True
+    ) -> None:
+        """Run what can be run so in ONNX Runtime ("onnxruntime") from the next pass on, or all in torch ("torch").
+
+        That is for the TEST phase on a CPU, in float32 and under torch.no_grad(); other passes run in torch, as do
+        those that `keep` blobs which are neither outputs nor named here. The first pass is held against torch, within
+        1e-5. `passes`, about how many will come, lets it be decided by measurement whether it is worth it. Changed
+        weights are noticed; without `watched` nobody may write to the net.
+
+        Raises GraphError for another engine, a net of the TRAIN phase, and a blob that is not there.
+        """
+        if engine not in ("torch", "onnxruntime"):
+            raise GraphError(f'there is no engine "{engine}"; there are torch and onnxruntime')
+        if engine == "torch":
+            self.execution.engine = None
+            return
+        if self.phase != proto.TEST:
+            raise GraphError("the engine onnxruntime is for nets of the TEST phase")
+        from sdcaffe.net.engine.engine import Engine
+
+        asked = [self.graph.slot(name) for name in keep]
+        self.execution.engine = Engine(self.assembled, asked=asked, passes=passes, watched=watched)
 
     def close(self) -> None:
         """Let go of the layers' files and threads."""

@@ -30,6 +30,15 @@ def open_net(
     return Net(param, phase, device=device, positions=positions)
 
 
+def choose_engine(net: Net, engine: str | None, passes: int, keep: Iterable[str] = ()) -> None:
+    """Let a net that nobody else writes to run in `engine`; without one in what is sooner done with so many passes.
+
+    Besides outputs `keep` will be asked for. A net of the TRAIN phase or on a GPU runs in torch.
+    """
+    if engine != "torch" and net.phase == proto.TEST and net.device.type == "cpu":
+        net.use_engine("onnxruntime", keep=keep, passes=passes if engine is None else None, watched=False)
+
+
 def next_batch(net: Net) -> Batch:
     """The next batch of the data layers; input blobs hold zeros, as Caffe's do until somebody fills them."""
     shapes = net.blob_shapes

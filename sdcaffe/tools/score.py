@@ -10,7 +10,7 @@ from sdcaffe.errors import GraphError
 from sdcaffe.log import glog, number
 from sdcaffe.net import Net
 from sdcaffe.solver.predictions import Judged, Predictions
-from sdcaffe.tools.loading import next_batch
+from sdcaffe.tools.loading import choose_engine, next_batch
 
 
 @dataclass
@@ -26,13 +26,16 @@ class Scores:
 
 
 @torch.no_grad()
-def score(net: Net, iterations: int, *, metrics: bool = False) -> Scores:
+def score(net: Net, iterations: int, *, metrics: bool = False, engine: str | None = "torch") -> Scores:
     """Run `iterations` batches (1 or more); sums are float32, as Caffe's. With `metrics`, judge the predictions too.
+
+    `engine` is as `choose_engine` takes it: with another than torch nobody else may write to the net meanwhile.
 
     Raises GraphError for a net whose outputs do not hold as many numbers in every batch: they have no mean; and
     SolverError for metrics of a net that has no class scores, see `Predictions`.
     """
     predictions = Predictions(net) if metrics else None
+    choose_engine(net, engine, iterations, predictions.blobs if predictions else ())
     glog("caffe.cpp:281", f"Running for {iterations} iterations.")
     names: list[str] | None = None
     total = torch.zeros(())

@@ -10,14 +10,14 @@ import torch
 from onnx_nets import GOLDENS, ROOT, TINY, write_net, write_weights
 
 from sdcaffe import proto
-from sdcaffe.converters import onnx_export, onnx_module
+from sdcaffe.converters import onnx_export
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_pixels import Pixels
 from sdcaffe.converters.onnx_runtime import open_session
 from sdcaffe.errors import GraphError, SnapshotError, WeightsError
-from sdcaffe.net import Net
+from sdcaffe.net import Net, stages
 
 QUICKSTART = ROOT / "prototxt" / "quickstart"
 
@@ -300,9 +300,9 @@ def test_a_model_that_differs_is_not_written_and_an_old_file_stays(
 ) -> None:
     model, weights = write_net(TINY, tmp_path)
     (tmp_path / "net.onnx").write_text("old")
-    right = onnx_module._affine
+    right = stages._affine
     monkeypatch.setattr(
-        onnx_module, "_affine", lambda layer: (found := right(layer)) and found._replace(factor=found.factor * 1.001)
+        stages, "_affine", lambda layer: (found := right(layer)) and found._replace(factor=found.factor * 1.001)
     )
     with pytest.raises(ModelError, match=r"differs from the net by .* so nothing was written"):
         export(model, weights, str(tmp_path / "net.onnx"))

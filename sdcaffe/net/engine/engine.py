@@ -1,0 +1,247 @@
+"""Runs a region of a net in ONNX Runtime in torch's place, where that gives the same and is worth it."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdcaffe.log import glog
+from sdcaffe.net.assembly import Assembled
+from sdcaffe.net.engine.recorder import Unsupported
+from sdcaffe.net.engine.region import Region, differ, region_of
+from sdcaffe.net.plan import Op, make_plan
+
+TORCH, ONNXRUNTIME = "torch", "onnxruntime"
+ENGINES = (TORCH, ONNXRUNTIME)
+TOLERANCE = 1e-5  # of the largest value of a blob, on the first batch
+_MOST_SHAPES = 8  # shapes of inputs that a session is kept for
+_WARM = 2  # passes in torch, before it is known how long one takes
+_START, _EACH = 1.0, 0.01  # seconds that the first session takes, and each of its layers
+_GAIN = 0.25  # the part of a pass that is sure to be saved
+
+
+@dataclass
+class Running:
+    """What runs for inputs of one shape; `broken` once its session did not give what torch gives.
+
+    It is `alone` where the session is the whole net, and nothing weighs in a loss.
+    """
+
+    ops: list[Op]
+    native: set[int]  # slots that a session alone reads: they stay as they were given
+    alone: bool
+    broken: bool = False
+
+    def whole(self, batch: dict[int, Tensor]) -> dict[int, Tensor]:
+        """The outputs of a net that runs `alone`."""
+        (op,) = self.ops
+        return dict(zip(op.tops, op.run(*[batch[slot] for slot in op.bottoms]), strict=True))
+
+
+class Engine:
+    """Of an assembled net in the test phase, on the CPU in float32, without gradients; else torch runs.
+
+    `asked` are further slots to give; a pass that asks for others runs in torch. With `passes`, about how many will
+    come, a session is made where it is worth it; without, at the first. With `watched` every change of a weight is
+    noticed, also one that leaves no trace in torch: the weights are compared with a copy before each pass. Without,
+    nobody may write to the net.
+    """
+
+    def __init__(
+        self, made: Assembled, *, asked: Iterable[int] = (), passes: int | None = None, watched: bool = True
+    ) -> None:
+        self._made, self._asked = made, set(asked)
+        self._passes, self._watched = passes, watched
+        self._running: dict[tuple[Any, ...], Running | None] = {}
+        self._weights: _Weights | None = None
+        self._took: list[float] = []
+        self._allowed = self._asked | set(made.graph.outputs.values())
+        self._last: tuple[Any, Running | None] = (None, None)  # the shapes of the pass before, and what ran
+        self.reason = ""  # why torch runs, where it does for good
+
+    def running(self, held: set[int], run_op: RunOp) -> Running | None:
+        """What to run a batch of the net's shapes with, where the slots `held` are asked for; None for torch."""
+        if self.reason or not held <= self._allowed:
+            return None
+        if self._passes is not None and not self._running and not self._worth_it():
+            return None
+        if self._weights is not None and self._weights.changed():
+            self._running.clear()
+            self._last = (None, None)
+        shapes, found = self._last
+        if shapes is not self._made.shapes:  # each set-up of the net makes new ones
+            found = self._of_these_shapes(run_op)
+            self._last = (self._made.shapes, found)
+        return None if found is None or found.broken else found
+
+    def _of_these_shapes(self, run_op: RunOp) -> Running | None:
+        key = tuple(sorted(self._made.shapes.items()))
+        if key not in self._running:
+            if len(self._running) >= _MOST_SHAPES:
+                return None
+            if self._watched and not self._running:
+                self._weights = _Weights(self._made)
+            self._running[key] = self._built(run_op)
+        return self._running[key]
+
+    def took(self, seconds: float) -> None:
+        """Told how long a pass took."""
+        if self._passes is not None and len(self._took) < _WARM:
+            self._took.append(seconds)
+
+    def _worth_it(self) -> bool:
+        if len(self._took) < _WARM:
+            return False
+        assert self._passes is not None
+        cost = _START + _EACH * len(self._made.layers)
+        if _GAIN * min(self._took) * (self._passes - _WARM) > cost:
+            return True
+        self.reason = "the work ahead is too short"
+        return False
+
+    def _built(self, run_op: RunOp) -> Running | None:
+        try:
+            region = region_of(self._made, self._asked)
+            session = Session(region)
+            ops, native = _plan(self._made, region, self._asked, session, run_op)
+        except (Unsupported, ImportError) as error:
+            self._leave(str(error))
+            return None
+        except Exception as error:  # ONNX Runtime's kinds: it is not worth an end
+            self._leave(" ".join(str(error).split())[:200])
+            return None
+        gives = set(ops[0].tops) if len(ops) == 1 and not self._made.loss_weights else set[int]()
+        running = Running(ops, native, alone=self._allowed <= gives)
+        first, last = (self._made.layers[place].name for place in (region.places[0], region.places[-1]))
+
+        def judge(difference: float, faster: float) -> None:
+            if difference > TOLERANCE:
+                running.broken = True
+                self._leave(f"ONNX Runtime's numbers differ by {difference:.2g}")
+            elif self._passes is not None and faster < 1:
+                running.broken = True
+                self._leave("torch is as fast")
+            else:
+                glog("net.cpp:270", f'Layers "{first}" to "{last}" run in ONNX Runtime')
+
+        session.judge = judge
+        return running
+
+    def _leave(self, reason: str) -> None:
+        self.reason = reason
+        glog("net.cpp:270", f"The net runs in torch: {reason}", logging.INFO)
+
+
+RunOp = Callable[[Op, dict[int, Tensor]], None]
+
+
+class Session:
+    """A region in ONNX Runtime: called with tensors it gives a tuple of tensors.
+
+    On its first call torch runs too, and `judge` hears of the largest difference and how much longer torch takes.
+    """
+
+    def __init__(self, region: Region) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._beside = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in region.beside.values()]
+        if self._beside:
+            options.add_external_initializers(list(region.beside), self._beside)
+        self._session = onnxruntime.InferenceSession(region.model, options, providers=["CPUExecutionProvider"])
+        self._inputs = [f"in{slot}" for slot in region.inputs]
+        self._outputs = [f"out{slot}" for slot in region.outputs]
+        self.in_torch: Callable[..., Sequence[Tensor]] | None = None
+        self.judge: Callable[[float, float], None] = lambda difference, faster: None
+
+    def __call__(self, *bottoms: Tensor) -> Sequence[Tensor]:
+        if self.in_torch is None:
+            return self._run(bottoms)
+        in_torch, self.in_torch = self.in_torch, None
+        times = []
+        for run in (in_torch, in_torch, self._run_all, self._run_all):
+            start = time.perf_counter()
+            found = run(*bottoms)
+            times.append((time.perf_counter() - start, found))
+        (_, _), (slow, expected), (_, _), (fast, got) = times
+        difference = differ(got, expected)
+        self.judge(difference, slow / max(fast, 1e-9))
+        return got if difference <= TOLERANCE else expected
+
+    def _run_all(self, *bottoms: Tensor) -> Sequence[Tensor]:
+        return self._run(bottoms)
+
+    def _run(self, bottoms: Sequence[Tensor]) -> Sequence[Tensor]:
+        given = {n: bottom.contiguous().numpy() for n, bottom in zip(self._inputs, bottoms, strict=True)}
+        return tuple(torch.from_numpy(array) for array in self._session.run(self._outputs, given))
+
+
+def _plan(
+    made: Assembled, region: Region, asked: set[int], session: Session, run_op: RunOp
+) -> tuple[list[Op], set[int]]:
+    """The ops of the net with the region as one, and the slots that only the region reads."""
+    chosen = {id(made.layers[place]) for place in region.places}
+    after = {id(made.layers[place]) for place in region.after}
+    inside, before, behind = list[Op](), list[Op](), list[Op]()
+    for op in make_plan(made, frozenset({*region.outputs, *region.inputs, *asked} - _loaded(made))):
+        kinds = {(id(layer) in chosen, id(layer) in after) for layer in op.layers}
+        if len(kinds) > 1:
+            raise Unsupported("its layers run as one across the border")
+        where = inside if (True, False) in kinds else behind if (False, True) in kinds else before
+        where.append(op)
+    one = Op(
+        layers=[made.layers[region.places[0]]],
+        run=session,
+        bottoms=region.inputs,
+        tops=region.outputs,
+        losses=[slot for slot in region.outputs if slot in made.loss_weights],
+        checked=True,
+    )
+
+    def in_torch(*bottoms: Tensor) -> Sequence[Tensor]:
+        values = dict(zip(region.inputs, bottoms, strict=True))
+        for op in inside:
+            run_op(op, values)
+        return tuple(values[slot] for slot in region.outputs)
+
+    session.in_torch = in_torch
+    ops = [*before, one, *behind]
+    last = {slot: i for i, op in enumerate(ops) for slot in (*op.tops, *op.bottoms)}
+    for i, op in enumerate(ops):
+        op.release = [slot for slot, at in last.items() if at == i]
+    elsewhere = {slot for op in (*before, *behind) for slot in op.bottoms}
+    return ops, set(region.inputs) - elsewhere
+
+
+def _loaded(made: Assembled) -> set[int]:
+    return {slot for step in made.graph.steps if not step.bottoms for slot in step.tops}
+
+
+class _Weights:
+    """The parameters and buffers of a net as they were."""
+
+    def __init__(self, made: Assembled) -> None:
+        modules = [module for layer in made.layers for module in layer.modules()]
+        self._homes = [home for module in modules for home in (module._parameters, module._buffers) if home]
+        self._marks = self._now()
+        tensors = {id(t): t for home in self._homes for t in home.values() if t is not None}.values()
+        self._copies = [(t.data_ptr(), t.detach().clone(), t.nbytes) for t in tensors]
+        self._compare = ctypes.CDLL(None).memcmp
+        self._compare.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+        self._spans = [(at, copy.data_ptr(), size) for at, copy, size in self._copies if size]
+
+    def changed(self) -> bool:
+        compare = self._compare
+        return self._now() != self._marks or any(compare(at, copy, size) for at, copy, size in self._spans)
+
+    def _now(self) -> list[tuple[int, int, int]]:
+        return [(id(t), t.data_ptr(), t._version) for home in self._homes for t in home.values() if t is not None]
