@@ -160,10 +160,10 @@ class Session:
         self._session = onnxruntime.InferenceSession(region.model, options, providers=["CPUExecutionProvider"])
         self._inputs = [f"in{slot}" for slot in region.inputs]
         self._outputs = [f"out{slot}" for slot in region.outputs]
-        self.in_torch: Callable[..., Sequence[Tensor]] | None = None
+        self.in_torch: Callable[..., tuple[Tensor, ...]] | None = None
         self.judge: Callable[[float, float], None] = lambda difference, faster: None
 
-    def __call__(self, *bottoms: Tensor) -> Sequence[Tensor]:
+    def __call__(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         if self.in_torch is None:
             return self._run(bottoms)
         in_torch, self.in_torch = self.in_torch, None
@@ -177,10 +177,10 @@ class Session:
         self.judge(difference, slow / max(fast, 1e-9))
         return got if difference <= TOLERANCE else expected
 
-    def _run_all(self, *bottoms: Tensor) -> Sequence[Tensor]:
+    def _run_all(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return self._run(bottoms)
 
-    def _run(self, bottoms: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _run(self, bottoms: Sequence[Tensor]) -> tuple[Tensor, ...]:
         given = {n: bottom.contiguous().numpy() for n, bottom in zip(self._inputs, bottoms, strict=True)}
         return tuple(torch.from_numpy(array) for array in self._session.run(self._outputs, given))
 
@@ -207,7 +207,7 @@ def _plan(
         checked=True,
     )
 
-    def in_torch(*bottoms: Tensor) -> Sequence[Tensor]:
+    def in_torch(*bottoms: Tensor) -> tuple[Tensor, ...]:
         values = dict(zip(region.inputs, bottoms, strict=True))
         for op in inside:
             run_op(op, values)

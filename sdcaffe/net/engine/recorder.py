@@ -220,7 +220,8 @@ class RecordedStage:
     ) -> Tensor:
         if not all(isinstance(size, int) for size in shape):
             raise Unsupported("the shape of a top hangs on values")
-        top = self._recorder.emit(name, [self._recorder.name(value) for value in inputs], **attributes)
+        words: dict[str, Any] = dict(attributes)
+        top = self._recorder.emit(name, [self._recorder.name(value) for value in inputs], **words)
         return self._recorder.new(top, shape, dtype or inputs[0].dtype)
 
 
