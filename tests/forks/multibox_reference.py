@@ -160,3 +160,33 @@ def multibox_loss(location, confidence, priors, variances, truth, o):
             total += cost
             gradients[1][i, m] = slope
     return total / max(1, matches), *(gradient / max(1, matches) for gradient in gradients)
+
+
+def multibox_loss_of_classes(location, confidence, priors, variances, truth, o):
+    """As `multibox_loss`, with offsets (n, p, classes, 4) of each class apart, without mining, with a softmax.
+
+    A class's boxes answer for the labelled boxes of that class alone; class 0 is the background.
+    """
+    gradients = np.zeros_like(location), np.zeros_like(confidence)
+    total, matches = 0.0, 0
+    code, encoded = o["code_type"], o["encode_variance_in_target"]
+    for i, own in enumerate(truth):
+        targets = [0] * len(priors)
+        by_priors, _ = match([(j, box) for j, (_, box) in enumerate(own)], priors, o)
+        for c in range(1, confidence.shape[2]):
+            if o["use_prior_for_matching"]:
+                found = [f if f > -1 and own[f][0] == c else -1 for f in by_priors]
+            else:
+                offsets = location[i, :, c]
+                boxes = [decode(p, v, f, code, encoded) for p, v, f in zip(priors, variances, offsets, strict=True)]
+                found, _ = match([(j, box) for j, (label, box) in enumerate(own) if label == c], boxes, o)
+            for m, f in enumerate(found):
+                if f > -1:
+                    matches, targets[m] = matches + 1, c  # of several classes the last
+                    difference = offset_terms(priors[m], variances[m], location[i, m, c], own[f][1], o)
+                    cost, gradients[0][i, m, c] = offset_cost(difference, o)
+                    total += cost
+        for m, label in enumerate(targets):
+            cost, gradients[1][i, m] = confidence_cost(confidence[i, m], label, o)
+            total += cost
+    return total / max(1, matches), *(gradient / max(1, matches) for gradient in gradients)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fork_layers import make
-from multibox_reference import multibox_loss
+from multibox_reference import multibox_loss, multibox_loss_of_classes
 
 from sdcaffe.errors import LayerError
 
@@ -141,6 +141,68 @@ def test_every_mining_matching_and_loss_is_the_forks_definition(mining):
         assert loss.item() == pytest.approx(expected, rel=1e-4), o
         for tensor, gradient in zip(given[:2], gradients, strict=True):
             assert np.allclose(tensor.grad.numpy(), gradient.reshape(n, -1), rtol=1e-3, atol=1e-5), o
+
+
+APART = {
+    "match_type": ("PER_PREDICTION", "BIPARTITE"),
+    "use_prior_for_matching": (False, True),
+    "loc_loss_type": ("SMOOTH_L1", "L2"),
+    "code_type": ("CENTER_SIZE", "CORNER", "CORNER_SIZE"),
+    "encode_variance_in_target": (False, True),
+    "bp_inside": (False, True),
+}
+
+
+@pytest.mark.parametrize("inside_only", [False, True])
+def test_offsets_of_each_class_apart_answer_for_the_boxes_of_that_class(inside_only):
+    """The labels of an item stand in any order, and several classes may find one prior box."""
+    random = np.random.RandomState(7)
+    n, boxes, classes = 3, 12, 4
+    several = 0
+    for values in itertools.product(*APART.values()):
+        o = dict(zip(APART, values, strict=True)) | {
+            "share_location": False,
+            "mining_type": "NONE",
+            "conf_loss_type": "SOFTMAX",
+            "overlap_threshold": 0.3,
+            "ignore_cross_boundary_bbox": inside_only,
+            "nms_threshold": 0,
+        }
+        centre, size = random.uniform(0.1, 0.9, (boxes, 2)), random.uniform(0.2, 0.6, (boxes, 2))
+        priors = np.concatenate([centre - size / 2, centre + size / 2], 1)
+        corners, sides = random.uniform(0, 0.5, (n, 5, 2)), random.uniform(0.2, 0.5, (n, 5, 2))
+        whole = np.float32(np.concatenate([corners, corners + sides], 2)).astype(float)
+        truth = [list(zip(random.randint(1, classes, 5), own, strict=True)) for own in whole]
+        truth[1] = []
+        rows = [[i, label, 0, *box, 0] for i, own in enumerate(truth) for label, box in own]
+        prior = np.stack([priors.ravel(), np.tile([0.1, 0.1, 0.2, 0.2], boxes)])[None]
+        arrays = [0.5 * random.randn(n, boxes * classes * 4), 2 * random.randn(n, boxes * classes), prior]
+        arrays.append(np.array(rows)[random.permutation(len(rows))][None, None])
+        truth = [[(int(row[1]), row[3:7]) for row in arrays[3][0, 0] if row[0] == i] for i in range(n)]
+        given = [torch.tensor(a, dtype=torch.float32).requires_grad_(i < 2) for i, a in enumerate(arrays)]
+        layer = make("MultiBoxLoss", text_of(o), [a.shape for a in arrays], double=False)
+        loss = layer(*given)
+        loss.backward()
+        numbers = [t.detach().double().numpy() for t in given]
+        p, v = numbers[2].reshape(2, boxes, 4)
+        expected, *gradients = multibox_loss_of_classes(
+            numbers[0].reshape(n, boxes, classes, 4), numbers[1].reshape(n, boxes, classes), p, v, truth, o
+        )
+        several += (gradients[0].any(3).sum(2) > 1).any()
+        assert loss.item() == pytest.approx(expected, rel=1e-4), o
+        for tensor, gradient in zip(given[:2], gradients, strict=True):
+            assert np.allclose(tensor.grad.numpy(), gradient.reshape(n, -1), rtol=1e-3, atol=1e-5), o
+    assert several
+
+
+def test_labels_beyond_the_classes_match_no_box_of_a_class():
+    """With map_object_to_agnostic any label is taken; where classes have boxes apart those are of no class."""
+    body = "num_classes: 2 map_object_to_agnostic: true share_location: false mining_type: NONE"
+    sure = np.array([[50.0, -50, -50, 50]])
+    for more in ("use_prior_for_matching: false", "use_prior_for_matching: true"):
+        loss, gradient = loss_of(f"{body} {more}", np.zeros((1, 16)), sure, [7, 1])
+        assert loss == pytest.approx(0), more
+        assert not gradient.any()
 
 
 WRONG = [

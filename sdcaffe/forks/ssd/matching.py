@@ -27,13 +27,22 @@ class Truth:
         """Whether an item has a box, (n,)."""
         return torch.tensor([count > 0 for count in self.counts], device=self.boxes.device)
 
+    def by_label(self, classes: int) -> Truth:
+        """The boxes of labels below `classes`, those of each item in the order of their labels."""
+        item = self._items()
+        known = (self.labels < classes).nonzero()[:, 0]
+        order = known[(item * classes + self.labels)[known].argsort(stable=True)]
+        counts = item[order].bincount(minlength=len(self.counts)).tolist()
+        return Truth(self.boxes[order], self.labels[order], counts)
+
     def by_class(self, classes: int) -> Truth:
-        """The same boxes as n * classes items: those of each item parted by their label."""
-        n = len(self.counts)
+        """What `by_label` gives as n * classes items: those of each item parted by their label."""
+        group = self._items() * classes + self.labels
+        return Truth(self.boxes, self.labels, group.bincount(minlength=len(self.counts) * classes).tolist())
+
+    def _items(self) -> Tensor:
         counts = torch.tensor(self.counts, device=self.labels.device)
-        item = torch.arange(n, device=self.labels.device).repeat_interleave(counts) * classes + self.labels
-        order = item.argsort(stable=True)
-        return Truth(self.boxes[order], self.labels[order], item.bincount(minlength=n * classes).tolist())
+        return torch.arange(len(self.counts), device=self.labels.device).repeat_interleave(counts)
 
 
 def read_truth(label: Tensor, n: int, *, background: int, classes: float, difficult: bool) -> Truth:

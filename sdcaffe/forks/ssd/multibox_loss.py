@@ -147,7 +147,7 @@ class MultiBoxLoss(Layer):
         param = self.param
         free = param.map_object_to_agnostic and param.mining_type == MiningType.NONE
         try:
-            return matching.read_truth(
+            truth = matching.read_truth(
                 label,
                 n,
                 background=param.background_label_id,
@@ -156,6 +156,7 @@ class MultiBoxLoss(Layer):
             )
         except ValueError as error:
             raise self.error(str(error)) from None
+        return truth.by_label(self.location_classes) if self._matches_classes_apart else truth
 
     def _normalizer(self, n: int, matches: int) -> float:
         loss_param = self.layer_param.loss_param
@@ -204,11 +205,15 @@ class MultiBoxLoss(Layer):
             param.mining_type != MiningType.NONE and param.HasField("nms_param") and param.nms_param.nms_threshold > 0
         )
 
+    @property
+    def _matches_classes_apart(self) -> bool:
+        """Whether each class has boxes of its own, which are matched with the labelled boxes of that class."""
+        return not (self.param.share_location or self.param.use_prior_for_matching)
+
     def _matches(self, truth: Truth, candidates: Any) -> Matches:
         """For each item, or item and class, in that order: (n * location classes, boxes)."""
         param = self.param
-        apart = not (param.share_location or param.use_prior_for_matching)
-        own = truth.by_class(self.location_classes) if apart else truth
+        own = truth.by_class(self.location_classes) if self._matches_classes_apart else truth
         found = matching.match(
             own.boxes,
             own.counts,
