@@ -242,6 +242,37 @@ BAD = [
     ("expand_param { max_expand_ratio: 1 }", LayerError, "max_expand_ratio must be above 1, not 1"),
     ("crop_h: 3", LayerError, "both crop_h and crop_w"),
     ("noise_param { convert_to_lab: true }", LayerError, "convert_to_lab is not done"),
+    ("resize_param { height: 99999 width: 99999 }", LayerError, "99999 x 99999 pixels; at most"),
+    ("expand_param { max_expand_ratio: inf }", LayerError, "max_expand_ratio must be above 1, not inf"),
+    ("expand_param { max_expand_ratio: 1e9 }", DataError, "the expanded picture is .* pixels; at most"),
+    (
+        "resize_param { resize_mode: FIT_LARGE_SIZE_AND_PAD height: 9 width: 9 pad_value: 1 pad_value: 2 }",
+        DataError,
+        r"record 0 \(key .*\): 2 pad_value for 3 channels",
+    ),
+    (
+        "distort_param { brightness_prob: 1 brightness_delta: -1 }",
+        LayerError,
+        "brightness_delta must be 0 or more, not -1",
+    ),
+    (
+        "distort_param { contrast_prob: 1 contrast_lower: 2 contrast_upper: 1 }",
+        LayerError,
+        "contrast_lower 2 and contrast_upper 1",
+    ),
+    ("noise_param { saltpepper: true saltpepper_param { fraction: 0.1 } }", LayerError, "needs a value"),
+    (
+        "noise_param { saltpepper: true saltpepper_param { fraction: 0.1 value: 256 } }",
+        LayerError,
+        "from 0 to 255",
+    ),
+    (
+        "noise_param { saltpepper: true saltpepper_param { fraction: 1 value: 1 value: 2 } }",
+        DataError,
+        "2 values of saltpepper_param for 3 channels",
+    ),
+    ("force_gray: true noise_param { jpeg: 50 }", DataError, "noise_param's jpeg gives them; set force_color"),
+    ("force_gray: true noise_param { convert_to_hsv: true }", DataError, "as noise_param's convert_to_hsv needs"),
     ("crop_size: 99", DataError, r"record 0 \(key .*\): is 4 x 4 pixels, smaller than the crop of 99 x 99"),
     ("mean_value: 1 mean_value: 2", DataError, "2 mean_values for 3 channels"),
 ]
@@ -252,6 +283,21 @@ def test_settings_that_cannot_be(transform, kind, message, tmp_path):
     path = write(tmp_path / "db", annotated(np.zeros((4, 4, 3), np.uint8)))
     with pytest.raises(kind, match=message):
         made(data(path, transform)).next_batch(CPU)
+
+
+def test_a_picture_that_is_too_oblong_for_its_padded_size_is_named(tmp_path):
+    path = write(tmp_path / "db", annotated(np.zeros((2, 60, 3), np.uint8)))
+    size = "resize_param { resize_mode: FIT_LARGE_SIZE_AND_PAD height: 9 width: 9 }"
+    with pytest.raises(DataError, match=r"record 0 \(key .*\): a picture of 60 x 2 pixels vanishes"):
+        made(data(path, size)).next_batch(CPU)
+
+
+def test_a_change_that_never_happens_may_have_any_range(tmp_path):
+    path = write(tmp_path / "db", annotated(np.zeros((4, 4, 3), np.uint8)))
+    for body in ("distort_param { hue_delta: -3 }", "noise_param { saltpepper: true }"):
+        layer = made(data(path, body))
+        assert layer.next_batch(CPU)[0].shape == (1, 3, 4, 4)
+        layer.close()
 
 
 def test_samplers_that_cannot_be(tmp_path):

@@ -74,6 +74,13 @@ def test_a_box_of_no_area_matches_nothing():
     assert not gradient.any()
 
 
+def test_a_ratio_below_0_mines_no_negative():
+    silent = np.array([[-50.0, 50, 50, -50]])
+    zeros = np.zeros((1, 8))
+    assert loss_of("num_classes: 2 neg_pos_ratio: -1", zeros, silent, [1], BOXES[:1], BOXES)[0] == pytest.approx(0)
+    assert loss_of("num_classes: 2 neg_pos_ratio: 1e30", zeros, -silent, [1], BOXES[:1], BOXES)[0] > 170
+
+
 OPTIONS = {
     "mining_type": ("MAX_NEGATIVE", "HARD_EXAMPLE", "NONE"),
     "match_type": ("PER_PREDICTION", "BIPARTITE"),
@@ -207,6 +214,8 @@ def test_labels_beyond_the_classes_match_no_box_of_a_class():
 
 WRONG = [
     ("num_classes: 2 mining_type: HARD_EXAMPLE sample_size: 0", "sample_size must be at least 1"),
+    ("num_classes: 2 conf_loss_type: LOGISTIC background_label_id: 2", "mining needs one below num_classes"),
+    ("num_classes: 2 neg_pos_ratio: nan", "neg_pos_ratio must be a number, not nan"),
     ("num_classes: 3 map_object_to_agnostic: true", "map_object_to_agnostic needs num_classes: 2"),
     ("", "num_classes must be at least 1"),
     ("num_classes: 4", "need confidences of shape 1 8"),

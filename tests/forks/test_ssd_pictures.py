@@ -59,6 +59,15 @@ def test_every_interpolation_is_opencvs(mode, before, after):
     assert largest == 0 or (mode in (Mode.CUBIC, Mode.LANCZOS4) and largest == 1 and share < 2e-3)
 
 
+@pytest.mark.parametrize("factor", [0.5, 1.1, 0.7, 1 / 3, 2.0, 2.7, 0.26])
+def test_a_picture_scaled_by_a_factor_is_opencvs(factor):
+    factor = np.float32(factor)
+    for size in ((20, 30), (15, 10), (21, 33), (2, 7), (15, 22)):
+        image = np.random.RandomState(1).randint(0, 256, (3, *size)).astype(np.uint8)
+        want = cv2.resize(rows_first(image), None, fx=float(factor), fy=float(factor))
+        assert off(interpolation.scaled(image, factor), want)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("mode", "flag"),
     [

@@ -21,6 +21,7 @@ from sdcaffe.data.prefetch import usable_cores
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.annotations import READERS, Found
+from sdcaffe.forks.ssd.interpolation import scaled
 from sdcaffe.forks.ssd.label_map import read_label_map
 from sdcaffe.forks.ssd.sizes import read_lines
 from sdcaffe.log import glog
@@ -150,17 +151,22 @@ def _resized(image: NDArray[np.uint8], options: Options) -> NDArray[np.uint8]:
     """By min_dim and max_dim the sides stay in proportion; else resize_height by resize_width."""
     height, width = image.shape[1:]
     if options.min_dim > 0 or options.max_dim > 0:
-        factor = 1.0
+        factor, one = np.float32(1), np.float32(1)
         if 0 < min(height, width) < options.min_dim:
-            factor = options.min_dim / min(height, width)
+            factor = one * options.min_dim / min(height, width)
         if 0 < options.max_dim < int(factor * max(height, width)):
-            factor = options.max_dim / max(height, width)
-        height, width = max(round(height * factor), 1), max(round(width * factor), 1)
-    elif options.resize_height > 0 and options.resize_width > 0:
+            factor = one * options.max_dim / max(height, width)
+        _check_size(round(height * float(factor)), round(width * float(factor)))
+        return image if factor == 1 else scaled(image, factor)
+    if options.resize_height > 0 and options.resize_width > 0:
         height, width = options.resize_height, options.resize_width
+    _check_size(height, width)
+    return resize(image, height, width)
+
+
+def _check_size(height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
         raise DataError(f"pictures of {width} x {height} pixels: at most {MAX_PIXELS} are made")
-    return resize(image, height, width)
 
 
 def _put_image(datum: Any, data: bytes, image: NDArray[np.uint8], path: str, options: Options) -> None:

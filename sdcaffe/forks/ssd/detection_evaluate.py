@@ -138,9 +138,11 @@ class DetectionEvaluate(Layer):
             (found, found_areas), (truth, truth_areas) = (in_pixels(b, size, self.resize) for b in (found, truth))
         else:
             found_areas, truth_areas = ((b[:, 2:] - b[:, :2]).clip(min=0).prod(1) for b in (found, truth))
+        apart = (truth[None, :, :2] > found[:, None, 2:]) | (truth[None, :, 2:] < found[:, None, :2])
         first = np.maximum(found[:, None, :2], truth[None, :, :2])
         sides = np.minimum(found[:, None, 2:], truth[None, :, 2:]) - first
-        sides = np.where((sides < 0).any(2, keepdims=True), 0, sides) + more
+        sides = np.where(apart.any(2, keepdims=True), 0, sides) + more
         common = sides.prod(2)
         union = found_areas[:, None] + truth_areas - common
-        return np.divide(common, union, out=np.zeros_like(common), where=(sides > 0).all(2))
+        with np.errstate(divide="ignore"):  # in pixels boxes apart share one, which may be all that they have
+            return np.divide(common, union, out=np.zeros_like(common), where=(sides > 0).all(2))

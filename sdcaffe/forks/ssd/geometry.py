@@ -54,7 +54,8 @@ def seen_in(labelled: Labelled, window: Boxes, emit: proto.EmitConstraint | None
     if emit is not None:
         kept &= _emitted(boxes, window, emit)
     size = window[2:] - window[:2]
-    cut = ((boxes - np.tile(window[:2], 2)) / np.tile(size, 2)).clip(0, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a window of no size sees nothing
+        cut = ((boxes - np.tile(window[:2], 2)) / np.tile(size, 2)).clip(0, 1)
     return replace(labelled, boxes=cut).only(kept & (area(cut) > 0))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcaffe.data.resize import blend, resize, taps
+from sdcaffe.data.resize import Taps, blend, resize, taps
 from sdcaffe.forks.ssd.messages import ResizeParameter
 
 Image = NDArray[np.uint8]  # (C, H, W)
@@ -37,6 +37,21 @@ def resized(image: Image, height: int, width: int, mode: int) -> Image:
     return resize(image, height, width)
 
 
+def scaled(image: Image, factor: np.float32) -> Image:
+    """(C, H, W) bytes with sides `factor` times as long, LINEAR: as cv::resize given a factor, not a size.
+
+    Sides are rounded, a half to the even number; places go by the factor alone.
+    """
+    step = 1 / float(factor)
+    height, width = (max(round(side * float(factor)), 1) for side in image.shape[1:])
+    if step == 2:
+        return _halved(image, height, width)
+    rows, columns = (
+        _stepped(source, target, step) for source, target in zip(image.shape[1:], (height, width), strict=True)
+    )
+    return blend(image, rows, columns)
+
+
 def bordered(image: Image, rows: tuple[int, int], columns: tuple[int, int], mode: int, values: Floats) -> Image:
     """`image` with so many rows and columns more on each side: of `values`, one a channel, mirrored, or the edge's."""
     if mode != PadMode.CONSTANT:
@@ -46,6 +61,28 @@ def bordered(image: Image, rows: tuple[int, int], columns: tuple[int, int], mode
     found[:] = np.rint(values).clip(0, 255)[:, None, None]
     found[:, rows[0] : rows[0] + image.shape[1], columns[0] : columns[0] + image.shape[2]] = image
     return found
+
+
+def _halved(image: Image, height: int, width: int) -> Image:
+    """Means of four pixels, and of those that there are at an edge of an odd side."""
+    there = np.pad(np.ones((1, *image.shape[1:]), np.int32), _to_even(image))
+    values = np.pad(image.astype(np.int32), _to_even(image))
+    total, count = (
+        part.reshape(len(part), part.shape[1] // 2, 2, part.shape[2] // 2, 2).sum((2, 4))[:, :height, :width]
+        for part in (values, there)
+    )
+    means = np.rint(total.astype(np.float32) / count.astype(np.float32)).astype(np.uint8)
+    return np.where(count == 4, (total + 2) >> 2, means).astype(np.uint8)
+
+
+def _to_even(image: Image) -> tuple[tuple[int, int], ...]:
+    return (0, 0), (0, image.shape[1] % 2), (0, image.shape[2] % 2)
+
+
+def _stepped(source: int, target: int, step: float) -> Taps:
+    centre = ((np.arange(target) + 0.5) * step - 0.5).astype(np.float32)
+    first = np.floor(centre).astype(np.int64)
+    return taps(first, centre - first.astype(np.float32), source)
 
 
 def _scale(source: int, target: int) -> float:
@@ -75,9 +112,7 @@ def _area(image: Image, height: int, width: int) -> Image:
     return np.rint(_parts(across_sum, height, 1)).clip(0, 255).astype(np.uint8)
 
 
-def _grown(
-    source: int, target: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+def _grown(source: int, target: int) -> Taps:
     place = np.arange(target)
     first = np.floor(place * _scale(source, target)).astype(np.int64)
     part = ((place + 1) - (first + 1) * (target / source)).astype(np.float32)

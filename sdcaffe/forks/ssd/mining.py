@@ -64,10 +64,10 @@ def negatives(
 ) -> Tensor:
     """MAX_NEGATIVE: mark the costliest predictions (n, p) that are unmatched and overlap no box by `below` or more.
 
-    Of each item `ratio` times as many as are matched, cut to a whole number.
+    Of each item `ratio` times as many as are matched, cut to a whole number; none where that is below 0.
     """
     candidates = (matches.box == UNMATCHED) & (matches.overlap < below)
-    wanted = ((matches.box >= 0).sum(1) * ratio).long().minimum(candidates.sum(1))
+    wanted = ((matches.box >= 0).sum(1) * ratio).minimum(candidates.sum(1)).clamp(min=0).long()
     return most(costs.masked_fill(~candidates, -torch.inf), wanted, suppression)
 
 

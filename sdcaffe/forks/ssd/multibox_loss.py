@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Annotated, Any
 
 import torch
@@ -97,6 +98,12 @@ class MultiBoxLoss(Layer):
                 f"background_label_id is {background}; a softmax needs one from 0 to num_classes - 1",
                 "background_label_id",
             )
+        if mined and background >= param.num_classes:
+            raise self.error(
+                f"background_label_id is {background}; mining needs one below num_classes", "background_label_id"
+            )
+        if not math.isfinite(param.neg_pos_ratio):
+            raise self.error(f"neg_pos_ratio must be a number, not {param.neg_pos_ratio:g}", "neg_pos_ratio")
         agnostic = 2 if background >= 0 else 1
         if param.map_object_to_agnostic and param.num_classes != agnostic:
             raise self.error(f"map_object_to_agnostic needs num_classes: {agnostic}", "map_object_to_agnostic")

@@ -21,7 +21,15 @@ _STEP = 64  # of posterised values
 
 
 def noised(image: Image, param: proto.NoiseParameter, dice: Dice, where: str) -> Image:
-    """The image with the noise of a NoiseParameter, as weiliu89/caffe@4817bf8 makes it with OpenCV."""
+    """The image with the noise of a NoiseParameter, as weiliu89/caffe@4817bf8 makes it with OpenCV.
+
+    Raises ValueError for what needs three colours, and for values of saltpepper that are not one a channel.
+    """
+    for field in ("decolorize", "convert_to_hsv"):
+        if len(image) != 3 and getattr(param, field):
+            raise ValueError(f"is not in three colours, as noise_param's {field} needs; set force_color")
+    if len(image) != 3 and param.jpeg > 0:
+        raise ValueError("is not in three colours, as noise_param's jpeg gives them; set force_color")
     if param.decolorize:
         image = np.repeat(colours.gray(image), 3, 0)
     if param.gauss_blur:
@@ -123,8 +131,12 @@ def _salted(image: Image, param: proto.SaltPepperParameter, dice: Dice) -> Image
     """A `fraction` of the pixels, drawn with repetition, set to `value`."""
     height, width = image.shape[1:]
     count = int(np.floor(np.float32(param.fraction) * width * height))
-    values = np.array(list(param.value), np.float32).astype(np.int64).astype(np.uint8)
+    values = np.array(list(param.value), np.float32).astype(np.uint8)
+    if len(values) not in (0, 1, len(image)):
+        raise ValueError(f"{len(values)} values of saltpepper_param for {len(image)} channels; give one, or one each")
+    if count < 1:
+        return image
     image = image.copy()
-    places = np.array([(dice.below(height), dice.below(width)) for _ in range(count)]).reshape(-1, 2)
+    places = np.array([(dice.below(height), dice.below(width)) for _ in range(count)])
     image[:, places[:, 0], places[:, 1]] = np.resize(values, len(image))[:, None]
     return image

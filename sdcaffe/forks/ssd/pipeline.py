@@ -20,7 +20,7 @@ from sdcaffe.converters.encode import encode_image
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
-from sdcaffe.forks.ssd import distortion, geometry, interpolation, noise, sampler
+from sdcaffe.forks.ssd import distortion, geometry, interpolation, noise, sampler, settings
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.geometry import WHOLE, Boxes, Labelled
 from sdcaffe.forks.ssd.messages import ResizeParameter
@@ -51,8 +51,10 @@ class Pipeline:
         jitter: float = 0,
     ) -> None:
         self.param, self.samplers, self.jitter = param, list(samplers), jitter
-        if len(param.resize_param) > 1:
-            raise ValueError("several resize_param are AnnotatedData's alone")
+        settings.check(param)
+        sampler.check(self.samplers)
+        if not 0 <= jitter < 1:
+            raise ValueError(f"yolo_data_jitter must be from 0 to below 1, not {jitter:g}")
         self.resize = param.resize_param[0] if param.resize_param else None
         self.noise = param.noise_param if param.HasField("noise_param") else None
         self.distort = param.distort_param if param.HasField("distort_param") else None
@@ -62,24 +64,7 @@ class Pipeline:
         self.random_crop = phase == proto.TRAIN and all(self.crop)
         self.color = "color" if param.force_color else "gray" if param.force_gray else "native"
         self.random_size = RandomSize(param, self._resized)
-        self._check()
         self._told: set[str] = set()
-
-    def _check(self) -> None:
-        resize, expand = self.resize, self.expand
-        if resize is not None and not (resize.height and resize.width):
-            raise ValueError("resize_param needs a height and a width above 0")
-        if expand is not None and not expand.max_expand_ratio > 1:
-            raise ValueError(f"expand_param's max_expand_ratio must be above 1, not {expand.max_expand_ratio:g}")
-        if any(self.crop) and not all(self.crop):
-            raise ValueError("give both crop_h and crop_w, or crop_size")
-        if expand is not None and self.param.HasField("mean_file"):
-            raise ValueError("expand_param fills with mean_value; it cannot be used with mean_file")
-        if self.noise is not None and self.noise.convert_to_lab:
-            raise ValueError("noise_param's convert_to_lab is not done: SSD's Caffe takes its numbers for bytes")
-        sampler.check(self.samplers)
-        if not 0 <= self.jitter < 1:
-            raise ValueError(f"yolo_data_jitter must be from 0 to below 1, not {self.jitter:g}")
 
     @property
     def draws_before_crop(self) -> bool:
@@ -117,6 +102,12 @@ class Pipeline:
 
     def prepared(self, picture: Picture, dice: Dice) -> Prepared:
         """The picture distorted, expanded, seen through a drawn window, resized and with noise. Raises DataError."""
+        try:
+            return self._prepared(picture, dice)
+        except ValueError as error:
+            raise DataError(str(error), picture.where) from None
+
+    def _prepared(self, picture: Picture, dice: Dice) -> Prepared:
         if self.distort is not None:
             picture = self._distorted(picture, dice)
         if self.expand is not None:
@@ -170,6 +161,7 @@ class Pipeline:
         channels, high, wide = picture.pixels.shape
         ratio = np.float32(dice.uniform(1, expand.max_expand_ratio))
         height, width = int(np.float32(high) * ratio), int(np.float32(wide) * ratio)
+        settings.check_size("the expanded picture", height, width)
         top, left = math.floor(dice.uniform(0, height - high)), math.floor(dice.uniform(0, width - wide))
         sheet = np.full((channels, height, width), _RAW_FILL, picture.pixels.dtype)
         if picture.encoded:
@@ -213,6 +205,8 @@ class Pipeline:
         inside = interpolation.resized(pixels, height, width, mode)
         top, left = (resize.height - height) // 2, (resize.width - width) // 2
         values = np.array(list(resize.pad_value) or [0], np.float32)
+        if len(values) not in (1, len(pixels)):
+            raise ValueError(f"{len(values)} pad_value for {len(pixels)} channels; give one, or one a channel")
         return interpolation.bordered(
             inside,
             (top, resize.height - height - top),

@@ -47,8 +47,8 @@ def read_lines(path: str, field: str) -> list[str]:
 def in_pixels(boxes: Boxes, size: NamedSize, resize: proto.ResizeParameter | None) -> tuple[Boxes, Boxes]:
     """Boxes (m, 4) of fractions of the net's input in pixels of an image of `size`, cut to it, and their areas.
 
-    As SSD counts them: a box from pixel 3 to pixel 5 has three pixels. `resize` is the ResizeParameter by
-    which the image became the input; None: it was stretched.
+    As SSD counts them: a box from pixel 3 to pixel 5 has three pixels, but in an image of one pixel. `resize` is
+    the ResizeParameter by which the image became the input; None: it was stretched.
     """
     height, width = np.float32(size.height), np.float32(size.width)
     scale = np.array([width, height] * 2)
@@ -58,7 +58,7 @@ def in_pixels(boxes: Boxes, size: NamedSize, resize: proto.ResizeParameter | Non
         boxes = np.clip(boxes * np.array([resize.width_scale, resize.height_scale] * 2, np.float32), 0, scale)
         return boxes, _areas(boxes, 0)
     boxes = np.clip(boxes, 0, 1).astype(np.float32) * scale
-    return boxes, _areas(boxes, 1)
+    return boxes, _areas(boxes, int(max(size.height, size.width) > 1))
 
 
 def _is_scaled(resize: Any) -> bool:
