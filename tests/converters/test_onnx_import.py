@@ -11,7 +11,7 @@ import torchvision
 from onnx import TensorProto, helper, numpy_helper
 from onnx_nets import ROOT, TINY, write_net, write_weights
 
-from sdcaffe import proto
+from sdcaffe import layers, proto
 from sdcaffe.cli import main
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_import import onnx_to_caffe
@@ -65,6 +65,7 @@ def there_and_back(model: Path, folder: Path, *, fold: bool) -> tuple[Path, Path
 
 
 def check_round_trip(model: Path, folder: Path) -> None:
+    layers.discover()
     shape = Net(model, proto.TEST).blob_shapes["data"]
     x = RNG.standard_normal((2, *shape[1:])).astype(np.float32)
     for fold in (True, False):
