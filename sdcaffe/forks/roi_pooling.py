@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register, show_shape
+from sdcaffe.forks import source_parts
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
 class ROIPoolingParameter:
@@ -71,6 +72,13 @@ class ROIPooling(Layer):
         shape = (regions.shape[0], bottom.shape[1], *pooled)
         inputs, scale = [bottom, regions.flatten(1)], param.spatial_scale
         return builder.operator("MaxRoiPool", inputs, shape, pooled_shape=pooled, spatial_scale=scale)
+
+    def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        param = self.param
+        size = f"[{param.pooled_h}, {param.pooled_w}]"
+        return Source(
+            call(builder.part(source_parts.region_maxima), "{0}", "{1}", size, number(param.spatial_scale)), nests=False
+        )
 
     def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
         if index != 1:

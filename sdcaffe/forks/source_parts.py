@@ -76,6 +76,29 @@ def dense_features(x: Tensor, blobs: list[Tensor], transitions: int) -> Tensor:
     return x
 
 
+def region_maxima(x: Tensor, regions: Tensor, size: list[int], scale: float) -> Tensor:
+    """The maxima of a grid of `size` over each region of x (n, c, h, w): (regions, c, *size), 0 where a cell is empty.
+
+    A region is an item and x1, y1, x2, y2, times `scale` the first and the last pixels, rounded.
+    """
+    rows = regions.reshape(-1, 5).float()
+    corners = rows[:, 1:] * scale
+    corners = (corners.abs() + 0.5).floor() * corners.sign()
+    cells = (corners[:, 2:] - corners[:, :2] + 1).clamp(min=1) / torch.tensor([size[1], size[0]], device=x.device)
+    top = torch.zeros([rows.shape[0], x.shape[1], size[0], size[1]], dtype=x.dtype, device=x.device)
+    for r in range(rows.shape[0]):
+        own = x[int(rows[r, 0])]
+        for i in range(size[0]):
+            above = max(0, int(torch.floor(i * cells[r, 1]) + corners[r, 1]))
+            below = min(own.shape[1], int(torch.ceil((i + 1) * cells[r, 1]) + corners[r, 1]))
+            for j in range(size[1]):
+                left = max(0, int(torch.floor(j * cells[r, 0]) + corners[r, 0]))
+                right = min(own.shape[2], int(torch.ceil((j + 1) * cells[r, 0]) + corners[r, 0]))
+                if above < below and left < right:
+                    top[r, :, i, j] = own[:, above:below, left:right].amax([1, 2])
+    return top
+
+
 class Blobs(nn.Module):
     """Tensors of these shapes, called blob_0, blob_1 and so on."""
 

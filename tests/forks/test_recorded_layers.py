@@ -28,7 +28,7 @@ HELD = [name for name in golden.names(RECORDINGS) if name.startswith(RCNN + YOLO
 PASSES = {"denseblock_decay": 2, "bn_psp_train_passes": 3}  # recorded forward passes; 1 for others
 SEGMENTATION = ("axpy", "bn_segnet", "bn_psp_t", "bn_psp_frozen", "interp", "shuffle", "upsample")
 DENSE = ("denseblock_test", "denseblock_bc_test")
-DETECTION = ("psroi", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box")
+DETECTION = ("psroi", "roi_pool", "proposal", "yolov3_det", "yolo_det", "reorg", "prior_box")
 WRITTEN = [
     name
     for name in golden.names(RECORDINGS)
