@@ -54,11 +54,11 @@ class NvidiaBatchNorm(BatchNorm):
     """y = scale * (x - mean) / sqrt(variance + eps) + bias for each channel (axis 1), where scale_bias is true.
 
     Blobs as of NVIDIA Caffe 0.16 and later (NVIDIA/caffe@87a2554): 0 mean (c,), 1 variance (c,), 2 the number 1, 3
-    scale (c,), 4 bias (c,); the last two are learned. The five blobs of 0.15 (scale, bias, mean, variance, correction) are
-    read too, but for those of a single channel, which cannot be told apart. In training the statistics are
-    the batch's, unless use_global_stats is true, and blobs 0 and 1 move towards them (the variance unbiased,
-    as cuDNN's) by 1 - moving_average_fraction, or become the first batch's where they are 0. eps is at
-    least 1e-5. Raises LayerError for the fields that SKNet's batch_norm_param has.
+    scale (c,), 4 bias (c,); the last two are learned. The five blobs of 0.15 (scale, bias, mean, variance, correction)
+    are read too, but for those of a single channel, which cannot be told apart. In training the statistics are the
+    batch's, unless use_global_stats is true, and blobs 0 and 1 move towards them (the variance unbiased, as cuDNN's) by
+    1 - moving_average_fraction, or become the first batch's where they are 0. eps is at least 1e-5. Raises LayerError
+    for the fields that SKNet's batch_norm_param has.
     """
 
     origin = "NVIDIA Caffe"

@@ -18,7 +18,9 @@ class CuDNNBatchNormParameter:
 
 @register("CuDNNBatchNorm", field="cudnn_batch_norm_param", number=1200)
 class CuDNNBatchNorm(RunningNorm):
-    """See RunningNorm. Its parameters stand in cudnn_batch_norm_param (GENet) or in batch_norm_param (SKNet).
+    """See RunningNorm. As in GENet (hujie-frank/GENet@ae791f8), whose parameters stand in cudnn_batch_norm_param.
+
+    SKNet's stand in batch_norm_param.
 
     By the batch's statistics in training, by the running ones in testing and where `frozen` is true: then
     nothing learns. Each training pass keeps `momentum` of the running statistics and adds the rest of the
