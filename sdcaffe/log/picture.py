@@ -23,6 +23,7 @@ ENDINGS = ("png", "svg", "pdf")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", "--", ":", "-.")
 _WIDTH, _HEIGHT, _LEGEND_LINE = 5.5, 3.0, 0.25  # inches: of a panel, and of a line in the legend
+_FONT, _HANDLE = 10, 0.6  # of the legend: points, and the inches that a line takes beside its words
 _MARKED = 40  # tests up to which each has a dot
 _BAND = 0.18  # how much of its colour a band has
 
@@ -52,8 +53,11 @@ def plot(
     columns = 1 if len(filled) <= 2 else 2
     rows = -(-len(filled) // columns)
     words = [_label(name, runs) for name, runs in groups]
-    height = 0.3 + _LEGEND_LINE * (-(-len(words) // columns) + bool(title)) + _HEIGHT * rows
-    figure = Figure(figsize=(_WIDTH * columns * (1.4 if columns == 1 else 1), height), layout="constrained")
+    longest = _longest([*words, title])
+    beside = columns if longest <= _WIDTH else 1
+    height = 0.3 + _LEGEND_LINE * (-(-len(words) // beside) + bool(title)) + _HEIGHT * rows
+    width = max(_WIDTH * columns * (1.4 if columns == 1 else 1), longest)
+    figure = Figure(figsize=(width, height), layout="constrained")
     for i, (panel, curves) in enumerate(filled):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, panel, curves)
@@ -62,10 +66,19 @@ def plot(
             axes.set_xlabel("seconds of training" if seconds else "iteration")
     handles = [Line2D([], [], linewidth=2.5, **_style(k)) for k in range(len(groups))]
     where: dict[str, Any] = {"loc": "outside upper left", "alignment": "left", "frameon": False}
-    legend(figure, handles, words, title, **where, fontsize=10, ncols=columns)
+    legend(figure, handles, words, title, **where, fontsize=_FONT, ncols=beside)
     file = io.BytesIO()
     figure.savefig(file, format=ending, dpi=130)
     return file.getvalue()
+
+
+def _longest(words: Sequence[str]) -> float:
+    """Inches that the longest entry of a legend takes."""
+    from matplotlib.figure import Figure
+
+    scratch = Figure()
+    shown = [scratch.text(0, 0, one_line(line), fontsize=_FONT, parse_math=False, usetex=False) for line in words]
+    return _HANDLE + max(text.get_window_extent().width for text in shown) / scratch.dpi
 
 
 def legend(holder: Figure | Axes, handles: Sequence[Artist], words: Sequence[str], title: str = "", **how: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdcaffe import proto
 from sdcaffe.data.opening import known_image
-from sdcaffe.errors import GraphError, NetError
+from sdcaffe.errors import DataError, GraphError, NetError
 from sdcaffe.graph import keep_layers
 from sdcaffe.layers.base import DataLayer, Shape, class_of
 from sdcaffe.layers.data import Data
@@ -42,7 +42,11 @@ def costs_of_prototxt(
     missing = [name for name in given if name not in brought]
     if missing:
         raise GraphError(f'no layer brings a blob "{missing[0]}" to give a shape; there are {", ".join(brought)}')
-    net = Net(param, phase, positions=positions)
+    try:
+        net = Net(param, phase, positions=positions)
+    except DataError as error:
+        error.message += "; --shape BLOB=N,C,H,W says what they bring where the data are elsewhere"
+        raise
     try:
         found = costs(net)
     finally:

@@ -244,3 +244,10 @@ def test_a_name_is_written_as_it_is(name: str) -> None:
         picture = plot([(name, [run])], "svg").decode()
     as_written = escape(shown(name).replace("\n", "\\n"))
     assert f"<!-- {as_written} -->" in picture
+
+
+@pytest.mark.parametrize("length", [70, 200])
+def test_no_name_in_the_legend_is_cut_off(length: int) -> None:
+    picture = Image.open(io.BytesIO(plot([(letter * length, [RUN]) for letter in "WMN"], "png"))).convert("L")
+    pixels = np.asarray(picture)
+    assert pixels[:, :3].min() == pixels[:, -3:].min() == 255

@@ -217,3 +217,14 @@ def test_mistakes(text: str, message: str, tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "net.prototxt").write_text(text)
     assert main(["summary", str(tmp_path / "net.prototxt")]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_net_whose_data_are_elsewhere_is_told_the_flag_that_goes_without(tmp_path, capsys):
+    net = tmp_path / "net.prototxt"
+    net.write_text("""layer { name: "d" type: "Data" top: "data" top: "label" transform_param { crop_size: 5 }
+      data_param { source: "nowhere" batch_size: 2 backend: LMDB } }
+    layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 3 } }""")
+    assert main(["summary", str(net)]) == 1
+    assert "--shape BLOB=N,C,H,W" in capsys.readouterr().err
+    rows = summary(capsys, net, "--shape", "data=2,3,5,5")
+    assert any(row[:1] == ["fc"] for row in rows)
