@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import resource
@@ -36,6 +37,12 @@ SOLVER = 'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" momentum: 0.9 ran
 
 def count(times: int) -> int:
     return max(3, round(times * TIMES))
+
+
+@pytest.fixture(autouse=True)
+def no_limit() -> None:
+    """These take longer than the minutes after which a test counts as one that hangs."""
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

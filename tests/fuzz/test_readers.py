@@ -7,6 +7,7 @@ from there to tests/fuzz/once is read by every run of the tests.
 
 from __future__ import annotations
 
+import faulthandler
 import hashlib
 import os
 import warnings
@@ -56,6 +57,8 @@ def test_every_target_has_its_turn(by_name: dict[str, Target]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_file(name: str, by_name: dict[str, Target], folder: Path) -> None:
+    if INPUTS:
+        faulthandler.cancel_dump_traceback_later()  # it takes longer than the minutes after which a test hangs
     with warnings.catch_warnings(action="ignore"):
         found = list(tried(by_name[name], INPUTS or DEFAULT.get(name, 1500), SEED, folder))
     for data, error in found:
