@@ -87,6 +87,25 @@ class LayerEngine:
     engine: Annotated[str, 1149] = ""  # theirs is 149, where other forks have layers' parameters
 
 
+class Engine(enum.IntEnum):
+    DEFAULT = 0
+    CAFFE = 1
+    MKL2017 = 3
+    MKLDNN = 4
+
+
+class ConcatEngine:
+    engine: Annotated[Engine, 3] = Engine.DEFAULT
+
+
+class EltwiseEngine:
+    engine: Annotated[Engine, 4] = Engine.DEFAULT
+
+
+class InnerProductEngine:
+    engine: Annotated[Engine, 7] = Engine.DEFAULT
+
+
 class NetEngine:
     engine: Annotated[str, 9] = ""
 
@@ -138,6 +157,9 @@ _TABLE = [
     (INTEL, "LayerParameter", Quantization, "the net is computed in float32, as it was before its 8 bits"),
     (INTEL, "LayerParameter", LayerEngine, _KERNEL),
     (INTEL, "NetParameter", NetEngine, _KERNEL),
+    (INTEL, "ConcatParameter", ConcatEngine, _KERNEL),
+    (INTEL, "EltwiseParameter", EltwiseEngine, _KERNEL),
+    (INTEL, "InnerProductParameter", InnerProductEngine, _KERNEL),
     (NVIDIA, "ConvolutionParameter", ConvolutionAlgorithm, _KERNEL),
     (NVIDIA, "NetParameter", NetTypes, _PRECISION),
     (NVIDIA, "LayerParameter", LayerTypes, _PRECISION),

@@ -354,13 +354,20 @@ class ClipParameter(_Message):
     ) -> None: ...
 
 class ConcatParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     concat_dim: int
     axis: int
+    engine: int
     def __init__(
         self,
         *,
         concat_dim: int | None = ...,
         axis: int | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class ContinuationIndicatorParameter(_Message):
@@ -916,16 +923,23 @@ class EltwiseParameter(_Message):
     PROD: _ClassVar[int]
     SUM: _ClassVar[int]
     MAX: _ClassVar[int]
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     operation: int
     @property
     def coeff(self) -> _Values[float]: ...
     stable_prod_grad: bool
+    engine: int
     def __init__(
         self,
         *,
         operation: int | str | None = ...,
         coeff: _Iterable[float] | None = ...,
         stable_prod_grad: bool | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class EmbedParameter(_Message):
@@ -1237,6 +1251,11 @@ class InfogainLossParameter(_Message):
     ) -> None: ...
 
 class InnerProductParameter(_Message):
+    Engine: _ClassVar[_Enum]
+    DEFAULT: _ClassVar[int]
+    CAFFE: _ClassVar[int]
+    MKL2017: _ClassVar[int]
+    MKLDNN: _ClassVar[int]
     num_output: int
     bias_term: bool
     @property
@@ -1245,6 +1264,7 @@ class InnerProductParameter(_Message):
     def bias_filler(self) -> FillerParameter: ...
     axis: int
     transpose: bool
+    engine: int
     def __init__(
         self,
         *,
@@ -1254,6 +1274,7 @@ class InnerProductParameter(_Message):
         bias_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         axis: int | None = ...,
         transpose: bool | None = ...,
+        engine: int | str | None = ...,
     ) -> None: ...
 
 class InputParameter(_Message):

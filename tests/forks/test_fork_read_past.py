@@ -17,6 +17,8 @@ input: "x" input_shape { dim: 2 dim: 3 dim: 6 dim: 6 }
 layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 4 kernel_size: 3 } }
 layer { name: "b" type: "BatchNorm" bottom: "c" top: "b" }
 layer { name: "p" type: "Pooling" bottom: "b" top: "p" pooling_param { kernel_size: 2 } }
+layer { name: "k" type: "Concat" bottom: "p" bottom: "p" top: "k" }
+layer { name: "e" type: "Eltwise" bottom: "k" bottom: "k" top: "e" }
 """
 WITH = """
 default_forward_type: FLOAT16 default_backward_type: FLOAT16 default_forward_math: FLOAT default_backward_math: FLOAT
@@ -28,11 +30,14 @@ layer { name: "c" type: "Convolution" bottom: "x" top: "c" forward_type: FLOAT16
   quantization_param { bw_layer_in: 8 bw_layer_out: 8 scale_in: 1.5 scale_out: [2, 3] is_negative_input: true } }
 layer { name: "b" type: "BatchNorm" bottom: "c" top: "b" batch_norm_param { engine: MKLDNN } }
 layer { name: "p" type: "Pooling" bottom: "b" top: "p" pooling_param { kernel_size: 2 engine: MKLDNN } }
+layer { name: "k" type: "Concat" bottom: "p" bottom: "p" top: "k" concat_param { engine: MKLDNN } }
+layer { name: "e" type: "Eltwise" bottom: "k" bottom: "k" top: "e" eltwise_param { engine: MKLDNN } }
 """
 NAMES = [
     *("default_forward_type", "default_backward_type", "default_forward_math", "default_backward_math"),
     *("global_grad_scale", "global_grad_scale_adaptive", "eltwise_mem_sharing", "NetParameter.engine"),
     *("LayerParameter.engine", "forward_type", "force_mult", "MKL2017", "MKLDNN"),
+    *("ConcatParameter.engine", "EltwiseParameter.engine"),
     *("conv_algorithm", "quantization_param", "Intel Caffe", "NVIDIA Caffe", "wenwei202/caffe"),
 ]
 
@@ -52,7 +57,7 @@ def test_one_warning_and_the_same_net(tmp_path, caplog):
     for blobs, others in zip(given.params.values(), plain.params.values(), strict=True):
         for blob, other in zip(blobs, others, strict=True):
             other.data.copy_(blob.data)
-    assert np.array_equal(given({"x": x})["p"].detach(), plain({"x": x})["p"].detach())
+    assert np.array_equal(given({"x": x})["e"].detach(), plain({"x": x})["e"].detach())
 
 
 def test_they_are_written_back(tmp_path, capsys):
