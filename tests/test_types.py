@@ -132,6 +132,18 @@ ANY = {
     "Node.attributes": "an attribute of an ONNX node has the type that its operator asks for",
     "Layer.param": "a layer's own message, which its class names by an annotation",
     "WidenedConvolution.forward": "sizes, lists of sizes and a switch, as ATen's convolution takes them",
+    **dict.fromkeys(
+        (
+            "Recorder.constant",
+            "Recorder.emit",
+            "Recorder.__torch_dispatch__",
+            "Region.beside",
+            "OPERATORS",
+            "operator",
+            "refuse",
+        ),
+        "operators of torch and their arguments, of every type",
+    ),
     "legend": "matplotlib's own keywords, passed on",
     "Board.update": "what the display that it passes on to takes",
     "SelfDistillation.forward": "what the model gives",
