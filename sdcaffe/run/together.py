@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from sdcaffe import log
+from sdcaffe.errors import SdcaffeError
 from sdcaffe.net import precision
 
 AHEAD = 8  # turns that a run may be ahead of its GPU: enough to keep it busy while another run looks at its loss
@@ -127,6 +128,23 @@ class _Gpu:
 
     def wait(self) -> None:
         self._behind[0].synchronize()
+
+
+def begin(runs: Sequence[Run[Result]]) -> None:
+    """Let each run take its first turn. What one raises ends all of them, and is raised, with the run's name."""
+    everybodys, begun = _ProcessState(), list[Run[Result]]()
+    try:
+        for run in runs:
+            begun.append(run)
+            run.turn()
+    except BaseException as error:
+        if isinstance(error, SdcaffeError):
+            error.where = error.where or begun[-1].name
+        for run in begun[:-1]:
+            run.end(error)
+        raise
+    finally:
+        everybodys.put_in_place()
 
 
 def take_turns(runs: Sequence[Run[Result]], failed: Callable[[Run[Result], Exception], None]) -> None:

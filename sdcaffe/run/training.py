@@ -31,7 +31,7 @@ from sdcaffe.run.progress import Screen, is_terminal, shown
 from sdcaffe.run.signals import Action, Effect, SignalHandler
 from sdcaffe.run.sweep import grid_of
 from sdcaffe.run.tensorboard import Board
-from sdcaffe.run.together import Run, take_turns
+from sdcaffe.run.together import Run, begin, take_turns
 from sdcaffe.solver import Solver
 from sdcaffe.solver.devices import choose_device, say_devices
 from sdcaffe.solver.snapshot import averages_beside, clear, newest
@@ -201,6 +201,8 @@ def _several(request: Request) -> list[Outcome]:
             Run(job.name, _turns(job, request, asks(), device, job.name, screen), place)
             for job, place in zip(jobs, places, strict=True)
         ]
+        if any(job.settings for job in jobs):
+            begin(runs)  # of a sweep none is trained before all are made
         take_turns(runs, tell)
     outcomes = [run.result for run in runs if run.name not in failed]
     if failed:
@@ -281,6 +283,7 @@ def _solve(job: Job, request: Request, ask: Ask, device: str | None, progress: P
         elif request.snapshot is not None:
             glog("caffe.cpp:235", f"Resuming from {request.snapshot}")
             solver.restore(request.snapshot)
+        yield  # of several runs, each is made before any is trained
         glog("caffe.cpp:239", "Starting Optimization")
         yield from solver.turns()
         glog("caffe.cpp:250", "Optimization Done.")

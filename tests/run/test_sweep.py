@@ -120,6 +120,14 @@ def test_mistakes_are_told_before_anything_is_trained(setting, message, capsys):
     assert not Path("out").exists()
 
 
+def test_a_value_that_a_layer_refuses_stops_the_sweep_before_any_run_trains(capsys):
+    assert main(["train", "solver.prototxt", "--set", "temperature=2,0"]) == 1
+    said = capsys.readouterr()
+    assert 'two_temperature0: layer "kl" (KLLoss): temperature must be a positive number, not 0' in said.err
+    assert "Iteration" not in said.out + said.err
+    assert not list(Path("out").glob("*.solverstate"))
+
+
 def test_one_field_is_set_once(capsys):
     assert main(["train", "solver.prototxt", "--set", "mu=1", "--set", "mmd.loss_weight=2"]) == 2
     assert "mu and mmd.loss_weight set the same field" in capsys.readouterr().err
