@@ -122,7 +122,7 @@ _FIELDS = {
     },
 }
 
-_VALUES = {FPGA: "OCL"}
+_VALUES = {FPGA: "OCL", C3D: "VIDEO_DATA"}
 
 # What the word for a fork's field is in BVLC Caffe, or here.
 _INSTEAD = {

@@ -25,7 +25,7 @@ def _typo(word: str, near: str) -> bool:
 
 def unknown_field(fields: Table, name: str) -> str:
     start = f'message "{fields.message}" has no field "{name}".'
-    plugin = ", and a plugin can declare it" if fields.message == "LayerParameter" else ""
+    plugin = "; docs/own-layer.md shows how a plugin adds it"
     fork, instead = elsewhere.of_field(fields.message, name), elsewhere.instead_of(fields.message, name)
     if fork is not None or instead is not None:
         whose = f", but {fork} has it" if fork is not None else ""
@@ -80,11 +80,13 @@ def mismatch(field: Field, kinds: list[int], words: list[str]) -> str:
         if word in field.values:
             return f"{result}. Write {word} without quotes"
         if fork is not None:
-            result += f", which is not BVLC Caffe's; {fork} has it"
+            result += f", which is not BVLC Caffe's; {fork} has it."
         elif near is not None:
             result += f'. Did you mean "{near}"?'
         if field.name == "type":
-            result += ' A layer whose type is a string is written "layer { ... }"'
+            result += (
+                ' A layer whose type is a string is written "layer { ... }"; docs/own-layer.md shows how to add one'
+            )
     if field.kind == STRING and kinds[0] == tokens.NAME:
         result += f': write "{words[0]}"'
     return result

@@ -176,7 +176,7 @@ def test_a_field_that_only_a_fork_has(tmp_path, body, place, fork):
     assert error.startswith(f'fork.prototxt:{place}: message "')
     assert f"it is not one of BVLC Caffe's, but {fork}" in error
     assert "--ignore-unknown reads on without it" in error
-    assert ("plugin" in error) == ("LayerParameter" in error)
+    assert "docs/own-layer.md shows how a plugin adds it" in error
 
 
 def test_what_caffes_own_word_for_it_is(tmp_path):
@@ -187,6 +187,13 @@ def test_a_value_that_only_a_fork_has(tmp_path):
     error = net_error(tmp_path, "layer { convolution_param { engine: OCL } }")
     assert error.startswith('fork.prototxt:2:37: field "engine" takes DEFAULT, CAFFE, CUDNN, MKL2017 or MKLDNN, not')
     assert "which is not BVLC Caffe's; FPGA Caffe (dicecco1/fpga_caffe) has it" in error
+
+
+def test_an_old_layer_type_that_only_a_fork_has(tmp_path):
+    file = tmp_path / "old.prototxt"
+    file.write_text('layers { name: "data" type: VIDEO_DATA top: "data" }')
+    with pytest.raises(SdcaffeError, match=r"is not BVLC Caffe's; C3D \(facebook/C3D\) has it\. .*own-layer\.md"):
+        proto.read_net(file)
 
 
 def test_fields_of_a_fork_are_read_past_on_request(tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import golden
@@ -110,3 +111,17 @@ def test_boxes_that_end_before_they_begin_meet_no_other(tmp_path):
     }
     (found,) = open_session(str(tmp_path / "net.onnx"), "net.onnx").run(["boxes"], given)
     assert np.allclose(found[0, 0], [[0, 1, 0.9, *boxes[0]], [0, 1, 0.8, *boxes[1]]])
+
+
+def test_a_module_whose_only_class_is_the_background_finds_nothing(tmp_path):
+    net = tmp_path / "net.prototxt"
+    net.write_text("""
+        layer { name: "in" type: "Input" top: "loc" top: "conf" top: "prior" input_param {
+          shape { dim: 2 dim: 8 } shape { dim: 2 dim: 2 } shape { dim: 1 dim: 2 dim: 8 } } }
+        layer { name: "out" type: "DetectionOutput" bottom: "loc" bottom: "conf" bottom: "prior" top: "out"
+          detection_output_param { num_classes: 1 nms_param { nms_threshold: 0.5 } } }""")
+    assert main(["convert", "module", str(net), str(tmp_path / "module.py")]) == 0
+    scope = runpy.run_path(str(tmp_path / "module.py"))
+    (module,) = [made for made in scope.values() if isinstance(made, type) and made.__module__ == "<run_path>"][-1:]
+    found = module()(torch.zeros(2, 8), torch.ones(2, 2), torch.zeros(1, 2, 8))
+    assert found.reshape(-1, 7).tolist() == [[0.0, *[-1.0] * 6], [1.0, *[-1.0] * 6]]  # as of det_none's recording

@@ -113,7 +113,7 @@ MISTAKES = [
     ("layer { negative_slope: 3 }", 'It is a field of "relu_param": write relu_param { negative_slope: ... }'),
     ("layer { roi_pooling_param { } }", "not one of BVLC Caffe's"),
     ("layer { roi_pooling_param { } }", "--ignore-unknown reads on without it"),
-    ("layer { roi_pooling_param { } }", "a plugin can declare it"),
+    ("layer { roi_pooling_param { } }", "docs/own-layer.md shows how a plugin adds it"),
     ("layer { relu_param { zzz: 1 } }", "--ignore-unknown reads on without it"),
     ("name: 3", 'x.prototxt:1:7: field "name" takes a string in quotes, not "3"'),
     ("name: a", 'write "a"'),

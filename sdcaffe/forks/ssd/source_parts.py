@@ -118,7 +118,7 @@ class Detections(nn.Module):
 
     def chosen(self, boxes: Tensor, scores: Tensor) -> Tensor:
         """The rows of one image, label, score and box: by label, best first; of boxes (m, classes or 1, 4)."""
-        rows = []
+        rows = [torch.zeros((0, 6), dtype=boxes.dtype, device=boxes.device)]
         for label in range(self.classes):
             if label != self.background:
                 own = boxes[:, label if boxes.shape[1] > 1 else 0]
