@@ -9,12 +9,10 @@ import faulthandler
 import os
 import random
 import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from forked_commands import Forks
 
 from sdcaffe import Solver, proto
 from sdcaffe.log import parse_log, silent
@@ -63,67 +61,69 @@ def orphans() -> list[str]:
     return [name for name in os.listdir() if name.endswith((".tmp", ".lock", ".partial"))]
 
 
-def killed(command: list[str], rng: random.Random, longest: float) -> float | None:
-    """Start a command and kill it at a random moment; how long it took, where it ended by itself before."""
-    begin = time.monotonic()
-    with subprocess.Popen(
-        [sys.executable, "-m", "sdcaffe", *command], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    ) as process:
-        try:
-            assert process.wait(rng.uniform(0.2, 1.2) * longest) == 0
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return None
-    return time.monotonic() - begin
+def kill_until_done(forks: Forks, command: list[str], rng: random.Random, longest: float) -> int:
+    """Start a command until it has come to its end, and kill it each time before, at a random moment; how often."""
+    kills = 0
+    while (code := forks.run(command, rng.uniform(0, 0.5) * longest)) is None:
+        kills += 1
+    assert code == 0
+    return kills
 
 
 @pytest.mark.parametrize("form", ["BINARYPROTO", "HDF5"])
 def test_a_killed_run_ends_as_one_that_was_not(form: str, folder: Path) -> None:
     rng, kills, chains = random.Random(form), 0, 0
-    whole = solver("whole", max_iter=600, snapshot=20, display=50, snapshot_format=form)
-    begin = time.monotonic()
-    subprocess.run([sys.executable, "-m", "sdcaffe", "train", whole], check=True, stderr=subprocess.DEVNULL)
-    longest = time.monotonic() - begin
     suffix = ".h5" if form == "HDF5" else ""
-    wanted = proto.read_weights(f"whole_iter_600.caffemodel{suffix}")
-    while kills < count(100):
-        prefix = f"run{chains}"
-        path = solver(prefix, max_iter=600, snapshot=20, display=50, snapshot_format=form)
-        while killed(["train", path, "--snapshot", "auto"], rng, longest) is None:
-            kills += 1
-        found = proto.read_weights(f"{prefix}_iter_600.caffemodel{suffix}")
-        for a, b in zip(found, wanted, strict=True):
-            assert [blob.tobytes() for blob in a.blobs] == [blob.tobytes() for blob in b.blobs]
-        assert parse_log(f"{prefix}.log").end == "finished"
-        assert [row.iteration for row in parse_log(f"{prefix}.log").train] == list(range(0, 601, 50))
-        assert not orphans()
-        for file in folder.glob(f"{prefix}_iter_*"):
-            file.unlink()
-        chains += 1
+    fields = {"max_iter": 600, "snapshot": 20, "display": 50, "snapshot_format": form}
+    with Forks("said.txt", ["train", solver("first", max_iter=1, snapshot_format=form)]) as forks:
+        longest = forks.timed(["train", solver("whole", **fields)])
+        wanted = proto.read_weights(f"whole_iter_600.caffemodel{suffix}")
+        while kills < count(100):
+            prefix = f"run{chains}"
+            kills += kill_until_done(forks, ["train", solver(prefix, **fields), "--snapshot", "auto"], rng, longest)
+            found = proto.read_weights(f"{prefix}_iter_600.caffemodel{suffix}")
+            for a, b in zip(found, wanted, strict=True):
+                assert [blob.tobytes() for blob in a.blobs] == [blob.tobytes() for blob in b.blobs]
+            log = parse_log(f"{prefix}.log")
+            assert log.end == "finished"
+            assert [row.iteration for row in log.train] == list(range(0, 601, 50))
+            assert "broken snapshot" not in Path(f"{prefix}.log").read_text()
+            assert not orphans()
+            for file in folder.glob(f"{prefix}_iter_*"):
+                file.unlink()
+            chains += 1
+    print(f"{form}: {kills} kills in {chains} runs")
 
 
 def test_a_killed_command_leaves_the_old_file_or_the_new_one(folder: Path) -> None:
     rng, kills = random.Random(7), 0
-    run(solver("run", max_iter=2))
-    weights = "run_iter_2.caffemodel"
+    run(solver("run", max_iter=2, snapshot=1))
     Path("net_deploy.prototxt").write_text(
         'layer { name: "in" type: "Input" top: "in" input_param { shape { dim: 1 dim: 400 } } }\n'
         'layer { name: "fc" type: "InnerProduct" bottom: "in" top: "fc" inner_product_param { num_output: 400 } }'
     )
-    commands = [
-        ["convert", "weights", weights, "out.pt"],
-        ["convert", "weights", weights, "out.caffemodel.h5"],
-        ["export", "net_deploy.prototxt", weights, "-o", "out.onnx"],
-    ]
-    for command in commands:
-        target = Path(next(word for word in command if word.startswith("out.")))
-        subprocess.run([sys.executable, "-m", "sdcaffe", *command], check=True, stdout=subprocess.DEVNULL)
-        size = target.stat().st_size
-        for _ in range(count(34)):
-            kills += killed(command, rng, 4.0) is None
-            assert target.stat().st_size == size
-        subprocess.run([sys.executable, "-m", "sdcaffe", *command], check=True, stdout=subprocess.DEVNULL)
-        assert not orphans()
+    weights = [f"run_iter_{i}.caffemodel" for i in (1, 2)]
+    targets = {
+        "out.pt": ["convert", "weights", "WEIGHTS", "out.pt"],
+        "out.caffemodel.h5": ["convert", "weights", "WEIGHTS", "out.caffemodel.h5"],
+        "out.onnx": ["export", "net_deploy.prototxt", "WEIGHTS", "-o", "out.onnx"],
+    }
+    with Forks("said.txt", ["export", "net_deploy.prototxt", weights[0], "-o", "first.onnx"]) as forks:
+        for name, words in targets.items():
+            commands = [[file if word == "WEIGHTS" else word for word in words] for file in weights]
+            whole, longest = set(), 0.0
+            for command in commands:
+                longest = max(longest, forks.timed(command))
+                whole.add(Path(name).read_bytes())
+            assert len(whole) == 2
+            for i in range(count(34)):
+                while forks.run(commands[i % 2], rng.uniform(0, 1) * longest) is not None:
+                    assert Path(name).read_bytes() in whole
+                kills += 1
+                assert Path(name).read_bytes() in whole
+            forks.timed(commands[0])
+            assert not orphans()
+    print(f"{kills} kills of commands that write")
 
 
 def held() -> tuple[int, int]:
@@ -146,10 +146,12 @@ def test_resumes_in_one_process_hold_nothing(folder: Path) -> None:
     after = held()
     assert after[0] - before[0] < 32 * 1024
     assert after[1] == before[1]
+    print(f"{count(1000)} resumes, {after[0]} KiB, {after[1]} files")
 
 
 def test_iterations_hold_nothing(folder: Path) -> None:
-    one = Solver(solver("run", max_iter=1))
+    Path("net.prototxt").write_text(NET.replace("400", "4"))
+    one = Solver(solver("run", max_iter=1, snapshot=10_000))
     steps = count(100_000)
     with silent():
         one.step(steps)
@@ -159,3 +161,4 @@ def test_iterations_hold_nothing(folder: Path) -> None:
     assert one.iter == 3 * steps
     assert after[0] - before[0] < 16 * 1024
     assert after[1] == before[1]
+    print(f"{3 * steps} iterations, {after[0]} KiB, {after[1]} files")
