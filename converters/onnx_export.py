@@ -25,6 +25,7 @@ from sdcaffe.converters.onnx_opset import OLDEST, TRACED, lower
 from sdcaffe.converters.onnx_optimize import optimize
 from sdcaffe.converters.onnx_pixels import known
 from sdcaffe.converters.onnx_smaller import Smaller, smaller
+from sdcaffe.converters.onnx_table import kept_table
 from sdcaffe.converters.onnx_tidy import tidy
 from sdcaffe.converters.onnx_told import PROPERTY, told
 from sdcaffe.errors import LayerError
@@ -156,7 +157,7 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
     if module.preprocess is not None:
         examples[0] = examples[0].permute(0, 2, 3, 1).to(torch.uint8)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), torch.no_grad(), kept_table():
             program = torch.onnx.export(
                 module,
                 tuple(examples),
@@ -231,7 +232,7 @@ def _diagnosed(module: ExportModule, net: Net, error: Exception) -> ModelError:
     for stage in module.stages:
         bottoms = tuple(torch.zeros(net.assembled.shapes[slot]) for slot in stage.bottoms)
         try:
-            with _quiet(), torch.no_grad():
+            with _quiet(), torch.no_grad(), kept_table():
                 torch.onnx.export(stage, bottoms, dynamo=True, verbose=False)
         except Exception as own:
             bad.append(f'"{stage.name}" ({stage.layer.type}: {_reason_of(own, stage.layer)})')
