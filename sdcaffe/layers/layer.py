@@ -65,7 +65,7 @@ class Layer(nn.Module):
     - `batch_axis`: which axis of its bottoms counts items.
     - `fixes`: "size" where its ONNX holds for images of one height and width alone; "batch" where for one batch alone.
     - `top_is_blob`: its top is its blob 0, memory and gradient.
-    - `not_exported`: why an ONNX model cannot have it, where it cannot.
+    - `not_exported`: why an ONNX model cannot have it, nor a module without `to_source`.
     - `torch_names`: what a state_dict of PyTorch calls the blobs, once for each number of blobs that it may have.
     - `blob_axes`: how many axes a blob of such a name always has in torch; files before Caffe's BlobShape store four.
     - `knobs`: short names of fields that `sdcaffe train --set` takes: `{"temperature": "kl_loss_param.temperature"}`.
@@ -223,7 +223,8 @@ class Layer(nn.Module):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         """The layer in PyTorch source, for bottoms of these shapes. Raises LayerError where it cannot be written."""
-        raise self.error("this type of layer cannot be written as a PyTorch module")
+        why = f": {self.not_exported}" if self.not_exported else ""
+        raise self.error(f"this type of layer cannot be written as a PyTorch module{why}")
 
     def arranged(self, blobs: Mapping[int, Stored]) -> dict[int, Stored]:
         """The blobs of a weight file, tensors or arrays by index, in the order and the shapes this layer has.

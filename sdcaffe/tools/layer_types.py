@@ -70,7 +70,8 @@ def description(type_name: str) -> list[str]:
     instead = _instead(cls)
     onnx = f"no, {cls.not_exported}" if cls.not_exported else "yes"
     facts.append(("ONNX", instead or onnx))
-    facts.append(("PyTorch source", instead or ("no" if cls.to_source is Layer.to_source else "yes")))
+    source = "yes" if cls.to_source is not Layer.to_source else f"no, {cls.not_exported}" if cls.not_exported else "no"
+    facts.append(("PyTorch source", instead or source))
     dialects = makers(name)[1:]
     if dialects:
         facts.append(("dialects", ", ".join(dict.fromkeys(map(origin, dialects)))))

@@ -134,7 +134,7 @@ def test_where_a_type_can_be_written(capsys: pytest.CaptureFixture[str]) -> None
     text = shown(capsys, "Convolution")
     assert "ONNX:           yes\nPyTorch source: yes\n" in text
     text = shown(capsys, "Python")
-    assert "ONNX:           no, it is Python code\nPyTorch source: no\n" in text
+    assert "ONNX:           no, it is Python code\nPyTorch source: no, it is Python code\n" in text
     for name in ("EuclideanLoss", "Accuracy", "Silence", "KLLoss", "HDF5Output"):  # which `sdcaffe export` drops
         assert re.search(
             "(?m)^ONNX: +nothing: it is left out\nPyTorch source: nothing: it is left out$", shown(capsys, name)
