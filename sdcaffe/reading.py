@@ -18,6 +18,7 @@ StrPath = str | os.PathLike[str]
 
 _SMALL = 1 << 26  # bytes that are read without asking how much memory there is
 _UNSIZED = 1 << 20  # bytes read at most of a file that does not say its size, as those of /proc
+_unasked = [0]  # bytes of pieces since the system was asked
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -80,6 +81,18 @@ def fitting(file: BufferedReader, path: StrPath, error: type[SdcaffeError] = Dat
     if size > _SMALL and size > (free := free_memory()):
         raise error(_said(what, f"has {size} bytes, more than the {free} bytes of memory that are free"), str(path))
     return size
+
+
+def lacking(size: int) -> int | None:
+    """The bytes of memory that are free, where `size` more are none of them; None where they are.
+
+    For what is taken piece by piece, and filled: small pieces add up until the system is asked.
+    """
+    _unasked[0] += size
+    if _unasked[0] <= _SMALL:
+        return None
+    _unasked[0] = 0
+    return free if size > (free := free_memory()) else None
 
 
 def free_memory() -> int:

@@ -36,7 +36,6 @@ class Blobs(nn.ParameterList):
         return map(self.__getitem__, range(len(self)))
 
 
-_SMALL = 1 << 26  # bytes that a blob takes without being asked how much memory there is
 _COMPUTES = ("forward", "compute", "normalize")
 
 
@@ -382,7 +381,7 @@ def check_size(layer: Layer, what: str, shape: Sequence[int]) -> None:
 
 
 def _check_memory(layer: Layer, what: str, size: int) -> None:
-    if size > _SMALL and size > (free := reading.free_memory()):
+    if (free := reading.lacking(size)) is not None:
         raise layer.error(f"{what} would take {size} bytes, more than the {free} bytes of memory that are free")
 
 

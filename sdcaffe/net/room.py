@@ -6,8 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
+from torch import Tensor
+
 from sdcaffe import reading
-from sdcaffe.errors import GraphError
+from sdcaffe.errors import GraphError, SolverError
 from sdcaffe.layers.base import DataLayer, Layer
 from sdcaffe.net.assembly import Assembled
 from sdcaffe.net.plan import Op
@@ -42,6 +44,16 @@ def check_size(name: str, size: int) -> None:
         raise GraphError(
             f'the blobs of net "{name}" take {size} bytes, more than the {free} bytes of memory that are free. '
             "Make the batch or the images smaller"
+        )
+
+
+def check_learning(learnable: Iterable[Tensor], histories: int) -> None:
+    """Raise SolverError for parameters whose gradients and `histories` the free memory cannot hold. CPU only."""
+    size = (1 + histories) * sum(_FLOAT * tensor.numel() for tensor in learnable if tensor.device.type == "cpu")
+    if size > _SMALL and size > (free := reading.free_memory()):
+        raise SolverError(
+            f"the gradients and the history of the weights would take {size} bytes, more than the {free} bytes of "
+            "memory that are free. Make the net smaller"
         )
 
 

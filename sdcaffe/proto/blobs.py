@@ -50,18 +50,22 @@ def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError], n
     shape = blob_shape(blob)
     count = math.prod(shape)
     if len(shape) > _MAX_AXES or any(n < 0 for n in shape):
-        raise error(f"{what} has the impossible shape {list(shape)}", where)
+        raise error(f"{what} has the impossible shape {_shown(shape)}", where)
     values = _values(blob, numbers)
     if values is None:
         raise error(f"{what} is damaged: its bytes are no whole numbers", where)
     if count and not len(values):
         values = _unpacked(blob)
     if len(values) != count:
-        raise error(f"{what} has shape {list(shape)}, which is {count} numbers, but holds {len(values)}", where)
+        raise error(f"{what} has shape {_shown(shape)}, which is {count} numbers, but holds {len(values)}", where)
     try:
         return values.reshape(shape)
     except ValueError:  # no numbers, but axes beyond what an array can have
-        raise error(f"{what} has the impossible shape {list(shape)}", where) from None
+        raise error(f"{what} has the impossible shape {_shown(shape)}", where) from None
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return str(list(shape)) if len(shape) <= _MAX_AXES else f"of {len(shape)} axes"
 
 
 def _in_bvlcs_fields(blob: Any) -> Any:

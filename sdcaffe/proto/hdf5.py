@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import h5py
 import numpy as np
 
+from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
 from sdcaffe.proto.blobs import Array
 from sdcaffe.proto.files import StrPath
@@ -231,6 +232,11 @@ class _Reader:
         if self.left < 0:
             raise self.error(
                 f"holds {self.size} bytes and claims many times as many, packed or by many names", self.path
+            )
+        if (free := reading.lacking(dataset.nbytes)) is not None:
+            raise self.error(
+                f'"{dataset.name}" takes {dataset.nbytes} bytes, more than the {free} bytes of memory that are free',
+                self.path,
             )
         return np.asarray(dataset[()])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import secrets
 import zlib
 from collections.abc import Callable
@@ -15,13 +16,25 @@ from typing import TypeAlias
 import numpy as np
 from google.protobuf.descriptor import Descriptor
 
+from sdcaffe import reading
+
 Piece = bytes | memoryview
 Places: TypeAlias = "dict[int, Places | None]"  # field number -> the Places of the message there; None: numbers
 
 _SMALL = 1 << 10  # bytes that protobuf may copy
 _STEP = 1 << 18  # bytes that are read at once, so that the checksum finds them in the processor's cache
 _NONE = (1 << 70) + 7  # a tag, or a length, that no field has
-_MOST_FIELDS = 1000  # of one message, beside those that are looked into: numbers that are not packed are a field each
+_KINDS = frozenset({0, 1, 2, 5})  # wire types: varint, 8 bytes, with a length, 4 bytes
+_GROUPS = frozenset({3, 4})  # where one begins, and ends
+_MOST_SINGLE = 1000  # fields of a blob, beside what is packed: numbers that are not packed are a field each
+# Fields of a file around its blobs, and pieces of their numbers: nets of a thousand layers have some 50,000.
+_MOST_FIELDS = 300_000
+_PLAIN = 1 << 20  # bytes around the blobs that are read without asking how much memory there is
+_GROWTH = 64  # what those bytes become in memory at most, so many times as many
+
+
+class TooMuch(ValueError):
+    """A file has more around its numbers than memory should be taken for."""
 
 
 class Numbers(dict[bytes, Piece]):
@@ -71,14 +84,42 @@ def places(descriptor: Descriptor) -> Places:
     return {number: found for number, found in inner.items() if found}
 
 
+class _Room:
+    """What is left of fields, and how many bytes they had that are no numbers."""
+
+    def __init__(self, fields: float) -> None:
+        self._fields = fields
+        self._bytes = 0
+        self._free: int | None = None  # bytes of memory, once it matters
+
+    def take(self, size: int) -> None:
+        """One more field, of `size` bytes. Raises TooMuch."""
+        self._fields -= 1
+        self._bytes += size
+        if self._fields < 0:
+            raise TooMuch(f"has more than {_MOST_FIELDS} fields around its numbers; no net has so many layers")
+        if self._bytes <= _PLAIN or math.isinf(self._fields):
+            return
+        if self._free is None:
+            self._free = reading.free_memory()
+        if (wanted := _GROWTH * self._bytes) > self._free:
+            raise TooMuch(
+                f"has {self._bytes} bytes or more around its numbers, which may take {wanted} bytes of memory, more "
+                f"than the {self._free} that are free"
+            )
+
+
 def taken(source: Source, size: int, where: Places) -> tuple[bytes, Numbers]:
-    """The next `size` bytes of a file, a message, with keys in the place of its numbers; and these."""
+    """The next `size` bytes of a file, a message, with keys in the place of its numbers; and these.
+
+    Raises EOFError where the file has become shorter, TooMuch where it has too many fields for its numbers.
+    """
     numbers = Numbers()
 
     def key(length: int) -> list[Piece]:
         return [source.read(length) if length < _SMALL else numbers.add(source.read_numbers(length))]
 
-    return b"".join(_rewritten(source, size, where, key)), numbers
+    return b"".join(_rewritten(source, size, where, key, _Room(_MOST_FIELDS))), numbers
 
 
 def put(message: bytes, numbers: Numbers, where: Places) -> list[Piece]:
@@ -89,18 +130,24 @@ def put(message: bytes, numbers: Numbers, where: Places) -> list[Piece]:
         key = source.read(length)
         return [numbers.get(key, key)]
 
-    parts = itertools.groupby(_rewritten(source, len(message), where, piece), lambda part: isinstance(part, bytes))
+    parts = itertools.groupby(
+        _rewritten(source, len(message), where, piece, _Room(math.inf)), lambda part: isinstance(part, bytes)
+    )
     return [part for small, group in parts for part in ([b"".join(group)] if small else group)]
 
 
-def _rewritten(source: Source, size: int, where: Places, swap: Callable[[int], list[Piece]]) -> list[Piece]:
+def _rewritten(
+    source: Source, size: int, where: Places, swap: Callable[[int], list[Piece]], room: _Room
+) -> list[Piece]:
     """The message of `size` bytes, where `swap` reads numbers of a given length and says what stands for them.
 
-    From the first field on that is none of protobuf's, or after very many, the rest is as it was.
+    From the first field on that is none of protobuf's, or after very many of a blob, the rest is as it was.
     """
     parts: list[Piece] = []
-    left, others = size, 0
-    while left and others < _MOST_FIELDS:
+    is_blob = None in where.values()
+    known = _KINDS if is_blob else _KINDS | _GROUPS  # lest a group, which protobuf reads past, hide what follows
+    left, single = size, 0
+    while left and single < _MOST_SINGLE:
         tag, head = _varint(source, left)
         parts.append(head)
         left -= len(head)
@@ -111,22 +158,28 @@ def _rewritten(source: Source, size: int, where: Places, swap: Callable[[int], l
             left -= len(head)
             length = value if kind == 2 else 0
             if kind == 2 and number in where and length <= left:
-                parts += _inner(source, length, where[number], swap)
+                room.take(0)
+                parts += _inner(source, length, where[number], swap, room)
                 left -= length
                 continue
             parts.append(head)
-        if kind not in (0, 1, 2, 5) or length > left:
+        if length > left or kind not in known:
             break
+        if is_blob:
+            single += 1
+        else:
+            room.take(len(head) + length)
         parts.append(source.read(length))
         left -= length
-        others += 1
     parts.append(source.read(left))
     return parts
 
 
-def _inner(source: Source, length: int, where: Places | None, swap: Callable[[int], list[Piece]]) -> list[Piece]:
+def _inner(
+    source: Source, length: int, where: Places | None, swap: Callable[[int], list[Piece]], room: _Room
+) -> list[Piece]:
     """A message within another, or numbers, with the length before it."""
-    parts = swap(length) if where is None else _rewritten(source, length, where, swap)
+    parts = swap(length) if where is None else _rewritten(source, length, where, swap, room)
     return [varint(sum(map(len, parts))), *parts]
 
 

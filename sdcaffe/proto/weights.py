@@ -18,7 +18,7 @@ from sdcaffe.proto import caffe, files, schema, seal, upgrade, v0
 from sdcaffe.proto.blobs import Array, array_to_blob, blob_to_array, raw_blob
 from sdcaffe.proto.files import StrPath
 from sdcaffe.proto.keys import layer_keys
-from sdcaffe.proto.numbers import Numbers, Piece, Source, places, put, taken
+from sdcaffe.proto.numbers import Numbers, Piece, Source, TooMuch, places, put, taken
 
 __all__ = [
     "LayerBlobs",
@@ -270,6 +270,8 @@ def _message(name: str, path: StrPath, error: type[SdcaffeError], others: Mappin
             data, numbers = taken(source, size - start, places(kind.DESCRIPTOR))
         except EOFError:
             raise error("has become shorter while it was read", str(path)) from None
+        except TooMuch as problem:
+            raise error(str(problem), str(path)) from None
     seal.check(source.crc, promise, path, error)
     found = _kind(data)
     if found is not None and found in others:

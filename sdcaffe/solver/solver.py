@@ -17,7 +17,7 @@ from sdcaffe import collectives, proto
 from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.layers.base import Layer
 from sdcaffe.log import Progress, glog, number
-from sdcaffe.net import Net
+from sdcaffe.net import Net, room
 from sdcaffe.net.net import Batch
 from sdcaffe.net.precision import BF16, allow_tf32
 from sdcaffe.net.weights import Files, Weights, file_names
@@ -96,7 +96,9 @@ class Solver:
         if seed is not None and world > 1:
             torch.manual_seed(seed + rank)  # as Caffe's solvers do
         self.trainee = Trainee(self.net, shares_statistics=param.sync_batch_norm)
-        self.update = rule_class(param)(param, self.net.learnable)
+        rule = rule_class(param)
+        room.check_learning((item.tensor for item in self.net.learnable), rule.histories)
+        self.update = rule(param, self.net.learnable)
         self.average = Average(self.net, param.ema_decay) if param.ema_decay else None
         self._told = [layer for layer in self.net.layers.values() if type(layer).begin is not Layer.begin]
         self.work = Step(self.net, self.trainee, self.update, param)

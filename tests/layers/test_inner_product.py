@@ -71,3 +71,13 @@ def test_weights_that_the_memory_does_not_hold_are_refused(monkeypatch: pytest.M
     build(one_layer("InnerProduct", "inner_product_param { num_output: 6000000 }"), [(2, 3)])
     with pytest.raises(LayerError, match="blob 0 would take 120000000 bytes, more than the 100000000 bytes"):
         build(one_layer("InnerProduct", "inner_product_param { num_output: 10000000 }"), [(2, 3)])
+
+
+def test_many_weights_that_are_small_each_are_asked_about_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = one_layer("InnerProduct", "inner_product_param { num_output: 2000000 bias_term: false }")
+    monkeypatch.setattr(reading, "free_memory", lambda: 20_000_000)
+    monkeypatch.setattr(reading, "_unasked", [0])
+    for _ in range(2):
+        build(layer, [(2, 3)])
+    with pytest.raises(LayerError, match="blob 0 would take 24000000 bytes, more than the 20000000 bytes"):
+        build(layer, [(2, 3)])

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from sdcaffe import Net, Solver, proto, reading
 from sdcaffe.cli import main
-from sdcaffe.errors import GraphError, LayerError
+from sdcaffe.errors import GraphError, LayerError, SolverError
 from sdcaffe.layers.blob import Blob
 from sdcaffe.net import room
 from sdcaffe.pycaffe.net import Net as PycaffeNet
@@ -166,3 +166,17 @@ def test_a_blob_beyond_memory_stays_as_it_was() -> None:
             blob.reshape(*shape)
     assert blob.shape == (2, 3)
     assert np.array_equal(blob.data, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(("kind", "copies"), [("SGD", 2), ("Adam", 3)])
+def test_gradients_and_history_have_to_fit(kind: str, copies: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = 'layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1000 dim: 1000 } } }'
+    solver = proto.SolverParameter()
+    text = f'type: "{kind}" base_lr: 0.1 lr_policy: "fixed" net_param {{ {net} }} snapshot_prefix: "x"'
+    proto.text.parse(text, solver, "solver")
+    monkeypatch.setattr(room, "_SMALL", 0)
+    monkeypatch.setattr(reading, "free_memory", lambda: copies * 4_000_000)
+    Solver(solver)
+    monkeypatch.setattr(reading, "free_memory", lambda: copies * 4_000_000 - 1)
+    with pytest.raises(SolverError, match=f"history of the weights would take {4 * copies}000000 bytes"):
+        Solver(solver)

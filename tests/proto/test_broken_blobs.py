@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sdcaffe import proto
+from sdcaffe import proto, reading
 from sdcaffe.cli import main
 from sdcaffe.errors import SdcaffeError, SnapshotError, WeightsError
+from sdcaffe.proto import numbers
 
 
 def field(number: int, kind: int, payload: bytes) -> bytes:
@@ -92,3 +93,44 @@ def test_in_a_message_at_hand(flaw: str) -> None:
         return
     with pytest.raises(SdcaffeError):
         proto.blob_to_array(blob)
+
+
+EMPTY = field(7, 2, field(1, 2, b"\x00"))  # a blob of no numbers
+MANY = {
+    "layers": field(100, 2, b"") * 1500,
+    "layers of Caffe's second age": field(2, 2, b"") * 1500,
+    "layers behind a group": b"\x83\x7d\x84\x7d" + field(100, 2, b"") * 1500,
+    "layers in a group": b"\x83\x7d" + field(100, 2, b"") * 1500 + b"\x84\x7d",
+    "layers with a blob": (field(100, 2, field(7, 2, EMPTY))) * 750,
+    "blobs": field(100, 2, NAME + field(7, 2, EMPTY) * 1500),
+    "pieces of numbers": field(100, 2, NAME + field(7, 2, SHAPE + field(5, 2, b"") * 1500)),
+    "other fields": field(3, 2, b"") * 1500 + field(100, 2, NAME),
+    "other fields of a layer": field(100, 2, NAME + field(6, 2, b"") * 1500),
+}
+
+
+@pytest.mark.parametrize("what", MANY)
+def test_fields_that_take_memory_without_numbers(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three bytes of a file may be a layer, which takes some hundred times as many in memory."""
+    (tmp_path / "w.caffemodel").write_bytes(MANY[what])
+    monkeypatch.setattr(numbers, "_MOST_FIELDS", 1000)
+    with pytest.raises(WeightsError, match="has more than 1000 fields around its numbers"):
+        proto.read_weights(tmp_path / "w.caffemodel")
+
+
+def test_what_stands_around_numbers_has_to_fit_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = b"".join(field(2000, 2, bytes(16_000)) for _ in range(100)) + FILES["current"](
+        SHAPE + field(5, 2, bytes(24))
+    )
+    (tmp_path / "w.caffemodel").write_bytes(large)
+    assert len(proto.read_weights(tmp_path / "w.caffemodel")) == 1
+    monkeypatch.setattr(reading, "free_memory", lambda: 64 << 20)
+    with pytest.raises(WeightsError, match="more than the 67108864 that are free"):
+        proto.read_weights(tmp_path / "w.caffemodel")
+
+
+def test_a_blob_of_very_many_axes_is_told_in_few_words(tmp_path: Path) -> None:
+    (tmp_path / "w.caffemodel").write_bytes(FILES["current"](field(7, 2, field(1, 2, b"\x01" * 9000))))
+    with pytest.raises(WeightsError) as caught:
+        proto.read_weights(tmp_path / "w.caffemodel")
+    assert len(str(caught.value)) < 300
