@@ -101,6 +101,22 @@ def test_a_run_that_was_resumed_with_a_log_of_its_own(tmp_path: Path) -> None:
     assert result(row(found, 1, "self-distilled")).note == "156,250 iterations"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "batch", "note"),
+    [("s 0, 1", "s 0, 1", 32, "GPU, 2 processes"), ("s 0", "s 1", 64, "GPU"), ("", "s 0", 64, "CPU and GPU")],
+)
+def test_what_a_run_with_two_logs_trained_on(tmp_path: Path, before: str, after: str, batch: int, note: str) -> None:
+    """As with one log: each device that it trained on, and by how many processes."""
+    sessions = replace(BASELINE, until=104_166), replace(BASELINE, resume=104_166, day="0424")
+    for name, session, gpus in zip("ab", sessions, (before, after), strict=True):
+        text = session.text().replace("batch_size: 64", f"batch_size: {batch}")
+        (tmp_path / name).write_text(text.replace("Use CPU.", f"Using GPU{gpus}") if gpus else text)
+    found = compare([tmp_path])
+    (run,) = found.runs
+    assert (len(run.logs), run.settings["device"]) == (2, note.partition(",")[0].replace(" and ", ", "))
+    assert result(row(found, 1, "baseline")).note == f"156,250 iterations; {note}"
+
+
 def test_a_resumed_run_whose_beginning_is_missing_says_so(tmp_path: Path) -> None:
     found = compared(tmp_path, replace(DISTILLED, resume=104_166))
     note = "156,250 iterations; the log of what came before iteration 104,166 is missing"

@@ -7,7 +7,7 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdcaffe.errors import DataError
@@ -312,6 +312,8 @@ def _joined(runs: list[TrainingRun]) -> list[TrainingRun]:
             later.copy, later.reason = True, f"it goes on from a snapshot of {earlier.logs[0]}, which was finished"
         else:
             earlier.log = _concatenated(earlier.log, later.log, later.starts_at)
+            if earlier.log.devices:
+                earlier.settings["device"] = ", ".join(earlier.log.devices)
             earlier.logs += later.logs
             left.remove(later)
     return left
@@ -319,7 +321,7 @@ def _joined(runs: list[TrainingRun]) -> list[TrainingRun]:
 
 def _goes_on(earlier: TrainingRun, later: TrainingRun) -> bool:
     """Whether `later` began at a snapshot that `earlier` wrote."""
-    same = (earlier.seed, earlier.settings) == (later.seed, later.settings) and earlier.comparable
+    same = (earlier.seed, earlier.what) == (later.seed, later.what) and earlier.comparable
     wrote = any(snapshot.iteration == later.starts_at for snapshot in earlier.log.snapshots)
     before = earlier.log.start and later.log.start and earlier.log.start < later.log.start
     return bool(same and wrote and before)
@@ -333,18 +335,16 @@ def _concatenated(first: Run, second: Run, at: int) -> Run:
     for later in (second.train, second.test, second.snapshots):
         for row in later:
             row.seconds += offset
-    return Run(
-        net=second.net,
+    return replace(
+        second,
         start=first.start,
-        solver_text=second.solver_text,
-        nets=second.nets,
-        fp32_tests=second.fp32_tests,
         weights=first.weights,
+        devices=list(dict.fromkeys(first.devices + second.devices)),
+        processes=max(first.processes, second.processes),
         train=displays + second.train,
         test=tests + second.test,
         snapshots=snapshots + second.snapshots,
         resumes=first.resumes + second.resumes,
-        end=second.end,
     )
 
 
