@@ -35,6 +35,11 @@ def origin(cls: type) -> str:
     return said or f"plugin {file_of(cls) or cls.__module__}"
 
 
+def is_plugin(cls: type) -> bool:
+    """Whether a class came with a plugin: not with this package, whose forks and paper are no plugins here."""
+    return brought_by.get(cls.__module__.partition(".")[0]) != CAFFE
+
+
 def place(error: BaseException, file: str) -> str:
     """`file:line` of the last line of a plugin's file that an error passed; of where it arose if it passed none."""
     if isinstance(error, SyntaxError) and error.filename:

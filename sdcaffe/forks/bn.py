@@ -29,8 +29,8 @@ from sdcaffe.layers.source_parts import Scale
 
 SEGNET_EPS = 1e-9
 _SEGNET = ("bn_mode",)
-_PSPNET = ("var_eps", "moving_average", "decay", "axis")
-_TSN = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
+PSPNET_FIELDS = ("var_eps", "moving_average", "decay", "axis")
+TSN_FIELDS = ("slope_filler", "bias_filler", "momentum", "eps", "frozen")
 
 
 class BNMode(enum.IntEnum):
@@ -70,12 +70,12 @@ def _has(layer_param: proto.LayerParameter, fields: tuple[str, ...]) -> bool:
 
 def is_tsn(layer_param: proto.LayerParameter) -> bool:
     """Whether a layer is written in TSN's dialect: it has one of the fields that only that has."""
-    return _has(layer_param, _TSN)
+    return _has(layer_param, TSN_FIELDS)
 
 
 def is_pspnet(layer_param: proto.LayerParameter) -> bool:
     """Whether a layer is written in PSPNet's dialect."""
-    return _has(layer_param, _PSPNET) and not is_tsn(layer_param)
+    return _has(layer_param, PSPNET_FIELDS) and not is_tsn(layer_param)
 
 
 def _filler(param: Any, field: str) -> Any:
@@ -201,7 +201,7 @@ class TsnBN(RunningNorm):
 
     param: proto.BNParameter
     origin = "TSN"
-    others: ClassVar[tuple[str, ...]] = (*_SEGNET, *_PSPNET, "scale_filler", "shift_filler")
+    others: ClassVar[tuple[str, ...]] = (*_SEGNET, *PSPNET_FIELDS, "scale_filler", "shift_filler")
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         (bottom,) = bottom_shapes

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from sdcaffe.errors import LayerError
+from sdcaffe.forks.bn import PSPNET_FIELDS, TSN_FIELDS
 from sdcaffe.proto import dialects
 
 _SSD_TYPES = {"PriorBox", "MultiBoxLoss", "DetectionOutput", "DetectionEvaluate", "AnnotatedData", "PriorBoxClustered"}
 _RCNN_TYPES = {"ROIPooling", "PSROIPooling", "Proposal", "SmoothL1LossOHEM", "BoxAnnotatorOHEM"}
 _XLEARN_TYPES = {"EntropyLoss", "GradientScaler", "JMMDLoss"}
-_RUNNING_BN = ("slope_filler", "bias_filler", "momentum", "eps", "frozen", "var_eps", "moving_average", "decay", "axis")
+_RUNNING_BN = (*TSN_FIELDS, *PSPNET_FIELDS)
 
 
 def _types(net: Any) -> set[str]:

@@ -12,7 +12,6 @@ from sdcaffe.paper.distortion import Distortion, origin
 
 TRAIN, TEST = proto.TRAIN, proto.TEST
 
-_RESHAPING = ("Split", "Flatten", "Reshape")
 _LAST = ("InnerProduct", "Convolution")
 
 
@@ -122,7 +121,7 @@ def _feature(training: dict[int, Any], logits: str, loss: int) -> str:
     """The bottom of the layer that makes the logits."""
     blob = logits
     maker = _maker(training, blob, loss)
-    while maker is not None and maker.type in _RESHAPING:
+    while maker is not None and (class_of(maker).copies or class_of(maker).views):
         blob = maker.bottom[0]
         maker = _maker(training, blob, loss)
     if maker is None or maker.type not in _LAST or list(maker.bottom) == list(maker.top):

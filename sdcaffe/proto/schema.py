@@ -283,6 +283,11 @@ def _taken(parent: str) -> list[tuple[str, int, str]]:
     return fields + [(d.field.name, d.field.number, d.owner) for d in _declared.values() if d.parent == parent]
 
 
+def is_caffes(message: str) -> bool:
+    """Whether caffe.proto has a message of this name, and no plugin brought it."""
+    return any(each.name == message for each in _source().message_type)
+
+
 def added(message: str) -> set[str]:
     """The fields of a message that plugins brought to it."""
     return {declaration.field.name for declaration in _declared.values() if declaration.parent == message}

@@ -11,7 +11,7 @@ from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError, nearest
 from sdcaffe.layers.base import Count, DataLayer, Layer, makers, registered
 from sdcaffe.log.table import text_table
-from sdcaffe.plugins import origin
+from sdcaffe.plugins import file_of, is_plugin, origin
 from sdcaffe.proto import dialects, past, schema
 
 _FIRST_ADDED = 1000  # fields numbered from here on are not BVLC Caffe's
@@ -77,10 +77,16 @@ def description(type_name: str) -> list[str]:
         facts.append(("dialects", ", ".join(dict.fromkeys(map(origin, dialects)))))
     if cls.loss:
         facts.append(("loss weight", "1 for the first top where the prototxt says nothing"))
+    facts.append(("code", ", ".join(dict.fromkeys(map(_code, makers(name))))))
     lines += [f"{label + ':':<16}{value}" for label, value in facts]
     for field in _fields(cls):
         lines += ["", *_parameters(field)]
     return lines
+
+
+def _code(cls: type[Layer]) -> str:
+    """Where a type's class stands: the module, or a plugin's file."""
+    return file_of(cls) if is_plugin(cls) else cls.__module__
 
 
 def _indexed(cls: type[Layer]) -> str:
@@ -190,14 +196,14 @@ def _parameters(field: str) -> list[str]:
         if done:
             lines += ["", f"{message.name}:"]
         done.add(message.name)
-        facts, added = _facts(message), schema.added(message.name)
+        facts, added, caffes = _facts(message), schema.added(message.name), schema.is_caffes(message.name)
         rows = [["field", "type", "default"]]
         for item in message.fields:
             repeated = facts[item.name].label == _REPEATED
             kind = _type(item) + ("[]" if repeated else "")
-            foreign = item.number >= _FIRST_ADDED or item.name in added
-            told = "not in BVLC Caffe" + ", not looked at" * (item.name in past.fields_of(message.name))
-            rows.append([item.name, kind, _default(item, facts[item.name]), told if foreign else ""])
+            told = ["not in BVLC Caffe"] if caffes and (item.number >= _FIRST_ADDED or item.name in added) else []
+            told += ["not looked at"] if item.name in past.fields_of(message.name) else []
+            rows.append([item.name, kind, _default(item, facts[item.name]), ", ".join(told)])
             if item.message_type is not None:
                 waiting.append(item.message_type)
         lines += [f"  {line}" for line in text_table(rows)] if len(rows) > 1 else ["  (no fields)"]

@@ -69,4 +69,5 @@ def test_differences_stand_in_text_html_csv_and_json(tmp_path: Path, capsys: pyt
     assert {(line["baseline_difference"], line["baseline_difference_low"]) for line in lines} == {("-3.25", "-6.42655")}
     (difference,) = json.loads(outputs[1].read_text())["differences"]
     assert (difference["mechanism"], difference["against"]) == ("self-distilled", "baseline")
+    assert (difference["title"], difference["against_title"]) == ("self-distilled", "baseline")
     assert difference["high"] == pytest.approx(-3.25 + stats.t.ppf(0.975, 1) * 0.25, rel=1e-5)

@@ -9,7 +9,8 @@ from sdcaffe import proto
 from sdcaffe.cli import main
 from sdcaffe.layers.base import registered
 
-FOCAL_LOSS = Path(__file__).parents[2] / "examples" / "focal_loss.py"
+ROOT = Path(__file__).parents[2]
+FOCAL_LOSS = ROOT / "examples" / "focal_loss.py"
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -82,6 +83,23 @@ def test_what_bvlc_caffe_does_not_have_is_marked(capsys: pytest.CaptureFixture[s
     assert "dialects:       CAFFE-DACH, Synopsys Caffe\n" in pooling
     assert row(text, "batch_size") == ["batch_size", "uint32", "-"]
     assert "\ntransform_param (" in text
+
+
+def test_of_a_fork_s_own_message_no_field_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "BN")
+    assert row(text, "var_eps") == ["var_eps", "float", "1e-10"]
+    assert row(text, "icnet") == ["icnet", "bool", "false"]
+
+
+def test_the_code_of_a_type_and_of_its_dialects_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("BN", "Pooling", "Reorg"):
+        found = re.search(r"^code: +(.+)$", shown(capsys, name), re.MULTILINE)
+        assert found
+        files = [ROOT / f"{module.replace('.', '/')}.py" for module in found[1].split(", ")]
+        assert all(f'@register("{name}"' in file.read_text() for file in files)
+        assert len(files) == (3 if name == "Pooling" else 1)
+    text = shown(capsys, "focalloss", "--plugin", str(FOCAL_LOSS))
+    assert f"\ncode:           {FOCAL_LOSS}\n" in text
 
 
 def test_a_docstring_that_refers_to_another_brings_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from sdcaffe.layers.base import DataLayer, Layer
 from sdcaffe.net.assembly import Assembled
 from sdcaffe.net.engine.recorder import RecordedStage, Recorder, Unsupported
 from sdcaffe.net.stages import Stages
+from sdcaffe.plugins import is_plugin
 
 _MOST_TRIES = 12  # layers that turn out to be none for the model, one at a time
 
@@ -64,7 +65,7 @@ def _reason(layer: Layer) -> str:
         return "keeps or chooses more than an operator does"
     if layer._forward_hooks or layer._forward_pre_hooks:
         return "has hooks"
-    if not cls.__module__.startswith("sdcaffe.") and cls.to_onnx is Layer.to_onnx:
+    if is_plugin(cls) and cls.to_onnx is Layer.to_onnx:
         return "is a plugin's without to_onnx"
     return ""
 

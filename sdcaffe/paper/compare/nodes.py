@@ -124,8 +124,11 @@ def type_of(layer: proto.LayerParameter) -> str:
 
 
 def loss_weight(layer: proto.LayerParameter) -> float:
-    """What the layer's first top counts in the loss."""
-    return float(layer.loss_weight[0]) if layer.loss_weight else float(type_of(layer).endswith("Loss"))
+    """What the layer's first top counts in the loss; of a type that is not known here its name tells."""
+    if layer.loss_weight:
+        return float(layer.loss_weight[0])
+    name = type_of(layer)
+    return float(registered()[name].loss if name in registered() else name.endswith("Loss"))
 
 
 def learning(layer: proto.LayerParameter) -> dict[str, str]:
