@@ -18,7 +18,8 @@ class Distorted(TwoBranches):
 
     @property
     def measures(self) -> str:
-        return " + ".join([super().measures, *(name.replace("_", " ") for name in self.distortion)])
+        further = [name.replace("_", " ") for name, value in self.distortion.items() if isinstance(value, Mapping)]
+        return " + ".join([super().measures, *further])
 
     def distorted(self, images: ImageSet) -> ImageSet:
         return replace(images, further_distortion=self.distortion)

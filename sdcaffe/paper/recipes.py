@@ -70,6 +70,11 @@ class Recipe:
         return f"prototxt/{self.folder}/solver_{self.mechanism.file}.prototxt"
 
     @property
+    def stages(self) -> list[str]:
+        """Those of the solver's train_state."""
+        return [self.mechanism.stage] if self.mechanism.stage else []
+
+    @property
     def snapshot_prefix(self) -> str:
         return f"runs/{self.folder}/{self.mechanism.file}"
 
@@ -86,7 +91,7 @@ class Recipe:
         """The solver as text."""
         message = {
             "net": self.net_file,
-            **({"train_state": {"stage": self.mechanism.stage}} if self.mechanism.stage else {}),
+            **({"train_state": {"stage": self.stages}} if self.stages else {}),
             **({"weights": self.teacher.weights} if self.teacher else {}),
             **self.schedule.solver(self.images),
             "snapshot_prefix": self.snapshot_prefix,

@@ -15,7 +15,10 @@ from sdcaffe.log import setup
 from sdcaffe.paper import published
 from sdcaffe.paper.compare import read_runs
 from sdcaffe.paper.recipes import RECIPES
-from sdcaffe.paper.reproduce.jobs import jobs, mark_done, planned, recipe_of
+from sdcaffe.paper.reproduce import Job, jobs, mark_done, prices
+from sdcaffe.paper.reproduce.counts import counted
+from sdcaffe.paper.reproduce.jobs import planned, recipe_of
+from sdcaffe.tools import zoo
 
 ROOT = Path(__file__).parents[2]
 KNOWN = published.load()
@@ -40,9 +43,54 @@ def test_the_recipe_of_a_published_value_is_recognised_as_it(value, at_root):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.solver_file)
 def test_every_recipe_is_recognised_as_itself(recipe, at_root):
-    run = planned(proto.read_solver(recipe.solver_file), proto.read_net(recipe.net_file), KNOWN)
+    param = proto.read_solver(recipe.solver_file)
+    run = planned(param, proto.read_net(recipe.net_file), KNOWN)
     assert run.recipe is recipe
     assert run.departures == []
+    known, read = Job(recipe, param, KNOWN), Job(recipe, param, KNOWN)
+    assert known.as_written, "run `make prototxt`"
+    read.passed_once, read.run = None, run
+    assert not read.as_written
+    assert (known.title, known.databases) == (read.title, read.databases)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param(recipe, marks=[] if recipe.folder in ("study2", "cifar100/resnet32") else pytest.mark.slow)
+        for recipe in {recipe.net_file: recipe for recipe in RECIPES}.values()
+    ],
+    ids=lambda recipe: recipe.net_file,
+)
+def test_the_table_of_multiply_adds_says_what_the_net_does(recipe, at_root):
+    param, net = proto.read_solver(recipe.solver_file), proto.read_net(recipe.net_file)
+    assert Job(recipe, param, KNOWN).passed_once == counted(net, param.train_state, recipe.images)
+
+
+def test_the_table_does_not_speak_of_a_net_that_was_edited(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zoo.write("imagenet/alexnet", tmp_path)
+    recipe = next(recipe for recipe in RECIPES if recipe.folder == "imagenet/alexnet")
+    param = proto.read_solver(recipe.solver_file)
+    job = Job(recipe, param, KNOWN)
+    assert (job.as_written, job.databases) == (True, ["data/ilsvrc12_train_lmdb"])
+    net = Path(recipe.net_file)
+    net.write_text(
+        net.read_text().replace("data/ilsvrc12_train_lmdb", "data/mine").replace("num_output: 4096", "num_output: 409")
+    )
+    job = Job(recipe, param, KNOWN)
+    assert (job.as_written, job.databases) == (False, ["data/mine"])
+    took = prices([job], "cpu")[param.net]
+    assert took.problem == "there is no LMDB data/mine here"
+
+
+def test_a_solver_of_another_stage_is_read(at_root):
+    recipe = next(recipe for recipe in RECIPES if recipe.mechanism.file == "mu_0.01")
+    param = proto.read_solver(recipe.solver_file)
+    param.train_state.stage[:] = ["mu_0.001"]
+    job = Job(recipe, param, KNOWN)
+    assert not job.as_written
+    assert job.title.endswith("mu 0.001")
 
 
 def test_a_log_has_the_settings_that_were_planned(tmp_path, monkeypatch):

@@ -149,12 +149,14 @@ def _find_recipe(run: TrainingRun, form: Form, network: Known, images: ImageSet,
 
 def _distance(run: TrainingRun, form: Form, recipe: Recipe, network: Known) -> tuple[object, ...]:
     nodes = known.training(recipe.mechanism, recipe.images)
+    distortion = known.distortion(recipe.mechanism.distorted(recipe.images))
     return (
         recipe.network.name != network.name,
         [node.shape for node in nodes] != [node.shape for node in form.training],
         abs((recipe.mechanism.mu or 0) - (run.mu or 0)),
         recipe.schedule.batch_size != form.batch,
         [node.settings.get("gradient") for node in nodes] != [node.settings.get("gradient") for node in form.training],
+        distortion.get("pad_stage") != form.distortion.get("pad_stage"),
     )
 
 

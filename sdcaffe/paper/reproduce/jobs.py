@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from sdcaffe import proto
@@ -13,8 +14,10 @@ from sdcaffe.paper import published as paper
 from sdcaffe.paper.compare.form import Logged
 from sdcaffe.paper.compare.recognise import describe
 from sdcaffe.paper.compare.runs import TrainingRun
+from sdcaffe.paper.datasets import PUBLISHED
 from sdcaffe.paper.published import Value
 from sdcaffe.paper.recipes import RECIPES, Recipe
+from sdcaffe.paper.reproduce import counts
 from sdcaffe.solver.snapshot import newest
 from sdcaffe.tools import zoo
 
@@ -22,26 +25,57 @@ STUDY = "study"
 STUDY_FOLDER = "study2"
 TABLES = (*map(str, paper.TITLES), STUDY)
 LOGS = Path("reference_logs/runs")
+_IMAGES = [images.title for images in PUBLISHED]  # the paper's
 
 
 @dataclass
 class Job:
-    """One run: a recipe and a seed. `param` is the solver as it will train, `net` its NetParameter, `run` what its log
-    will be taken for.
+    """One run: a recipe and a seed. `param` is the solver as it will train.
 
-    `teacher` is the job that makes the weights it starts from, None where it starts from none; `taught` says that
-    others wait for its weights. `done` says that a log shows it finished, and nothing else is wanted of it.
+    `like` is the job of the same recipe and another seed, None for the first. `teacher` is the job that makes the
+    weights it starts from, None where it starts from none; `taught` says that others wait for its weights. `done` says
+    that a log shows it finished, and nothing else is wanted of it.
     """
 
     recipe: Recipe
     param: proto.SolverParameter
-    net: proto.NetParameter
-    run: TrainingRun
+    values: Sequence[Value]
     logs: Path = LOGS
     tables: list[str] = field(default_factory=list)
+    like: Job | None = None
     teacher: Job | None = None
     taught: bool = False
     done: bool = False
+
+    @cached_property
+    def as_written(self) -> bool:
+        """Whether it trains the recipe's net to the letter, which need not be read then."""
+        return self.passed_once is not None and list(self.param.train_state.stage) == self.recipe.stages
+
+    @cached_property
+    def passed_once(self) -> int | None:
+        """The multiply-adds of one pass of an iteration, where its net is the recipe's to the letter."""
+        return self.like.passed_once if self.like else counts.remembered(self.param.net, self.recipe.net_file)
+
+    @cached_property
+    def net(self) -> proto.NetParameter:
+        return self.like.net if self.like else proto.read_net(self.param.net)
+
+    @cached_property
+    def run(self) -> TrainingRun:
+        """What its log will be taken for."""
+        return replace(self.like.run, seed=self.seed) if self.like else planned(self.param, self.net, self.values)
+
+    @property
+    def databases(self) -> list[str]:
+        """The LMDBs that it trains on."""
+        if self.as_written:
+            images = self.recipe.images
+            return [images.train_source] if images.database else []
+        layers = [layer for layer in self.net.layer if layer.type == "Data"]
+        layers = [layer for layer in layers if not layer.include or layer.include[0].phase == proto.TRAIN]
+        read = [layer.data_param for layer in layers]
+        return [param.source for param in read if param.backend == proto.DataParameter.LMDB]
 
     @property
     def file(self) -> Path:
@@ -53,11 +87,19 @@ class Job:
 
     @property
     def title(self) -> str:
-        run = self.run
-        if run.reason:  # no published value: its arms differ in more than the paper's words
-            return f"{run.network}, {run.data_set}, {self.recipe.mechanism.title}"
-        mechanism = f"{run.mechanism}, {run.peer}" if run.peer else run.mechanism
-        return f"{run.network}, {run.data_set}, {mechanism}" + (f", mu {run.mu:g}" if run.mu else "")
+        mechanism = self.recipe.mechanism
+        if self.as_written:
+            network, images, mu = self.recipe.title, self.recipe.images, mechanism.mu
+            named = any(_measures(self.recipe, value) for value in self.values)
+            data = images.title if images.title in _IMAGES else images.train_source
+            measures, peer = mechanism.measures, mechanism.peer
+        else:
+            run = self.run
+            network, data, mu, named = run.network, run.data_set, run.mu, not run.reason
+            measures, peer = run.mechanism, run.peer
+        if not named:  # no published value: its arms differ in more than the paper's words
+            return f"{network}, {data}, {mechanism.title}"
+        return ", ".join([network, data, measures, *([peer] if peer else []), *([f"mu {mu:g}"] if mu else [])])
 
     @property
     def log(self) -> Path:
@@ -178,10 +220,7 @@ def _job(
         teacher = _job(recipe.teacher, 1, values, found, precision)
         param.weights[:] = [str(teacher.weights)]
     like = next((job for (file, _), job in found.items() if file == recipe.solver_file), None)
-    if like is not None:  # but for its seed the same, and finding out takes a while
-        return found.setdefault(key, replace(like, param=param, run=replace(like.run, seed=seed), tables=[]))
-    net = proto.read_net(param.net)
-    return found.setdefault(key, Job(recipe, param, net, planned(param, net, values), teacher=teacher))
+    return found.setdefault(key, Job(recipe, param, values, like=like, teacher=teacher))
 
 
 def planned(param: proto.SolverParameter, net: proto.NetParameter, values: Sequence[Value]) -> TrainingRun:
@@ -208,8 +247,9 @@ def mark_done(every: Iterable[Job], runs: Iterable[TrainingRun]) -> None:
     """
     every = list(every)
     finished = [(run.seed, run.what) for run in runs if run.finished]
+    seeds = {seed for seed, _ in finished}
     for job in every:
-        job.done = bool(job.run.settings) and (job.seed, job.run.what) in finished
+        job.done = job.seed in seeds and bool(job.run.settings) and (job.seed, job.run.what) in finished
     for job in every:
         if job.teacher and not job.done and not job.ready:
             job.teacher.taught, job.teacher.done = True, False

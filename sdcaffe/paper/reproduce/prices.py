@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from sdcaffe import Net, proto
+from sdcaffe import proto
 from sdcaffe.errors import SdcaffeError
-from sdcaffe.log import Tick, no_tick, silent
+from sdcaffe.log import Tick, no_tick
+from sdcaffe.paper.reproduce.counts import counted
 from sdcaffe.paper.reproduce.jobs import Job
-from sdcaffe.tools.step_times import StepTime, measured, rate, training_multiply_adds
+from sdcaffe.tools.step_times import StepTime, measured, rate
 
 STORE = Path("runs/step_times.json")
 _SMALL = 1 << 20  # bytes of the file of what was measured; more is none of ours
-_FILLERS = ("weight_filler", "bias_filler")
 
 
 def prices(
@@ -41,10 +40,10 @@ def prices(
     """
     distinct = {job.param.net: job for job in jobs}
     here = _machine(device)
-    remembered, keys = _read(store), dict[str, str]()
-    for name, job in distinct.items() if remembered or budget else ():
+    stored, keys = _read(store), dict[str, str]()
+    for name, job in distinct.items() if stored or budget else ():
         keys[name] = f"{here}, {job.param.precision}, {_digest(job)}"
-    found = {name: remembered[key] for name, key in keys.items() if key in remembered}
+    found = {name: stored[key] for name, key in keys.items() if key in stored}
     sizes: dict[str, int] = {}
     for name, job in distinct.items():
         try:
@@ -58,8 +57,8 @@ def prices(
             break
         found[name] = measured(distinct[name].param, device, clock)
         if found[name].measured:
-            remembered[keys[name]] = found[name]
-            _write(store, remembered)
+            stored[keys[name]] = found[name]
+            _write(store, stored)
         tick(len(found), len(distinct))
     left = [name for name in sizes if name not in found]
     if left:
@@ -76,39 +75,14 @@ def _rates(found: dict[str, StepTime], sizes: dict[str, int]) -> list[float]:
 
 
 def _multiply_adds(job: Job) -> int:
-    """Of an iteration, from the net alone: its data need not be there. Raises what building it raises."""
-    net = job.net
-    bare = proto.NetParameter(name=net.name)
-    bare.state.CopyFrom(net.state)
-    bare.state.MergeFrom(job.param.train_state)
-    images = job.recipe.images
-    for layer in net.layer:
-        if layer.type != "Data":
-            _without_fillers(bare.layer.add(), layer)
-        elif not layer.include or layer.include[0].phase == proto.TRAIN:
-            if layer.data_param.backend == proto.DataParameter.LMDB and not Path(layer.data_param.source).exists():
-                raise SdcaffeError(f"there is no LMDB {layer.data_param.source} here")
-            batch = layer.data_param.batch_size
-            given = bare.layer.add(name=layer.name, type="Input", top=layer.top)
-            given.input_param.shape.add(dim=[batch, images.channels, images.size, images.size])
-            given.input_param.shape.add(dim=[batch])
-    with silent():
-        return training_multiply_adds(_Bare(bare, proto.TRAIN)) * job.param.iter_size
-
-
-class _Bare(Net):
-    """A net that never runs: its weights lie as they come."""
-
-    channels_last = False
-
-
-def _without_fillers(target: Any, layer: Any) -> None:
-    """The layer, its weights zeros: nothing is drawn for them."""
-    target.CopyFrom(layer)
-    for field, value in target.ListFields():
-        for name in _FILLERS if field.message_type and hasattr(value, "DESCRIPTOR") else ():
-            if name in field.message_type.fields_by_name:
-                value.ClearField(name)
+    """Of an iteration. Raises what building its net raises, and SdcaffeError where a database is missing."""
+    for source in job.databases:
+        if not Path(source).exists():
+            raise SdcaffeError(f"there is no LMDB {source} here")
+    once = job.passed_once
+    if once is None:
+        once = counted(job.net, job.param.train_state, job.recipe.images)
+    return once * job.param.iter_size
 
 
 def _digest(job: Job) -> str:
@@ -137,8 +111,8 @@ def _read(store: Path) -> dict[str, StepTime]:
         return {}
 
 
-def _write(store: Path, remembered: dict[str, StepTime]) -> None:
+def _write(store: Path, stored: dict[str, StepTime]) -> None:
     store.parent.mkdir(parents=True, exist_ok=True)
-    kept = {key: {name: asdict(took)[name] for name in ("seconds", "memory")} for key, took in remembered.items()}
+    kept = {key: {name: asdict(took)[name] for name in ("seconds", "memory")} for key, took in stored.items()}
     with proto.atomic_write(store) as file:
         file.write((json.dumps(kept, indent=1) + "\n").encode())
