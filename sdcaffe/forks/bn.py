@@ -98,7 +98,7 @@ class SegNetBN(Layer):
     With bn_mode LEARN, x_hat is (x - mean) / sqrt(variance + 1e-9) by the batch's statistics, in both phases;
     a second top is their mean and a third their variance, without gradients. With INFERENCE it is x itself,
     for weights that have the statistics folded in. Bottoms are (n, c, h, w). Blobs: 0 scale and 1 shift,
-    both (1, c, 1, 1).
+    both (1, c, 1, 1). Without scale_filler the scale begins with 0, as there (alexgkendall/caffe-segnet@03d1e9f).
 
     Of PSPNet's and TSN's forks a BN has running statistics too, as blobs 2 and 3: PSPNet's where var_eps,
     moving_average, decay or axis is given, and TSN's where slope_filler, bias_filler, momentum, eps or
@@ -124,8 +124,7 @@ class SegNetBN(Layer):
         if self.extra and not self.learns:
             raise self.error("has no statistics for a second top with bn_mode: INFERENCE", "top")
         shape: Shape = (1, bottom[1], 1, 1)
-        one = proto.FillerParameter(type="constant", value=1)
-        self.blob(0, shape, _filler(param, "scale_filler") or one)
+        self.blob(0, shape, _filler(param, "scale_filler"))
         self.blob(1, shape, _filler(param, "shift_filler"))
         return [bottom] + [shape] * self.extra
 
@@ -173,10 +172,11 @@ class PSPNetBN(RunningNorm):
         refuse(self, "PSPNet", _SEGNET)
         if param.axis not in (1, 2) or len(bottom) <= param.axis:
             raise self.error(f"axis must be 1 or 2, and an axis of the bottom {show_shape(bottom)}", "axis")
+        one = proto.FillerParameter(type="constant", value=1)
         return self.configure(
             bottom,
             self.blob_shape(bottom[param.axis]),
-            (_filler(param, "scale_filler"), _filler(param, "shift_filler")),
+            (_filler(param, "scale_filler") or one, _filler(param, "shift_filler")),
             axis=param.axis,
             eps=param.var_eps,
             eps_field="var_eps",
@@ -196,7 +196,8 @@ class TsnBN(RunningNorm):
     By the batch's statistics in training, by the running ones in testing and where `frozen` is true: then
     nothing learns. Each training pass keeps `momentum` of the running statistics and adds the rest of the
     batch's (the variance biased). Blobs are (1, c, 1, 1), as PSPNet's Caffe takes them (hszhao/PSPNet@798bdc9), or
-    with blob_axes: 2, which --fork TSN writes, (1, c), as TSN's does (yjxiong/caffe@9831a2b). Both are read.
+    with blob_axes: 2, which --fork TSN writes, (1, c), as TSN's does (yjxiong/caffe@9831a2b). Both are read. Without
+    slope_filler the scale begins with 0, as in both.
     """
 
     param: proto.BNParameter

@@ -20,7 +20,7 @@ class CuDNNBatchNormParameter:
 class CuDNNBatchNorm(RunningNorm):
     """See RunningNorm. As in GENet (hujie-frank/GENet@ae791f8), whose parameters stand in cudnn_batch_norm_param.
 
-    SKNet's stand in batch_norm_param.
+    SKNet's (implus/SKNet@17dd708) stand in batch_norm_param. Without scale_filler the scale begins with 0, as there.
 
     By the batch's statistics in training, by the running ones in testing and where `frozen` is true: then
     nothing learns. Each training pass keeps `momentum` of the running statistics and adds the rest of the

@@ -42,7 +42,7 @@ class RunningNorm(Layer):
     ) -> list[Shape]:
         """Make the blobs; returns the shape of the top.
 
-        `fillers`: of scale (None: 1) and shift (None: 0); `step`: how far a batch moves the running
+        `fillers`: of scale and shift (None: 0); `step`: how far a batch moves the running
         statistics; `eps_field`: where the prototxt says eps; `running`: normalise by these; `frozen`: nothing
         learns; `unbiased`: the variance kept.
         """
@@ -52,7 +52,7 @@ class RunningNorm(Layer):
         self.running, self.unbiased = running, unbiased
         self.moves = self.phase == proto.TRAIN and not frozen
         one = proto.FillerParameter(type="constant", value=1)
-        self.blob(0, blob_shape, fillers[0] or one, learnable=not frozen)
+        self.blob(0, blob_shape, fillers[0], learnable=not frozen)
         self.blob(1, blob_shape, fillers[1], learnable=not frozen)
         self.blob(2, blob_shape, learnable=False)
         self.blob(3, blob_shape, one if frozen else None, learnable=False)

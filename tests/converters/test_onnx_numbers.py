@@ -21,7 +21,8 @@ layer { name: "mvn" type: "MVN" bottom: "data" top: "mvn" }
 layer { name: "norm" type: "Normalize" bottom: "data" top: "norm" norm_param { across_spatial: false } }
 layer { name: "power" type: "Power" bottom: "data" top: "power" power_param { power: -0.5 shift: 1e-10 } }
 layer { name: "log" type: "Log" bottom: "data" top: "log" log_param { shift: 1e-10 } }
-layer { name: "learn" type: "BN" bottom: "data" top: "learn" top: "mean" top: "variance" }
+layer { name: "learn" type: "BN" bottom: "data" top: "learn" top: "mean" top: "variance"
+  bn_param { scale_filler { value: 1 } } }
 layer { name: "batch" type: "BN" bottom: "data" top: "batch" bn_param { decay: 0.1 } }
 layer { name: "pool" type: "Pooling" bottom: "data" top: "pool"
   pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 } }

@@ -94,11 +94,13 @@ VISION = {
     "SegNetBN": Example("BN", "bn_param { bn_mode: LEARN scale_filler { value: 1 } }", [learned(*IMAGE)]),
     "PSPNetBN": Example("BN", "bn_param { moving_average: true decay: 0.1 }", [learned(*IMAGE)]),
     "TsnBN": Example("BN", "bn_param { momentum: 0.8 slope_filler { value: 1 } }", [learned(*IMAGE)]),
-    "IcnetBN": Example("BN", "bn_param { icnet: true momentum: 0.8 }", [learned(*IMAGE)]),
+    "IcnetBN": Example("BN", "bn_param { icnet: true momentum: 0.8 slope_filler { value: 1 } }", [learned(*IMAGE)]),
     "NvidiaBatchNorm": Example("BatchNorm", "batch_norm_param { scale_bias: true }", [learned(*IMAGE)]),
     "IntelBatchNorm": Example("BatchNorm", "batch_norm_param { stats_batch_size: 1 }", [learned(*IMAGE)]),
     "EpsBehindBatchNorm": Example("BatchNorm", "batch_norm_param { add_eps_before_sqrt: false }", [learned(*IMAGE)]),
-    "CuDNNBatchNorm": Example("CuDNNBatchNorm", "cudnn_batch_norm_param { momentum: 0.8 }", [learned(*IMAGE)]),
+    "CuDNNBatchNorm": Example(
+        "CuDNNBatchNorm", "cudnn_batch_norm_param { momentum: 0.8 scale_filler { value: 1 } }", [learned(*IMAGE)]
+    ),
     "EpsInsideMVN": Example("MVN", "mvn_param { add_eps_before_sqrt: true eps: 0.1 }", [learned(*IMAGE)]),
     "MultiModalBatchNorm": Example("MultiModalBatchNorm", "", [learned(3, 4, 5), positive(3)]),
     "Normalize": Example("Normalize", "norm_param { across_spatial: false channel_shared: false }", [learned(*IMAGE)]),
