@@ -58,9 +58,7 @@ _FIELDS = {
         "SolverParameter": "min_lr rampup_interval rampup_lr momentum_policy max_momentum momentum_power "
         "local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format",
         "LayerParameter": "debug cudnn_math_override detectnet_groundtruth_param detectnet_augmentation_param",
-        "TransformationParameter": "img_rand_resize_lower img_rand_resize_upper resize_to_square random_seed "
-        "vertical_stretch_lower vertical_stretch_upper horizontal_stretch_lower horizontal_stretch_upper "
-        "allow_upscale interpolation_algo_up interpolation_algo_down",
+        "TransformationParameter": "resize_to_square",
     },
     INTEL: {
         "NetParameter": "compile_net_state multinode",

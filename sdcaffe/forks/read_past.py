@@ -70,6 +70,19 @@ class GpuTransform:
     use_gpu_transform: Annotated[bool, 1008] = False  # its number, 8, is SSD's resize_param
 
 
+class Packing(enum.IntEnum):
+    NCHW = 0
+    NHWC = 1
+
+
+class TransformerMemory:
+    forward_packing: Annotated[Packing, 21] = Packing.NCHW
+
+
+class TransformerSeed:
+    random_seed: Annotated[int, 1009] = -1  # its number, 9, is SSD's noise_param
+
+
 class AlgorithmSeeker(enum.IntEnum):
     GET = 0
     FINDEX = 1
@@ -168,6 +181,8 @@ _TABLE = [
     (NVIDIA, "DataParameter", DataThreads, _READING),
     (NVIDIA, "ImageDataParameter", ImageThreads, _READING),
     (NVIDIA, "TransformationParameter", GpuTransform, "where pictures are transformed, not how"),
+    (NVIDIA, "TransformationParameter", TransformerMemory, "how numbers lie in memory"),
+    (NVIDIA, "TransformationParameter", TransformerSeed, "what chance decides follows from the solver's random_seed"),
     (SPARSE, "ParamSpec", ForceMultiplier, "it multiplies the solver's force_decay, which is not there"),
     (TONGCHENG, "AccuracyParameter", AccuracyLog, "it writes the accuracy to a file of its own besides"),
 ]

@@ -3386,6 +3386,14 @@ class TileParameter(_Message):
     ) -> None: ...
 
 class TransformationParameter(_Message):
+    Packing: _ClassVar[_Enum]
+    NCHW: _ClassVar[int]
+    NHWC: _ClassVar[int]
+    InterpolationAlgo: _ClassVar[_Enum]
+    INTER_NEAREST: _ClassVar[int]
+    INTER_LINEAR: _ClassVar[int]
+    INTER_CUBIC: _ClassVar[int]
+    INTER_AREA: _ClassVar[int]
     scale: float
     mirror: bool
     crop_size: int
@@ -3410,7 +3418,20 @@ class TransformationParameter(_Message):
     def random_resize_param(self) -> RandomResizeParameter: ...
     @property
     def random_aspect_ratio_param(self) -> RandomAspectRatioParameter: ...
+    horizontal_stretch_upper: float
+    interpolation_algo_down: int
+    allow_upscale: bool
+    forward_packing: int
     use_gpu_transform: bool
+    random_seed: int
+    img_rand_resize_lower: int
+    img_rand_resize_upper: int
+    rand_resize_ratio_lower: float
+    rand_resize_ratio_upper: float
+    vertical_stretch_lower: float
+    vertical_stretch_upper: float
+    horizontal_stretch_lower: float
+    interpolation_algo_up: int
     @property
     def scale_factors(self) -> _Values[float]: ...
     crop_width: int
@@ -3434,7 +3455,20 @@ class TransformationParameter(_Message):
         expand_param: ExpansionParameter | _Mapping[str, _Any] | None = ...,
         random_resize_param: RandomResizeParameter | _Mapping[str, _Any] | None = ...,
         random_aspect_ratio_param: RandomAspectRatioParameter | _Mapping[str, _Any] | None = ...,
+        horizontal_stretch_upper: float | None = ...,
+        interpolation_algo_down: int | str | None = ...,
+        allow_upscale: bool | None = ...,
+        forward_packing: int | str | None = ...,
         use_gpu_transform: bool | None = ...,
+        random_seed: int | None = ...,
+        img_rand_resize_lower: int | None = ...,
+        img_rand_resize_upper: int | None = ...,
+        rand_resize_ratio_lower: float | None = ...,
+        rand_resize_ratio_upper: float | None = ...,
+        vertical_stretch_lower: float | None = ...,
+        vertical_stretch_upper: float | None = ...,
+        horizontal_stretch_lower: float | None = ...,
+        interpolation_algo_up: int | str | None = ...,
         scale_factors: _Iterable[float] | None = ...,
         crop_width: int | None = ...,
         crop_height: int | None = ...,

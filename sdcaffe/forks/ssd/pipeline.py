@@ -129,12 +129,10 @@ class Pipeline:
         return Prepared(self._of_drawn_size(pixels, picture, dice), picture)
 
     def _of_drawn_size(self, pixels: Image, picture: Picture, dice: Dice) -> Image:
-        if not (self.random_size.sizes or self.random_size.ratios):
+        if not self.random_size.asked:
             return pixels
         if pixels.dtype != np.uint8:
-            raise DataError(
-                "holds floats; random_resize_param and random_aspect_ratio_param are for bytes", picture.where
-            )
+            raise DataError("holds floats; sizes that are drawn are for bytes", picture.where)
         return self.random_size(pixels.astype(np.uint8, copy=False), dice)
 
     def _raw(self, picture: Picture) -> Image:

@@ -16,6 +16,7 @@ from sdcaffe import proto
 from sdcaffe.data.source import Image
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.messages import ResizeParameter
+from sdcaffe.forks.ssd.stretched_size import StretchedSize
 
 Pixels = NDArray[np.uint8]
 Resize = Callable[[Pixels, "proto.ResizeParameter", Dice], Image]
@@ -48,7 +49,9 @@ proto.schema.extend("TransformationParameter", RandomSizes)
 
 
 class RandomSize:
-    """What a TransformationParameter says of drawn sizes; where it says both, random_resize_param is done.
+    """What a TransformationParameter says of drawn sizes: random_resize_param before random_aspect_ratio_param.
+
+    Without either, NVIDIA's; see StretchedSize.
 
     `resize` makes a picture of the size that a ResizeParameter has. Raises ValueError for settings that cannot be.
     """
@@ -56,6 +59,7 @@ class RandomSize:
     def __init__(self, param: proto.TransformationParameter, resize: Resize) -> None:
         self._resize = resize
         self.crop = param.crop_size
+        self.stretched = StretchedSize(param)
         self.sizes = param.random_resize_param if param.HasField("random_resize_param") else None
         self.ratios = param.random_aspect_ratio_param if param.HasField("random_aspect_ratio_param") else None
         sizes, ratios = self.sizes, self.ratios
@@ -70,10 +74,15 @@ class RandomSize:
             raise ValueError(f"aspect_ratio_change must be above 0 and at most 1, not {ratios.aspect_ratio_change:g}")
 
     @property
+    def asked(self) -> bool:
+        """Whether anything is said."""
+        return bool(self.sizes or self.ratios or self.stretched.asked)
+
+    @property
     def draws(self) -> bool:
         """Whether chance has a part in it."""
         sizes = self.sizes
-        return bool(self.ratios or (sizes and not (sizes.min_size == sizes.max_size > 0)))
+        return bool(self.ratios or (sizes and not (sizes.min_size == sizes.max_size > 0)) or self.stretched.draws)
 
     def __call__(self, pixels: Pixels, dice: Dice) -> Image:
         """The picture (C, h, w), bytes, made of another size; as it is where nothing is said."""
@@ -83,7 +92,7 @@ class RandomSize:
             return self._shorter(pixels, low + dice.below(max(high - low, 0) + 1), self.sizes.resize_param, dice)
         if self.ratios:
             return self._part(pixels, self.ratios, dice)
-        return pixels
+        return self.stretched(pixels, dice) if self.stretched.asked else pixels
 
     def _shorter(self, pixels: Pixels, size: int, resize: Any, dice: Dice) -> Image:
         """The picture with `size` pixels on its shorter side."""

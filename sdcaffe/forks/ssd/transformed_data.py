@@ -11,11 +11,15 @@ from sdcaffe.data.source import Source
 from sdcaffe.forks.ssd.picture import LabelledPictures
 from sdcaffe.forks.ssd.picture_feed import PictureFeed
 from sdcaffe.forks.ssd.pipeline import Pipeline
+from sdcaffe.forks.ssd.stretched_size import FIELDS as STRETCHES
 from sdcaffe.layers.base import register
 from sdcaffe.layers.data import Data, FeedLayer
 from sdcaffe.layers.image_data import ImageData
 
-_CHANGES = ("resize_param", "noise_param", "crop_h", "crop_w", "random_resize_param", "random_aspect_ratio_param")
+_CHANGES = (
+    *("resize_param", "noise_param", "crop_h", "crop_w", "random_resize_param", "random_aspect_ratio_param"),
+    *STRETCHES,
+)
 _OF_OTHERS = {
     **dict.fromkeys(("distort_param", "expand_param", "emit_constraint"), "AnnotatedData"),
     **dict.fromkeys(("scale_factors", "crop_height", "crop_width"), "ImageSegData"),
@@ -31,7 +35,8 @@ def _is_of_ssd(layer_param: proto.LayerParameter) -> bool:
 class TransformedFeed(FeedLayer):
     """Resized, with noise, cropped and mirrored as in SSD (weiliu89/caffe@4817bf8); resize_param is for encoded ones.
 
-    random_resize_param and random_aspect_ratio_param are Intel's; see RandomSize.
+    random_resize_param and random_aspect_ratio_param are Intel's, img_rand_resize and the stretches NVIDIA's; see
+    RandomSize and StretchedSize.
 
     Fields of AnnotatedData's and ImageSegData's alone are passed over with a warning, as in their forks.
     """
