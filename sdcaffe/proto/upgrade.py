@@ -15,6 +15,7 @@ from sdcaffe.proto.odd_text import odd_text
 from sdcaffe.proto.positions import Where, place
 from sdcaffe.proto.tables import table
 
+_with_blobs: dict[str, str] = {}
 # V1 type names whose current name is not the same words with each one capitalised.
 _V1_TYPES = {
     "NONE": "",
@@ -97,6 +98,16 @@ def layer_type(v1_layer: caffe.V1LayerParameter) -> str:
 def tell_type(v1_name: str, name: str) -> None:
     """Say the current name of a V1 type that a plugin adds to V1LayerParameter's LayerType."""
     _V1_TYPES[v1_name] = name
+
+
+def tell_type_with_blobs(caffes: str, name: str) -> None:
+    """Say that a layer with blobs, of a type `caffes` that has none in BVLC Caffe, is another Caffe's `name`."""
+    _with_blobs[caffes] = name
+
+
+def type_with_blobs(name: str) -> str:
+    """The type of a layer with blobs whose type BVLC Caffe calls `name`."""
+    return _with_blobs.get(name, name)
 
 
 def _refuse_odd_texts(net: caffe.NetParameter, where: Where) -> None:

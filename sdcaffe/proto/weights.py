@@ -38,8 +38,6 @@ __all__ = [
 Blobs = Mapping[str, Sequence[Array]]
 
 _LARGEST = 2**31 - 1
-# Of C3D 1.0, whose numbers of V1 types are BVLC Caffe's of these, which have no blobs.
-_C3D_TYPES = {"ArgMax": "Convolution3D", "MVN": "Deconvolution3D"}
 
 
 @dataclasses.dataclass(eq=False)
@@ -156,7 +154,7 @@ def _layer_blobs(name: str, kind: str, blobs: Any, numbers: Numbers, path: StrPa
         for i, blob in enumerate(blobs)
     ]
     kind = _text(kind)
-    return LayerBlobs(_text(name), _C3D_TYPES.get(kind, kind) if arrays else kind, arrays)
+    return LayerBlobs(_text(name), upgrade.type_with_blobs(kind) if arrays else kind, arrays)
 
 
 # ---- Solver states ----

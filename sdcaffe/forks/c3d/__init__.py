@@ -31,3 +31,6 @@ proto.schema.extend("PoolingParameter", VolumePoolingParameter)
 proto.schema.add_values("V1LayerParameter", "LayerType", {"CONVOLUTION3D": 1030, "POOLING3D": 1031})
 proto.upgrade.tell_type("CONVOLUTION3D", "Convolution3D")
 proto.upgrade.tell_type("POOLING3D", "Pooling3D")
+# In binary files C3D 1.0's numbers of its types are BVLC Caffe's of these.
+proto.upgrade.tell_type_with_blobs("ArgMax", "Convolution3D")
+proto.upgrade.tell_type_with_blobs("MVN", "Deconvolution3D")
