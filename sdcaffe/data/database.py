@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from sdcaffe import proto, reading
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.lmdb_pages import check_pages
-from sdcaffe.data.source import Image, Source
+from sdcaffe.data.source import SOURCES, Image, Source
 from sdcaffe.errors import DataError
 
 _BETWEEN_LOOKS = 0.02  # seconds
@@ -299,9 +299,10 @@ def _misplaced(path: str, backend: str, marker: str) -> DataError:
     if os.path.exists(path):
         return DataError(f"this is a file, not the folder of a {backend}", path)
     here = "" if os.path.isabs(path) else f" (relative to the current directory, {os.getcwd()})"
+    others = ", ".join(name for name in SOURCES.names() if name not in _STORES) or "cifar10"
     return DataError(
-        f"there is no {backend} here{here}. Besides a database, data_param.source may name cifar10:train, "
-        "cifar100:train or synthetic:train, and the same with :test",
+        f"there is no {backend} here{here}. Besides a database, data_param.source may name another source, as in "
+        f"cifar10:train: {others}",
         path,
     )
 
