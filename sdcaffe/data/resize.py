@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +48,7 @@ def blend(image: NDArray[np.uint8], rows: Taps, columns: Taps) -> NDArray[np.uin
     return upper.astype(np.uint8)
 
 
+@functools.lru_cache(256)
 def _centred(source: int, target: int) -> Taps:
     centre = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
     first = np.floor(centre).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +17,14 @@ class Dice:
     """
 
     def __init__(self, seed: int, batch: int, item: int, rank: int = 0) -> None:
+        self._place = seed, batch, item, rank
+
+    @functools.cached_property
+    def _bits(self) -> np.random.Philox:
+        """Made when it is first drawn from: most images need no draw in a test."""
+        seed, batch, item, rank = self._place
         key = np.array([seed % 2**64, DRAWS], np.uint64)
-        self._bits = np.random.Philox(key=key, counter=np.array([0, batch, rank, item + 1], np.uint64))
+        return np.random.Philox(key=key, counter=np.array([0, batch, rank, item + 1], np.uint64))
 
     def uniform(self, low: float, high: float) -> float:
         """A number from `low` to `high`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ Boxes = npt.NDArray[Any]  # float32
 Mode = ResizeParameter.Resize_mode
 
 WHOLE: Boxes = np.array([0, 0, 1, 1], np.float32)
+_TWICE = np.array([0, 1, 0, 1])  # takes (x, y) to (x, y, x, y)
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class Labelled:
         return len(self.boxes)
 
     def only(self, kept: npt.NDArray[np.bool_]) -> Labelled:
-        return Labelled(self.boxes[kept], self.facts[kept])
+        return self if kept.all() else Labelled(self.boxes[kept], self.facts[kept])
 
 
 def area(boxes: Boxes) -> Boxes:
     """Areas (...) of boxes (..., 4); 0 of one that ends before it begins."""
-    sides = (boxes[..., 2:] - boxes[..., :2]).clip(min=0)
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
     return sides[..., 0] * sides[..., 1]
 
 
@@ -53,10 +55,12 @@ def seen_in(labelled: Labelled, window: Boxes, emit: proto.EmitConstraint | None
     kept = ((boxes[:, :2] < window[2:]) & (boxes[:, 2:] > window[:2])).all(1)
     if emit is not None:
         kept &= _emitted(boxes, window, emit)
-    size = window[2:] - window[:2]
-    with np.errstate(divide="ignore", invalid="ignore"):  # a window of no size sees nothing
-        cut = ((boxes - np.tile(window[:2], 2)) / np.tile(size, 2)).clip(0, 1)
-    return replace(labelled, boxes=cut).only(kept & (area(cut) > 0))
+    if window is not WHOLE:
+        size = window[2:] - window[:2]
+        with np.errstate(divide="ignore", invalid="ignore"):  # a window of no size sees nothing
+            boxes = (boxes - window[:2][_TWICE]) / size[_TWICE]
+    cut = np.minimum(np.maximum(boxes, 0), 1)
+    return Labelled(cut, labelled.facts).only(kept & (area(cut) > 0))
 
 
 def _emitted(boxes: Boxes, window: Boxes, emit: Any) -> npt.NDArray[np.bool_]:
@@ -71,30 +75,36 @@ def _emitted(boxes: Boxes, window: Boxes, emit: Any) -> npt.NDArray[np.bool_]:
 def mirrored(labelled: Labelled) -> Labelled:
     boxes = labelled.boxes.copy()
     boxes[:, 0], boxes[:, 2] = 1 - labelled.boxes[:, 2], 1 - labelled.boxes[:, 0]
-    return replace(labelled, boxes=boxes)
+    return Labelled(boxes, labelled.facts)
 
 
 def resized(labelled: Labelled, height: int, width: int, resize: proto.ResizeParameter) -> Labelled:
     """The boxes of a picture of height by width as fractions of what resize_param makes of it."""
+    old, inside, padding, new = _sizes(height, width, resize.height, resize.width, resize.resize_mode)
+    pixels = labelled.boxes * old * inside / old
+    first = padding + np.maximum(pixels[:, :2], 0)
+    last = padding + np.minimum(pixels[:, 2:], new[:2])
+    return Labelled(np.concatenate([first, last], 1) / new, labelled.facts)
+
+
+@functools.lru_cache(1024)
+def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) -> tuple[Boxes, Boxes, Boxes, Boxes]:
+    """A picture's own size, its size inside the new one, padding before it (2,), the new size; three twice, (4,)."""
     old = np.array([width, height], np.float32)
-    new = np.array([resize.width, resize.height], np.float32)
+    new = np.array([new_width, new_height], np.float32)
     aspect, wanted = old[0] / old[1], new[0] / new[1]
     padding = np.zeros(2, np.float32)
-    if resize.resize_mode == Mode.FIT_LARGE_SIZE_AND_PAD:
+    if mode == Mode.FIT_LARGE_SIZE_AND_PAD:
         if aspect > wanted:
             padding[1] = (new[1] - new[0] / aspect) / 2
         else:
             padding[0] = (new[0] - aspect * new[1]) / 2
-    elif resize.resize_mode == Mode.FIT_SMALL_SIZE:
+    elif mode == Mode.FIT_SMALL_SIZE:
         if aspect < wanted:
             new[1] = new[0] / aspect
         else:
             new[0] = aspect * new[1]
-    pixels = labelled.boxes * np.tile(old, 2)
-    pixels = pixels * np.tile(new - 2 * padding, 2) / np.tile(old, 2)
-    first = padding + pixels[:, :2].clip(min=0)
-    last = padding + np.minimum(pixels[:, 2:], new)
-    return replace(labelled, boxes=np.concatenate([first, last], 1) / np.tile(new, 2))
+    return old[_TWICE], (new - 2 * padding)[_TWICE], padding, new[_TWICE]
 
 
 def of_fixed_size(
@@ -104,9 +114,9 @@ def of_fixed_size(
 
     Unchanged in other modes and without those fields. Raises ValueError where the input is smaller than they say.
     """
-    scale = np.array([resize.width_scale, resize.height_scale], np.float32)
-    if resize.resize_mode != Mode.FIT_SMALL_SIZE or not scale.all():
+    if resize.resize_mode != Mode.FIT_SMALL_SIZE or not (resize.width_scale and resize.height_scale):
         return labelled
+    scale = np.array([resize.width_scale, resize.height_scale], np.float32)
     aspect = np.float32(width) / np.float32(height)
     size = np.array([resize.width, resize.height], np.float32)
     if aspect < size[0] / size[1]:
@@ -116,4 +126,4 @@ def of_fixed_size(
     seen = size * (window[2:] - window[:2])
     if (seen < scale).any():
         raise ValueError(f"is seen in {seen[0]:g} x {seen[1]:g} pixels, less than width_scale and height_scale say")
-    return replace(labelled, boxes=labelled.boxes * np.tile(seen, 2) / np.tile(scale, 2))
+    return Labelled(labelled.boxes * seen[_TWICE] / scale[_TWICE], labelled.facts)

@@ -230,10 +230,13 @@ class Pipeline:
         top, left = (high - height) // 2, (wide - width) // 2
         if self.random_crop:
             top, left = dice.below(high - height + 1), dice.below(wide - width + 1)
-        window = np.array([left, top, left + width, top + height], np.float32) / np.array([wide, high] * 2, np.float32)
+        window = WHOLE
+        if all(self.crop):
+            window = np.array([left, top, left + width, top + height], np.float32)
+            window /= np.array([wide, high] * 2, np.float32)
         mirror = self.param.mirror and dice.below(2) == 1
         part = pixels[:, top : top + height, left : left + width]
-        return part[:, :, ::-1] if mirror else part, self._boxes(picture, window if all(self.crop) else WHOLE, mirror)
+        return part[:, :, ::-1] if mirror else part, self._boxes(picture, window, mirror)
 
     def _boxes(self, picture: Picture, window: Boxes, mirror: bool) -> Labelled:
         labelled = picture.labelled
