@@ -1,8 +1,8 @@
-"""Writes down what layers compute, for fixed shapes, as an ONNX graph. Which operators there are is table.py's."""
+"""Writes down what layers compute, for fixed shapes, as an ONNX graph. Which operators there are it is told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,13 @@ class Unsupported(Exception):
 class Recorder(TorchDispatchMode):
     """While it is entered, what torch does with `given` tensors becomes nodes; what hangs on none is computed.
 
-    `given` tensors are fake: they have a shape and no values, so a layer that looks at values fails.
+    `given` tensors are fake: they have a shape and no values, so a layer that looks at values fails. `operators` are
+    the functions that write torch's operators, as those of table.py.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, operators: Mapping[str, Callable[..., object]]) -> None:
         super().__init__()
+        self._operators = operators
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Tensor] = {}
         self._fake = FakeTensorMode(static_shapes=True)
@@ -126,9 +128,6 @@ class Recorder(TorchDispatchMode):
     # ------------------------------------------------------------ what torch does
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        from sdcaffe.net.engine import operators, sums  # noqa: F401 (they fill the table)
-        from sdcaffe.net.engine.table import OPERATORS
-
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if torch.Tag.nondeterministic_seeded in function.tags:
@@ -140,7 +139,7 @@ class Recorder(TorchDispatchMode):
             return function(*tree_map(self._as_fake, args), **kwargs)
         mutable = function._schema.is_mutable
         packet = function.overloadpacket.__name__
-        operator = OPERATORS.get(packet.removesuffix("_") if mutable else packet)
+        operator = self._operators.get(packet.removesuffix("_") if mutable else packet)
         if operator is None or (mutable and not packet.endswith("_")):
             raise Unsupported(f"torch's {packet} is not among what is written as ONNX")
         if mutable and (self.real(args[0]) is not None or len(self._memory.get(_storage(args[0]), ())) > 1):

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from sdcaffe.layers.base import DataLayer, Layer
 from sdcaffe.net.assembly import Assembled
+from sdcaffe.net.engine import operators, sums  # noqa: F401 (they fill the table)
 from sdcaffe.net.engine.recorder import RecordedStage, Recorder, Unsupported
+from sdcaffe.net.engine.table import OPERATORS
 from sdcaffe.net.stages import Stages
 from sdcaffe.plugins import is_plugin
 
@@ -93,7 +95,7 @@ def _recorded(made: Assembled, places: list[int], after: set[int], wanted: set[i
     outputs = sorted(makes & (read | wanted | set(made.graph.outputs.values()) | made.loss_weights.keys()))
     stages = Stages(made, outputs, places=chosen)
     place_of = {id(made.layers[place]): place for place in places}
-    recorder = Recorder()
+    recorder = Recorder(OPERATORS)
     values: dict[int, Tensor] = {}
     with torch.no_grad():
         for stage in stages.stages:
