@@ -35,10 +35,10 @@ class _Softened(torch.autograd.Function):
 class KnowledgeDistillation(Layer):
     """sum KL(q || p) over places, p = softmax(student / T), q = softmax(teacher / T), by loss_param's normalizer.
 
-    As in wentianli/knowledge_distillation_caffe@07f84a3, whose schema, with the field's number and T's default, is not
-    published: 1 stands here. Logits (n, classes, ...) of student and teacher, and with ignore_label, and only then,
-    labels. softmax_param's axis says where the classes are. The value is not multiplied by T^2; the student's gradient
-    is, so it is T (p - q) over the normalizer. The teacher gets none.
+    As in wentianli/knowledge_distillation_caffe@25b7694, whose number 147 is BVLC Caffe's swish_param. Logits (n,
+    classes, ...) of student and teacher, and with ignore_label, and only then, labels. softmax_param's axis says where
+    the classes are. The value is not multiplied by T^2; the student's gradient is, so it is T (p - q) over the
+    normalizer. The teacher gets none.
     """
 
     param: proto.KnowledgeDistillationParameter

@@ -88,10 +88,7 @@ _FIELDS = {
         "coeff_schedule_param lpq_loss_param l1_loss_param writer_param reader_param mean_param accum_param"
     },
     CRFRNN: {"LayerParameter": "multi_stage_meanfield_param"},
-    ENET: {
-        "LayerParameter": "spatial_dropout_param",
-        "DenseImageDataParameter": "label_divide_factor",
-    },
+    ENET: {"LayerParameter": "spatial_dropout_param"},
     DACH: {
         "LayerParameter": "homo_mean_loss_param homo_bias_loss_param homomorphism_param param2top_param "
         "bottom2param_param class_latch_param gan_gate_param preforward_down_init",

@@ -674,6 +674,7 @@ class DenseImageDataParameter(_Message):
     mirror: bool
     crop_width: int
     crop_height: int
+    label_divide_factor: int
     def __init__(
         self,
         *,
@@ -689,6 +690,7 @@ class DenseImageDataParameter(_Message):
         mirror: bool | None = ...,
         crop_width: int | None = ...,
         crop_height: int | None = ...,
+        label_divide_factor: int | None = ...,
     ) -> None: ...
 
 class DenseblockParameter(_Message):

@@ -28,6 +28,7 @@ NUMBERS = {
     "insanity_param": [202],
     "interp_param": [143, 153, 163],
     "jmmd_param": [150],
+    "knowledge_distillation_param": [147],
     "labelsequence_accuracy_param": [159],
     "largemargin_inner_product_param": [202],
     "log_scaler_param": [160],
@@ -69,6 +70,5 @@ NUMBERS = {
     "yolov3_detection_output_param": [602],
     "yolov3_param": [603],
 }
-# Of these no schema can be had: MNC's is a submodule that is gone, the other was never published.
-UNSEEN = {"roi_warping_param", "mask_resize_param", "knowledge_distillation_param"}
+UNSEEN = {"roi_warping_param", "mask_resize_param"}  # MNC's, whose schema is in a submodule that cannot be had
 KEPT_FREE = {162}  # CAFFE-DACH's bottom2param_param

@@ -352,3 +352,31 @@ def test_a_data_layer_tells_that_it_passes_over_scale_factors(folder, caplog):
     assert "scale_factors is passed over; ImageSegData alone has it" in caplog.text
     assert layer.top_shapes == [(2, 3, 64, 64)]
     layer.close()
+
+
+# ---------------------------------------------------------------- ENet's label_divide_factor
+
+
+def test_labels_of_an_encoder_are_smaller_by_a_factor(folder):
+    layer = dense("batch_size: 4 new_height: 13 new_width: 47 label_divide_factor: 4 mirror: true")
+    assert layer.top_shapes == [(4, 3, 13, 47), (4, 1, 3, 11)]
+    data, label = batches(layer, 1)
+    layer.close()
+    flips = 0
+    for i in range(4):
+        image, labels = pair(i)
+        image = cv2.resize(image, (47, 13), interpolation=cv2.INTER_LINEAR)
+        labels = cv2.resize(labels, (11, 3), interpolation=cv2.INTER_NEAREST)
+        flipped = not np.array_equal(data[i], channels_first(image))
+        flips += flipped
+        assert np.array_equal(data[i], channels_first(image[:, ::-1] if flipped else image))
+        assert np.array_equal(label[i, 0], labels[:, ::-1] if flipped else labels)
+    assert 0 < flips < 4
+
+
+@pytest.mark.parametrize(
+    "body", ["", "crop_height: 4 crop_width: 4 new_height: 9 new_width: 9", "new_height: 3 new_width: 9"]
+)
+def test_a_factor_that_the_fork_stops_at(folder, body):
+    with pytest.raises(LayerError, match="label_divide_factor must be 1 or more, and above 1 needs"):
+        dense(f"batch_size: 1 label_divide_factor: 4 {body}")

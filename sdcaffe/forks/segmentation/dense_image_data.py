@@ -30,6 +30,7 @@ class DenseImageDataParameter:
     mirror: bool = False
     crop_width: int = 0
     crop_height: int = 0
+    label_divide_factor: int = 1
 
 
 past.tell("DenseImageDataParameter", ["mean_file"], "SegNet's Caffe never reads it; transform_param's is read")
@@ -45,6 +46,9 @@ class DenseImageData(FeedLayer):
     values of the label images as they are. new_height and new_width resize images by LINEAR and label images by
     NEAREST; then mirror flips both by chance, and a window of crop_height by crop_width is drawn, in the test phase
     too. A mean image has the size that is left. With batch_size 1 and no size given, images may differ in size.
+
+    label_divide_factor is ENet's (TimoSaemann/caffe-enet@22d356c): label images are resized to new_height and new_width
+    divided by it, rounded down. Raises LayerError for one without these, and with a crop, where the fork stops.
     """
 
     param: proto.DenseImageDataParameter
@@ -65,6 +69,7 @@ class DenseImageData(FeedLayer):
             if (getattr(param, one) > 0) != (getattr(param, other) > 0):
                 sizes = f"{one} {getattr(param, one)} and {other} {getattr(param, other)}"
                 raise self.error(f"{sizes}: give both or neither", one if getattr(param, one) else other)
+        self._check_divided()
         for field in ("mirror", "crop_size"):
             if getattr(self.layer_param.transform_param, field):
                 instead = "mirror" if field == "mirror" else "crop_height and crop_width"
@@ -78,6 +83,18 @@ class DenseImageData(FeedLayer):
         glog("dense_image_data_layer.cpp:115", f"output data size: {','.join(str(n) for n in shapes[0])}")
         return shapes
 
+    def _check_divided(self) -> None:
+        param = self.param
+        if param.label_divide_factor == 1:
+            return
+        lists = param.new_height and not param.crop_height and made(param.source) is None
+        if not (lists and 0 < param.label_divide_factor <= min(param.new_height, param.new_width)):
+            raise self.error(
+                "label_divide_factor must be 1 or more, and above 1 needs a list of images, new_height and new_width "
+                "of no less than it, and no crop",
+                "label_divide_factor",
+            )
+
     def _listed(self) -> PairList:
         param = self.param
         named = [(word, number) for number, line in enumerate(words(param.source), 1) for word in line]
@@ -87,7 +104,9 @@ class DenseImageData(FeedLayer):
             Named(image, label, number) for (image, number), (label, _) in zip(named[::2], named[1::2], strict=True)
         ]
         size = (param.new_height, param.new_width) if param.new_height else None
-        return PairList(param.source, param.root_folder, entries, size, color=param.is_color)
+        factor = param.label_divide_factor
+        labels = (size[0] // factor, size[1] // factor) if size else None
+        return PairList(param.source, param.root_folder, entries, size, color=param.is_color, label_size=labels)
 
     def _make_feed(self, source: PairSource, seed: int, prefetch: int) -> Batches:
         order = self._order(len(source), seed)
@@ -110,4 +129,5 @@ class DenseImageData(FeedLayer):
 
     def _shapes(self) -> list[Shape]:
         n, (channels, height, width) = self.param.batch_size, self._running().size
-        return [(n, channels, height, width), (n, 1, height, width)]
+        factor = self.param.label_divide_factor
+        return [(n, channels, height, width), (n, 1, height // factor, width // factor)]

@@ -52,8 +52,9 @@ class Named:
 class PairList:
     """The pairs that `entries` of the list `source` name, decoded when read. Raises DataError.
 
-    `size` (height, width) resizes both as OpenCV does: images by LINEAR, label images by `label_mode`. A label is
-    the file of a gray image, or a whole number that all pixels of the image have, 0 to 255 (`whole`).
+    `size` (height, width) resizes both as OpenCV does: images by LINEAR, label images by `label_mode`, these perhaps
+    to `label_size`. A label is the file of a gray image, or a whole number that all pixels of the image have, 0 to 255
+    (`whole`).
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class PairList:
         *,
         color: bool,
         label_mode: int = Mode.NEAREST,
+        label_size: tuple[int, int] | None = None,
         whole: bool = False,
     ) -> None:
         self.where, self._root, self._entries = source, root_folder, entries
         self._size, self._color, self._label_mode, self._whole = size, color, label_mode, whole
+        self._label_size = label_size or size
         if not entries:
             raise DataError("the list names no images", source)
         for entry in entries:
@@ -83,22 +86,23 @@ class PairList:
     def read(self, index: int) -> Pair:
         entry = self._entries[index]
         where = f"{self.where}:{entry.line}"
-        pixels = self._resized(read_image(self._root + entry.image, color=self._color), Mode.LINEAR)
+        pixels = _sized(read_image(self._root + entry.image, color=self._color), self._size, Mode.LINEAR)
         if self._whole:
             labels = np.full((1, *pixels.shape[1:]), np.clip(int(entry.label), 0, 255), np.uint8)
             return Pair(pixels, labels, where)
-        labels = self._resized(read_image(self._root + entry.label, color=False), self._label_mode)
-        if labels.shape[1:] != pixels.shape[1:]:
+        labels = _sized(read_image(self._root + entry.label, color=False), self._label_size, self._label_mode)
+        if self._size is None and labels.shape[1:] != pixels.shape[1:]:
             raise DataError(
                 f"the label image {shown(entry.label)} is {_size(labels)} pixels, its image {_size(pixels)}", where
             )
         return Pair(pixels, labels, where)
 
-    def _resized(self, image: Bytes, mode: int) -> Bytes:
-        return image if self._size is None else resized(image, *self._size, mode)
-
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _sized(image: Bytes, size: tuple[int, int] | None, mode: int) -> Bytes:
+    return image if size is None else resized(image, *size, mode)
 
 
 def _size(image: Bytes) -> str:
