@@ -27,8 +27,9 @@ def costs_of_prototxt(
 ) -> Costs:
     """The costs of the net of a prototxt. A data layer is opened only where nothing tells the shape of its images.
 
-    A set that is known by its name tells it; else `shapes` may, by the name of the first top. Raises GraphError for a
-    name in it that is no such blob, and what Net raises.
+    A set that is known by its name tells it; else `shapes` may, by the name of the first top, and by those of others,
+    which have a number an image where it does not. Raises GraphError for a name in it that is no such blob, and what
+    Net raises.
     """
     param, positions = proto.read_net_located(file, ignore_unknown=ignore_unknown)
     param.state.phase, param.state.level = phase, level
@@ -41,7 +42,8 @@ def costs_of_prototxt(
         raise
     missing = [name for name in given if name not in brought]
     if missing:
-        raise GraphError(f'no layer brings a blob "{missing[0]}" to give a shape; there are {", ".join(brought)}')
+        known = ", ".join(dict.fromkeys(brought))
+        raise GraphError(f'no layer brings a blob "{missing[0]}" to give a shape; there are {known}')
     try:
         net = Net(param, phase, positions=positions)
     except DataError as error:
@@ -57,7 +59,7 @@ def costs_of_prototxt(
 
 
 def _brought(param: proto.NetParameter, given: Mapping[str, Shape]) -> tuple[list[str], dict[str, str]]:
-    """The first tops of what brings blobs; the types of those layers whose shapes are told, which are inputs now."""
+    """The tops whose shapes may be told; the types of those layers whose shapes are told, which are inputs now."""
     kept = {layer.name for layer in keep_layers(param).layer}
     types: dict[str, str] = {}
     brought = []
@@ -69,6 +71,7 @@ def _brought(param: proto.NetParameter, given: Mapping[str, Shape]) -> tuple[lis
             brought.append(layer.top[0])
             tops = _tops(layer, cls, given)
             if tops is not None:
+                brought += layer.top[1:]
                 types[layer.name] = layer.type
                 _give(layer, tops)
     return brought, types
@@ -81,7 +84,7 @@ def _tops(layer: proto.LayerParameter, cls: type, given: Mapping[str, Shape]) ->
         image, crop = known_image(layer.data_param.source), layer.transform_param.crop_size
         if image is not None:
             shape = (layer.data_param.batch_size, image[0], crop or image[1], crop or image[2])
-    return None if shape is None else [shape] + [shape[:1]] * (len(layer.top) - 1)
+    return None if shape is None else [shape, *(given.get(top, shape[:1]) for top in layer.top[1:])]
 
 
 def _give(layer: proto.LayerParameter, tops: list[Shape]) -> None:

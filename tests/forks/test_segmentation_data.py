@@ -9,6 +9,7 @@ from data_layers import CPU, batches
 from fork_layers import net_param
 
 import sdcaffe
+from sdcaffe.cli import main
 from sdcaffe.data.opening import open_source
 from sdcaffe.errors import DataError, LayerError
 from sdcaffe.layers.base import class_of
@@ -380,3 +381,22 @@ def test_labels_of_an_encoder_are_smaller_by_a_factor(folder):
 def test_a_factor_that_the_fork_stops_at(folder, body):
     with pytest.raises(LayerError, match="label_divide_factor must be 1 or more, and above 1 needs"):
         dense(f"batch_size: 1 label_divide_factor: 4 {body}")
+
+
+SMALL = """layer { name: "data" type: "DenseImageData" top: "data" top: "label" include { phase: TEST }
+  dense_image_data_param { source: "nowhere.txt" batch_size: 2 } }
+layer { name: "data" type: "DenseImageData" top: "data" top: "label" include { phase: TRAIN }
+  dense_image_data_param { source: "nowhere.txt" batch_size: 2 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top: "loss" }
+"""
+
+
+def test_a_summary_is_told_the_shapes_of_images_and_of_their_pixels_labels(folder, capsys):
+    (folder / "net.prototxt").write_text(SMALL)
+    assert main(["summary", "net.prototxt", "--shape", "data=2,3,5,7", "--shape", "label=2,1,5,7"]) == 0
+    assert "2 x 3 x 5 x 7" in capsys.readouterr().out
+    assert main(["summary", "net.prototxt", "--shape", "data=2,3,5,7"]) == 1
+    assert "need 70 labels" in capsys.readouterr().err
+    assert main(["summary", "net.prototxt", "--shape", "date=2,3,5,7"]) == 1
+    assert 'no layer brings a blob "date" to give a shape; there are data\n' in capsys.readouterr().err
