@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -242,10 +243,23 @@ def device_of(args: argparse.Namespace) -> str | None:
 
 
 def positive(text: str) -> int:
-    """An argument that is a whole number of 1 or more."""
+    """An argument that is a whole number of 1 or more, of 32 bits as Caffe's are."""
+    if text.isdecimal() and len(text.lstrip("0")) > 9 and (len(text) > 10 or int(text) >= 2**31):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is more than 2147483647")
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
     return int(text)
+
+
+def finite(text: str) -> float:
+    """An argument that is a number, neither nan nor beyond what a float of 32 bits can be."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) < 2.0**128:
+        raise argparse.ArgumentTypeError(f"{text!r} is no finite number of 32 bits")
+    return value
 
 
 def level(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,12 @@ def add_flags(parser: Parser) -> None:
         "--mean", metavar="B,G,R", help="mean to subtract (default: as --data or the ONNX file says, else 0)"
     )
     parser.add_argument(
-        "--scale", type=float, metavar="X", help="factor after it (default: as --data or the ONNX file says, else 1)"
+        "--scale",
+        type=flags.finite,
+        metavar="X",
+        help="factor after it (default: as --data or the ONNX file says, else 1)",
     )
-    parser.add_argument("--threshold", type=float, default=0.5, metavar="X", help="least score (default 0.5)")
+    parser.add_argument("--threshold", type=flags.finite, default=0.5, metavar="X", help="least score (default 0.5)")
     parser.add_argument(
         "--label-map-file", metavar="FILE", help="names of the labels, a LabelMap prototxt (default: numbers)"
     )
@@ -137,8 +141,8 @@ def _transform(args: Namespace) -> Any:
         found.CopyFrom(layers[-1].transform_param)
     if args.mean is not None:
         try:
-            values = [float(word) for word in args.mean.split(",")]
-        except ValueError:
+            values = [flags.finite(word) for word in args.mean.split(",")]
+        except argparse.ArgumentTypeError:
             raise UsageError(
                 f'--mean takes a number, or one for each channel, such as 104,117,123, not "{args.mean}"'
             ) from None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
 # Flags of one value that one who goes on with a run gives again.
+_MOST_SEEDS = 10_000
 _KEPT = ("precision", "tensorboard", "device", "gpu", "level", "stage", "sigint_effect", "sighup_effect")
 
 
@@ -174,6 +175,8 @@ def _seeds(text: str) -> list[int]:
     if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of seeds nor a list of seeds as 1,2,3")
     if len(parts) == 1:
+        if int(text) > _MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"{text} runs at once are more than {_MOST_SEEDS}")
         return list(range(1, flags.positive(text) + 1))
     return [int(part) for part in parts]
 

@@ -122,7 +122,8 @@ class Detector:
         if model.in_bytes:
             return np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0))[None].astype(np.uint8)
         ordered = pixels[:: -1 if model.order == "rgb" else 1].astype(np.float32)
-        return np.asarray((ordered - model.mean) * model.scale, np.float32)[None]
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond a float are infinite
+            return np.asarray((ordered - model.mean) * model.scale, np.float32)[None]
 
 
 def drawn(pixels: Image, found: Sequence[Detection]) -> bytes:
