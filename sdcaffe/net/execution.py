@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,12 @@ class Execution:
         if self.engine is not None:
             self.engine.took(time.perf_counter() - started)
         return torch.zeros((), device=device) if loss is None else loss, values
+
+    def at_once(self, inputs: Mapping[str, Any], precision: str) -> dict[str, Tensor] | None:
+        """The outputs by name where the engine gives them by one call; None where `run` is to."""
+        if self.engine is None or precision != FP32 or torch.is_grad_enabled() or self._differentiates:
+            return None
+        return self.engine.at_once(inputs)
 
     def _running(self, held: set[int], precision: str, device: torch.device) -> Running | None:
         """What the engine runs this pass with; None where torch does."""

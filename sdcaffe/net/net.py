@@ -214,6 +214,10 @@ class Net(nn.Module):
 
     def forward(self, inputs: Inputs | None = None, keep: Iterable[str] = ()) -> dict[str, Tensor]:
         """One pass: blobs by name, the outputs and those in `keep`. Data layers bring their next batch."""
+        if inputs and not keep and not self._loading and self.device.type == "cpu":
+            found = self.execution.at_once(inputs, self.precision)
+            if found is not None:
+                return found
         return self.compute({**self.load(), **self.feed(inputs or {})}, keep).blobs
 
     def first_not_finite(self, batch: Batch) -> str | None:

@@ -13,7 +13,7 @@ import torch
 
 from sdcaffe import layers, proto
 from sdcaffe.cli import main
-from sdcaffe.errors import GraphError
+from sdcaffe.errors import GraphError, LayerError
 from sdcaffe.net import Net
 from sdcaffe.net.engine.engine import Session
 
@@ -156,6 +156,53 @@ def test_changed_weights_are_noticed(how: str, tmp_path: Path, runs: list[int]) 
     assert len(runs) == 6
     net.use_engine("torch")
     assert same(passed(net), after)
+
+
+KINDS: dict[str, Callable[[torch.Tensor], object]] = {
+    "as before": lambda blob: blob.clone(),
+    "with a gradient": lambda blob: blob.clone().requires_grad_(),
+    "channels last": lambda blob: blob.to(memory_format=torch.channels_last),
+    "a view": lambda blob: torch.stack([blob, blob], 4)[..., 1],
+    "float64": lambda blob: blob.double(),
+    "an array": lambda blob: blob.numpy(),
+    "a parameter": lambda blob: torch.nn.Parameter(blob),
+}
+MINUS = "".join(
+    f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ shape {{ dim: 2 dim: 3 dim: 4 dim: 4 }} }} }}'
+    for n in "ab"
+) + (
+    'layer { name: "m" type: "Eltwise" bottom: "b" bottom: "a" top: "m" eltwise_param { coeff: 1 coeff: -2 } }'
+    'layer { name: "s" type: "InnerProduct" bottom: "m" top: "s" inner_product_param { num_output: 2 '
+    'bias_term: false weight_filler { type: "constant" value: 0.5 } } }'
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inputs_of_every_kind_and_order_give_the_same(kind: str, tmp_path: Path, runs: list[int]) -> None:
+    model, _ = write_net(MINUS, tmp_path)
+    net = Net(model, proto.TEST, engine="onnxruntime")
+    a, b = (torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    expected = (b.double().numpy() - 2 * a.double().numpy()).sum((1, 2, 3))[:, None] / 2
+    with torch.no_grad():
+        for given in ({"a": a, "b": b}, {"b": b, "a": a}, {"b": KINDS[kind](b), "a": KINDS[kind](a)}):
+            for _ in range(2):
+                (found,) = net(given).values()
+                assert np.abs(found.numpy() - expected).max() < 1e-5
+        assert len(runs) == 7
+        with pytest.raises(LayerError, match="takes the inputs a, b"):
+            net({"a": a, "c": b})
+        with pytest.raises(LayerError, match="takes the inputs a, b"):
+            net({"a": a})
+    assert net({"a": a, "b": b})["s"].requires_grad  # from torch
+    assert len(runs) == 7
+
+
+def test_what_one_pass_gave_stays_after_the_next(tmp_path: Path) -> None:
+    model, _ = write_net(MINUS, tmp_path)
+    net = Net(model, proto.TEST, engine="onnxruntime")
+    with torch.no_grad():
+        found = [net({"a": torch.full((2, 3, 4, 4), float(i)), "b": torch.zeros(2, 3, 4, 4)})["s"] for i in range(4)]
+    assert [blob.tolist() for blob in found] == [[[-48.0 * i] * 2] * 2 for i in range(4)]
 
 
 def test_blobs_between_come_from_torch_unless_they_were_named(tmp_path: Path, runs: list[int]) -> None:
