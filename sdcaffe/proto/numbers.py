@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 import secrets
 import zlib
 from collections.abc import Callable
@@ -25,6 +24,7 @@ _SMALL = 1 << 10  # bytes that protobuf may copy
 _STEP = 1 << 18  # bytes that are read at once, so that the checksum finds them in the processor's cache
 _NONE = (1 << 70) + 7  # a tag, or a length, that no field has
 _KINDS = frozenset({0, 1, 2, 5})  # wire types: varint, 8 bytes, with a length, 4 bytes
+_FIXED = {1: 8, 5: 4}
 _GROUPS = frozenset({3, 4})  # where one begins, and ends
 _MOST_SINGLE = 1000  # fields of a blob, beside what is packed: numbers that are not packed are a field each
 # Fields of a file around its blobs, and pieces of their numbers: nets of a thousand layers have some 50,000.
@@ -87,8 +87,8 @@ def places(descriptor: Descriptor) -> Places:
 class _Room:
     """What is left of fields, and how many bytes they had that are no numbers."""
 
-    def __init__(self, fields: float) -> None:
-        self._fields = fields
+    def __init__(self) -> None:
+        self._fields = _MOST_FIELDS
         self._bytes = 0
         self._free: int | None = None  # bytes of memory, once it matters
 
@@ -98,7 +98,7 @@ class _Room:
         self._bytes += size
         if self._fields < 0:
             raise TooMuch(f"has more than {_MOST_FIELDS} fields around its numbers; no net has so many layers")
-        if self._bytes <= _PLAIN or math.isinf(self._fields):
+        if self._bytes <= _PLAIN:
             return
         if self._free is None:
             self._free = reading.free_memory()
@@ -119,21 +119,60 @@ def taken(source: Source, size: int, where: Places) -> tuple[bytes, Numbers]:
     def key(length: int) -> list[Piece]:
         return [source.read(length) if length < _SMALL else numbers.add(source.read_numbers(length))]
 
-    return b"".join(_rewritten(source, size, where, key, _Room(_MOST_FIELDS))), numbers
+    return b"".join(_rewritten(source, size, where, key, _Room())), numbers
 
 
 def put(message: bytes, numbers: Numbers, where: Places) -> list[Piece]:
     """The bytes of a message, with its numbers in the place of their keys, in parts that follow each other."""
-    source = Source(io.BytesIO(message))
-
-    def piece(length: int) -> list[Piece]:
-        key = source.read(length)
-        return [numbers.get(key, key)]
-
-    parts = itertools.groupby(
-        _rewritten(source, len(message), where, piece, _Room(math.inf)), lambda part: isinstance(part, bytes)
-    )
+    parts = itertools.groupby(_put(message, 0, len(message), where, numbers), lambda part: isinstance(part, bytes))
     return [part for small, group in parts for part in ([b"".join(group)] if small else group)]
+
+
+def _put(data: bytes, at: int, end: int, where: Places, numbers: Numbers) -> list[Piece]:
+    """`put` of the message data[at:end]; as in `_rewritten`, from what is none of protobuf's on it stays as it is."""
+    parts: list[Piece] = []
+    known = _KINDS if None in where.values() else _KINDS | _GROUPS
+    kept = at  # the first byte that is not yet in `parts`
+    while at < end:
+        tag, at = _number(data, at, end)
+        number, kind, head = tag >> 3, tag & 7, at
+        length = _FIXED.get(kind, 0)
+        if kind in (0, 2):
+            value, at = _number(data, at, end)
+            length = value if kind == 2 else 0
+        if kind not in known or length > end - at:
+            break
+        if kind == 2 and number in where:
+            new = _in_place(data, at, at + length, where[number], numbers)
+            if new is not None:
+                parts += [data[kept:head], varint(sum(map(len, new))), *new]
+                kept = at + length
+        at += length
+    parts.append(data[kept:end])
+    return parts
+
+
+def _in_place(data: bytes, at: int, end: int, where: Places | None, numbers: Numbers) -> list[Piece] | None:
+    """What stands for data[at:end], a message or a key; None: itself."""
+    if where is None:
+        piece = numbers.get(data[at:end])
+        return None if piece is None else [piece]
+    parts = _put(data, at, end, where, numbers)
+    return parts if len(parts) > 1 else None
+
+
+def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """The variable-length whole number at `at`, and where it ends; _NONE where it has no end."""
+    if at < end and data[at] < 0x80:  # as nearly all are
+        return data[at], at + 1
+    value = shift = 0
+    for place in range(at, min(at + 10, end)):
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place + 1
+        shift += 7
+    return _NONE, end
 
 
 def _rewritten(
@@ -152,7 +191,7 @@ def _rewritten(
         parts.append(head)
         left -= len(head)
         number, kind = tag >> 3, tag & 7
-        length = {1: 8, 5: 4}.get(kind, 0)
+        length = _FIXED.get(kind, 0)
         if kind in (0, 2):
             value, head = _varint(source, left)
             left -= len(head)
