@@ -17,14 +17,13 @@ from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_operators import Layers, convert
 from sdcaffe.errors import NetError
 from sdcaffe.layers import discover
-from sdcaffe.layers.base import Shape
+from sdcaffe.layers.base import Shape, class_of
 from sdcaffe.log import Tick, no_tick
 from sdcaffe.net import Net
 from sdcaffe.proto.printing import net_text
 from sdcaffe.terminal import shown
 
 _MOST_BYTES = (1 << 31) - 1  # of a .caffemodel
-_IN_PLACE = {"BatchNorm", "Scale", "Bias", "ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Power", "Clip", "Dropout"}
 
 
 @dataclass
@@ -208,7 +207,7 @@ def _in_place(layers: Layers) -> None:
         for names in (layer.top, layer.bottom):
             for i, name in enumerate(names):
                 names[i] = later.get(name, name)
-        if layer.type not in _IN_PLACE or len(layer.bottom) != 1:
+        if not class_of(layer).in_place or len(layer.bottom) != 1 or len(layer.top) != 1:
             continue
         name, top = layer.bottom[0], layer.top[0]
         stem, _, number = name.rpartition("_")

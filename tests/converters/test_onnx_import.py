@@ -93,6 +93,22 @@ def test_a_net_comes_back_layer_by_layer_and_bit_for_bit(tmp_path: Path) -> None
     check_round_trip(ROOT / "prototxt" / "quickstart" / "deploy.prototxt", tmp_path)
 
 
+IN_PLACE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "bn" type: "BN" bottom: "conv" top: "conv" bn_param { bn_mode: LEARN } }
+layer { name: "mvn" type: "MVN" bottom: "conv" top: "conv" }
+layer { name: "lrn" type: "LRN" bottom: "conv" top: "conv" }
+layer { name: "six" type: "ReLU6" bottom: "conv" top: "conv" }
+layer { name: "soft" type: "Softmax" bottom: "conv" top: "conv" }
+"""
+
+
+def test_layers_come_back_in_place(tmp_path: Path) -> None:
+    (tmp_path / "in_place.prototxt").write_text(IN_PLACE)
+    check_round_trip(tmp_path / "in_place.prototxt", tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda path: path.parent.name)
 def test_every_deploy_net_comes_back(model: Path, tmp_path: Path) -> None:
