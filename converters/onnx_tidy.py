@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _LAYER = re.compile(r"\blayer_(\d+)\b")
+_INT64 = 7  # of TensorProto
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -78,11 +79,12 @@ class Names:
 
 
 def _last_nodes(graph: Any) -> dict[int, Any]:
-    """The last node of each submodule, in the order of their last nodes."""
+    """The last node of each submodule, in the order of their last nodes; those that make sizes do not count."""
     last: dict[int, Any] = {}
+    sizes = {value.name for value in graph.value_info if value.type.tensor_type.elem_type == _INT64}
     for node in graph.node:
         index = _index(node)
-        if index is not None:
+        if index is not None and not sizes.issuperset(node.output):
             last.pop(index, None)
             last[index] = node
     return last

@@ -62,7 +62,7 @@ def told(model: ModelProto, owners: Sequence[int | None], module: ExportModule, 
     A stage that took in another, or whose values are not to be found, is left to its operators.
     """
     graph, stages = model.graph, module.stages
-    outside = _read_outside(graph, owners)
+    outside = _read_outside(model, owners)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     given = [value.name for value in graph.input if value.name not in constants]
     values = dict(zip(module.inputs, given, strict=True))
@@ -96,8 +96,13 @@ def _same(stage: Stage, net: Net) -> bool:
     return (stage.layer.keeps_places or stage.layer.views) and len(shapes) == 2 and shapes[0] == shapes[1]
 
 
-def _read_outside(graph: Any, owners: Sequence[int | None]) -> dict[int, list[str]]:
-    """The values that a stage's nodes make and others read, or the model gives, in order."""
+def _read_outside(model: ModelProto, owners: Sequence[int | None]) -> dict[int, list[str]]:
+    """The values that a stage's nodes make and others read, or the model gives, in order; sizes are none."""
+    import onnx
+
+    graph = model.graph
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    sizes = {value.name for value in inferred if value.type.tensor_type.elem_type == onnx.TensorProto.INT64}
     readers: dict[str, set[int | None]] = {value.name: {-1} for value in graph.output}
     for node, owner in zip(graph.node, owners, strict=True):
         for name in node.input:
@@ -105,7 +110,8 @@ def _read_outside(graph: Any, owners: Sequence[int | None]) -> dict[int, list[st
     found: dict[int, list[str]] = {}
     for node, owner in zip(graph.node, owners, strict=True):
         if owner is not None:
-            found.setdefault(owner, []).extend(name for name in node.output if readers.get(name, {owner}) != {owner})
+            read = (name for name in node.output if readers.get(name, {owner}) != {owner})
+            found.setdefault(owner, []).extend(name for name in read if name not in sizes)
     return found
 
 

@@ -14,6 +14,12 @@ from sdcaffe.net import Net
 ROOT = Path(__file__).parents[2]
 GOLDENS = ROOT / "tests" / "goldens"
 RECORDED = GOLDENS / "layers"
+FORKS = ROOT / "tests" / "forks" / "recordings"
+OTHERS, SSD = FORKS / "others", FORKS / "ssd" / "layers"
+NETS = sorted(ROOT.glob("prototxt/**/deploy*.prototxt"))
+_OF_FORKS = ("axpy", "bn_psp", "bn_segnet", "denseblock", "dw_", "gradient_scaler", "interp", "pad", "prior_box")
+_OF_FORKS += ("proposal", "psroi", "relu6", "reorg", "roi_pool", "shuffle", "squeeze", "upsample", "yolo_d", "yolov3_d")
+_OF_SSD = ("concat", "det_", "flatten", "normalize", "permute", "prior", "reshape", "softmax_axis2")
 TRAINING = ("accuracy", "contrastive", "euclidean", "hinge", "infogain", "multinomial", "softmax_loss", "sigmoid_ce")
 OWN_STATISTICS = ("batchnorm_train",)  # of the train phase
 
@@ -40,6 +46,19 @@ def recordings() -> list[str]:
     """The recorded layers that a deployed net can have."""
     names = sorted(path.stem for path in (GOLDENS / "layers").glob("*.npz"))
     return [name for name in names if not name.startswith((*TRAINING, *OWN_STATISTICS))]
+
+
+def all_recordings() -> list[Path]:
+    """Without their suffix: the recorded layers that a deployed net can have, of Caffe and of its forks."""
+    return [
+        *(RECORDED / name for name in recordings()),
+        *(path.with_suffix("") for path in sorted(OTHERS.glob("*.npz")) if path.name.startswith(_OF_FORKS)),
+        *(path.with_suffix("") for path in sorted(SSD.glob("*.npz")) if path.name.startswith(_OF_SSD)),
+    ]
+
+
+def net_name(path: Path) -> str:
+    return f"{path.parent.parent.name}-{path.parent.name}-{path.stem}"
 
 
 def arrays(name: str, stem: str, folder: Path = RECORDED) -> list[np.ndarray]:

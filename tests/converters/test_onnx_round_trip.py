@@ -9,25 +9,31 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from onnx_nets import RECORDED, ROOT, arrays, recordings, write_recorded, write_weights
+from onnx_nets import (
+    NETS,
+    OTHERS,
+    RECORDED,
+    SSD,
+    all_recordings,
+    arrays,
+    net_name,
+    write_recorded,
+    write_weights,
+)
 
 from sdcaffe import proto
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_import import onnx_to_caffe
 from sdcaffe.net import Net
 
-FORKS = ROOT / "tests" / "forks" / "recordings"
-OTHERS, SSD = FORKS / "others", FORKS / "ssd" / "layers"
-DEPLOYED = ("axpy", "bn_psp_f", "denseblock_", "dw_", "interp", "pad", "prior_box", "psroi", "relu6", "reorg")
-DEPLOYED += ("roi_pool", "shuffle", "squeeze", "upsample")
-DETECTING = ("concat", "det_", "flatten", "normalize", "permute", "prior", "reshape", "softmax_axis2")
-ALL = [
-    *(RECORDED / name for name in recordings()),
-    *(path.with_suffix("") for path in sorted(OTHERS.glob("*.npz")) if path.name.startswith(DEPLOYED)),
-    *(path.with_suffix("") for path in sorted(SSD.glob("*.npz")) if path.name.startswith(DETECTING)),
+QUICK = [
+    RECORDED / "lstm",
+    RECORDED / "argmax_val",
+    OTHERS / "proposal",
+    OTHERS / "upsample_mask_scale",
+    OTHERS / "yolov3_detection",
+    SSD / "det_ssd",
 ]
-QUICK = [RECORDED / "lstm", RECORDED / "argmax_val", OTHERS / "upsample_mask_scale", SSD / "det_ssd"]
-NETS = sorted(ROOT.glob("prototxt/**/deploy*.prototxt"))
 CLASSIFIERS = (
     *("resnet18", "resnet50", "vgg11_bn", "mobilenet_v2", "squeezenet1_1", "densenet121", "googlenet"),
     "shufflenet_v2_x1_0",
@@ -64,13 +70,13 @@ def test_a_recorded_layer_goes_out_and_comes_back(path: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", all_recordings(), ids=lambda path: path.name)
 def test_every_recorded_layer_goes_out_and_comes_back(path: Path, tmp_path: Path) -> None:
     check_recorded(path.name, path.parent, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", NETS, ids=lambda path: f"{path.parent.parent.name}-{path.parent.name}")
+@pytest.mark.parametrize("model", NETS, ids=net_name)
 def test_every_net_goes_out_and_comes_back(model: Path, tmp_path: Path) -> None:
     export(str(model), write_weights(model, tmp_path / "net.caffemodel"), str(tmp_path / "net.onnx"))
     done = onnx_to_caffe(str(tmp_path / "net.onnx"), str(tmp_path / "b.prototxt"), str(tmp_path / "b.caffemodel"))

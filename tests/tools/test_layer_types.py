@@ -32,7 +32,7 @@ def test_every_type_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert row("\n".join(lines), "LSTM") == ["LSTM", "2 to 5", "1 to 3", "yes", "yes", "recurrent_param", "BVLC Caffe"]
     assert row("\n".join(lines), "Convolution")[1:3] == ["1 or more", "as bottoms"]
     assert row("\n".join(lines), "BNLL") == ["BNLL", "1", "1", "-", "yes", "-", "BVLC Caffe"]
-    assert [row("\n".join(lines), name)[4] for name in ("Python", "Proposal", "Data")] == ["no", "no", "yes"]
+    assert [row("\n".join(lines), name)[4] for name in ("Python", "Proposal", "Data")] == ["no", "yes", "yes"]
     assert [row("\n".join(lines), name)[4] for name in ("Accuracy", "EuclideanLoss")] == ["left out"] * 2
     assert row("\n".join(lines), "Distort")[-1] == "the paper"
 

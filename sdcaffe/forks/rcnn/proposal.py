@@ -6,11 +6,13 @@ import math
 from typing import Annotated
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.forks import suppression_onnx
 from sdcaffe.forks.rcnn import source_parts
-from sdcaffe.layers.base import Layer, Shape, Source, SourceBuilder, call, number, register, show_shape
+from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
 
 class ProposalParameter:
@@ -41,7 +43,8 @@ class Proposal(Layer):
     are those of each ratio and, within it, of each scale. A box below min_size times the scale has the score 0; of
     pre_nms_topn boxes at most post_nms_topn are kept.
     Tops: regions (r, 5), the image 0 and x1, y1, x2, y2, best first; and perhaps their scores (r). No gradient goes
-    to a bottom. Raises LayerError for a batch of more than one image.
+    to a bottom. In an ONNX model equal scores stand in the order of their places, not as PVANet's quicksort leaves
+    them. Raises LayerError for a batch of more than one image.
     """
 
     param: proto.ProposalParameter
@@ -52,7 +55,7 @@ class Proposal(Layer):
     tops = (1, 2)
     index_bottoms = (0, 1, 2)
     dynamic = True
-    not_exported = "its number of regions hangs on their values"
+    chooses = True
     yields = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -101,10 +104,42 @@ class Proposal(Layer):
         regions, found = regions.to(scores), found.to(scores)
         return regions if len(self.layer_param.top) == 1 else (regions, found)
 
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        param = self.param
+        scores, moves, image = bottoms
+        limits = (param.feat_stride, param.min_size)
+        boxes, score = source_parts.scored_boxes(scores, moves, image, self._anchors(), *limits)
+        best, order = score.topk(min(param.pre_nms_topn, score.shape[0]))
+        return self.apart(builder, boxes.index_select(0, order), best, param.nms_thresh, param.post_nms_topn)[
+            : len(self.layer_param.top)
+        ]
+
+    def apart(
+        self, builder: OnnxBuilder, boxes: Tensor, best: Tensor, overlap: float, most: int
+    ) -> tuple[Tensor, Tensor]:
+        """The tops of boxes (m, 4) whose scores `best` (m) fall. The last pixel is part of a box."""
+        sides = torch.cat([boxes[:, :2], boxes[:, 2:] + 1], 1).unsqueeze(0)
+        held = suppression_onnx.kept(builder, sides, best.unsqueeze(0), overlap, most=most)
+        chosen = (held.squeeze(0) > -torch.inf).nonzero().squeeze(1)
+        boxes = boxes.index_select(0, chosen)
+        return torch.cat([torch.zeros_like(boxes[:, :1]), boxes], 1), best.index_select(0, chosen)
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray | None:
+        if index != 2:
+            return None
+        sides = [size * self.param.feat_stride for size in shapes[0][2:]]
+        scale = 0.05  # no box is too small: whose scores are equal may stand in another order
+        return np.array([*sides, *[scale] * (math.prod(shapes[2]) - 2)]).reshape(shapes[2])
+
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param = self.param
         limits = (param.feat_stride, param.min_size, param.pre_nms_topn, param.post_nms_topn)
-        for helper in (source_parts.moved_anchors, source_parts.exchange_sorted, source_parts.apart_from_better):
+        for helper in (
+            source_parts.moved_anchors,
+            source_parts.scored_boxes,
+            source_parts.exchange_sorted,
+            source_parts.apart_from_better,
+        ):
             builder.part(helper)
         part = builder.part(source_parts.proposals)
         text = call(part, "{0}", "{1}", "{2}", str(self._anchors()), *map(str, limits), number(param.nms_thresh))

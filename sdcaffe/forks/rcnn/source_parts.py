@@ -55,17 +55,24 @@ def proposals(
     the score 0. Of all boxes the best `tried` are looked at and at most `kept` kept that overlap no better one by more
     than `overlap`.
     """
+    boxes, score = scored_boxes(scores, deltas, image, anchors, stride, least)
+    order = exchange_sorted(score, tried)[:tried]
+    boxes, score = boxes[order], score[order]
+    index = apart_from_better(boxes, kept, overlap)
+    return torch.cat([torch.zeros_like(boxes[index, :1]), boxes[index]], 1), score[index]
+
+
+def scored_boxes(
+    scores: Tensor, deltas: Tensor, image: Tensor, anchors: list[list[float]], stride: int, least: int
+) -> tuple[Tensor, Tensor]:
+    """All boxes (m, 4), cut to the image, and their scores (m), 0 of those that are too small."""
     info = image.flatten()
     boxes = moved_anchors(deltas, anchors, stride)
     limit = torch.stack([info[1], info[0], info[1], info[0]]) - 1
     boxes = torch.minimum(boxes, limit).clamp(min=0)
     smallest = torch.stack([info[min(3, info.numel() - 1)], info[2]]) * least  # of the width, of the height
     large = (boxes[:, 2:] - boxes[:, :2] + 1 >= smallest).all(1)
-    score = scores[0, len(anchors) :].permute(1, 2, 0).flatten() * large.to(scores.dtype)
-    order = exchange_sorted(score, tried)[:tried]
-    boxes, score = boxes[order], score[order]
-    index = apart_from_better(boxes, kept, overlap)
-    return torch.cat([torch.zeros_like(boxes[index, :1]), boxes[index]], 1), score[index]
+    return boxes, scores[0, len(anchors) :].permute(1, 2, 0).flatten() * large.to(scores.dtype)
 
 
 def moved_anchors(deltas: Tensor, anchors: list[list[float]], stride: int) -> Tensor:

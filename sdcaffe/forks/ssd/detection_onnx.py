@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe.forks import suppression_onnx
 from sdcaffe.layers.base import OnnxBuilder
 
 
@@ -34,7 +35,10 @@ def rows(
     best, where = scores.index_select(2, classes).transpose(1, 2).topk(tried, 2)  # (n, classes, tried), best first
     each = boxes.index_select(2, classes) if boxes.shape[2] > 1 else boxes.expand(-1, -1, len(labels), -1)
     each = each.transpose(1, 2).gather(2, where.unsqueeze(3).expand(-1, -1, -1, 4))  # (n, classes, tried, 4)
-    kept = _kept(builder, each.flatten(0, 1), best.flatten(0, 1), overlap, least).reshape(n, len(labels) * tried)
+    sets = each.flatten(0, 1)
+    sides = torch.cat([sets[..., :2], sets.maximum(sets.roll(2, -1))[..., 2:]], -1)  # that end before they begin
+    kept = suppression_onnx.kept(builder, sides, best.flatten(0, 1), overlap, least=least, most=tried)
+    kept = kept.reshape(n, len(labels) * tried)
     chosen = kept > -torch.inf
     if -1 < keep < len(labels) * tried:
         ranked = kept.topk(keep, 1)[1] if keep else kept[:, :0].long()
@@ -44,15 +48,3 @@ def rows(
     unfound = torch.logical_not(chosen.any()).reshape(1, 1).expand(n, 1)
     every = torch.cat([torch.cat(table, 2), none], 1).reshape(-1, 7)
     return every.index_select(0, torch.cat([chosen, unfound], 1).reshape(-1).nonzero().squeeze(1))
-
-
-def _kept(builder: OnnxBuilder, boxes: Tensor, scores: Tensor, overlap: float, least: float | None) -> Tensor:
-    """The scores (sets, boxes), and -infinity for boxes (sets, boxes, 4) that overlap a better one of their set."""
-    sets, count = scores.shape
-    sides = torch.cat([boxes[..., :2], boxes.maximum(boxes.roll(2, -1))[..., 2:]], -1)  # that end before they begin
-    limits = [torch.tensor([count]), torch.tensor([overlap])] + ([] if least is None else [torch.tensor([least])])
-    found = (sets * count, 3)  # at most: how many there are is not known, and nothing looks at it
-    best = builder.operator("NonMaxSuppression", [sides, scores.unsqueeze(1), *limits], found, dtype=torch.int64)
-    values = builder.operator("GatherND", [scores.unsqueeze(1), best], found[:1])
-    start = torch.full_like(scores, -torch.inf).unsqueeze(1)
-    return builder.operator("ScatterND", [start, best, values], (sets, 1, count)).squeeze(1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.forks.rcnn import source_parts as rcnn
 from sdcaffe.forks.rcnn.proposal import Proposal
 from sdcaffe.forks.synopsys import source_parts
-from sdcaffe.layers.base import Shape, Source, SourceBuilder, call, number, register
+from sdcaffe.layers.base import OnnxBuilder, Shape, Source, SourceBuilder, call, number, register
 
 _FIELDS = ("anchor_base_size", "anchor_scale", "anchor_ratio", "max_rois", "rpn_min_size", "rpn_nms_thresh")
 _THREE = {"anchor_scale": (8.0, 16.0, 32.0), "anchor_ratio": (0.5, 1.0, 2.0)}
@@ -67,9 +68,21 @@ class SynopsysProposal(Proposal):
         regions, found = regions.to(scores), found.to(scores)
         return regions if len(self.layer_param.top) == 1 else (regions, found)
 
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor | tuple[Tensor, ...]:
+        param = self.param
+        scores, moves, image = bottoms
+        limits = (param.feat_stride, param.rpn_min_size)
+        boxes, score, large = source_parts.sized_boxes(scores, moves, image, self._anchors(), *limits)
+        score = torch.where(large, score, torch.full_like(score, -torch.inf)).flip(0)  # of equal ones the later first
+        best, order = score.topk(score.shape[0])
+        boxes = boxes.flip(0).index_select(0, order)
+        regions, found = self.apart(builder, boxes, best, param.rpn_nms_thresh, param.max_rois)
+        return (regions, found.unsqueeze(1))[: len(self.layer_param.top)]
+
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param = self.param
         builder.part(rcnn.moved_anchors)
+        builder.part(source_parts.sized_boxes)
         part = builder.part(source_parts.regions)
         limits = (str(param.feat_stride), number(param.rpn_min_size), str(param.max_rois), number(param.rpn_nms_thresh))
         text = call(part, "{0}", "{1}", "{2}", str(self._anchors()), *limits)

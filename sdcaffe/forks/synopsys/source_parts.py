@@ -30,12 +30,8 @@ def regions(
     width and scale. Boxes below `least` times the scale are dropped, but for the last. At most `kept` are kept that
     overlap none before by more than `overlap`; of equal scores the later box comes first.
     """
-    info, count = image.flatten(), len(anchors)
-    sides = moved_anchors(deltas, anchors, stride).reshape(-1, count, 4).transpose(0, 1).reshape(-1, 4)
-    boxes = torch.minimum(sides, torch.stack([info[1], info[0], info[1], info[0]]).floor() - 1).clamp(min=0)
-    large = ((boxes[:, 2:] - boxes[:, :2] + 1) >= least * info[2]).all(1)
-    large[large.numel() - 1] = True
-    boxes, score = boxes[large], scores[0, count:].flatten()[large]
+    boxes, score, large = sized_boxes(scores, deltas, image, anchors, stride, least)
+    boxes, score = boxes[large], score[large]
     order = (score.numel() - 1) - score.flip(0).argsort(descending=True, stable=True)
     boxes, score = boxes[order], score[order]
     areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
@@ -49,6 +45,18 @@ def regions(
         left = left[common / (areas[best] + areas[left] - common) <= overlap]
     index = torch.cat(found)
     return torch.cat([torch.zeros_like(boxes[index, :1]), boxes[index]], 1), score[index].unsqueeze(1)
+
+
+def sized_boxes(
+    scores: Tensor, deltas: Tensor, image: Tensor, anchors: list[list[float]], stride: int, least: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All boxes (m, 4), cut to the image, their scores (m), and which are large enough, or the last."""
+    info, count = image.flatten(), len(anchors)
+    sides = moved_anchors(deltas, anchors, stride).reshape(-1, count, 4).transpose(0, 1).reshape(-1, 4)
+    boxes = torch.minimum(sides, torch.stack([info[1], info[0], info[1], info[0]]).floor() - 1).clamp(min=0)
+    large = ((boxes[:, 2:] - boxes[:, :2] + 1) >= least * info[2]).all(1)
+    last = torch.arange(large.shape[0], device=large.device) == large.shape[0] - 1
+    return boxes, scores[0, count:].flatten(), large | last
 
 
 class EpsBehindNorm(nn.Module):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.forks import suppression_onnx
 from sdcaffe.forks.yolo import grid, source_parts
-from sdcaffe.layers.base import Count, Layer, Shape, Source, SourceBuilder, call, number, register
+from sdcaffe.layers.base import Count, Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register
 
 
 class _Detections(Layer):
@@ -16,7 +19,7 @@ class _Detections(Layer):
 
     index_bottoms: ClassVar[tuple[int, ...]] = tuple(range(64))  # no gradient goes to any
     dynamic = True
-    not_exported = "its number of boxes hangs on their values"
+    chooses = True
     yields = True
     parts: ClassVar = (source_parts.yolo_grid, source_parts.yolo_kept, source_parts.yolo_rows)
 
@@ -26,6 +29,33 @@ class _Detections(Layer):
         if len(biases) % 2 or not biases or min(biases) <= 0:
             raise self.error("biases are pairs of a width and a height above 0", "biases")
         return [[float(w), float(h)] for w, h in zip(biases[::2], biases[1::2], strict=True)]
+
+    def example(self, index: int, shapes: list[Shape], random: np.random.Generator) -> np.ndarray:
+        """Maps with an object in some places, as of a trained net; boxes in all of them take minutes."""
+        n, channels, h, w = shapes[index]
+        values = random.standard_normal((n, self.param.num_box, channels // self.param.num_box, h, w))
+        objects = values[:, :, 8 if getattr(self.param, "gaussian_box", False) else 4]
+        objects[random.uniform(size=objects.shape) > 20 / objects.size] = -12
+        return values.reshape(shapes[index])
+
+    def rows(
+        self, builder: OnnxBuilder, boxes: Tensor, scores: Tensor, labels: Tensor, n: int, least: float, overlap: float
+    ) -> Tensor:
+        """What `source_parts.yolo_rows` gives of those boxes of n images whose score is above `least`."""
+        best, order = scores.topk(scores.shape[0])
+        boxes, labels = boxes.index_select(0, order), labels.index_select(0, order).to(boxes.dtype)
+        limit = suppression_onnx.below(overlap)
+        held = suppression_onnx.kept(
+            builder, boxes.unsqueeze(0), best.unsqueeze(0), limit, least=least, middles=True
+        ).squeeze(0)
+        chosen, half = held > -torch.inf, boxes[:, 2:] / 2
+        facts = torch.stack([torch.zeros_like(best), labels, best], 1)
+        table = torch.cat([facts, boxes[:, :2] - half, boxes[:, :2] + half], 1)
+        item = torch.arange(n).to(boxes.dtype).reshape(n, 1)
+        none = torch.cat([item, torch.full_like(item, -1).expand(-1, 6)], 1)
+        unfound = torch.logical_not(chosen.any()).reshape(1).expand(n)
+        places = torch.cat([chosen, unfound]).nonzero().squeeze(1)
+        return torch.cat([table, none]).index_select(0, places).reshape(1, 1, -1, 7)
 
 
 class YoloDetectionOutputParameter:
@@ -74,9 +104,17 @@ class YoloDetectionOutput(_Detections):
         )
         return found.to(bottoms[0])
 
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        param = self.param
+        anchors = self.anchors()[: param.num_box]
+        found = [source_parts.yolo_likeliest(bottom, anchors, param.num_classes) for bottom in bottoms]
+        boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
+        least = suppression_onnx.below(param.confidence_threshold)
+        return self.rows(builder, boxes, scores, labels, bottoms[0].shape[0], least, param.nms_threshold)
+
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param = self.param
-        for part in self.parts:
+        for part in (*self.parts, source_parts.yolo_likeliest):
             builder.part(part)
         maps = ", ".join(f"{{{i}}}" for i in range(len(bottoms)))
         limits = (number(param.confidence_threshold), number(param.nms_threshold))
@@ -139,9 +177,20 @@ class Yolov3DetectionOutput(_Detections):
         limits = (param.num_classes, param.confidence_threshold, param.nms_threshold, param.gaussian_box)
         return source_parts.yolo_v3_rows(maps, self.groups, units, *limits).to(bottoms[0])
 
+    def to_onnx(self, builder: OnnxBuilder, *bottoms: Tensor) -> Tensor:
+        param, boxes, scores, labels = self.param, [], [], []
+        for i, bottom in enumerate(bottoms):
+            unit = float(param.anchors_scale[i])
+            found, score = source_parts.yolo_all(bottom, self.groups[i], unit, param.num_classes, param.gaussian_box)
+            boxes.append(found.unsqueeze(1).expand(-1, param.num_classes, -1).reshape(-1, 4))
+            scores.append(score.reshape(-1))
+            labels.append((torch.arange(param.num_classes) + 1).expand(score.shape[0], -1).reshape(-1))
+        n, limits = bottoms[-1].shape[0], (param.confidence_threshold, param.nms_threshold)
+        return self.rows(builder, torch.cat(boxes), torch.cat(scores), torch.cat(labels), n, *limits)
+
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param = self.param
-        for part in self.parts:
+        for part in (*self.parts, source_parts.yolo_all):
             builder.part(part)
         maps = ", ".join(f"{{{i}}}" for i in range(len(bottoms)))
         units = str([float(scale) for scale in param.anchors_scale])

@@ -63,17 +63,28 @@ def yolo_rows(boxes: Tensor, scores: Tensor, labels: Tensor, overlap: float, n: 
     return torch.cat([facts, boxes[:, :2] - half, boxes[:, :2] + half], 1).reshape(1, 1, -1, 7)
 
 
+def yolo_likeliest(x: Tensor, anchors: list[list[float]], classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The boxes (m, 4) of one map of version 2, the score (m) of the likeliest class of each, and its label, from 1."""
+    boxes, score, numbers = yolo_grid(x, anchors, 1.0, False)
+    best, label = numbers[:, :classes].softmax(1).max(1)
+    return boxes, score[:, 0] * best, label + 1
+
+
+def yolo_all(x: Tensor, anchors: list[list[float]], unit: float, classes: int, gaussian: bool) -> tuple[Tensor, Tensor]:
+    """The boxes (m, 4) of one map of version 3, and their scores (m, classes)."""
+    boxes, score, numbers = yolo_grid(x, anchors, unit, gaussian)
+    return boxes, numbers[:, :classes].sigmoid() * score
+
+
 def yolo_v2_rows(maps: list[Tensor], anchors: list[list[float]], classes: int, least: float, overlap: float) -> Tensor:
     """YOLO version 2: of each box its likeliest class, where that times the object's score is `least` or more."""
     boxes, scores, labels = [], [], []
     for x in maps:
-        found, score, numbers = yolo_grid(x, anchors, 1.0, False)
-        best, label = numbers[:, :classes].softmax(1).max(1)
-        score = score[:, 0] * best
+        found, score, label = yolo_likeliest(x, anchors, classes)
         kept = score >= least
         boxes.append(found[kept])
         scores.append(score[kept])
-        labels.append(label[kept] + 1)
+        labels.append(label[kept])
     return yolo_rows(torch.cat(boxes), torch.cat(scores), torch.cat(labels), overlap, maps[0].shape[0])
 
 
@@ -89,8 +100,7 @@ def yolo_v3_rows(
     """YOLO version 3: of each box every class whose probability times the object's score is above `least`."""
     boxes, scores, labels = [], [], []
     for i, x in enumerate(maps):
-        found, score, numbers = yolo_grid(x, anchors[i], units[i], gaussian)
-        score = numbers[:, :classes].sigmoid() * score
+        found, score = yolo_all(x, anchors[i], units[i], classes, gaussian)
         box, label = (score > least).nonzero(as_tuple=True)
         boxes.append(found[box])
         scores.append(score[box, label])

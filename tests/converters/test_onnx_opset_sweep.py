@@ -1,0 +1,76 @@
+"""Every recorded layer and every net of prototxt/ in the opsets that `export` writes.
+
+Judged by onnx.checker with strict shape inference, and by ONNX Runtime's outputs beside the net's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx_nets import NETS, RECORDED, all_recordings, arrays, net_name, write_recorded, write_weights
+
+from sdcaffe import proto
+from sdcaffe.converters.onnx_export import export
+from sdcaffe.converters.onnx_open import Options
+from sdcaffe.converters.onnx_opset import OLDEST, TRACED, lower
+from sdcaffe.converters.onnx_runtime import open_session
+from sdcaffe.net import Net
+
+TRACES = (TRACED, 21, 23)  # older ones are written in other words after a trace of TRACED
+BATCH_FREE = RECORDED / "reshape_axes"
+
+
+def check(model: str, weights: str, given: Mapping[str, np.ndarray], opset: int, folder: Path) -> None:
+    export(model, weights, str(folder / "net.onnx"), Options(opset=opset))
+    made = onnx.load(folder / "net.onnx")
+    net = Net(model, proto.TEST, weights)
+    net.reshape({name: values.shape for name, values in given.items()})
+    with torch.no_grad():
+        expected = {name: blob.numpy() for name, blob in net(given).items()}
+    for version in range(OLDEST, TRACED + 1) if opset == TRACED else (opset,):
+        written = onnx.ModelProto.FromString(made.SerializeToString())
+        if version < TRACED:
+            lower(written, version)
+        assert [(entry.domain, entry.version) for entry in written.opset_import] == [("", version)]
+        onnx.checker.check_model(written, full_check=True)
+        onnx.shape_inference.infer_shapes(written, check_type=True, strict_mode=True, data_prop=True)
+        session = open_session(written.SerializeToString(), f"opset {version}")
+        names = [value.name for value in session.get_outputs()]
+        inputs = {value.name: given[value.name] for value in session.get_inputs()}
+        for name, got in zip(names, session.run(names, inputs), strict=True):
+            want = expected[name if name in expected else name.removesuffix("_out")]
+            assert got.shape == want.shape, (version, name)
+            assert np.abs(got - want).max(initial=0) <= 1e-5 * np.abs(want).max(initial=1e-6), (version, name)
+
+
+def check_layer(path: Path, opset: int, folder: Path) -> None:
+    model, weights = write_recorded([path.name], folder, path.parent)
+    inputs = Net(model, proto.TEST).inputs
+    check(model, weights, dict(zip(inputs, arrays(path.name, "bottom", path.parent), strict=True)), opset, folder)
+
+
+@pytest.mark.parametrize("opset", [TRACED, 23])
+def test_a_layer_in_the_opsets(opset: int, tmp_path: Path) -> None:
+    check_layer(BATCH_FREE, opset, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", all_recordings(), ids=lambda path: path.name)
+@pytest.mark.parametrize("opset", TRACES)
+def test_every_layer_in_every_opset(opset: int, path: Path, tmp_path: Path) -> None:
+    check_layer(path, opset, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", NETS, ids=net_name)
+@pytest.mark.parametrize("opset", TRACES)
+def test_every_net_in_every_opset(opset: int, model: Path, tmp_path: Path) -> None:
+    weights = write_weights(model, tmp_path / "net.caffemodel")
+    (name,) = (net := Net(model, proto.TEST)).inputs
+    x = np.random.default_rng(1).standard_normal((2, *net.blob_shapes[name][1:])).astype(np.float32)
+    check(str(model), weights, {name: x}, opset, tmp_path)
