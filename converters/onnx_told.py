@@ -27,19 +27,25 @@ if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 PROPERTY = "layers"
+_MOST_ZEROS = 1 << 20  # of a bias
 _LEFT_OUT = ("phase", "include", "exclude", "loss_weight", "propagate_down", "param", "blobs")
 
 
 @dataclass
 class Blob:
-    """The constant of a model that holds a blob of this shape, transposed or as it is."""
+    """The constant of a model that holds a blob of this shape, transposed or as it is; "" where all of it is 0."""
 
     constant: str
     shape: tuple[int, ...]
     transposed: bool = False
 
-    def array(self, constant: NDArray[Any]) -> NDArray[np.float32] | None:
-        """The blob, None where the constant is another one's."""
+    def array(self, constants: Mapping[str, NDArray[Any]]) -> NDArray[np.float32] | None:
+        """The blob, None where the constant is another one's, or is not there."""
+        if not self.constant and math.prod(self.shape) <= _MOST_ZEROS:
+            return np.zeros(self.shape, np.float32)
+        if self.constant not in constants:
+            return None
+        constant = constants[self.constant]
         if constant.size != math.prod(self.shape) or constant.dtype != np.float32:
             return None
         return (constant.T if self.transposed else constant).reshape(self.shape)
@@ -131,7 +137,9 @@ def _entry(stage: Stage, values: Mapping[int, str], constants: Mapping[str, Tens
                 blobs.append([name, list(want.shape), True])
                 break
         else:
-            return None
+            if want.any() or want.size > _MOST_ZEROS:
+                return None
+            blobs.append(["", list(want.shape), False])  # as the exporter leaves out a bias of zeros
     text = proto.NetParameter()
     new = text.layer.add()
     new.CopyFrom(layer.layer_param)
@@ -188,7 +196,7 @@ def usable(
     """Those whose bottoms there are and whose constants fit, with their blobs; `made` are the values of the model."""
     known, found = set(made), []
     for entry in entries:
-        arrays = [blob.array(constants[blob.constant]) for blob in entry.blobs if blob.constant in constants]
+        arrays = [blob.array(constants) for blob in entry.blobs]
         blobs = [array for array in arrays if array is not None]
         names = [*entry.layer.bottom, *entry.layer.top]
         if len(blobs) == len(entry.blobs) and known.issuperset(entry.layer.bottom) and all(map(str.isprintable, names)):

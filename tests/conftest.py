@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -22,22 +19,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what runs behind it; programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_table_of_operators() -> Iterator[None]:
-    """torch's exporter lists its operators anew for each net, half of the time of a small one; here once a process."""
-    export = torch.onnx.export
-
-    def first(*arguments: Any, **more: Any) -> Any:
-        torch.onnx.export = export
-        registry = importlib.import_module("torch.onnx._internal.exporter._registration").ONNXRegistry
-        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
-        return export(*arguments, **more)
-
-    torch.onnx.export = first
-    yield
-    torch.onnx.export = export
 
 
 @pytest.fixture

@@ -253,7 +253,6 @@ REGIONAL = {
         "proposal_param { feat_stride: 4 base_size: 4 min_size: 1 ratio: 1 scale: 1 scale: 2 post_nms_topn: 5 }",
         [positive(1, 4, 3, 4), given(1, 8, 3, 4), exact([[12, 16, 1, 1]])],
         tops=2,
-        out="number of regions",
     ),
     "SynopsysProposal": Example(
         "Proposal",
@@ -261,7 +260,6 @@ REGIONAL = {
         "max_rois: 5 }",
         [positive(1, 6, 3, 4), given(1, 12, 3, 4), exact([[12, 16, 1]])],
         tops=2,
-        out="number of regions",
     ),
     "BoxAnnotatorOHEM": Example(
         "BoxAnnotatorOHEM",
@@ -347,14 +345,12 @@ REGIONAL = {
         "YoloDetectionOutput",
         f"yolo_detection_output_param {{ num_classes: 2 num_box: 2 {CELLS} }}",
         [given(2, 14, 3, 3)],
-        out="number of boxes",
     ),
     "Yolov3DetectionOutput": Example(
         "Yolov3DetectionOutput",
         "yolov3_detection_output_param { num_classes: 2 num_box: 3 mask: 0 mask: 1 mask: 2 mask_group_num: 1 "
         f"anchors_scale: 8 {ANCHORS} }}",
         [given(2, 21, 3, 4)],
-        out="number of boxes",
     ),
     "EvalDetection": Example(
         "EvalDetection",
