@@ -19,6 +19,7 @@ from sdcaffe import proto
 from sdcaffe.converters.onnx_module import ExportModule
 from sdcaffe.converters.onnx_tidy import Names
 from sdcaffe.errors import SdcaffeError
+from sdcaffe.layers import discover
 from sdcaffe.layers.base import DataLayer, class_of
 from sdcaffe.net import Net
 from sdcaffe.net.stages import Stage
@@ -160,6 +161,7 @@ def read_told(text: str) -> list[Told]:
 
     A layer that runs Python, reads data or writes files is none.
     """
+    discover()
     found = []
     try:
         entries = json.loads(text) if text else []

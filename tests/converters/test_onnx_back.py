@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnx_nets import write_net
+from onnx_nets import ROOT, write_net
 
 from sdcaffe import proto
 from sdcaffe.converters.onnx_export import export
@@ -142,6 +145,17 @@ def test_what_a_file_tells_is_held_against_it(tmp_path: Path) -> None:
         assert kinds_of(back[0]) == ["Tile"]
         check(path, back)
     assert sorted(file.name for file in tmp_path.iterdir() if file.suffix == ".h5") == []
+
+
+def test_a_process_of_its_own_reads_what_a_file_tells(tmp_path: Path) -> None:
+    """No other part of the program has asked for the layer types before."""
+    path, (model, weights) = str(tmp_path / "net.onnx"), write_net(INPUT + layer("ArgMax", "y", "x"), tmp_path)
+    export(model, weights, path)
+    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel")
+    command = [sys.executable, "-m", "sdcaffe", "convert", "onnx-to-caffe", path, *back]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kinds_of(back[0]) == ["ArgMax"]
 
 
 @pytest.mark.parametrize("keeps", [0, 1])
