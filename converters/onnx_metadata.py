@@ -107,10 +107,12 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 def read_classes(path: str | os.PathLike[str]) -> list[str]:
     """Class names, one a line; the label is the line's number from 0. Raises ModelError."""
+    data = read_bytes(path, ModelError)
     try:
-        names = read_bytes(path, ModelError).decode("utf-8").splitlines()
+        names = data.decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise ModelError(f"no list of class names: {error}", str(path)) from None
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ModelError(f"no list of class names: its line {line} is not UTF-8", str(path)) from None
     names = [name.strip() for name in names]
     while names and not names[-1]:
         names.pop()
