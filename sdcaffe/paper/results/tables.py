@@ -14,7 +14,7 @@ from sdcaffe.paper.compare.measures import MEASURES, Measure, contrasts
 from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, Value
 from sdcaffe.paper.results.runs import LOGS, by_recipe, comparison, groups, recipes
 
-STUDY, OLD_STUDY, QUICKSTART = "study2", "study", "quickstart"
+STUDY, OLD_STUDY, QUICKSTART, OPEN = "study2", "study", "quickstart", "open_questions"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -111,12 +111,29 @@ def study_devices() -> str:
     there = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)
     rows = []
     for name, group in by_recipe(groups(f"runs/{STUDY}_cpu", "bf16"), STUDY).items():
-        values = [dict(measure.of(group)) for measure in MEASURES]
-        for seed in sorted(values[0], key=lambda seed: seed or 0):
-            pairs = zip(MEASURES, values, strict=True)
-            shown = [f"{of[seed]:.{m.digits}f} ({m.show(m.spread(there[name]))})" for m, of in pairs]
-            rows.append([group.title, str(seed), *shown])
+        rows += _beside(group, there[name])
     return table(("arm", "seed", *(measure.title for measure in MEASURES)), rows)
+
+
+def open_questions() -> str:
+    """Each run of what the paper leaves open, done otherwise, below the study's on the same kind of device."""
+    spread = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)["self_distilled"]
+    here = by_recipe(groups(f"runs/{STUDY}_cpu", "bf16"), STUDY)["self_distilled"]
+    rows = _beside(here, spread)
+    for group in by_recipe(groups(f"runs/{OPEN}", "bf16"), OPEN).values():
+        rows += _beside(group, spread)
+    return table(("arm", "seed", *(measure.title for measure in MEASURES)), rows)
+
+
+def _beside(group: Group, there: Group) -> list[list[str]]:
+    """A row a seed: each measure, and in brackets the mean and deviation that it has `there`."""
+    rows = []
+    values = [dict(measure.of(group)) for measure in MEASURES]
+    for seed in sorted(values[0], key=lambda seed: seed or 0):
+        pairs = zip(MEASURES, values, strict=True)
+        shown = [f"{of[seed]:.{m.digits}f} ({m.show(m.spread(there))})" for m, of in pairs]
+        rows.append([group.title, str(seed), *shown])
+    return rows
 
 
 # ---------------------------------------------------------------- the quickstart
@@ -245,6 +262,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "study": study,
     "study-differences": study_differences,
     "study-devices": study_devices,
+    "open-questions": open_questions,
     "quickstart": quickstart,
     "quickstart-differences": quickstart_differences,
     "precisions": precisions,
