@@ -52,10 +52,11 @@ def seen_in(labelled: Labelled, window: Boxes, emit: proto.EmitConstraint | None
     emit_overlap lies inside (MIN_OVERLAP).
     """
     boxes = labelled.boxes
-    kept = ((boxes[:, :2] < window[2:]) & (boxes[:, 2:] > window[:2])).all(1)
+    kept: Any = True  # of the whole picture no more is asked than an area
     if emit is not None:
-        kept &= _emitted(boxes, window, emit)
+        kept = _emitted(boxes, window, emit)
     if window is not WHOLE:
+        kept = kept & ((boxes[:, :2] < window[2:]) & (boxes[:, 2:] > window[:2])).all(1)
         size = window[2:] - window[:2]
         with np.errstate(divide="ignore", invalid="ignore"):  # a window of no size sees nothing
             boxes = (boxes - window[:2][_TWICE]) / size[_TWICE]
@@ -80,16 +81,16 @@ def mirrored(labelled: Labelled) -> Labelled:
 
 def resized(labelled: Labelled, height: int, width: int, resize: proto.ResizeParameter) -> Labelled:
     """The boxes of a picture of height by width as fractions of what resize_param makes of it."""
-    old, inside, padding, new = _sizes(height, width, resize.height, resize.width, resize.resize_mode)
+    old, inside, padding, new, least, most = _sizes(height, width, resize.height, resize.width, resize.resize_mode)
     pixels = labelled.boxes * old * inside / old
-    first = padding + np.maximum(pixels[:, :2], 0)
-    last = padding + np.minimum(pixels[:, 2:], new[:2])
-    return Labelled(np.concatenate([first, last], 1) / new, labelled.facts)
+    return Labelled((padding + np.minimum(np.maximum(pixels, least), most)) / new, labelled.facts)
 
 
 @functools.lru_cache(1024)
-def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) -> tuple[Boxes, Boxes, Boxes, Boxes]:
-    """A picture's own size, its size inside the new one, padding before it (2,), the new size; three twice, (4,)."""
+def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) -> tuple[Boxes, ...]:
+    """Each (4,): a picture's own size, its size inside the new one, padding before it, the new size, each twice; the
+    least that the ends of a box in pixels may be, and the most: it begins at 0 or later and ends at the new size.
+    """
     old = np.array([width, height], np.float32)
     new = np.array([new_width, new_height], np.float32)
     aspect, wanted = old[0] / old[1], new[0] / new[1]
@@ -104,7 +105,9 @@ def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) 
             new[1] = new[0] / aspect
         else:
             new[0] = aspect * new[1]
-    return old[_TWICE], (new - 2 * padding)[_TWICE], padding, new[_TWICE]
+    open_end = np.array([np.inf, np.inf], np.float32)
+    least, most = np.concatenate([0 * new, -open_end]), np.concatenate([open_end, new])
+    return old[_TWICE], (new - 2 * padding)[_TWICE], padding[_TWICE], new[_TWICE], least, most
 
 
 def of_fixed_size(

@@ -6,6 +6,7 @@ mirror. Each of the first three writes a picture that came encoded as JPEG again
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Iterable
@@ -66,7 +67,7 @@ class Pipeline:
         self.random_size = RandomSize(param, self._resized)
         self._told: set[str] = set()
 
-    @property
+    @functools.cached_property
     def draws_before_crop(self) -> bool:
         """Whether chance has a part in what `prepared` gives: it may then not be kept for the next time."""
         salted = self.noise is not None and self.noise.saltpepper
@@ -74,7 +75,7 @@ class Pipeline:
         drawn = self.random_size.draws or any(map(_several_modes, (self.resize, sizes and sizes.resize_param)))
         return bool(self.distort or self.expand or self.samplers or self.jitter or salted or drawn)
 
-    @property
+    @functools.cached_property
     def draws_crop(self) -> bool:
         """Whether chance has a part in what `cropped` makes of it."""
         return bool(self.random_crop or self.param.mirror)

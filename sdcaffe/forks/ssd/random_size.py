@@ -6,6 +6,7 @@ or a thousandth of a ratio.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -73,7 +74,7 @@ class RandomSize:
         if ratios and not 0 < ratios.aspect_ratio_change <= 1:
             raise ValueError(f"aspect_ratio_change must be above 0 and at most 1, not {ratios.aspect_ratio_change:g}")
 
-    @property
+    @functools.cached_property
     def asked(self) -> bool:
         """Whether anything is said."""
         return bool(self.sizes or self.ratios or self.stretched.asked)
