@@ -76,7 +76,7 @@ class Execution:
             self.engine.took(time.perf_counter() - started)
         return torch.zeros((), device=device) if loss is None else loss, values
 
-    def at_once(self, inputs: Mapping[str, Any], precision: str) -> dict[str, Tensor] | None:
+    def at_once(self, inputs: Mapping[str, object], precision: str) -> dict[str, Tensor] | None:
         """The outputs by name where the engine gives them by one call; None where `run` is to."""
         if self.engine is None or precision != FP32 or torch.is_grad_enabled() or self._differentiates:
             return None

@@ -9,6 +9,7 @@ from sdcaffe.errors import SdcaffeError, unknown
 from sdcaffe.proto.files import atomic_write
 
 TOP = "prototxt"  # the folder that the paths inside the files begin with
+FIRST = "quickstart"  # in a list
 
 
 def networks() -> dict[str, list[str]]:
@@ -18,7 +19,7 @@ def networks() -> dict[str, list[str]]:
     for solver in sorted(top.rglob("solver_*.prototxt")):
         name = solver.parent.relative_to(top).as_posix()
         found.setdefault(name, []).append(solver.stem.removeprefix("solver_"))
-    return dict(sorted(found.items(), key=lambda item: (item[0].count("/"), item[0])))
+    return dict(sorted(found.items(), key=lambda item: (item[0].count("/"), item[0] != FIRST, item[0])))
 
 
 def write(network: str, folder: Path, *, force: bool = False) -> list[Path]:

@@ -295,7 +295,7 @@ def test_deploy_gives_probabilities_for_normalised_images(name, monkeypatch):
     assert shape == (1, 3, size, size)
     with torch.no_grad():
         prob = net.forward({"data": torch.randn(shape)})["prob"]
-    assert prob.shape == (1, 1000 if "imagenet" in name else 100 if "cifar100" in name or "study" in name else 10)
+    assert prob.shape == (1, 1000 if "imagenet" in name else 10 if "cifar10/" in name or "quickstart" in name else 100)
     assert prob.sum().item() == pytest.approx(1, abs=1e-5)
 
 

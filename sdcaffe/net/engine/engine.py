@@ -83,7 +83,7 @@ class Engine:
             self._short = (self._made.shapes, self._shortest(found))
         return None if found is None or found.broken else found
 
-    def at_once(self, inputs: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    def at_once(self, inputs: Mapping[str, object]) -> dict[str, Tensor] | None:
         """The outputs for inputs as those of the pass before, where that was one call; None: `running` says what runs.
 
         A small net takes no longer than the way to it, so this one asks for nothing that the pass before has shown.
@@ -178,7 +178,7 @@ class _Short:
     places: list[tuple[str, tuple[int, ...]]]
     outputs: list[str]
 
-    def fitting(self, inputs: Mapping[str, Any]) -> list[Tensor] | None:
+    def fitting(self, inputs: Mapping[str, object]) -> list[Tensor] | None:
         """The inputs in the session's order, where they are tensors as it takes them."""
         if self.session.in_torch is not None or len(inputs) != len(self.places):
             return None
