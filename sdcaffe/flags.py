@@ -244,11 +244,12 @@ def device_of(args: argparse.Namespace) -> str | None:
 
 def positive(text: str) -> int:
     """An argument that is a whole number of 1 or more, of 32 bits as Caffe's are."""
-    if text.isdecimal() and len(text.lstrip("0")) > 9 and (len(text) > 10 or int(text) >= 2**31):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is more than 2147483647")
-    if not text.isdecimal() or int(text) < 1:
+    digits = text.lstrip("0")
+    if not text.isdecimal() or not digits:
         raise argparse.ArgumentTypeError(f"{text!r} is not 1 or more")
-    return int(text)
+    if len(digits) > 10 or int(digits) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{digits[:40]!r} is more than 2147483647")
+    return int(digits)
 
 
 def finite(text: str) -> float:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sdcaffe.run import Outcome
 
 EXAMPLE = "sdcaffe train prototxt/quickstart/solver_self_distilled.prototxt"
-# Flags of one value that one who goes on with a run gives again.
 _MOST_SEEDS = 10_000
+# Flags of one value that one who goes on with a run gives again.
 _KEPT = ("precision", "tensorboard", "device", "gpu", "level", "stage", "sigint_effect", "sighup_effect")
 
 

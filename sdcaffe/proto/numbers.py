@@ -21,6 +21,7 @@ Piece = bytes | memoryview
 Places: TypeAlias = "dict[int, Places | None]"  # field number -> the Places of the message there; None: numbers
 
 _SMALL = 1 << 10  # bytes that protobuf may copy
+_AHEAD = 1 << 12  # bytes that are read ahead, of which numbers are copied once more
 _STEP = 1 << 18  # bytes that are read at once, so that the checksum finds them in the processor's cache
 _NONE = (1 << 70) + 7  # a tag, or a length, that no field has
 _KINDS = frozenset({0, 1, 2, 5})  # wire types: varint, 8 bytes, with a length, 4 bytes
@@ -56,24 +57,59 @@ class Source:
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self._file = file
-        self.crc = 0
+        self._ahead, self._at, self._summed = b"", 0, 0  # bytes read ahead, how many are taken, and in the checksum
+        self._crc = 0
+
+    @property
+    def crc(self) -> int:
+        self._crc = zlib.crc32(memoryview(self._ahead)[self._summed : self._at], self._crc)
+        self._summed = self._at
+        return self._crc
 
     def read(self, size: int) -> bytes:
-        data = self._file.read(size)
-        if len(data) < size:
-            raise EOFError
-        self.crc = zlib.crc32(data, self.crc)
+        end = self._at + size
+        if end > len(self._ahead):
+            self._look(size)
+            end = size
+            if end > len(self._ahead):
+                raise EOFError
+        data = self._ahead[self._at : end]
+        self._at = end
         return data
+
+    def varint(self, left: int) -> tuple[int, bytes]:
+        """The variable-length whole number in the next `left` bytes, and its own; _NONE where it has no end."""
+        left = min(left, 10)
+        if self._at + left > len(self._ahead):
+            self._look(left)
+        start, value = self._at, 0
+        if left and start < len(self._ahead) and (byte := self._ahead[start]) < 0x80:  # as nearly all are
+            self._at = start + 1
+            return byte, self._ahead[start : start + 1]
+        for place, byte in enumerate(self._ahead[start : start + left]):
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                return value, self.read(place + 1)
+        return _NONE, self.read(left)
 
     def read_numbers(self, size: int) -> memoryview:
         """The next `size` bytes, as memory of their own that numpy may write to."""
         memory = np.empty(size, np.uint8).data
-        for start in range(0, size, _STEP):
+        there = self.read(min(size, len(self._ahead) - self._at))
+        memory[: len(there)] = there
+        self._crc = self.crc
+        for start in range(len(there), size, _STEP):
             part = memory[start : start + _STEP]
             if self._file.readinto(part) < len(part):
                 raise EOFError
-            self.crc = zlib.crc32(part, self.crc)
+            self._crc = zlib.crc32(part, self._crc)
         return memory
+
+    def _look(self, size: int) -> None:
+        """Have the next `size` bytes ahead, or all that there are."""
+        self._crc = self.crc
+        rest = self._ahead[self._at :]
+        self._ahead, self._at, self._summed = rest + self._file.read(max(size - len(rest), _AHEAD)), 0, 0
 
 
 def places(descriptor: Descriptor) -> Places:
@@ -124,59 +160,20 @@ def taken(source: Source, size: int, where: Places) -> tuple[bytes, Numbers]:
 
 def put(message: bytes, numbers: Numbers, where: Places) -> list[Piece]:
     """The bytes of a message, with its numbers in the place of their keys, in parts that follow each other."""
-    parts = itertools.groupby(_put(message, 0, len(message), where, numbers), lambda part: isinstance(part, bytes))
+    source = Source(io.BytesIO(message))
+
+    def piece(length: int) -> list[Piece]:
+        key = source.read(length)
+        return [numbers.get(key, key)]
+
+    parts = itertools.groupby(
+        _rewritten(source, len(message), where, piece, None), lambda part: isinstance(part, bytes)
+    )
     return [part for small, group in parts for part in ([b"".join(group)] if small else group)]
 
 
-def _put(data: bytes, at: int, end: int, where: Places, numbers: Numbers) -> list[Piece]:
-    """`put` of the message data[at:end]; as in `_rewritten`, from what is none of protobuf's on it stays as it is."""
-    parts: list[Piece] = []
-    known = _KINDS if None in where.values() else _KINDS | _GROUPS
-    kept = at  # the first byte that is not yet in `parts`
-    while at < end:
-        tag, at = _number(data, at, end)
-        number, kind, head = tag >> 3, tag & 7, at
-        length = _FIXED.get(kind, 0)
-        if kind in (0, 2):
-            value, at = _number(data, at, end)
-            length = value if kind == 2 else 0
-        if kind not in known or length > end - at:
-            break
-        if kind == 2 and number in where:
-            new = _in_place(data, at, at + length, where[number], numbers)
-            if new is not None:
-                parts += [data[kept:head], varint(sum(map(len, new))), *new]
-                kept = at + length
-        at += length
-    parts.append(data[kept:end])
-    return parts
-
-
-def _in_place(data: bytes, at: int, end: int, where: Places | None, numbers: Numbers) -> list[Piece] | None:
-    """What stands for data[at:end], a message or a key; None: itself."""
-    if where is None:
-        piece = numbers.get(data[at:end])
-        return None if piece is None else [piece]
-    parts = _put(data, at, end, where, numbers)
-    return parts if len(parts) > 1 else None
-
-
-def _number(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """The variable-length whole number at `at`, and where it ends; _NONE where it has no end."""
-    if at < end and data[at] < 0x80:  # as nearly all are
-        return data[at], at + 1
-    value = shift = 0
-    for place in range(at, min(at + 10, end)):
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place + 1
-        shift += 7
-    return _NONE, end
-
-
 def _rewritten(
-    source: Source, size: int, where: Places, swap: Callable[[int], list[Piece]], room: _Room
+    source: Source, size: int, where: Places, swap: Callable[[int], list[Piece]], room: _Room | None
 ) -> list[Piece]:
     """The message of `size` bytes, where `swap` reads numbers of a given length and says what stands for them.
 
@@ -187,17 +184,18 @@ def _rewritten(
     known = _KINDS if is_blob else _KINDS | _GROUPS  # lest a group, which protobuf reads past, hide what follows
     left, single = size, 0
     while left and single < _MOST_SINGLE:
-        tag, head = _varint(source, left)
+        tag, head = source.varint(left)
         parts.append(head)
         left -= len(head)
         number, kind = tag >> 3, tag & 7
         length = _FIXED.get(kind, 0)
         if kind in (0, 2):
-            value, head = _varint(source, left)
+            value, head = source.varint(left)
             left -= len(head)
             length = value if kind == 2 else 0
             if kind == 2 and number in where and length <= left:
-                room.take(0)
+                if room is not None:
+                    room.take(0)
                 parts += _inner(source, length, where[number], swap, room)
                 left -= length
                 continue
@@ -206,7 +204,7 @@ def _rewritten(
             break
         if is_blob:
             single += 1
-        else:
+        elif room is not None:
             room.take(len(head) + length)
         parts.append(source.read(length))
         left -= length
@@ -215,23 +213,11 @@ def _rewritten(
 
 
 def _inner(
-    source: Source, length: int, where: Places | None, swap: Callable[[int], list[Piece]], room: _Room
+    source: Source, length: int, where: Places | None, swap: Callable[[int], list[Piece]], room: _Room | None
 ) -> list[Piece]:
     """A message within another, or numbers, with the length before it."""
     parts = swap(length) if where is None else _rewritten(source, length, where, swap, room)
     return [varint(sum(map(len, parts))), *parts]
-
-
-def _varint(source: Source, left: int) -> tuple[int, bytes]:
-    """The next variable-length whole number, and its bytes; _NONE where it has no end."""
-    value, data = 0, b""
-    while len(data) < min(left, 10):
-        byte = source.read(1)
-        value |= (byte[0] & 0x7F) << 7 * len(data)
-        data += byte
-        if byte[0] < 0x80:
-            return value, data
-    return _NONE, data
 
 
 def varint(value: int) -> bytes:

@@ -49,7 +49,7 @@ def test_every_recipe_is_recognised_as_itself(recipe, at_root):
     assert run.departures == []
     known, read = Job(recipe, param, KNOWN), Job(recipe, param, KNOWN)
     assert known.as_written, "run `make prototxt`"
-    read.passed_once, read.run = None, run
+    read.multiply_adds, read.run = None, run
     assert not read.as_written
     assert (known.title, known.databases) == (read.title, read.databases)
 
@@ -64,7 +64,7 @@ def test_every_recipe_is_recognised_as_itself(recipe, at_root):
 )
 def test_the_table_of_multiply_adds_says_what_the_net_does(recipe, at_root):
     param, net = proto.read_solver(recipe.solver_file), proto.read_net(recipe.net_file)
-    assert Job(recipe, param, KNOWN).passed_once == counted(net, param.train_state, recipe.images)
+    assert Job(recipe, param, KNOWN).multiply_adds == counted(net, param.train_state, recipe.images)
 
 
 def test_the_table_does_not_speak_of_a_net_that_was_edited(tmp_path, monkeypatch):

@@ -50,12 +50,12 @@ class Job:
     @cached_property
     def as_written(self) -> bool:
         """Whether it trains the recipe's net to the letter, which need not be read then."""
-        return self.passed_once is not None and list(self.param.train_state.stage) == self.recipe.stages
+        return self.multiply_adds is not None and list(self.param.train_state.stage) == self.recipe.stages
 
     @cached_property
-    def passed_once(self) -> int | None:
+    def multiply_adds(self) -> int | None:
         """The multiply-adds of one pass of an iteration, where its net is the recipe's to the letter."""
-        return self.like.passed_once if self.like else counts.remembered(self.param.net, self.recipe.net_file)
+        return self.like.multiply_adds if self.like else counts.remembered(self.param.net, self.recipe.net_file)
 
     @cached_property
     def net(self) -> proto.NetParameter:

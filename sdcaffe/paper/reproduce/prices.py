@@ -79,7 +79,7 @@ def _multiply_adds(job: Job) -> int:
     for source in job.databases:
         if not Path(source).exists():
             raise SdcaffeError(f"there is no LMDB {source} here")
-    once = job.passed_once
+    once = job.multiply_adds
     if once is None:
         once = counted(job.net, job.param.train_state, job.recipe.images)
     return once * job.param.iter_size
