@@ -87,9 +87,14 @@ def test_a_deployed_net_gives_what_torch_gives(model: Path, runs: list[int]) -> 
     net.use_engine("onnxruntime")
     for _ in range(3):
         assert same(passed(net, batch), expected)
-    assert len(runs) == 4  # twice on the first pass, to be held against torch
     assert net.execution.engine is not None
-    assert not net.execution.engine.reason
+    reason = net.execution.engine.reason
+    if "imagenet" in model.parts and reason:  # sums this long differ by more on some processors: torch runs then
+        assert "numbers differ by" in reason
+        assert float(reason.split()[-1]) < 5e-5
+    else:
+        assert not reason
+    assert len(runs) == (2 if reason else 4)  # twice on the first pass, to be held against torch
 
 
 def test_recorded_layers_give_caffes_numbers(tmp_path: Path, runs: list[int]) -> None:
@@ -156,6 +161,40 @@ def test_changed_weights_are_noticed(how: str, tmp_path: Path, runs: list[int]) 
     assert len(runs) == 6
     net.use_engine("torch")
     assert same(passed(net), after)
+
+
+SHARED = (
+    'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 40 } } }'
+    'layer { name: "a" type: "InnerProduct" bottom: "data" top: "a" param { name: "w" } param { name: "b" } '
+    "inner_product_param { num_output: 30 } }"
+)
+TWICE = (
+    'layer { name: "b" type: "InnerProduct" bottom: "data" top: "b" param { name: "w" } param { name: "b" } '
+    'inner_product_param { num_output: 30 } } layer { name: "s" type: "Scale" bottom: "b" top: "s" }'
+)
+
+
+@pytest.mark.parametrize("text", [SHARED, SHARED + TWICE], ids=["one", "two, of which one is scaled"])
+@pytest.mark.parametrize("batches", [(1,), (2,), (1, 3, 1)], ids=str)
+def test_factors_written_behind_torchs_back_count(text: str, batches: tuple[int, ...], tmp_path: Path) -> None:
+    model, _ = write_net(text, tmp_path)
+    net = filled(model)
+    net.use_engine("onnxruntime")
+    weight = net.params["a"][0].detach().numpy()
+    for step in range(3):
+        for batch in batches:
+            given = np.random.default_rng(step).normal(size=(batch, 40)).astype("f")
+            expected = given.astype("d") @ weight.astype("d").T
+            with torch.no_grad():
+                for _ in range(2):
+                    found = net({"data": given})
+                    assert all(np.abs(blob.numpy() - expected).max() < 1e-5 for blob in found.values())
+        weight[step, 3:9] = step + 2
+        weight[[5, 6]] = weight[[6, 5]]
+    net.params["a"][0].data = torch.ones(30, 40)
+    with torch.no_grad():
+        found = net({"data": given})
+    assert all(np.abs(b.numpy() - given.sum(1, dtype="d")[:, None]).max() < 1e-4 for b in found.values())
 
 
 KINDS: dict[str, Callable[[torch.Tensor], object]] = {

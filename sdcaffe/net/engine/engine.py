@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ class Engine:
         self._passes, self._watched = passes, watched
         self._running: dict[tuple[Any, ...], Running | None] = {}
         self._weights: _Weights | None = None
+        self._unseen: list[Tensor] = []  # what every session reads where it lies: it may change
         self._took: list[float] = []
         self._allowed = self._asked | set(made.graph.outputs.values())
         self._last: tuple[Any, Running | None] = (None, None)  # the shapes of the pass before, and what ran
@@ -75,6 +77,7 @@ class Engine:
             return None
         if self._weights is not None and self._weights.changed():
             self._running.clear()
+            self._weights = None
             self._last = self._short = (None, None)
         shapes, found = self._last
         if shapes is not self._made.shapes:  # each set-up of the net makes new ones
@@ -101,8 +104,6 @@ class Engine:
         if key not in self._running:
             if len(self._running) >= _MOST_SHAPES:
                 return None
-            if self._watched and not self._running:
-                self._weights = _Weights(self._made)
             self._running[key] = self._built(run_op)
         return self._running[key]
 
@@ -135,9 +136,12 @@ class Engine:
 
     def _built(self, run_op: RunOp) -> Running | None:
         try:
-            region = region_of(self._made, self._asked)
+            region = region_of(self._made, self._asked, watched=self._watched)
             session = Session(region)
             ops, native = _plan(self._made, region, self._asked, session, run_op)
+            if self._watched:
+                self._unseen = region.unseen if self._weights is None else _common(self._unseen, region.unseen)
+                self._weights = _Weights(self._made, self._unseen)
         except (Unsupported, ImportError) as error:
             self._leave(str(error))
             return None
@@ -211,6 +215,7 @@ class Session:
         self._session = onnxruntime.InferenceSession(region.model, options, providers=["CPUExecutionProvider"])
         self._inputs = [f"in{slot}" for slot in region.inputs]
         self._outputs = [f"out{slot}" for slot in region.outputs]
+        self._in_place = {name: tensor.detach().numpy() for name, tensor in region.read_in_place.items()}
         self.in_torch: Callable[..., tuple[Tensor, ...]] | None = None
         self.judge: Callable[[float, float], None] = lambda difference, faster: None
 
@@ -233,6 +238,7 @@ class Session:
 
     def _run(self, bottoms: Sequence[Tensor]) -> tuple[Tensor, ...]:
         given = {n: bottom.contiguous().numpy() for n, bottom in zip(self._inputs, bottoms, strict=True)}
+        given.update(self._in_place)
         return tuple(map(torch.from_numpy, self._session.run(self._outputs, given)))
 
 
@@ -278,21 +284,34 @@ def _loaded(made: Assembled) -> set[int]:
 
 
 class _Weights:
-    """The parameters and buffers of a net as they were."""
+    """The parameters and buffers of a net as they were, but for what lies in those that are `unseen`."""
 
-    def __init__(self, made: Assembled) -> None:
+    def __init__(self, made: Assembled, unseen: Iterable[Tensor]) -> None:
         modules = [module for layer in made.layers for module in layer.modules()]
-        self._homes = [home for module in modules for home in (module._parameters, module._buffers) if home]
+        kinds = [(module._parameters, module._buffers, module._modules) for module in modules]
+        self._held = [home.values() for homes in kinds for home in homes if home]  # views, which stay true
+        held = chain.from_iterable(self._held)
+        self._tensors = list({id(entry): entry for entry in held if isinstance(entry, Tensor)}.values())
+        passed_over = set(map(id, unseen))
+        compared = [t for t in self._tensors if id(t) not in passed_over and t.nbytes]
         self._marks = self._now()
-        tensors = {id(t): t for home in self._homes for t in home.values() if t is not None}.values()
-        self._copies = [(t.data_ptr(), t.detach().clone(), t.nbytes) for t in tensors]
-        self._compare = ctypes.CDLL(None).memcmp
-        self._compare.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
-        self._spans = [(at, copy.data_ptr(), size) for at, copy, size in self._copies if size]
+        self._lie = [(ctypes.c_char * _span(t)).from_address(t.data_ptr()) for t in compared]
+        self._lay = [bytearray(lie) for lie in self._lie]
 
     def changed(self) -> bool:
-        compare = self._compare
-        return self._now() != self._marks or any(compare(at, copy, size) for at, copy, size in self._spans)
+        return self._now() != self._marks or self._lay != self._lie  # the addresses first: they may be no longer ours
 
-    def _now(self) -> list[tuple[int, int, int]]:
-        return [(id(t), t.data_ptr(), t._version) for home in self._homes for t in home.values() if t is not None]
+    def _now(self) -> tuple[list[int], list[int]]:
+        """Which tensors and modules there are, and where the tensors lie: for small nets, without a loop in Python."""
+        return list(map(id, chain.from_iterable(self._held))), list(map(Tensor.data_ptr, self._tensors))
+
+
+def _common(some: Iterable[Tensor], others: Iterable[Tensor]) -> list[Tensor]:
+    ids = set(map(id, others))
+    return [tensor for tensor in some if id(tensor) in ids]
+
+
+def _span(tensor: Tensor) -> int:
+    """Bytes from the first to the last value."""
+    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return (steps + 1) * tensor.element_size()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,14 +37,20 @@ class Recorder(TorchDispatchMode):
     """While it is entered, what torch does with `given` tensors becomes nodes; what hangs on none is computed.
 
     `given` tensors are fake: they have a shape and no values, so a layer that looks at values fails. `operators` are
-    the functions that write torch's operators, as those of table.py.
+    the functions that write torch's operators, as those of table.py. Products may read `owned` tensors where they lie:
+    those of one row, which then take less time, and with `watched` all, so that what is written there needs no notice.
     """
 
-    def __init__(self, operators: Mapping[str, Callable[..., object]]) -> None:
+    def __init__(
+        self, operators: Mapping[str, Callable[..., object]], owned: Iterable[Tensor] = (), *, watched: bool = False
+    ) -> None:
         super().__init__()
-        self._operators = operators
+        self._operators, self._watched = operators, watched
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Tensor] = {}
+        self._owned = {_storage(tensor): tensor for tensor in owned}
+        self._in_place: dict[str, Tensor] = {}  # constant -> the owned tensor that is read where it lies
+        self._computed: set[int] = set()  # storages of owned tensors of which a value has gone into the graph
         self._fake = FakeTensorMode(static_shapes=True)
         self._names: dict[int, str] = {}  # id of a fake tensor -> its value
         self._reals: dict[int, Tensor] = {}  # id of a fake tensor -> the constant that it is
@@ -92,6 +98,18 @@ class Recorder(TorchDispatchMode):
             raise Unsupported(f"it computes in {tensor.dtype}")
         name = self.fresh("c")
         self.constants[name] = tensor.detach()
+        self._computed.add(_storage(tensor))
+        return name
+
+    def in_place(self, tensor: Tensor, rows: int) -> str | None:
+        """An input of the graph for a factor that is a whole `owned` tensor; None where it is not, or does not pay."""
+        owner = self._owned.get(_storage(tensor)) if rows == 1 or self._watched else None
+        if owner is None or tensor.nbytes < _INLINE or tensor.dtype != torch.float32:
+            return None
+        if tensor.shape != owner.shape or not (tensor.is_contiguous() and owner.is_contiguous()):
+            return None
+        name = self.fresh("c")
+        self._in_place[name] = owner
         return name
 
     def fresh(self, stem: str = "v") -> str:
@@ -160,7 +178,10 @@ class Recorder(TorchDispatchMode):
         def as_real(leaf: Any) -> Any:
             return self._reals.get(id(leaf), leaf) if isinstance(leaf, FakeTensor) else leaf
 
-        return function(*tree_map(as_real, args), **tree_map(as_real, kwargs))
+        out = function(*tree_map(as_real, args), **tree_map(as_real, kwargs))
+        made = {_storage(leaf) for leaf in tree_leaves(out) if isinstance(leaf, Tensor)}
+        self._computed.update(_storage(real) for real in reals if _storage(real) not in made)
+        return out
 
     def _as_fake(self, leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or isinstance(leaf, FakeTensor):
@@ -174,8 +195,20 @@ class Recorder(TorchDispatchMode):
 
     # ------------------------------------------------------------ the model
 
+    @property
+    def read_in_place(self) -> dict[str, Tensor]:
+        """Input of the graph -> the owned tensor that it is."""
+        read = {name for node in self.nodes for name in node.input}
+        return {name: tensor for name, tensor in self._in_place.items() if name in read}
+
+    @property
+    def unseen(self) -> list[Tensor]:
+        """The owned tensors that the graph reads in place and nowhere else: it computes with what is written there."""
+        return [t for t in self.read_in_place.values() if _storage(t) not in self._computed]
+
     def model(self, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> tuple[bytes, dict[str, np.ndarray]]:
         """The model in bytes, and the constants that are to be put beside it when a session is made."""
+        inputs = inputs | self.read_in_place
         for name, tensor in outputs.items():
             self.nodes.append(helper.make_node("Identity", [self.name(tensor)], [name]))
         read = {name for node in self.nodes for name in node.input}

@@ -24,7 +24,8 @@ _MOST_TRIES = 12  # layers that turn out to be none for the model, one at a time
 class Region:
     """The layers at `places`: they read the slots `inputs`, and the slots `outputs` are all that is left of them.
 
-    `after` are the places that hang on them. `model` and the constants `beside` it make a session.
+    `after` are the places that hang on them. `model` and the constants `beside` it make a session, whose further inputs
+    are the parameters `read_in_place`; of these the `unseen` come into it in no other way.
     """
 
     places: list[int]
@@ -33,10 +34,14 @@ class Region:
     outputs: list[int]
     model: bytes
     beside: dict[str, Any]
+    read_in_place: dict[str, Tensor]
+    unseen: list[Tensor]
 
 
-def region_of(made: Assembled, wanted: set[int]) -> Region:
+def region_of(made: Assembled, wanted: set[int], *, watched: bool = False) -> Region:
     """The region of an assembled net whose shapes are set, where the blobs in the slots `wanted` are asked for.
+
+    With `watched` as few parameters as can be go into the model itself.
 
     Raises Unsupported for a net without one.
     """
@@ -45,7 +50,7 @@ def region_of(made: Assembled, wanted: set[int]) -> Region:
         places, after = _places(made, set(barred))
         if not any(made.layers[place].linear for place in places):
             break
-        found = _recorded(made, places, after, wanted)
+        found = _recorded(made, places, after, wanted, watched)
         if isinstance(found, Region):
             return found
         barred.update(found)
@@ -87,7 +92,9 @@ def _places(made: Assembled, barred: set[int]) -> tuple[list[int], set[int]]:
     return places, after
 
 
-def _recorded(made: Assembled, places: list[int], after: set[int], wanted: set[int]) -> Region | dict[int, str]:
+def _recorded(
+    made: Assembled, places: list[int], after: set[int], wanted: set[int], watched: bool
+) -> Region | dict[int, str]:
     """The region of these places; where one of them cannot be recorded, that and why."""
     steps, chosen = made.graph.steps, set(places)
     makes = {slot for place in places for slot in steps[place].tops}
@@ -95,7 +102,7 @@ def _recorded(made: Assembled, places: list[int], after: set[int], wanted: set[i
     outputs = sorted(makes & (read | wanted | set(made.graph.outputs.values()) | made.loss_weights.keys()))
     stages = Stages(made, outputs, places=chosen)
     place_of = {id(made.layers[place]): place for place in places}
-    recorder = Recorder(OPERATORS)
+    recorder = Recorder(OPERATORS, _own(made), watched=watched)
     values: dict[int, Tensor] = {}
     with torch.no_grad():
         for stage in stages.stages:
@@ -117,7 +124,18 @@ def _recorded(made: Assembled, places: list[int], after: set[int], wanted: set[i
     given = {f"in{slot}": value for slot, value in inputs.items()}
     results = {f"out{slot}": values[source] for slot, source in zip(outputs, stages.outputs, strict=True)}
     model, beside = recorder.model(given, results)
-    return Region(places, after, list(inputs), outputs, model, beside)
+    return Region(places, after, list(inputs), outputs, model, beside, recorder.read_in_place, recorder.unseen)
+
+
+def _own(made: Assembled) -> list[Tensor]:
+    """The blobs that one layer alone reads, and no plugin's: others may come into the model changed."""
+    readers: dict[int, list[Layer]] = {}
+    blobs = {}
+    for layer in made.layers:
+        for blob in layer.parameters():
+            readers.setdefault(blob.data_ptr(), []).append(layer)
+            blobs[blob.data_ptr()] = blob
+    return [blobs[at] for at, layers in readers.items() if len(layers) == 1 and not is_plugin(type(layers[0]))]
 
 
 def _line(error: Exception) -> str:

@@ -52,7 +52,8 @@ def _gemm(r: Recorder, out: Tensor, a: Tensor, b: Tensor, bias: list[str], **att
     """A constant that lies the other way round is read as it lies."""
     real = r.real(b)
     if real is not None and not real.is_contiguous() and real.t().is_contiguous():
-        r.emit("Gemm", [r.name(a), r.constant(real.t()), *bias], out, transB=1, **attributes)
+        weight = r.in_place(real.t(), out.shape[0]) or r.constant(real.t())
+        r.emit("Gemm", [r.name(a), weight, *bias], out, transB=1, **attributes)
     else:
         r.emit("Gemm", [r.name(a), r.name(b), *bias], out, **attributes)
 
