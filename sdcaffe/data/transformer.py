@@ -104,8 +104,7 @@ class Transformer:
         part = image[:, top : top + height, left : left + width]
         if windows.mirror is not None and windows.mirror[i]:
             part = part[:, :, ::-1]
-        for channel, plane in enumerate(part):  # a plane at a time: numpy is slow where the innermost axis is short
-            target[:, :, channel] = plane
+        fill(target, part)
 
     def apply(self, images: Tensor, windows: Windows, pick: Tensor) -> Tensor:
         """Images (N, C, H, W), bytes or float32, channels_last -> float32 (n, C, h, w), channels_last.
@@ -192,6 +191,15 @@ def _mean_image(path: str) -> Tensor:
     if array.ndim != 3:
         raise DataError(f"a mean image has shape 1 x C x H x W, not {show(array.shape)}", path)
     return torch.from_numpy(np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+def fill(target: Image, image: Image) -> None:
+    """Copy `image` (C, h, w) into `target` (h, w, C)."""
+    if image.strides[0] == image.itemsize:
+        target[:] = image.transpose(1, 2, 0)
+        return
+    for channel, plane in enumerate(image):  # a plane at a time: numpy is slow where the innermost axis is short
+        target[:, :, channel] = plane
 
 
 def show(size: tuple[int, ...]) -> str:

@@ -34,11 +34,13 @@ _RAW_FILL = 32  # what the fork has around an expanded picture that did not come
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A picture of the size that resize_param wants, not yet cropped, and where it came from."""
+class Cropped:
+    """What the net sees of a picture of resize_param's size: its pixels (C, h, w), where they are in it (fractions),
+    and whether they are mirrored."""
 
     pixels: Image
-    picture: Picture
+    window: Boxes
+    mirrored: bool
 
 
 class Pipeline:
@@ -101,14 +103,17 @@ class Pipeline:
 
     # ---------------------------------------------------------------- before the crop
 
-    def prepared(self, picture: Picture, dice: Dice) -> Prepared:
-        """The picture distorted, expanded, seen through a drawn window, resized and with noise. Raises DataError."""
+    def prepared(self, picture: Picture, dice: Dice) -> Picture:
+        """The picture distorted, expanded, seen through a drawn window, its pixels resized and with noise.
+
+        Its boxes, height and width are still those before the resizing: `labelled` needs them. Raises DataError.
+        """
         try:
             return self._prepared(picture, dice)
         except ValueError as error:
             raise DataError(str(error), picture.where) from None
 
-    def _prepared(self, picture: Picture, dice: Dice) -> Prepared:
+    def _prepared(self, picture: Picture, dice: Dice) -> Picture:
         if self.distort is not None:
             picture = self._distorted(picture, dice)
         if self.expand is not None:
@@ -121,13 +126,13 @@ class Pipeline:
             keeps = self.resize is not None and self.resize.resize_mode == Mode.FIT_LARGE_SIZE_AND_PAD
             picture = self._window(picture, sampler.jittered(self.jitter, keeps, dice).clip(0, 1))
         if not picture.encoded:
-            return Prepared(self._of_drawn_size(self._raw(picture), picture, dice), picture)
+            return replace(picture, pixels=self._of_drawn_size(self._raw(picture), picture, dice))
         pixels = picture.pixels
         if self.resize is not None:
             pixels = self._resized(pixels.astype(np.uint8, copy=False), self.resize, dice)
         if self.noise is not None:
             pixels = noise.noised(pixels.astype(np.uint8, copy=False), self.noise, dice, picture.where)
-        return Prepared(self._of_drawn_size(pixels, picture, dice), picture)
+        return replace(picture, pixels=self._of_drawn_size(pixels, picture, dice))
 
     def _of_drawn_size(self, pixels: Image, picture: Picture, dice: Dice) -> Image:
         if not self.random_size.asked:
@@ -221,9 +226,9 @@ class Pipeline:
 
     # ---------------------------------------------------------------- the crop
 
-    def cropped(self, prepared: Prepared, dice: Dice) -> tuple[Image, Labelled]:
-        """The pixels (C, h, w) of the net's input, mirrored by chance, and their boxes. Raises DataError."""
-        pixels, picture = prepared.pixels, prepared.picture
+    def cropped(self, picture: Picture, dice: Dice) -> Cropped:
+        """The window of a prepared picture that is the net's input, mirrored by chance. Raises DataError."""
+        pixels = picture.pixels
         high, wide = pixels.shape[1:]
         height, width = self.crop if all(self.crop) else (high, wide)
         if height > high or width > wide:
@@ -237,16 +242,17 @@ class Pipeline:
             window /= np.array([wide, high] * 2, np.float32)
         mirror = self.param.mirror and dice.below(2) == 1
         part = pixels[:, top : top + height, left : left + width]
-        return part[:, :, ::-1] if mirror else part, self._boxes(picture, window, mirror)
+        return Cropped(part[:, :, ::-1] if mirror else part, window, mirror)
 
-    def _boxes(self, picture: Picture, window: Boxes, mirror: bool) -> Labelled:
+    def labelled(self, picture: Picture, window: Boxes, mirrored: bool) -> Labelled:
+        """The boxes of a prepared picture in what was cropped. Raises DataError."""
         labelled = picture.labelled
         if self.resize is not None:
             if min(picture.height, picture.width) < 1:
                 raise DataError("does not say its height and width, which resizing boxes needs", picture.where)
             labelled = geometry.resized(labelled, picture.height, picture.width, self.resize)
         labelled = geometry.seen_in(labelled, window, self.emit)
-        if mirror:
+        if mirrored:
             labelled = geometry.mirrored(labelled)
         if self.resize is None:
             return labelled
