@@ -47,10 +47,10 @@ def prepare(folder: Path) -> None:
         solver.write_text(re.sub(r"(?m)^test_iter: \d+", "test_iter: 1", text))
 
 
-def run(block: Block, folder: Path, environment: dict[str, str]) -> None:
+def run(block: Block, folder: Path, environment: dict[str, str], python: str = sys.executable) -> None:
     """Run a block in `folder`; what fails is an AssertionError with its output."""
     if block.kind == "python":
-        _run([sys.executable, "-c", block.code], folder, environment)
+        _run([python, "-c", block.code], folder, environment)
     else:  # a shortened run's snapshots get the names that pages know
         code = re.sub(r"(?m)^sdcaffe train .*$", lambda line: f"{line[0]}\n{_RENAME}", block.code)
         _run(["bash", "-eu", "-c", code], folder, environment)

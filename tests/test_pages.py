@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from pages import ITERATIONS, ROOT, Block, blocks, environment, prepare, run
 from PIL import Image
+from warm_commands import WarmCommands
 
 PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if page.name != "commands.md"]
 RUN = ("sh", "python")
@@ -28,6 +31,12 @@ def _loaded(path: Path) -> ModuleType:
 WRITER = _loaded(ROOT / "docs" / "write_commands.py")
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmCommands]:
+    with tempfile.TemporaryDirectory() as folder, WarmCommands(Path(folder), environment()) as commands:
+        yield commands
+
+
 def test_every_page_has_its_place_in_the_site():
     listed = re.findall(r"[\w-]+\.md", (ROOT / "mkdocs.yml").read_text().partition("nav:")[2])
     assert sorted(listed) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
@@ -38,12 +47,12 @@ def test_the_page_of_commands_is_what_the_parsers_say():
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if any(b.kind in RUN and not b.why_not for b in blocks(p))], ids=str)
-def test_what_a_page_shows_runs(page: Path, tmp_path: Path):
+def test_what_a_page_shows_runs(page: Path, tmp_path: Path, warm: WarmCommands):
     prepare(tmp_path)
     Image.new("RGB", (32, 32), (200, 10, 60)).save(tmp_path / "picture.png")
     for block in blocks(page):
         if block.kind in RUN and not block.why_not:
-            run(block, tmp_path, environment())
+            run(block, tmp_path, warm.environment, warm.python)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=lambda page: page.name)
@@ -58,7 +67,7 @@ def test_files_that_a_page_names_exist(page: Path):
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_an_example_runs_as_its_first_lines_say(example: Path, tmp_path: Path):
+def test_an_example_runs_as_its_first_lines_say(example: Path, tmp_path: Path, warm: WarmCommands):
     prepare(tmp_path)
     text = example.read_text()
     commands = textwrap.dedent(text.split('"""')[1].rpartition("\n\n")[2])
@@ -66,7 +75,7 @@ def test_an_example_runs_as_its_first_lines_say(example: Path, tmp_path: Path):
     run(
         Block("sh", re.sub(r"\.py (400|200)\b", f".py {ITERATIONS}", commands).replace(" 64", " 4"), None),
         tmp_path,
-        environment(),
+        warm.environment,
     )
     assert len(text.splitlines()) <= 60
 
