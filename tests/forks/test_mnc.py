@@ -101,7 +101,9 @@ def warped(x, regions, size, scale, grad):
     return top, to_x, to_regions
 
 
-@pytest.mark.parametrize(("size", "scale"), [((3, 4), 0.5), ((14, 12), 0.5), ((2, 2), 1)])
+@pytest.mark.parametrize(
+    ("size", "scale"), [((3, 4), 0.5), pytest.param((14, 12), 0.5, marks=pytest.mark.slow), ((2, 2), 1)]
+)
 def test_roi_warping(size, scale, tmp_path, monkeypatch):
     x, grad = values(2, 2, 9, 12), values(len(REGIONS), 2, *size, seed=1)
     body = f"roi_warping_param {{ pooled_h: {size[0]} pooled_w: {size[1]} spatial_scale: {scale} }}"

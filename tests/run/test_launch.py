@@ -110,7 +110,7 @@ def end_of(job, seconds=40):
 
 
 @pytest.mark.parametrize("how", HOWS)
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_job_and_another_number_goes_on(folder, how, rank):
     job = start(folder, how)
     workers = wait_for(folder, 20, job)

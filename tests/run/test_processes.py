@@ -66,7 +66,7 @@ def assert_trained_as_one(folder, net, more="", blob=None):
 
 
 @pytest.mark.parametrize(
-    "more", ["", 'iter_size: 2 clip_gradients: 1.5 regularization_type: "L1"'], ids=["plain", "iter_size, clip, L1"]
+    "more", ["", pytest.param('iter_size: 2 clip_gradients: 1.5 regularization_type: "L1"', marks=pytest.mark.slow)]
 )
 def test_two_and_four_processes_train_as_one(tmp_path, more):
     assert_trained_as_one(tmp_path, PLAIN, more)
