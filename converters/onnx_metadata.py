@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError
+from sdcaffe.proto import counted
 from sdcaffe.proto.files import read_bytes
 from sdcaffe.proto.odd_text import odd_text
 
@@ -70,32 +71,55 @@ class Metadata:
         return values
 
 
+def _read_scores(found: Metadata, value: Any) -> None:
+    found.scores, found.probabilities = str(value["output"]), bool(value["probabilities"])
+
+
+def _read_classes(found: Metadata, value: Any) -> None:
+    found.classes = [str(name) for name in value]
+
+
+def _read_normalisation(found: Metadata, value: Any) -> None:
+    mean, scale = ([float(x) for x in value[name]] for name in ("mean", "scale"))
+    found.normalisation = Normalisation(
+        mean, scale, "bgr" if value["order"] == "bgr" else "rgb", bool(value["in_graph"])
+    )
+
+
+def _read_size(found: Metadata, value: Any) -> None:
+    found.size = [int(n) for n in value][:3]
+
+
+def _read_sources(found: Metadata, value: Any) -> None:
+    found.sources = {str(file): str(digest) for file, digest in value.items()}
+
+
+_READ: dict[str, Callable[[Metadata, Any], None]] = {
+    "scores": _read_scores,
+    "classes": _read_classes,
+    "normalisation": _read_normalisation,
+    "size": _read_size,
+    "sources": _read_sources,
+}
+
+
 def read_metadata(properties: dict[str, str], where: str) -> Metadata:
     """The Metadata in a model's properties; a model of another maker has none, and gets the defaults.
 
     Raises ModelError where a property of ours does not hold what it should.
     """
     found = Metadata(net=properties.get("net", ""))
-    try:
-        if "scores" in properties:
-            scores = json.loads(properties["scores"])
-            found.scores, found.probabilities = str(scores["output"]), bool(scores["probabilities"])
-        if "classes" in properties:
-            found.classes = [str(name) for name in json.loads(properties["classes"])]
-        if "normalisation" in properties:
-            given = json.loads(properties["normalisation"])
-            found.normalisation = Normalisation(
-                [float(x) for x in given["mean"]],
-                [float(x) for x in given["scale"]],
-                "bgr" if given["order"] == "bgr" else "rgb",
-                bool(given["in_graph"]),
-            )
-        if "size" in properties:
-            found.size = [int(n) for n in json.loads(properties["size"])][:3]
-        if "sources" in properties:
-            found.sources = {str(k): str(v) for k, v in json.loads(properties["sources"]).items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise ModelError(f"its metadata is damaged: {type(error).__name__}: {error}", where) from None
+    for key, read in _READ.items():
+        if key not in properties:
+            continue
+        try:
+            read(found, json.loads(properties[key]))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
+            said = properties[key] if len(properties[key]) <= 80 else properties[key][:80] + "..."
+            raise ModelError(
+                f'its metadata is damaged: "{key}" is {said!r}, which sdcaffe does not write; export the net again',
+                where,
+            ) from None
     return found
 
 
@@ -124,14 +148,15 @@ def read_classes(path: str | os.PathLike[str]) -> list[str]:
 def read_model(path: str | os.PathLike[str]) -> ModelProto:
     """The ModelProto of a file; its weights must be in it, or in files of its own folder.
 
-    Raises ModelError for a file that is missing, larger than protobuf can hold, no model, or one that names files
-    elsewhere. Nothing but the file itself is read.
+    Raises ModelError for a file that is missing, larger than protobuf can hold, of more fields than any model has, no
+    model, or one that names files elsewhere. Nothing but the file itself is read.
     """
     import onnx
     from google.protobuf.message import DecodeError
 
     where = str(path)
     data = reading.read(path, ModelError, most=_LARGEST)
+    counted.check(data, onnx.ModelProto.DESCRIPTOR, path, ModelError)
     try:
         model = onnx.ModelProto.FromString(data)
     except (DecodeError, UnicodeDecodeError):

@@ -6,7 +6,6 @@ An error is one line, and for a mistake in a prototxt the line of the file below
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -49,10 +48,6 @@ def _guarded(arguments: list[str]) -> int:
         if not (error.name or "").startswith("sdcaffe."):
             raise
         print(f"sdcaffe: error: this command needs {error.name}, which is not installed here", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # whoever read the output, such as head, has enough
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # for what is still to be flushed
         return 1
     except (SdcaffeError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
         words = told(error)

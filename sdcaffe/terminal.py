@@ -33,10 +33,11 @@ class _Guarded:
     """A text stream that gets `shown` text, with the escapes of Python for what its encoding lacks.
 
     A `quiet` one swallows what cannot be written, as on a full disk: the work is worth more than what is said of it.
+    So does every one whose reader has `gone`, as `head` goes: the reader has enough, and the work goes on.
     """
 
     def __init__(self, stream: TextIO, *, quiet: bool) -> None:
-        self.stream, self._quiet = stream, quiet
+        self.stream, self._quiet, self.gone = stream, quiet, False
 
     def write(self, text: str) -> int:
         safe = shown(text)
@@ -46,6 +47,8 @@ class _Guarded:
             except UnicodeEncodeError:
                 encoding = self.stream.encoding
                 self.stream.write(safe.encode(encoding, "backslashreplace").decode(encoding))
+        except BrokenPipeError:
+            self._lead_nowhere()
         except (OSError, ValueError):  # ValueError: somebody closed it
             if not self._quiet:
                 raise
@@ -58,9 +61,20 @@ class _Guarded:
     def flush(self) -> None:
         try:
             self.stream.flush()
+        except BrokenPipeError:
+            self._lead_nowhere()
         except (OSError, ValueError):
             if not self._quiet:
                 raise
+
+    def _lead_nowhere(self) -> None:
+        """For what is still to be flushed, and what the next program would print."""
+        self.gone = True
+        try:
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+        except (OSError, ValueError):  # it has no descriptor
+            pass
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -69,6 +83,11 @@ class _Guarded:
 def raw(stream: TextIO) -> TextIO:
     """The stream itself: for a display that moves the cursor, whose texts are `shown` before."""
     return stream.stream if isinstance(stream, _Guarded) else stream
+
+
+def unheard() -> bool:
+    """Whether the reader of standard output has gone. For a command that does nothing but print, and for long."""
+    return isinstance(sys.stdout, _Guarded) and sys.stdout.gone
 
 
 @contextmanager

@@ -138,6 +138,46 @@ def test_training_goes_on_without_its_streams(closing: str, tmp_path: Path) -> N
     assert "Optimization Done." in (tmp_path / "run.log").read_text()
 
 
+def tiny_run(folder: Path) -> None:
+    (folder / "net.prototxt").write_text(
+        'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2 } }\n'
+        'layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "y" top: "loss" }\n'
+    )
+    (folder / "s.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 200 display: 1 snapshot_prefix: "run"'
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("reader", ["true", "head -1"])
+def test_training_goes_on_when_its_reader_has_gone(reader: str, unbuffered: str, tmp_path: Path) -> None:
+    tiny_run(tmp_path)
+    command = f'"{sys.executable}" -m sdcaffe train s.prototxt 2>&1 | {reader}; exit ${{PIPESTATUS[0]}}'
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"run_iter_200.caffemodel", "run_iter_200.solverstate"} <= set(os.listdir(tmp_path))
+    assert "Optimization Done." in (tmp_path / "run.log").read_text()
+
+
+def test_a_failure_is_a_failure_when_its_reader_has_gone(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m sdcaffe train none.prototxt 2>&1 | true; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_a_broken_pipe_that_is_not_a_stream_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("sdcaffe.cli._run", fail)
+    assert main(["layers"]) == 1
+    assert capsys.readouterr().err == "sdcaffe: error: Broken pipe\n"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "cp437"])
 def test_what_an_encoding_lacks_is_shown(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     held = io.BytesIO()

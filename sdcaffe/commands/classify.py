@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sdcaffe import flags
+from sdcaffe import flags, terminal
 from sdcaffe.commands.export import add_pixel_flags, pixels_of
 from sdcaffe.errors import DataError, one_line
 from sdcaffe.flags import Parser, UsageError
@@ -57,6 +57,8 @@ def run(args: Namespace) -> int:
     show = _lines(args.top) if any(map(os.path.isdir, named)) else _paragraph
     broken = 0
     for path in pictures:
+        if terminal.unheard():
+            break
         try:
             found = _best(classifier, path, args.top)
         except DataError as error:  # the others are classified all the same

@@ -18,6 +18,7 @@ from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.lmdb_pages import check_pages
 from sdcaffe.data.source import SOURCES, Image, Source
 from sdcaffe.errors import DataError
+from sdcaffe.proto import counted
 
 _BETWEEN_LOOKS = 0.02  # seconds
 
@@ -222,6 +223,7 @@ class Records(Generic[M]):
         value = self._store.get(self._keys[index])
         if value is None:
             raise self.error(index, "is gone: another process changed the database")
+        counted.check(value, self._message.DESCRIPTOR, self.where, DataError, f"{self.name(index)} ")
         try:
             return self._message.FromString(value)
         except Exception as error:  # DecodeError, whose class differs between versions of protobuf

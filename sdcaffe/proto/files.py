@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from sdcaffe import packaged, reading
 from sdcaffe.errors import PrototxtError, SdcaffeError
-from sdcaffe.proto import caffe, dialects, seal, text, upgrade
+from sdcaffe.proto import caffe, counted, dialects, seal, text, upgrade
 from sdcaffe.reading import StrPath as StrPath
 from sdcaffe.writing import atomic_write as atomic_write
 
@@ -115,9 +115,10 @@ def write_text(path: StrPath, message: Message) -> None:
 def read_binary(path: StrPath, kind: type[M]) -> M:
     """The message that a binary file holds, such as a `proto.Datum`, as it stands; our seal is checked and taken off.
 
-    Raises PrototxtError for a file that is missing, text, cut short or not such a message.
+    Raises PrototxtError for a file that is missing, text, cut short, of too many fields or not such a message.
     """
     data = seal.opened(read_bytes(path), path, PrototxtError)
+    counted.check(data, kind.DESCRIPTOR, path, PrototxtError)
     return decoded(kind, data, path, PrototxtError)
 
 

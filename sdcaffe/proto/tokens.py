@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sdcaffe import reading
 from sdcaffe.errors import Place, PrototxtError
 from sdcaffe.proto.excerpt import excerpt
 
@@ -37,6 +38,11 @@ _SIMPLE = {
 }
 
 
+_MOST = 10_000_000  # words and signs of a text: the largest nets have some 100,000
+_EACH = 400  # bytes of memory that one may take, with what is made of it
+_STEP = 1 << 17  # words between looks at the free memory
+
+
 class Source:
     """A text and its file's name; turns offsets into `file:line:col`, both counted from 1."""
 
@@ -56,7 +62,8 @@ class Source:
 def scan(source: Source) -> tuple[list[int], list[str], list[int]]:
     """The kinds, words and offsets of all tokens; the last is an END. SIGN is any punctuation.
 
-    Raises PrototxtError at a character that begins no token and at a string without an end.
+    Raises PrototxtError at a character that begins no token and at a string without an end, and for more tokens than
+    any net has or than fit the free memory.
     """
     kinds: list[int] = []
     words: list[str] = []
@@ -74,12 +81,25 @@ def scan(source: Source) -> tuple[list[int], list[str], list[int]]:
         kinds.append(kind)
         words.append(match[kind])
         offsets.append(match.start(kind))
+        if len(kinds) % _STEP == 0:
+            _check_count(source, len(kinds))
     if position != size:
         raise _complain(source, position)
     kinds.append(END)
     words.append("")
     offsets.append(size)
     return kinds, words, offsets
+
+
+def _check_count(source: Source, count: int) -> None:
+    if count > _MOST:
+        raise PrototxtError(f"has more than {_MOST} words and signs; no net or solver needs so many", source.filename)
+    if count * _EACH > (free := reading.free_memory()):
+        raise PrototxtError(
+            f"has {count} words and signs or more, which may take {count * _EACH} bytes of memory, more than the "
+            f"{free} that are free",
+            source.filename,
+        )
 
 
 def _complain(source: Source, position: int) -> PrototxtError:

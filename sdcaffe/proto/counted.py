@@ -1,0 +1,90 @@
+"""Counts the fields of a message before protobuf makes them: two bytes may be a message of hundreds in memory.
+
+Knows no format but protobuf's. What this does not know, it leaves to protobuf, which refuses it or keeps it as bytes.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import Descriptor
+
+from sdcaffe import reading
+from sdcaffe.errors import SdcaffeError
+from sdcaffe.reading import StrPath
+
+_PLAIN = 1 << 16  # bytes of a message that are not counted
+_MOST_FIELDS = 4_000_000  # of a message and those in it: a net of a hundred thousand operators has two million
+_EACH = 512  # bytes of memory that a field may take, with what Python makes of it
+_STEP = 1 << 17  # fields between looks at the free memory
+_DEEPEST = 100  # messages within each other that protobuf reads
+
+
+def check(data: bytes, descriptor: Descriptor, path: StrPath, error: type[SdcaffeError], what: str = "") -> None:
+    """Raise `error` for a message of more fields than any has, or than fit the free memory; `what` opens its words.
+
+    A list of numbers that is packed, as weights are, is one field.
+    """
+    if len(data) <= _PLAIN:
+        return
+    ends, tables, at, count = [len(data)], [_messages(descriptor, {})], 0, 0
+    while ends:
+        if at >= ends[-1]:
+            ends.pop(), tables.pop()
+            continue
+        tag, at = _varint(data, at)
+        count += 1
+        if count % _STEP == 0 or count > _MOST_FIELDS:
+            _check_count(count, path, error, what)
+        kind = tag & 7
+        if kind == 2:
+            length, at = _varint(data, at)
+            inner = tables[-1].get(tag >> 3)
+            if inner is None:
+                at += length
+            elif length > ends[-1] - at or len(ends) > _DEEPEST:
+                return
+            else:
+                ends.append(at + length)
+                tables.append(inner)
+        elif kind == 0:
+            at = _varint(data, at)[1]
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        elif kind > 5:
+            return
+
+
+_Messages = dict[int, "_Messages"]
+
+
+def _messages(descriptor: Descriptor, known: dict[str, _Messages]) -> _Messages:
+    """The numbers of the fields that are messages, each with its own; messages may hold their own kind."""
+    found = known.get(descriptor.full_name)
+    if found is None:
+        found = known[descriptor.full_name] = {}
+        for field in descriptor.fields:
+            if field.message_type is not None:
+                found[field.number] = _messages(field.message_type, known)
+    return found
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The variable-length whole number at `at`, and where it ends; one without an end leads past all."""
+    if at < len(data) and (byte := data[at]) < 0x80:  # as nearly all are
+        return byte, at + 1
+    value = 0
+    for place, byte in enumerate(data[at : at + 10]):
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value, at + place + 1
+    return 7, len(data)  # of a kind that there is not
+
+
+def _check_count(count: int, path: StrPath, error: type[SdcaffeError], what: str) -> None:
+    if count > _MOST_FIELDS:
+        raise error(f"{what}has more than {_MOST_FIELDS} fields; no such file needs so many", str(path))
+    if count * _EACH > (free := reading.free_memory()):
+        raise error(
+            f"{what}has {count} fields or more, which may take {count * _EACH} bytes of memory, more than the {free} "
+            "that are free",
+            str(path),
+        )
