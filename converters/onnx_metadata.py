@@ -156,7 +156,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelProto:
 
     where = str(path)
     data = reading.read(path, ModelError, most=_LARGEST)
-    counted.check(data, onnx.ModelProto.DESCRIPTOR, path, ModelError)
+    counted.check(data, onnx.ModelProto, path, ModelError)
     try:
         model = onnx.ModelProto.FromString(data)
     except (DecodeError, UnicodeDecodeError):

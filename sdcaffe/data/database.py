@@ -223,7 +223,7 @@ class Records(Generic[M]):
         value = self._store.get(self._keys[index])
         if value is None:
             raise self.error(index, "is gone: another process changed the database")
-        counted.check(value, self._message.DESCRIPTOR, self.where, DataError, f"{self.name(index)} ")
+        counted.check(value, self._message, self.where, DataError, f"{self.name(index)} ")
         try:
             return self._message.FromString(value)
         except Exception as error:  # DecodeError, whose class differs between versions of protobuf

@@ -5,7 +5,9 @@ Knows no format but protobuf's. What this does not know, it leaves to protobuf, 
 
 from __future__ import annotations
 
-from google.protobuf.descriptor import Descriptor
+from typing import Any
+
+from google.protobuf.message import Message
 
 from sdcaffe import reading
 from sdcaffe.errors import SdcaffeError
@@ -18,14 +20,16 @@ _STEP = 1 << 17  # fields between looks at the free memory
 _DEEPEST = 100  # messages within each other that protobuf reads
 
 
-def check(data: bytes, descriptor: Descriptor, path: StrPath, error: type[SdcaffeError], what: str = "") -> None:
-    """Raise `error` for a message of more fields than any has, or than fit the free memory; `what` opens its words.
+def check(
+    data: bytes | memoryview, kind: type[Message], path: StrPath, error: type[SdcaffeError], what: str = ""
+) -> None:
+    """Raise `error` for the bytes of a message with more fields than any has, or than fit the free memory.
 
-    A list of numbers that is packed, as weights are, is one field.
+    `what` opens its words. A list of numbers that is packed, as weights are, is one field.
     """
     if len(data) <= _PLAIN:
         return
-    ends, tables, at, count = [len(data)], [_messages(descriptor, {})], 0, 0
+    ends, tables, at, count = [len(data)], [_messages(kind.DESCRIPTOR, {})], 0, 0
     while ends:
         if at >= ends[-1]:
             ends.pop(), tables.pop()
@@ -34,8 +38,8 @@ def check(data: bytes, descriptor: Descriptor, path: StrPath, error: type[Sdcaff
         count += 1
         if count % _STEP == 0 or count > _MOST_FIELDS:
             _check_count(count, path, error, what)
-        kind = tag & 7
-        if kind == 2:
+        wire = tag & 7
+        if wire == 2:
             length, at = _varint(data, at)
             inner = tables[-1].get(tag >> 3)
             if inner is None:
@@ -45,18 +49,18 @@ def check(data: bytes, descriptor: Descriptor, path: StrPath, error: type[Sdcaff
             else:
                 ends.append(at + length)
                 tables.append(inner)
-        elif kind == 0:
+        elif wire == 0:
             at = _varint(data, at)[1]
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        elif kind > 5:
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        elif wire > 5:
             return
 
 
 _Messages = dict[int, "_Messages"]
 
 
-def _messages(descriptor: Descriptor, known: dict[str, _Messages]) -> _Messages:
+def _messages(descriptor: Any, known: dict[str, _Messages]) -> _Messages:
     """The numbers of the fields that are messages, each with its own; messages may hold their own kind."""
     found = known.get(descriptor.full_name)
     if found is None:
@@ -67,7 +71,7 @@ def _messages(descriptor: Descriptor, known: dict[str, _Messages]) -> _Messages:
     return found
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """The variable-length whole number at `at`, and where it ends; one without an end leads past all."""
     if at < len(data) and (byte := data[at]) < 0x80:  # as nearly all are
         return byte, at + 1

@@ -118,7 +118,7 @@ def read_binary(path: StrPath, kind: type[M]) -> M:
     Raises PrototxtError for a file that is missing, text, cut short, of too many fields or not such a message.
     """
     data = seal.opened(read_bytes(path), path, PrototxtError)
-    counted.check(data, kind.DESCRIPTOR, path, PrototxtError)
+    counted.check(data, kind, path, PrototxtError)
     return decoded(kind, data, path, PrototxtError)
 
 

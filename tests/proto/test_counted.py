@@ -27,7 +27,7 @@ def test_an_onnx_file_of_too_many_messages_is_refused_before_they_are_made(
 ) -> None:
     monkeypatch.setattr(counted, "_MOST_FIELDS", 200_000)
     file = tmp_path / "many.onnx"
-    file.write_bytes(model_of(400_000))
+    file.write_bytes(model_of(250_000))
     tracemalloc.start()
     try:
         with pytest.raises(ModelError, match=r"many\.onnx: has more than 200000 fields"):
@@ -60,12 +60,12 @@ def test_packed_weights_are_few_fields(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(read_model(tmp_path / "w.onnx").graph.initializer) == 2
 
 
-@pytest.mark.parametrize("free", [200 << 20, 1 << 40])
+@pytest.mark.parametrize("free", [100 << 20, 1 << 40])
 def test_what_fits_the_free_memory_is_read(free: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "free_memory", lambda: free)
-    (tmp_path / "m.onnx").write_bytes(model_of(600_000))
+    (tmp_path / "m.onnx").write_bytes(model_of(300_000))
     if free > 1 << 30:
-        assert len(read_model(tmp_path / "m.onnx").graph.node) == 600_000
+        assert len(read_model(tmp_path / "m.onnx").graph.node) == 300_000
     else:
         with pytest.raises(ModelError, match=f"bytes of memory, more than the {free} that are free"):
             read_model(tmp_path / "m.onnx")
@@ -92,12 +92,12 @@ def test_a_binary_message_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_prototxt_of_too_many_words_is_refused(
     unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(tokens, "_MOST", 1_000_000)
+    monkeypatch.setattr(tokens, "_MOST", 200_000)
     file = tmp_path / "net.prototxt"
-    file.write_text(unit * 1_100_000)
+    file.write_text(unit * 300_000)
     assert main(["summary", str(file)]) == 1
     assert capsys.readouterr().err == (
-        f"sdcaffe: error: {file}: has more than 1000000 words and signs; no net or solver needs so many\n"
+        f"sdcaffe: error: {file}: has more than 200000 words and signs; no net or solver needs so many\n"
     )
 
 
