@@ -44,13 +44,13 @@ def check(
     Raises ModelError where the model does not run, and where an output has another shape than the net's.
     """
     choosers = _choosers(net)
-    model, extra = _with_more(model, net, [name for one in choosers for name in (*one.bottoms, *one.tops)])
+    model, extra = _with_more(model, net, [name for one in choosers for name in (*one.reads(), *one.tops)])
     outputs = {**outputs, **{name: name for name in extra}}
     session = open_session(model, "the exported model")
     generator = np.random.default_rng(1)
     worst = Agreement(shapes=tuple(next(iter(shapes.values()), ()) for shapes in runs))
     for shapes in runs:
-        kept = [*outputs, *(name for one in choosers for name in one.bottoms)]
+        kept = [*outputs, *(name for one in choosers for name in one.reads())]
         given, images, expected = _one_pass(net, shapes, kept, generator, preprocess)
         first = {net.inputs[0]: images} if images is not None else {}
         try:
@@ -77,11 +77,15 @@ class _Chooser:
     It is held against what it makes of what the model gives it, and what follows against what follows from that: what
     the model and the net differ by, by rounding, may change a choice altogether. Of rows, which a rounding within the
     layer may exchange or replace by others, those of the model are taken where nearly all are the layer's.
+    A bottom has several names where the model may lack it: those of the blobs that it is a view of come behind it.
     """
 
     layer: Layer
-    bottoms: list[str]
+    bottoms: list[list[str]]
     tops: list[str]
+
+    def reads(self) -> list[str]:
+        return [name for names in self.bottoms for name in names]
 
 
 def _choosers(net: Net) -> list[_Chooser]:
@@ -90,8 +94,20 @@ def _choosers(net: Net) -> list[_Chooser]:
         slots = [*step.bottoms, *step.tops]
         names = [net.graph.slots[slot] for slot in slots]
         if layer.chooses and all(net.graph.latest[name] == slot for name, slot in zip(names, slots, strict=True)):
-            found.append(_Chooser(layer, names[: len(step.bottoms)], names[len(step.bottoms) :]))
+            found.append(_Chooser(layer, [_sources(net, slot) for slot in step.bottoms], names[len(step.bottoms) :]))
     return found
+
+
+def _sources(net: Net, slot: int) -> list[str]:
+    """The blob in a slot, and those before it that have its values in another shape."""
+    names = []
+    makers = {top: number for number, step in enumerate(net.graph.steps) for top in step.tops}
+    while net.graph.latest[net.graph.slots[slot]] == slot:
+        names.append(net.graph.slots[slot])
+        if slot not in makers or not net.assembled.layers[makers[slot]].views:
+            break
+        slot = net.graph.steps[makers[slot]].bottoms[0]
+    return names
 
 
 @torch.no_grad()
@@ -101,11 +117,15 @@ def _chosen(
     """What the net gives where each chooser reads what the model `got`: of the values that `expected` has."""
     made: Arrays = {}
     for one in choosers:
-        seen = [torch.from_numpy(got.get(name, expected[name])).float() for name in one.bottoms]
+        seen = []
+        for names in one.bottoms:
+            values = next((got[name] for name in names if name in got), expected[names[0]])
+            seen.append(torch.from_numpy(values).float().reshape(expected[names[0]].shape))
         tops = one.layer(*seen)
-        made.update(
-            zip(one.tops, [top.numpy() for top in ((tops,) if isinstance(tops, Tensor) else tops)], strict=True)
-        )
+        for name, top in zip(one.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True):
+            made[name] = top.numpy()
+            if one.layer.dynamic and name in got and relative_difference(got[name], made[name]) > TOLERANCE:
+                made[name] = got[name] if _same_rows(got[name], made[name]) else made[name]
 
     def put(one: _Chooser) -> Callable[..., Any]:
         tops = tuple(torch.from_numpy(made[name]) for name in one.tops)
@@ -123,18 +143,24 @@ def _chosen(
 
 
 def _same_rows(got: NDArray[Any], expected: NDArray[Any]) -> bool:
-    """Whether each holds the rows of the other, in any order, but for one of a hundred."""
+    """Whether each holds the rows of the other, at about the same place, but for one of a hundred."""
     rows, others = (values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1) for values in (got, expected))
     if rows.shape[1] != others.shape[1] or not len(rows) or not len(others):
         return False
-    near = TOLERANCE * max(float(np.abs(others).max()), float(np.finfo(np.float32).tiny))
+    near = TOLERANCE * np.maximum(np.abs(others).max(0), float(np.finfo(np.float32).tiny))
     return all(_strangers(a, b, near) <= min(len(a), 1000) // 100 for a, b in ((rows, others), (others, rows)))
 
 
-def _strangers(rows: NDArray[Any], others: NDArray[Any], near: float) -> int:
-    """How many rows, of at most some thousand, are near none of the others."""
-    tried = rows[:: len(rows) // 1000 + 1]
-    return sum(not (np.abs(others - row) <= near).all(1).any() for row in tried)
+def _strangers(rows: NDArray[Any], others: NDArray[Any], near: NDArray[Any]) -> int:
+    """How many rows, of at most some thousand, are near none of the others that stand about where they do.
+
+    Near means by less than `near` in each column. Equal scores of some boxes may exchange some neighbours.
+    """
+    reach, strangers = 3 + len(rows) // 50, 0
+    for place in range(0, len(rows), len(rows) // 1000 + 1):
+        about = others[max(0, place - reach) : place + reach + 1]
+        strangers += not (np.abs(about - rows[place]) <= near).all(1).any()
+    return strangers
 
 
 def _with_more(data: bytes, net: Net, wanted: list[str]) -> tuple[bytes, list[str]]:
