@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_pixels import Preprocess
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.layers.base import Shape
@@ -47,15 +48,20 @@ class Plan:
         return True
 
 
-def plan_of(net: Net, preprocess: Preprocess | None = None, *, static: bool = False) -> Plan:
+def plan_of(
+    net: Net, preprocess: Preprocess | None = None, *, static: bool = False, of_batch: int | None = None
+) -> Plan:
     """The freest plan that the net takes: batch, height and width; batch; or nothing. The net is reshaped meanwhile.
 
-    With `static` nothing is free.
+    With `static` nothing is free; the batch is then `of_batch`, where that is given. Raises ModelError where the net
+    takes no batch of that size.
 
     A size is free where the net itself takes another one and no layer `fixes` it; a mean image has but one.
     """
     in_bytes = preprocess is not None
     shapes = {name: net.blob_shapes[name] for name in net.inputs}
+    if static and of_batch is not None:
+        shapes = _of_batch(net, shapes, of_batch)
     images = [name for name, shape in shapes.items() if len(shape) == 4]
     batch, fixed = _batch_axes(net, shapes) if not static else (None, "as --static says")
     if batch is None:
@@ -111,6 +117,19 @@ def _batch_axes(net: Net, shapes: dict[str, Shape]) -> tuple[Axes | None, str]:
         if not refusals[-1]:
             return axes, ""
     return None, refusals[0]
+
+
+def _of_batch(net: Net, shapes: dict[str, Shape], size: int) -> dict[str, Shape]:
+    axes, why = _batch_axes(net, shapes)
+    if axes is not None:
+        shapes = {
+            name: tuple(size if axis in axes[name] else n for axis, n in enumerate(shape))
+            for name, shape in shapes.items()
+        }
+        why = _refusal(net, shapes)
+    if axes is None or why:
+        raise ModelError(f'net "{net.name}" takes no batch of {size}: {why or "it has no inputs"}')
+    return shapes
 
 
 def _in_sequences(net: Net) -> bool:

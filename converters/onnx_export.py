@@ -138,7 +138,7 @@ def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportM
     if options.preprocess:
         name = net.inputs[0] if net.inputs else ""
         preprocess = known(opened.preprocess, name, missing=opened.missing).fitted(name, net.blob_shapes.get(name, ()))
-    plan = plan_of(net, preprocess, static=options.static)
+    plan = plan_of(net, preprocess, static=options.static, of_batch=options.batch)
     net.reshape(plan.example)
     module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
     model = _traced(module, net, part.outputs, plan, options)

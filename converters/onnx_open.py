@@ -21,8 +21,8 @@ from sdcaffe.net import Net
 class Options:
     """How to export. `shapes` of inputs by blob name; `pixels` where they are not as the data has them.
 
-    With `static` every size is fixed. `begins` are blobs to take as inputs, `ends` those to give, where it is not the
-    whole net.
+    With `static` every size is fixed, the batch's to `batch` where that is given. `begins` are blobs to take as inputs,
+    `ends` those to give, where it is not the whole net.
 
     `data` is the prototxt with the data layer that the net was trained on, where that is not the net's own.
     `smaller` is "fp16" or "int8" for a smaller model, measured on its test set, or on the first `batches` of it;
@@ -31,6 +31,7 @@ class Options:
 
     opset: int = 18
     static: bool = False
+    batch: int | None = None
     fold: bool = True
     preprocess: bool = False
     pixels: Pixels = field(default_factory=Pixels)

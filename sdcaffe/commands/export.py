@@ -30,6 +30,9 @@ def add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--static", action="store_true", help="fix every size: the batch's too, as NET or --shape has it"
     )
+    parser.add_argument(
+        "--batch", type=flags.positive, metavar="N", help="the batch of --static (default: as NET or --shape has it)"
+    )
     parser.add_argument("--no-fold", action="store_true", help="keep BatchNorm and Scale as operators of their own")
     add_cut_flags(parser)
     parser.add_argument(
@@ -125,6 +128,8 @@ def pixels_of(args: Namespace) -> Pixels:
 def run(args: Namespace) -> None:
     if args.calibration is not None and not args.int8:
         raise UsageError("--calibration goes with --int8. See sdcaffe export --help")
+    if args.batch is not None and not args.static:
+        raise UsageError("--batch goes with --static: other files take any batch. See sdcaffe export --help")
     from sdcaffe import layers
     from sdcaffe.converters.onnx_export import export
     from sdcaffe.converters.onnx_open import Options
@@ -143,6 +148,7 @@ def run(args: Namespace) -> None:
         begins=tuple(args.begin),
         ends=tuple(args.end),
         static=args.static,
+        batch=args.batch,
         calibration=args.calibration,
         smaller="fp16" if args.fp16 else "int8" if args.int8 else None,
         data=args.data,

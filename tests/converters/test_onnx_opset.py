@@ -87,7 +87,7 @@ def test_what_an_opset_cannot_hold_is_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "older.onnx").exists()
 
 
-@pytest.mark.parametrize("flags", [[], ["--shape", "data=3,4,12,10", "--opset", "11"]])
+@pytest.mark.parametrize("flags", [[], ["--batch", "3"], ["--shape", "data=3,4,12,10", "--opset", "11"]])
 def test_static_files_hold_numbers_alone(flags: list[str], tmp_path: Path) -> None:
     model, weights = write_net(COMMON, tmp_path)
     assert main(["export", model, weights, "-o", str(tmp_path / "net.onnx"), "--static", *flags]) == 0
@@ -96,3 +96,27 @@ def test_static_files_hold_numbers_alone(flags: list[str], tmp_path: Path) -> No
         assert all(size.HasField("dim_value") for size in value.type.tensor_type.shape.dim)
     assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_value == (3 if flags else 2)
     assert not {"Shape", "Gather", "ConstantOfShape"}.intersection(node.op_type for node in made.graph.node)
+
+
+FOLDED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 dim: 3 } } }
+layer { name: "rows" type: "Reshape" bottom: "x" top: "rows" reshape_param { shape { dim: DIM dim: 3 } } }
+layer { name: "fc" type: "InnerProduct" bottom: "rows" top: "fc" inner_product_param { num_output: 5 } }
+"""
+
+
+def test_a_batch_of_a_static_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, weights = write_net(FOLDED.replace("DIM", "-1"), tmp_path)
+    command = ["export", model, weights, "-o", str(tmp_path / "net.onnx"), "--batch", "7"]
+    assert main([*command, "--static"]) == 0
+    made = onnx.load(tmp_path / "net.onnx")
+    sizes = [[size.dim_value for size in value.type.tensor_type.shape.dim] for value in made.graph.input]
+    assert sizes == [[7, 4, 3]]
+    assert [size.dim_value for size in made.graph.output[0].type.tensor_type.shape.dim] == [28, 5]
+    assert main(command) == 2
+    assert "--batch goes with --static" in capsys.readouterr().err
+    model, weights = write_net(FOLDED.replace("DIM", "8"), tmp_path)
+    (tmp_path / "net.onnx").unlink()
+    assert main([*command, "--static"]) == 1
+    assert "takes no batch of 7" in capsys.readouterr().err
+    assert not (tmp_path / "net.onnx").exists()
