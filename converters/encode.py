@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from sdcaffe.errors import DataError
 
@@ -41,6 +40,8 @@ def encode_image(image: NDArray[np.uint8], kind: str, quality: int = _JPEG_QUALI
         return _png(pixels)
     if kind not in _FORMATS:
         raise DataError(f'no image can be encoded as "{kind}"; there are {", ".join(TYPES)}')
+    from PIL import Image  # here: layers that may write pictures begin without
+
     name, options = _FORMATS[kind]
     if name == "JPEG":
         options = {"quality": quality}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import warnings
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from sdcaffe import reading
 from sdcaffe.errors import DataError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
 MAX_BYTES = 1 << 29  # of an image file, or a list of them; MAX_PIXELS in colour, not compressed, are less
-
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
 
 # PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
 _NATIVE = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "RGBA", "PA": "RGBA"}
@@ -31,7 +34,7 @@ def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
     of 16 bits keep their high byte. Raises DataError, at `where`.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with _pillow().open(io.BytesIO(data)) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"an image of {width}x{height} pixels; at most {MAX_PIXELS} are read", where)
@@ -43,6 +46,15 @@ def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
         if "cannot identify image file" in reason:
             reason = "no image format that is known"
         raise DataError(f"cannot decode the image: {reason}", where) from error
+
+
+@functools.cache
+def _pillow() -> ModuleType:
+    """PIL.Image; brought in when a picture is there to be read."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
+    return Image
 
 
 def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:
@@ -75,6 +87,8 @@ def _pixels(image: Image.Image, color: str) -> NDArray[np.uint8]:
     if color == "native":
         mode = _native_mode(image)
     else:
+        from PIL import ImageOps
+
         ImageOps.exif_transpose(image, in_place=True)
         mode = "L" if color == "gray" else "RGB"
     if deep:

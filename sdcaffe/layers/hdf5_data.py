@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.data.feed import RESIDENT_BYTES
-from sdcaffe.data.hdf5 import Hdf5Rows
 from sdcaffe.data.order import Order, default_seed, shard
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.layers.base import DataLayer, Shape, register
 from sdcaffe.log import glog
+
+if TYPE_CHECKING:
+    from sdcaffe.data.hdf5 import Hdf5Rows
 
 
 @register("HDF5Data", field="hdf5_data_param")
@@ -32,6 +36,8 @@ class HDF5Data(DataLayer):
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param
         if self._rows is None:
+            from sdcaffe.data.hdf5 import Hdf5Rows  # h5py takes its time
+
             if self.layer_param.HasField("transform_param"):
                 raise self.error("HDF5Data does not transform data; transform it beforehand", "transform_param")
             if param.batch_size < 1:

@@ -6,7 +6,6 @@ import os
 import weakref
 from contextlib import ExitStack
 
-import h5py
 import torch
 from torch import Tensor
 
@@ -25,6 +24,8 @@ class _File:
     def __init__(self, path: str) -> None:
         self._path = path
         self._place = ExitStack()
+        import h5py  # here, as it takes its time
+
         try:
             self._temporary = self._place.enter_context(temporary_file(path))
             self._file = h5py.File(self._temporary, "w", locking=False)

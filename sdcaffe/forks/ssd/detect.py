@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image as Pictures
-from PIL import ImageDraw, ImageFont
 
 from sdcaffe import proto
 from sdcaffe.data.decode import read_image
@@ -131,6 +129,9 @@ def drawn(pixels: Image, found: Sequence[Detection]) -> bytes:
 
     A small picture is enlarged, by a whole factor, so that names can be read.
     """
+    from PIL import Image as Pictures  # here: nets of forks begin without
+    from PIL import ImageDraw, ImageFont
+
     order = pixels[::-1] if len(pixels) == 3 else np.repeat(pixels, 3, 0)
     factor = max(1, _LEGIBLE // max(pixels.shape[1:]))
     order = order.repeat(factor, 1).repeat(factor, 2)
