@@ -210,7 +210,7 @@ def _declare(params: type, parent: str, additions: list[_Declaration]) -> None:
     before = dict(_declared)
     _declared.update({(parent, a.field.name): a for a in new})
     try:
-        if flaw is None:
+        if flaw is None and not _stand_alone(new):
             _build(raw=False)
     except (TypeError, ValueError) as error:
         flaw = str(error)
@@ -274,6 +274,24 @@ def _flaw(parent: str, new: list[_Declaration]) -> str | None:
         if twice:
             return f'two of its enums have the value "{twice[0]}"; within one message their names must differ'
     return None
+
+
+def _stand_alone(new: list[_Declaration]) -> bool:
+    """Whether new fields and their messages are right by themselves: no need then to build all messages to know."""
+    if any(addition.enums for addition in new):  # their values share the message's names
+        return False
+    file = descriptor_pb2.FileDescriptorProto(name="new.proto", package=_source().package)
+    file.message_type.add(name="New_").field.extend(addition.field for addition in new if addition.parent)
+    brought = {message.name: message for addition in new for message in addition.messages}
+    file.message_type.extend(brought.values())
+    fields = [field for message in file.message_type for field in message.field]
+    others = {f.type_name.rpartition(".")[2] for f in fields if f.type == Field.TYPE_MESSAGE} - brought.keys()
+    file.message_type.extend(descriptor_pb2.DescriptorProto(name=name) for name in others)
+    try:
+        descriptor_pool.DescriptorPool().AddSerializedFile(file.SerializeToString())
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _taken(parent: str) -> list[tuple[str, int, str]]:
