@@ -21,6 +21,7 @@ from sdcaffe.errors import DataError
 from sdcaffe.proto import counted
 
 _BETWEEN_LOOKS = 0.02  # seconds
+_CURRENT_BYTES = 1 << 12  # of a LevelDB's CURRENT, which holds the name of one file
 
 
 class Store(Protocol):
@@ -80,6 +81,10 @@ class _LevelDb:
         for name in os.listdir(path):  # the library would wait for a pipe
             if not os.path.isdir(os.path.join(path, name)):
                 reading.check(os.path.join(path, name))
+        current = os.path.join(path, "CURRENT")
+        with reading.opened(current) as file:  # the library would read a device without an end
+            if b"/" in file.read(_CURRENT_BYTES):
+                raise DataError("the LevelDB is damaged: it names a file outside its folder", current)
         try:
             import plyvel
         except ImportError as error:

@@ -203,6 +203,14 @@ def test_a_leveldb_that_somebody_else_has_open(tmp_path):
         DatumSource(path, "LEVELDB")
 
 
+@pytest.mark.parametrize("named", ["../elsewhere\n", "../../../../../../../../../../../../dev/zero\n"])
+def test_a_leveldb_that_leads_elsewhere(named, tmp_path):
+    path = recorded("leveldb_raw", tmp_path)
+    (tmp_path / "leveldb_raw" / "CURRENT").write_text(named)
+    with pytest.raises(DataError, match="CURRENT: the LevelDB is damaged: it names a file outside its folder"):
+        DatumSource(path, "LEVELDB")
+
+
 @pytest.mark.parametrize("place", [0.02, 0.5, 0.98])
 @pytest.mark.parametrize("kind", ["log", "ldb"])
 def test_a_leveldb_with_a_wrong_bit(kind, place, tmp_path):
