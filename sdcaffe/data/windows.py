@@ -66,8 +66,8 @@ def read_windows(source: str, root_folder: str, fg_threshold: float, bg_threshol
                 _add(found, index, words, fg_threshold, bg_threshold, where)
         except StopIteration:
             raise DataError("the file ends in the middle of this image", where) from None
-        except ValueError as error:
-            raise DataError(f"a number is missing: {error}", where) from None
+        except ValueError:
+            raise DataError("a number is missing, or a word stands in its place", where) from None
     if not found.paths:
         raise DataError("the window file is empty", source)
     return found
