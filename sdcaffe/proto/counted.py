@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from sdcaffe import reading
@@ -17,6 +18,7 @@ _PLAIN = 1 << 16  # bytes of a message that are not counted
 _MOST_FIELDS = 4_000_000  # of a message and those in it: a net of a hundred thousand operators has two million
 _EACH = 512  # bytes of memory that a field may take, with what Python makes of it
 _STEP = 1 << 17  # fields between looks at the free memory
+_STRINGS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 _DEEPEST = 100  # messages within each other that protobuf reads
 
 
@@ -25,9 +27,10 @@ def check(
 ) -> None:
     """Raise `error` for the bytes of a message with more fields than any has, or than fit the free memory.
 
-    `what` opens its words. A list of numbers that is packed, as weights are, is one field.
+    `what` opens its words. A list of numbers that is packed, as weights are, is one field. A message that can hold
+    nothing but numbers and single strings, as a Datum, is not looked into: it takes no more than a few times its bytes.
     """
-    if len(data) <= _PLAIN:
+    if len(data) <= _PLAIN or not _can_be_many(kind.DESCRIPTOR):
         return
     ends, tables, at, count = [len(data)], [_messages(kind.DESCRIPTOR, {})], 0, 0
     while ends:
@@ -61,14 +64,19 @@ _Messages = dict[int, "_Messages"]
 
 
 def _messages(descriptor: Any, known: dict[str, _Messages]) -> _Messages:
-    """The numbers of the fields that are messages, each with its own; messages may hold their own kind."""
+    """The numbers of the fields that are to be looked into, each with its own; messages may hold their own kind."""
     found = known.get(descriptor.full_name)
     if found is None:
         found = known[descriptor.full_name] = {}
         for field in descriptor.fields:
-            if field.message_type is not None:
+            if field.message_type is not None and _can_be_many(field.message_type):
                 found[field.number] = _messages(field.message_type, known)
     return found
+
+
+def _can_be_many(descriptor: Any) -> bool:
+    """Whether a message can hold messages, or strings without number."""
+    return any(f.message_type is not None or (f.type in _STRINGS and not f.has_presence) for f in descriptor.fields)
 
 
 def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:

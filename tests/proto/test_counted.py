@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 
-from sdcaffe import proto, reading
+from sdcaffe import discover, proto, reading
 from sdcaffe.cli import main
 from sdcaffe.converters.onnx_metadata import ModelError, read_model
 from sdcaffe.errors import PrototxtError
@@ -86,6 +87,16 @@ def test_a_binary_message_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
     proto.write_binary(tmp_path / "net.bin", vector)
     with pytest.raises(PrototxtError, match=r"net\.bin: has more than 100000 fields"):
         proto.read_binary(tmp_path / "net.bin", proto.NetParameter)
+
+
+def test_numbers_of_a_record_are_not_counted_one_by_one(lines_run: Callable[[Callable[[], object]], int]) -> None:
+    """A Datum's floats are not packed: to walk over them would take far longer than to read them."""
+    discover()  # for AnnotatedDatum, which is SSD's
+    alone = proto.Datum(float_data=[1.0] * 50_000)
+    within = proto.AnnotatedDatum(datum=alone)
+    for record in (alone, within):
+        data = record.SerializeToString()
+        assert lines_run(lambda: counted.check(data, type(record), "db", PrototxtError)) < 1000  # noqa: B023
 
 
 @pytest.mark.parametrize("unit", ["layer{}", 'input:""', "input_shape{dim:1}", "}"])
