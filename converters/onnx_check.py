@@ -124,8 +124,9 @@ def _chosen(
         tops = one.layer(*seen)
         for name, top in zip(one.tops, (tops,) if isinstance(tops, Tensor) else tops, strict=True):
             made[name] = top.numpy()
-            if one.layer.dynamic and name in got and relative_difference(got[name], made[name]) > TOLERANCE:
-                made[name] = got[name] if _same_rows(got[name], made[name]) else made[name]
+            differs = one.layer.dynamic and name in got and relative_difference(got[name], made[name]) > TOLERANCE
+            if differs and _same_rows(got[name], made[name]):
+                made[name] = got[name]
 
     def put(one: _Chooser) -> Callable[..., Any]:
         tops = tuple(torch.from_numpy(made[name]) for name in one.tops)

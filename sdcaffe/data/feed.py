@@ -14,7 +14,7 @@ from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.resident import Resident, resident
 from sdcaffe.data.source import SOURCES, ArraySource, Image, Source
-from sdcaffe.data.transformer import Size, Transformer, Windows, show
+from sdcaffe.data.transformer import Size, Transformer, Windows, fill, show
 from sdcaffe.errors import DataError
 
 # Sets up to these sizes, decoded, are read once and stay in the memory of the device. Decoding a large
@@ -131,7 +131,7 @@ class Feed(Seeded):
             image, labels[i] = self._item(i)
             if image.shape != first.shape or image.dtype != first.dtype:
                 return None
-            pixels[i] = image.transpose(1, 2, 0)
+            fill(pixels[i], image)
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
     def _read(self, k: int) -> _Raw:
