@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import numpy as np
@@ -143,7 +146,46 @@ WRITES: dict[str, Callable[[Net], object]] = {
     "one statistic": lambda net: net.params["bn"][1].data.mul_(3),
     "another parameter": _replaced,
     "a file": lambda net: net.load_weights(net.files),
+    "copied": lambda net: under_no_grad(lambda: net.params["conv"][0].copy_(torch.ones(6, 1, 3, 3))),
+    "set": lambda net: under_no_grad(lambda: net.params["fc"][1].set_(torch.ones(5))),
+    "an optimizer's step": lambda net: stepped(net),
+    "a state": lambda net: net.load_state_dict({name: value + 1 for name, value in net.state_dict().items()}),
+    "an assigned state": lambda net: net.load_state_dict(
+        {name: value + 1 for name, value in net.state_dict().items()}, assign=True
+    ),
+    "dlpack": lambda net: torch.from_dlpack(net.params["fc"][0].detach()).neg_(),
+    "shared memory": lambda net: net.share_memory().params["fc"][0].data.neg_(),
+    "swapped": lambda net: torch.utils.swap_tensors(net.params["fc"][1], torch.nn.Parameter(torch.ones(5))),
+    "past the module": lambda net: net.layers["fc"].blobs._parameters.update({"1": torch.nn.Parameter(torch.ones(5))}),
+    "other blobs": lambda net: setattr(
+        net.layers["fc"], "blobs", torch.nn.ParameterList([blob + 1 for blob in net.layers["fc"].blobs])
+    ),
+    "an address": lambda net: ctypes.memset(net.params["conv"][0].data_ptr(), 0, 200),
 }
+EARLIER: dict[str, tuple[Callable[[torch.Tensor], Any], Callable[[Any], object]]] = {  # had before, written later
+    "numpy": (lambda blob: blob.detach().numpy(), lambda array: array.__imul__(-2)),
+    "a slice": (lambda blob: blob.detach()[1:], lambda part: part.mul_(-2)),
+    "a slice of data": (lambda blob: blob.data[:1], lambda part: part.add_(1)),
+    "one element": (lambda blob: blob.detach().view(-1)[-1:], lambda part: part.sub_(1)),
+    "dlpack": (lambda blob: torch.from_dlpack(blob.detach()), lambda other: other.mul_(-2)),
+    "a storage": (lambda blob: blob.untyped_storage(), lambda storage: storage.__setitem__(2, storage[2] ^ 64)),
+    "two exchanged": (lambda blob: blob.detach().numpy().reshape(-1), lambda array: exchange(array)),
+}
+
+
+def under_no_grad(write: Callable[[], object]) -> None:
+    with torch.no_grad():
+        write()
+
+
+def stepped(net: Net) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    net({"data": torch.ones(1, 3, 8, 8)})["prob"][0, 0].backward()
+    optimizer.step()
+
+
+def exchange(array: np.ndarray) -> None:
+    array[[0, 1]] = array[[1, 0]]
 
 
 @pytest.mark.parametrize("how", WRITES)
@@ -161,6 +203,25 @@ def test_changed_weights_are_noticed(how: str, tmp_path: Path, runs: list[int]) 
     assert len(runs) == 6
     net.use_engine("torch")
     assert same(passed(net), after)
+
+
+@pytest.mark.parametrize("layer", ["conv", "fc"])
+@pytest.mark.parametrize("how", EARLIER)
+def test_a_write_through_what_was_at_hand_before_is_noticed(layer: str, how: str, tmp_path: Path) -> None:
+    net = tiny(tmp_path)
+    reach, write = EARLIER[how]
+    reached = reach(net.params[layer][0])
+    before = passed(net)
+    assert same(passed(net), before)
+    for _ in range(2):
+        write(reached)
+        after = passed(net)
+        assert not np.array_equal(after["prob"], before["prob"])
+        net.use_engine("torch")
+        assert same(passed(net), after)
+        net.use_engine("onnxruntime")
+        before = passed(net)
+        assert same(passed(net), before)
 
 
 SHARED = (
@@ -242,6 +303,45 @@ def test_what_one_pass_gave_stays_after_the_next(tmp_path: Path) -> None:
     with torch.no_grad():
         found = [net({"a": torch.full((2, 3, 4, 4), float(i)), "b": torch.zeros(2, 3, 4, 4)})["s"] for i in range(4)]
     assert [blob.tolist() for blob in found] == [[[-48.0 * i] * 2] * 2 for i in range(4)]
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_threads_share_a_net(watched: bool, tmp_path: Path, runs: list[int]) -> None:
+    net, plain = tiny(tmp_path, watched=watched), Net(*_files(tmp_path))
+    given = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = [plain({"data": given * i})["prob"].numpy() for i in range(4)]
+        net({"data": given})
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        with torch.no_grad():
+            for _ in range(200):
+                if np.abs(net({"data": given * i})["prob"].numpy() - expected[i]).max() > 1e-5:
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(runs) == 802
+
+
+def test_inputs_with_a_negative_bit(tmp_path: Path) -> None:
+    model, _ = write_net(
+        'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 } } }'
+        'layer { name: "y" type: "Power" bottom: "data" top: "z" power_param { shift: 1 } }'
+        'layer { name: "w" type: "InnerProduct" bottom: "z" top: "y" inner_product_param { num_output: 1 '
+        'weight_filler { type: "constant" value: 2 } } }',
+        tmp_path,
+    )
+    net = Net(model, proto.TEST, engine="onnxruntime")
+    given = torch.tensor([[3 + 4j]]).conj().imag
+    assert given.is_neg()
+    with torch.no_grad():
+        assert [float(net({"data": given})["y"]) for _ in range(3)] == [-6.0] * 3
 
 
 def test_blobs_between_come_from_torch_unless_they_were_named(tmp_path: Path, runs: list[int]) -> None:

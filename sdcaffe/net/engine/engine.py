@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
+import operator
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from sdcaffe.log import glog
 from sdcaffe.net.assembly import Assembled
+from sdcaffe.net.engine.bound import Bound, small
 from sdcaffe.net.engine.recorder import Unsupported
 from sdcaffe.net.engine.region import Region, differ, region_of
 from sdcaffe.net.plan import Op, make_plan
@@ -216,6 +219,10 @@ class Session:
         self._inputs = [f"in{slot}" for slot in region.inputs]
         self._outputs = [f"out{slot}" for slot in region.outputs]
         self._in_place = {name: tensor.detach().numpy() for name, tensor in region.read_in_place.items()}
+        shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
+        self._places = [[(name, shapes[name]) for name in names] for names in (self._inputs, self._outputs)]
+        self._small = small(*self._places)
+        self._bound: list[Bound] = []  # those that no thread is using
         self.in_torch: Callable[..., tuple[Tensor, ...]] | None = None
         self.judge: Callable[[float, float], None] = lambda difference, faster: None
 
@@ -237,7 +244,15 @@ class Session:
         return self._run(bottoms)
 
     def _run(self, bottoms: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        given = {n: bottom.contiguous().numpy() for n, bottom in zip(self._inputs, bottoms, strict=True)}
+        if self._small and all(map(Tensor.is_contiguous, bottoms)) and not any(map(Tensor.is_neg, bottoms)):
+            try:
+                bound = self._bound.pop()
+            except IndexError:
+                bound = Bound(self._session, *self._places, self._in_place)
+            tops = bound(bottoms)
+            self._bound.append(bound)
+            return tops
+        given = {n: bottom.resolve_neg().contiguous().numpy() for n, bottom in zip(self._inputs, bottoms, strict=True)}
         given.update(self._in_place)
         return tuple(map(torch.from_numpy, self._session.run(self._outputs, given)))
 
@@ -287,23 +302,24 @@ class _Weights:
     """The parameters and buffers of a net as they were, but for what lies in those that are `unseen`."""
 
     def __init__(self, made: Assembled, unseen: Iterable[Tensor]) -> None:
-        modules = [module for layer in made.layers for module in layer.modules()]
+        layers = [layer for layer in made.layers if any(True for _ in chain(layer.parameters(), layer.buffers()))]
+        modules = [module for layer in layers for module in layer.modules()]
         kinds = [(module._parameters, module._buffers, module._modules) for module in modules]
-        self._held = [home.values() for homes in kinds for home in homes if home]  # views, which stay true
-        held = chain.from_iterable(self._held)
-        self._tensors = list({id(entry): entry for entry in held if isinstance(entry, Tensor)}.values())
+        self._homes = [home for homes in kinds for home in homes if home]
+        self._held = gc.get_referents(*self._homes)
+        self._tensors = list({id(entry): entry for entry in self._held if isinstance(entry, Tensor)}.values())
         passed_over = set(map(id, unseen))
         compared = [t for t in self._tensors if id(t) not in passed_over and t.nbytes]
-        self._marks = self._now()
+        self._places = list(map(Tensor.data_ptr, self._tensors))
         self._lie = [(ctypes.c_char * _span(t)).from_address(t.data_ptr()) for t in compared]
         self._lay = [bytearray(lie) for lie in self._lie]
 
     def changed(self) -> bool:
-        return self._now() != self._marks or self._lay != self._lie  # the addresses first: they may be no longer ours
-
-    def _now(self) -> tuple[list[int], list[int]]:
-        """Which tensors and modules there are, and where the tensors lie: for small nets, without a loop in Python."""
-        return list(map(id, chain.from_iterable(self._held))), list(map(Tensor.data_ptr, self._tensors))
+        """The addresses are looked at before the bytes: they may be no longer ours. No loop of it is Python's."""
+        held = gc.get_referents(*self._homes)
+        if len(held) != len(self._held) or not all(map(operator.is_, held, self._held)):
+            return True
+        return list(map(Tensor.data_ptr, self._tensors)) != self._places or self._lay != self._lie
 
 
 def _common(some: Iterable[Tensor], others: Iterable[Tensor]) -> list[Tensor]:
