@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import tempfile
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from pages import ITERATIONS, ROOT, Block, blocks, environment, prepare, run
+from pages import ITERATIONS, ROOT, Block, blocks, prepare, run
 from PIL import Image
 from warm_commands import WarmCommands
 
@@ -29,12 +27,6 @@ def _loaded(path: Path) -> ModuleType:
 
 
 WRITER = _loaded(ROOT / "docs" / "write_commands.py")
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[WarmCommands]:
-    with tempfile.TemporaryDirectory() as folder, WarmCommands(Path(folder), environment()) as commands:
-        yield commands
 
 
 def test_every_page_has_its_place_in_the_site():

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import os
 import shlex
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +11,7 @@ import onnx
 import onnx.parser
 import pytest
 from command_lines import FILES, ROOT
+from warm_commands import WarmCommands
 
 from sdcaffe import Net, commands
 from sdcaffe.cli import main
@@ -97,18 +96,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def apart(arguments: list[str]) -> tuple[int, str]:
-    """The exit code and the errors of a command in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", "sdcaffe", *arguments], env=environment, capture_output=True, text=True
-    )
-    return done.returncode, done.stderr
-
-
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW.get(n, ())) for n in COMMANDS])
 def test_the_example_of_each_command_works(
-    name: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    warm: WarmCommands,
 ) -> None:
     example = COMMANDS[name].EXAMPLE
     program, *arguments = shlex.split(example)
@@ -127,7 +121,8 @@ def test_the_example_of_each_command_works(
         for batch in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
             (official / f"{batch}.bin").write_bytes(bytes(2 * 3073))
     if name == "pycaffe":  # changes the process it runs in
-        code, error = apart(arguments)
+        done = subprocess.run(["sdcaffe", *arguments], env=warm.environment, capture_output=True, text=True)
+        code, error = done.returncode, done.stderr
     else:
         code, error = main(arguments), capsys.readouterr().err
     no_gpu = name == "device-query" and "no NVIDIA driver" in error

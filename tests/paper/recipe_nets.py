@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sdcaffe import Net, layers, proto
 
 layers.load_builtin()
+
+ROOT = Path(__file__).parents[2]
+_NO_RECIPES = {"quickstart_ssd", "quickstart_segmentation"}
+
+# The files of prototxt/ that recipes write: path from the top of the repository, text. That they are current is tested.
+FILES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in sorted((ROOT / "prototxt").rglob("*.prototxt"))
+    if path.parts[len(ROOT.parts) + 1] not in _NO_RECIPES
+}
 
 
 def parsed(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recipe_nets import built, parsed, without_data
+from recipe_nets import FILES, built, parsed, without_data
 
 from sdcaffe import Net, Solver, proto
 from sdcaffe.errors import WeightsError
@@ -13,7 +13,6 @@ from sdcaffe.paper.datasets import CIFAR100, SYNTHETIC
 from sdcaffe.paper.mechanisms import Baseline, MuByStage, SeparateBranches, TwoBranches, mu_stage
 from sdcaffe.paper.networks.resnet import ResNet
 from sdcaffe.paper.networks.wide_resnet import WideResNet
-from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.recipes import MUS, RECIPES
 from sdcaffe.paper.teaching import Peer, Teacher
 
@@ -106,7 +105,7 @@ def test_a_stage_chooses_mu(mu):
 
 def parsed_solver(name: str):
     solver = proto.SolverParameter()
-    proto.text.parse(files()[name], solver, name)
+    proto.text.parse(FILES[name], solver, name)
     return solver
 
 

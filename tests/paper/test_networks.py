@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recipe_nets import built, parsed
+from recipe_nets import FILES, built, parsed
 from torch.nn import functional as F
 
 from sdcaffe import Net, proto
@@ -15,11 +15,9 @@ from sdcaffe.paper.networks.densenet import DenseNet
 from sdcaffe.paper.networks.imagenet_resnet import ImageNetResNet18
 from sdcaffe.paper.networks.preact_resnet import PreactResNet
 from sdcaffe.paper.networks.wide_resnet import WideResNet
-from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.recipes import CIFAR_NETWORKS
 from sdcaffe.paper.text import Blob, NetText
 
-FILES = files()
 BUILDERS = {name: build for _, name, build, _ in CIFAR_NETWORKS}
 
 

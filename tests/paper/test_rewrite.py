@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recipe_nets import parsed, without_data
+from recipe_nets import FILES, parsed, without_data
 from rewriting import (
     ACCURACY,
     DATA,
@@ -27,13 +27,11 @@ import sdcaffe
 from sdcaffe import Net, proto
 from sdcaffe.errors import GraphError
 from sdcaffe.layers.base import Layer, register
-from sdcaffe.paper.prototxts import files
 from sdcaffe.paper.rewrite import Settings, self_distilled
 from sdcaffe.proto.printing import net_text
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "goldens" / "files"
-FILES = files()
 # The second study's self-distilled net has the gradient of Hinton et al., which the rewrite does not give.
 BASELINES = [n for n in FILES if n.endswith("train_val_baseline.prototxt") and "/study2/" not in n]
 

@@ -21,17 +21,23 @@ from sdcaffe.pycaffe.proto import caffe_pb2
 ROOT = str(Path(__file__).parents[2])
 
 
-def run(folder, script, *arguments, **environment):
-    (folder / "script.py").write_text(script)
-    command = [sys.executable, "-m", "sdcaffe", "pycaffe", "script.py", *arguments]
-    env = {**os.environ, "PYTHONPATH": ROOT, **environment}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def run(warm, tmp_path):
+    """Runs a script in `tmp_path` with `sdcaffe pycaffe`, and the test's own environment."""
+
+    def started(script, *arguments, **environment):
+        (tmp_path / "script.py").write_text(script)
+        command = [warm.python, "-m", "sdcaffe", "pycaffe", "script.py", *arguments]
+        environment = {**os.environ, **environment}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    return started
 
 
 NET = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 } } }'
 
 
-def test_a_script_gets_its_arguments_its_folder_and_caffe(tmp_path):
+def test_a_script_gets_its_arguments_its_folder_and_caffe(tmp_path, run):
     (tmp_path / "beside.py").write_text("WORD = 'found'\n")
     script = """
 import sys, caffe, caffe.io, caffe.draw, beside
@@ -43,13 +49,13 @@ assert caffe.Net is Net and caffe.io.caffe_pb2 is caffe_pb2 and P.Pooling.MAX ==
 assert caffe.pycaffe.Net is caffe._caffe.Net is Net
 print(__name__, sys.argv, beside.WORD, caffe.__version__)
 """
-    done = run(tmp_path, script, "-gpu_id", "0", "--help", "--", "x")
+    done = run(script, "-gpu_id", "0", "--help", "--", "x")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "__main__ ['script.py', '-gpu_id', '0', '--help', '--', 'x'] found 1.0.0\n"
 
 
-def test_what_a_script_raises_is_its_own_traceback_and_exit_codes_are_its_own(tmp_path):
-    done = run(tmp_path, "def f():\n    raise ValueError('wrong')\n\nf()\n")
+def test_what_a_script_raises_is_its_own_traceback_and_exit_codes_are_its_own(run):
+    done = run("def f():\n    raise ValueError('wrong')\n\nf()\n")
     assert done.returncode == 1
     assert done.stderr.split("\n")[:3] == [
         "Traceback (most recent call last):",
@@ -57,35 +63,35 @@ def test_what_a_script_raises_is_its_own_traceback_and_exit_codes_are_its_own(tm
         "    f()",
     ]
     assert done.stderr.endswith("ValueError: wrong\n")
-    assert run(tmp_path, "import sys; sys.exit(3)").returncode == 3
+    assert run("import sys; sys.exit(3)").returncode == 3
 
 
-def test_a_mistake_in_a_net_is_one_line(tmp_path):
-    done = run(tmp_path, "import caffe; caffe.Net('no.prototxt', caffe.TEST)")
+def test_a_mistake_in_a_net_is_one_line(run):
+    done = run("import caffe; caffe.Net('no.prototxt', caffe.TEST)")
     assert done.returncode == 1
     assert done.stderr.startswith("sdcaffe: error: no.prototxt: ")
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith(" (called at script.py:1)\n")
 
 
-def test_a_mistake_names_the_line_of_the_scripts_own_code(tmp_path):
+def test_a_mistake_names_the_line_of_the_scripts_own_code(tmp_path, run):
     (tmp_path / "net.prototxt").write_text(NET)
     (tmp_path / "beside.py").write_text("def run(net):\n    return net.forward(end='no')\n")
     script = "import caffe, beside\nnet = caffe.Net('net.prototxt', caffe.TEST)\n\nbeside.run(net)\n"
-    done = run(tmp_path, script, GLOG_minloglevel="2")
+    done = run(script, GLOG_minloglevel="2")
     assert done.stderr == (
         f'sdcaffe: error: net "" has no layer "no"; it has data (called at {tmp_path / "beside.py"}:2)\n'
     )
 
 
-def test_caffes_lines_go_to_standard_error_as_glog_would_show_them(tmp_path):
+def test_caffes_lines_go_to_standard_error_as_glog_would_show_them(tmp_path, run):
     (tmp_path / "net.prototxt").write_text(NET)
     script = "import os{}; import caffe; caffe.Net('net.prototxt', caffe.TEST); caffe.log('mine')"
-    done = run(tmp_path, script.format(""), GLOG_minloglevel="")
+    done = run(script.format(""), GLOG_minloglevel="")
     assert "layer_factory.hpp:77] Creating layer data" in done.stderr
     assert "mine" in done.stderr
-    assert run(tmp_path, script.format("; os.environ['GLOG_minloglevel'] = '2'")).stderr == ""
-    assert run(tmp_path, "import caffe; caffe.init_log(1)\n" + script.format("")).stderr == ""
+    assert run(script.format("; os.environ['GLOG_minloglevel'] = '2'")).stderr == ""
+    assert run("import caffe; caffe.init_log(1)\n" + script.format("")).stderr == ""
 
 
 def test_the_package_itself_stands_for_caffe(tmp_path):
@@ -111,7 +117,7 @@ def test_a_missing_script_is_named(capsys):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_computes_where_its_parent_did(tmp_path):
+def test_a_forked_child_computes_where_its_parent_did(run):
     script = """
 import os, sys, caffe, numpy as np, torch
 open('net.prototxt', 'w').write('''
@@ -126,7 +132,7 @@ if child == 0:
     os._exit(7 if net.blobs['sig'].data.mean() == 0.5 else 1)
 print(os.WEXITSTATUS(os.waitpid(child, 0)[1]))
 """
-    done = run(tmp_path, script, GLOG_minloglevel="2")
+    done = run(script, GLOG_minloglevel="2")
     assert done.stdout == "7\n", done.stderr
 
 

@@ -42,6 +42,7 @@ def differences(name, have, want):
     return wrong
 
 
+@pytest.mark.slow
 def test_record_gives_all_layer_recordings_again(tmp_path):
     run_script(tmp_path, GOLDENS / "record.py", GOLDENS / "cases.py", "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [path.name for path in LAYERS]

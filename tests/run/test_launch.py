@@ -186,16 +186,15 @@ def test_a_process_whose_torchrun_was_gone_before_it_could_look(store):
     assert ("torchrun, which started this process, is gone" in done.stderr) == store
 
 
-def test_they_train_to_the_end_and_one_logs(folder):
+@pytest.mark.parametrize("how", HOWS)
+def test_they_train_to_the_end_and_one_logs(folder, how):
     solver = folder / "solver_2.prototxt"
     solver.write_text(solver.read_text().replace("max_iter: 100000", "max_iter: 20"))
-    for how in ("torchrun", "command"):
-        out, err, _ = end_of(job := start(folder, how), 120)
-        assert job.returncode == 0, err
-        assert err.count("Starting Optimization") == 1
-        assert out.count("snapshot: run_2_iter_20.solverstate") == 1
-        assert [row.iteration for row in parse_log(folder / "run_2.log").train] == [0, 10, 20]
-        (folder / "run_2_iter_20.solverstate").unlink()
+    out, err, _ = end_of(job := start(folder, how), 120)
+    assert job.returncode == 0, err
+    assert err.count("Starting Optimization") == 1
+    assert out.count("snapshot: run_2_iter_20.solverstate") == 1
+    assert [row.iteration for row in parse_log(folder / "run_2.log").train] == [0, 10, 20]
 
 
 @pytest.mark.parametrize("looks", range(6))
@@ -226,20 +225,20 @@ def test_one_that_ends_between_two_looks_is_seen(looks):
     assert not waiting.is_alive()
 
 
-def test_what_one_cannot_do_is_said_once(folder):
+@pytest.mark.parametrize("how", HOWS)
+def test_what_one_cannot_do_is_said_once(folder, how):
     """A net that only shows its mistake when it is built, in all processes at once."""
     net = folder / "net_2.prototxt"
     net.write_text(net.read_text().replace('bottom: "two" top: "fc"', 'bottom: "tow" top: "fc"'))
-    for how in ("command", "torchrun"):
-        _, err, _ = end_of(job := start(folder, how), 120)
-        assert job.returncode == 1
-        printed = err.splitlines()
-        (at,) = [i for i, line in enumerate(printed) if line.startswith("sdcaffe: error: ")]
-        assert "net_2.prototxt" in printed[at]
-        assert '"tow"' in printed[at]
-        assert printed[at + 1].strip() == 'layer { name: "fc" type: "InnerProduct" bottom: "tow" top: "fc"'
-        assert printed[at + 2].strip() == "^"
-        assert printed[at + 2].index("^") == printed[at + 1].index("bottom:"), err
+    _, err, _ = end_of(job := start(folder, how), 120)
+    assert job.returncode == 1
+    printed = err.splitlines()
+    (at,) = [i for i, line in enumerate(printed) if line.startswith("sdcaffe: error: ")]
+    assert "net_2.prototxt" in printed[at]
+    assert '"tow"' in printed[at]
+    assert printed[at + 1].strip() == 'layer { name: "fc" type: "InnerProduct" bottom: "tow" top: "fc"'
+    assert printed[at + 2].strip() == "^"
+    assert printed[at + 2].index("^") == printed[at + 1].index("bottom:"), err
 
 
 def test_a_device_for_each_process(monkeypatch):

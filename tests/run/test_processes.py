@@ -14,6 +14,7 @@ import sdcaffe
 from sdcaffe import collectives, proto
 
 WORLDS = (2, 4)
+ONE_OF_TWO = [2, pytest.param(4, marks=pytest.mark.slow)]
 
 
 def train(folder, iterations, blob=None, resume=None):
@@ -46,16 +47,16 @@ def weights_of(folder, world):
     return [blob for entry in proto.read_weights(path) for blob in entry.blobs]
 
 
-def assert_trained_as_one(folder, net, more="", blob=None):
-    """50 iterations of each number of processes; returns what one process gave."""
+def assert_trained_as_one(folder, worlds, net, more="", blob=None):
+    """50 iterations of one process, and of each of `worlds` processes; returns what one process gave."""
     runs = {}
-    for world in (1, *WORLDS):
+    for world in (1, *worlds):
         write(folder, world, net, more)
         runs[world] = together(world, train, folder, 50, blob)
         assert len({str(run) for run in runs[world]}) == 1, "processes disagree on what they share"
     losses, blobs, scores, _ = runs[1][0]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    for world in WORLDS:
+    for world in worlds:
         have = runs[world][0]
         np.testing.assert_allclose(have[0], losses, rtol=1e-5)
         np.testing.assert_allclose(have[1], blobs, rtol=1e-4)
@@ -69,11 +70,12 @@ def assert_trained_as_one(folder, net, more="", blob=None):
     "more", ["", pytest.param('iter_size: 2 clip_gradients: 1.5 regularization_type: "L1"', marks=pytest.mark.slow)]
 )
 def test_two_and_four_processes_train_as_one(tmp_path, more):
-    assert_trained_as_one(tmp_path, PLAIN, more)
+    assert_trained_as_one(tmp_path, WORLDS, PLAIN, more)
 
 
-def test_with_synchronised_batch_norm_too(tmp_path):
-    assert_trained_as_one(tmp_path, NORMALISED, "sync_batch_norm: true")
+@pytest.mark.parametrize("world", ONE_OF_TWO)
+def test_with_synchronised_batch_norm_too(tmp_path, world):
+    assert_trained_as_one(tmp_path, (world,), NORMALISED, "sync_batch_norm: true")
 
 
 def first_losses(folder):
@@ -96,8 +98,9 @@ def test_without_it_each_has_its_own_statistics_and_tests_take_the_first_ones(tm
         np.testing.assert_array_equal(a, c)
 
 
-def test_the_self_distilled_net_has_the_mmd_of_the_global_batch(tmp_path):
-    _, mmd, _, _ = assert_trained_as_one(tmp_path, SELF_DISTILLED, blob="mmd")
+@pytest.mark.parametrize("world", ONE_OF_TWO)
+def test_the_self_distilled_net_has_the_mmd_of_the_global_batch(tmp_path, world):
+    _, mmd, _, _ = assert_trained_as_one(tmp_path, (world,), SELF_DISTILLED, blob="mmd")
     assert len(mmd) == 50
     assert min(mmd) > 1e-3
 
