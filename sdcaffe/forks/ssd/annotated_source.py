@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from sdcaffe import proto
@@ -17,7 +20,7 @@ class AnnotatedSource(Records["proto.AnnotatedDatum"]):
         super().__init__(where, backend, proto.AnnotatedDatum)
         self._color = color
 
-    def read(self, index: int) -> Picture:
+    def reader(self, index: int) -> Callable[[], Picture]:
         record = self.parse(index)
         if not record.HasField("datum"):
             raise self.error(
@@ -25,7 +28,9 @@ class AnnotatedSource(Records["proto.AnnotatedDatum"]):
                 "is no AnnotatedDatum; a database of plain Datums is read by a layer of the type Data, and "
                 "sdcaffe convert-annoset makes one with boxes",
             )
-        datum = record.datum
+        return partial(self._decoded, index, record.datum, labelled_boxes(record), record.HasField("type"))
+
+    def _decoded(self, index: int, datum: proto.Datum, labelled: Labelled, typed: bool) -> Picture:
         where = f"{self.where}, {self.name(index)}"
         try:
             pixels = datum_pixels(datum, self._color, where)
@@ -33,12 +38,12 @@ class AnnotatedSource(Records["proto.AnnotatedDatum"]):
             raise self.error(index, str(error)) from None
         return Picture(
             pixels,
-            labelled_boxes(record),
+            labelled,
             datum.height,
             datum.width,
             bool(datum.encoded),
             datum.label if datum.HasField("label") else None,
-            record.HasField("type"),
+            typed,
             where,
         )
 

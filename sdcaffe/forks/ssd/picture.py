@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -32,13 +34,17 @@ class Picture:
 
 
 class PictureSource(Protocol):
-    """Pictures, numbered from 0. `read` may be called from several threads at once."""
+    """Pictures, numbered from 0, from several threads at once.
+
+    What `reader` returns gives picture `index`. The steps before decoding may be done by then: short ones, they are
+    quicker for all pictures of a batch together than each between the pixels of two.
+    """
 
     where: str
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> Picture: ...
+    def reader(self, index: int) -> Callable[[], Picture]: ...
 
     def close(self) -> None: ...
 
@@ -52,7 +58,10 @@ class LabelledPictures:
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, index: int) -> Picture:
+    def reader(self, index: int) -> Callable[[], Picture]:
+        return partial(self._read, index)
+
+    def _read(self, index: int) -> Picture:
         pixels, label = self._source.read(index)
         height, width = pixels.shape[1:]
         where = f"{self.where}, {self._source.name(index)}"
@@ -74,9 +83,8 @@ class MadePictures:
     def __len__(self) -> int:
         return len(self._source)
 
-    def read(self, index: int) -> Picture:
-        picture: Picture = self._source.picture(index)
-        return picture
+    def reader(self, index: int) -> Callable[[], Picture]:
+        return partial(self._source.picture, index)
 
     def close(self) -> None:
         self._source.close()

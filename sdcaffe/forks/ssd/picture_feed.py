@@ -87,7 +87,7 @@ class PictureFeed(Seeded):
         self._kind: torch.dtype | None = None  # that batches are read in: the net's on a CPU, else what is smallest
         self._kept: dict[int, _Item | Picture] = {}  # a Picture: as far as chance has no part in it
         self._room, self._lock = KEPT_BYTES, threading.Lock()
-        first = source.read(int(order.indices(0)[0]))
+        first = source.reader(int(order.indices(0)[0]))()
         self.size: Size = self._size(first)
         self.first_boxes = max(len(first.labelled), 1)
         self.typed = typed or first.typed
@@ -137,14 +137,16 @@ class PictureFeed(Seeded):
     def _read(self, k: int) -> _Raw:
         """Batch `k`; runs in several threads at once.
 
-        Boxes come last: in short steps, a batch's are quicker together than each between the pixels of two images.
+        Records come first and boxes last: in short steps, a batch's are quicker together than each between the pixels
+        of two images.
         """
         pipeline, indices = self.pipeline.of_batch(k, self.order.seed), self.order.indices(k).tolist()
         draws = self.pipeline.draws_before_crop or self.pipeline.draws_crop
+        readers = [self._kept.get(index) or self.source.reader(index) for index in indices]
         seen: list[_Item | _Seen] = []
         images = torch.empty(0)
-        for i, index in enumerate(indices):
-            one = self._seen(pipeline, Dice(self.order.seed, k, i, self.order.rank), index)
+        for i, (index, reader) in enumerate(zip(indices, readers, strict=True)):
+            one = self._seen(pipeline, Dice(self.order.seed, k, i, self.order.rank), index, reader)
             if not i:
                 channels, height, width = one.pixels.shape
                 kind = self._kind or (torch.uint8 if one.pixels.dtype == np.uint8 else torch.float32)
@@ -162,16 +164,18 @@ class PictureFeed(Seeded):
         items = [self._finished(pipeline, one, index) for one, index in zip(seen, indices, strict=True)]
         return _Raw(images, self._label(items))
 
-    def _seen(self, pipeline: Pipeline, dice: Dice, index: int) -> _Item | _Seen:
+    def _seen(
+        self, pipeline: Pipeline, dice: Dice, index: int, kept: _Item | Picture | Callable[[], Picture]
+    ) -> _Item | _Seen:
         """What the net sees of record `index`; what comes before any draw of chance is kept for the next time."""
-        kept = self._kept.get(index)
         if isinstance(kept, _Item):
             return kept
-        picture = kept or self.source.read(index)
+        known = isinstance(kept, Picture)
+        picture = kept if isinstance(kept, Picture) else kept()
         drawn = self.pipeline.draws_before_crop
-        prepared = picture if kept and not drawn else pipeline.prepared(picture, dice)
+        prepared = picture if known and not drawn else pipeline.prepared(picture, dice)
         self._check_annotated(prepared)
-        if kept is None and (drawn or self.pipeline.draws_crop):
+        if not known and (drawn or self.pipeline.draws_crop):
             self._keep(index, picture if drawn else prepared)
         return _Seen(prepared, pipeline.cropped(prepared, dice))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,10 @@ class Video:
     def __len__(self) -> int:
         return self._count
 
-    def read(self, index: int) -> Picture:
+    def reader(self, index: int) -> Callable[[], Picture]:
+        return partial(self._read, index)
+
+    def _read(self, index: int) -> Picture:
         wanted = index * (self._skip + 1) + self._skip
         with self._lock:
             pixels = self._frame(wanted)
