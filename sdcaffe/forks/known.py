@@ -42,8 +42,7 @@ _TYPES = {
     "LpqLoss Resample Downsample ChannelNorm FlowWarp CustomData ImgWriter FLOWriter Accum Mean",
     CRFRNN: "MultiStageMeanfield",
     ENET: "SpatialDropout",
-    DACH: "HomoMeanLoss HomoBiasLoss Homomorphism Param2Top Bottom2Param ClassLatch GANGate VanillaGANLoss EBGANLoss "
-    "RandomBlob ImageStorage Rgb2Gray",
+    DACH: "HomoBiasLoss Homomorphism GANGate VanillaGANLoss EBGANLoss RandomBlob ImageStorage Rgb2Gray",
     C3D: "VideoWithVoxelTruthData",
     SYNOPSYS: "ICNetSubgraph Add YoloV2Loss YoloV3Loss",
     HAPPYNEAR: "ChannelScale InnerDistance MultiLabelImageData LabelSpecificAdd",
@@ -90,8 +89,9 @@ _FIELDS = {
     CRFRNN: {"LayerParameter": "multi_stage_meanfield_param"},
     ENET: {"LayerParameter": "spatial_dropout_param"},
     DACH: {
-        "LayerParameter": "homo_mean_loss_param homo_bias_loss_param homomorphism_param param2top_param "
-        "bottom2param_param class_latch_param gan_gate_param preforward_down_init",
+        "LayerParameter": "homo_bias_loss_param homomorphism_param gan_gate_param forward_down_init "
+        "preforward_down_init param_backward_down_init bottom_backward_down_init param_prebackward_down_init "
+        "bottom_prebackward_down_init async_command_pusher async_command_puller",
     },
     C3D: {
         "VideoDataParameter": "source batch_size new_height new_width new_length shuffle use_image "

@@ -320,6 +320,11 @@ class BlobShape(_Message):
         dim: _Iterable[int] | None = ...,
     ) -> None: ...
 
+class Bottom2ParamParameter(_Message):
+    def __init__(
+        self,
+    ) -> None: ...
+
 class BoxAnnotatorOHEMParameter(_Message):
     roi_per_img: int
     ignore_label: int
@@ -341,6 +346,23 @@ class CenterLossParameter(_Message):
         num_output: int | None = ...,
         center_filler: FillerParameter | _Mapping[str, _Any] | None = ...,
         axis: int | None = ...,
+    ) -> None: ...
+
+class ClassLatchParameter(_Message):
+    @property
+    def label_axis(self) -> _Values[int]: ...
+    @property
+    def label_nmax(self) -> _Values[int]: ...
+    @property
+    def latch_nmin(self) -> _Values[int]: ...
+    latch_mode: bool
+    def __init__(
+        self,
+        *,
+        label_axis: _Iterable[int] | None = ...,
+        label_nmax: _Iterable[int] | None = ...,
+        latch_nmin: _Iterable[int] | None = ...,
+        latch_mode: bool | None = ...,
     ) -> None: ...
 
 class ClipParameter(_Message):
@@ -1198,6 +1220,178 @@ class HingeLossParameter(_Message):
         norm: int | str | None = ...,
     ) -> None: ...
 
+class HomoMeanLossParameter(_Message):
+    NormalizationMode: _ClassVar[_Enum]
+    NONE: _ClassVar[int]
+    BATCH_SIZE: _ClassVar[int]
+    FULL: _ClassVar[int]
+    predict_measure: str
+    cluster_measure: str
+    scatter_measure: str
+    clusupd_measure: str
+    scatupd_measure: str
+    odotter_measure: str
+    ovalize_measure: str
+    cluster_regular: str
+    scatter_regular: str
+    odotter_regular: str
+    ovalize_regular: str
+    cluster_clipmode: str
+    scatter_clipmode: str
+    topdiff_clipmode: str
+    ovalize_clipmode: str
+    cluster_clipactv: bool
+    scatter_clipactv: bool
+    topdiff_clipactv: bool
+    ovalize_clipactv: bool
+    cluster_clipnorm: float
+    scatter_clipnorm: float
+    topdiff_clipnorm: float
+    ovalize_clipnorm: float
+    cluster_clipprop: float
+    cluster_lowrprop: float
+    cluster_upprprop: float
+    cluster_feedrate: float
+    cluster_feedsize: float
+    cluster_tradeoff: float
+    scatter_clipprop: float
+    scatter_lowrprop: float
+    scatter_upprprop: float
+    scatter_feedrate: float
+    scatter_feedsize: float
+    scatter_tradeoff: float
+    topdiff_clipprop: float
+    topdiff_lowrprop: float
+    topdiff_upprprop: float
+    topdiff_feedrate: float
+    topdiff_feedsize: float
+    topdiff_tradeoff: float
+    ovalize_clipprop: float
+    ovalize_lowrprop: float
+    ovalize_upprprop: float
+    ovalize_feedrate: float
+    ovalize_feedsize: float
+    ovalize_tradeoff: float
+    ovals2s_01stprop: float
+    ovals2s_02ndprop: float
+    ovalt2t_01stprop: float
+    ovalt2t_02ndprop: float
+    ovals2t_01stprop: float
+    ovals2t_02ndprop: float
+    cluster_interval: int
+    scatter_interval: int
+    topdiff_interval: int
+    ovalize_interval: int
+    cluster_postpone: int
+    scatter_postpone: int
+    topdiff_postpone: int
+    ovalize_postpone: int
+    cluster_duration: int
+    scatter_duration: int
+    topdiff_duration: int
+    ovalize_duration: int
+    cluster_normalization: int
+    scatter_normalization: int
+    ovalize_normalization: int
+    average_initmode: bool
+    match_numb: int
+    label_nmax: int
+    label_axis: int
+    target_label: int
+    ignore_label: int
+    replica_activate: bool
+    predict_activate: bool
+    cluster_activate: bool
+    scatter_activate: bool
+    clusupd_activate: bool
+    scatupd_activate: bool
+    ovalize_activate: bool
+    def __init__(
+        self,
+        *,
+        predict_measure: str | None = ...,
+        cluster_measure: str | None = ...,
+        scatter_measure: str | None = ...,
+        clusupd_measure: str | None = ...,
+        scatupd_measure: str | None = ...,
+        odotter_measure: str | None = ...,
+        ovalize_measure: str | None = ...,
+        cluster_regular: str | None = ...,
+        scatter_regular: str | None = ...,
+        odotter_regular: str | None = ...,
+        ovalize_regular: str | None = ...,
+        cluster_clipmode: str | None = ...,
+        scatter_clipmode: str | None = ...,
+        topdiff_clipmode: str | None = ...,
+        ovalize_clipmode: str | None = ...,
+        cluster_clipactv: bool | None = ...,
+        scatter_clipactv: bool | None = ...,
+        topdiff_clipactv: bool | None = ...,
+        ovalize_clipactv: bool | None = ...,
+        cluster_clipnorm: float | None = ...,
+        scatter_clipnorm: float | None = ...,
+        topdiff_clipnorm: float | None = ...,
+        ovalize_clipnorm: float | None = ...,
+        cluster_clipprop: float | None = ...,
+        cluster_lowrprop: float | None = ...,
+        cluster_upprprop: float | None = ...,
+        cluster_feedrate: float | None = ...,
+        cluster_feedsize: float | None = ...,
+        cluster_tradeoff: float | None = ...,
+        scatter_clipprop: float | None = ...,
+        scatter_lowrprop: float | None = ...,
+        scatter_upprprop: float | None = ...,
+        scatter_feedrate: float | None = ...,
+        scatter_feedsize: float | None = ...,
+        scatter_tradeoff: float | None = ...,
+        topdiff_clipprop: float | None = ...,
+        topdiff_lowrprop: float | None = ...,
+        topdiff_upprprop: float | None = ...,
+        topdiff_feedrate: float | None = ...,
+        topdiff_feedsize: float | None = ...,
+        topdiff_tradeoff: float | None = ...,
+        ovalize_clipprop: float | None = ...,
+        ovalize_lowrprop: float | None = ...,
+        ovalize_upprprop: float | None = ...,
+        ovalize_feedrate: float | None = ...,
+        ovalize_feedsize: float | None = ...,
+        ovalize_tradeoff: float | None = ...,
+        ovals2s_01stprop: float | None = ...,
+        ovals2s_02ndprop: float | None = ...,
+        ovalt2t_01stprop: float | None = ...,
+        ovalt2t_02ndprop: float | None = ...,
+        ovals2t_01stprop: float | None = ...,
+        ovals2t_02ndprop: float | None = ...,
+        cluster_interval: int | None = ...,
+        scatter_interval: int | None = ...,
+        topdiff_interval: int | None = ...,
+        ovalize_interval: int | None = ...,
+        cluster_postpone: int | None = ...,
+        scatter_postpone: int | None = ...,
+        topdiff_postpone: int | None = ...,
+        ovalize_postpone: int | None = ...,
+        cluster_duration: int | None = ...,
+        scatter_duration: int | None = ...,
+        topdiff_duration: int | None = ...,
+        ovalize_duration: int | None = ...,
+        cluster_normalization: int | str | None = ...,
+        scatter_normalization: int | str | None = ...,
+        ovalize_normalization: int | str | None = ...,
+        average_initmode: bool | None = ...,
+        match_numb: int | None = ...,
+        label_nmax: int | None = ...,
+        label_axis: int | None = ...,
+        target_label: int | None = ...,
+        ignore_label: int | None = ...,
+        replica_activate: bool | None = ...,
+        predict_activate: bool | None = ...,
+        cluster_activate: bool | None = ...,
+        scatter_activate: bool | None = ...,
+        clusupd_activate: bool | None = ...,
+        scatupd_activate: bool | None = ...,
+        ovalize_activate: bool | None = ...,
+    ) -> None: ...
+
 class ImageDataParameter(_Message):
     LabelType: _ClassVar[_Enum]
     NONE: _ClassVar[int]
@@ -1584,6 +1778,8 @@ class LayerParameter(_Message):
     @property
     def degridding_param(self) -> DegriddingParameter: ...
     @property
+    def homo_mean_loss_param(self) -> HomoMeanLossParameter: ...
+    @property
     def mmd_loss_param(self) -> MMDLossParameter: ...
     @property
     def ctc_loss_param(self) -> CtcLossParameter: ...
@@ -1596,6 +1792,8 @@ class LayerParameter(_Message):
     @property
     def exp_scaler_param(self) -> ExpScalerParameter: ...
     @property
+    def bottom2param_param(self) -> Bottom2ParamParameter: ...
+    @property
     def interp_param(self) -> InterpParameter: ...
     @property
     def shuffle_channel_param(self) -> ShuffleChannelParameter: ...
@@ -1605,6 +1803,8 @@ class LayerParameter(_Message):
     def entropy_loss_param(self) -> EntropyLossParameter: ...
     @property
     def multimodal_batch_norm_param(self) -> MultiModalBatchNormParameter: ...
+    @property
+    def class_latch_param(self) -> ClassLatchParameter: ...
     @property
     def annotated_data_param(self) -> AnnotatedDataParameter: ...
     @property
@@ -1713,6 +1913,8 @@ class LayerParameter(_Message):
     @property
     def selu_dropout_param(self) -> SeLuDropoutParameter: ...
     @property
+    def param2top_param(self) -> Param2TopParameter: ...
+    @property
     def knowledge_distillation_param(self) -> KnowledgeDistillationParameter: ...
     @property
     def convolution3d_param(self) -> Convolution3DParameter: ...
@@ -1801,17 +2003,20 @@ class LayerParameter(_Message):
         upsample_param: UpsampleParameter | _Mapping[str, _Any] | None = ...,
         gridding_param: GriddingParameter | _Mapping[str, _Any] | None = ...,
         degridding_param: DegriddingParameter | _Mapping[str, _Any] | None = ...,
+        homo_mean_loss_param: HomoMeanLossParameter | _Mapping[str, _Any] | None = ...,
         mmd_loss_param: MMDLossParameter | _Mapping[str, _Any] | None = ...,
         ctc_loss_param: CtcLossParameter | _Mapping[str, _Any] | None = ...,
         quantization_param: QuantizationParameter | _Mapping[str, _Any] | None = ...,
         reorg_param: ReorgParameter | _Mapping[str, _Any] | None = ...,
         log_scaler_param: LogScalerParameter | _Mapping[str, _Any] | None = ...,
         exp_scaler_param: ExpScalerParameter | _Mapping[str, _Any] | None = ...,
+        bottom2param_param: Bottom2ParamParameter | _Mapping[str, _Any] | None = ...,
         interp_param: InterpParameter | _Mapping[str, _Any] | None = ...,
         shuffle_channel_param: ShuffleChannelParameter | _Mapping[str, _Any] | None = ...,
         gradient_alignment_param: GradientAlignmentParameter | _Mapping[str, _Any] | None = ...,
         entropy_loss_param: EntropyLossParameter | _Mapping[str, _Any] | None = ...,
         multimodal_batch_norm_param: MultiModalBatchNormParameter | _Mapping[str, _Any] | None = ...,
+        class_latch_param: ClassLatchParameter | _Mapping[str, _Any] | None = ...,
         annotated_data_param: AnnotatedDataParameter | _Mapping[str, _Any] | None = ...,
         multibox_loss_param: MultiBoxLossParameter | _Mapping[str, _Any] | None = ...,
         permute_param: PermuteParameter | _Mapping[str, _Any] | None = ...,
@@ -1868,6 +2073,7 @@ class LayerParameter(_Message):
         auc_param: AUCParameter | _Mapping[str, _Any] | None = ...,
         selu_param: SeLuParameter | _Mapping[str, _Any] | None = ...,
         selu_dropout_param: SeLuDropoutParameter | _Mapping[str, _Any] | None = ...,
+        param2top_param: Param2TopParameter | _Mapping[str, _Any] | None = ...,
         knowledge_distillation_param: KnowledgeDistillationParameter | _Mapping[str, _Any] | None = ...,
         convolution3d_param: Convolution3DParameter | _Mapping[str, _Any] | None = ...,
         pooling3d_param: Pooling3DParameter | _Mapping[str, _Any] | None = ...,
@@ -2348,6 +2554,33 @@ class PadParameter(_Message):
         *,
         paddings: _Iterable[int] | None = ...,
         constant_values: float | None = ...,
+    ) -> None: ...
+
+class Param2TopParameter(_Message):
+    @property
+    def data_filler(self) -> _Messages[FillerParameter]: ...
+    @property
+    def data_refill(self) -> _Values[int]: ...
+    @property
+    def shape(self) -> _Messages[BlobShape]: ...
+    @property
+    def num(self) -> _Values[int]: ...
+    @property
+    def channels(self) -> _Values[int]: ...
+    @property
+    def height(self) -> _Values[int]: ...
+    @property
+    def width(self) -> _Values[int]: ...
+    def __init__(
+        self,
+        *,
+        data_filler: _Iterable[FillerParameter | _Mapping[str, _Any]] | None = ...,
+        data_refill: _Iterable[int] | None = ...,
+        shape: _Iterable[BlobShape | _Mapping[str, _Any]] | None = ...,
+        num: _Iterable[int] | None = ...,
+        channels: _Iterable[int] | None = ...,
+        height: _Iterable[int] | None = ...,
+        width: _Iterable[int] | None = ...,
     ) -> None: ...
 
 class ParamSpec(_Message):
@@ -3229,6 +3462,9 @@ class SolverParameter(_Message):
     warmup_start: float
     ema_decay: float
     ap_version: str
+    preforward_termination: bool
+    preforward_interval: int
+    preforward_iter: int
     def __init__(
         self,
         *,
@@ -3284,6 +3520,9 @@ class SolverParameter(_Message):
         warmup_start: float | None = ...,
         ema_decay: float | None = ...,
         ap_version: str | None = ...,
+        preforward_termination: bool | None = ...,
+        preforward_interval: int | None = ...,
+        preforward_iter: int | None = ...,
     ) -> None: ...
 
 class SolverState(_Message):

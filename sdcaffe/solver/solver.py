@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sdcaffe import collectives, proto
+from sdcaffe import collectives, hooks, proto
 from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.layers.base import Layer
 from sdcaffe.log import Progress, glog, number
@@ -182,6 +182,7 @@ class Solver:
         if self._stop:
             glog("solver.cpp:322", "Optimization stopped early.")
             return
+        self._prepare(done=True)
         if param.display and self.iter % param.display == 0:
             with torch.no_grad():
                 self.losses.append(self.trainee(self.net.load()).loss.detach())
@@ -199,6 +200,7 @@ class Solver:
         stop_iter = self.iter + iterations
         shown, since = self.iter, time.perf_counter()
         while self.iter < stop_iter and not self._stop:
+            self._prepare(done=False)
             due = param.test_interval and self.iter % param.test_interval == 0
             if due and (self.iter > 0 or param.test_initialization):
                 yield from self._tests()
@@ -216,6 +218,10 @@ class Solver:
                 self.snapshot()
             self._stop = self._stop or request == "stop"
             yield
+
+    def _prepare(self, done: bool) -> None:
+        for prepare in hooks.before_iteration:
+            prepare(self, done)
 
     def _iterate(self) -> Result:
         """Forward, backward and update of one iteration."""

@@ -24,6 +24,7 @@ class Example:
     """A layer of a fork. `out` is what becomes of it when it is deployed: itself, nothing, or an error in these words.
 
     `module`: why a PyTorch module cannot have it, where that is another case. `stuck`: the fork's gradient is 0.
+    `still`: nothing here moves its blobs.
     """
 
     type: str
@@ -32,6 +33,7 @@ class Example:
     tops: int = 1
     loss: bool = False
     stuck: bool = False
+    still: bool = False
     out: str = "written"
     module: str = ""
 
@@ -408,6 +410,23 @@ LEARNING = {
         [learned(6, 3), learned(6, 3, seed=1), LABELS, LABELS],
         **LOSS,
     ),
+    "HomoMeanLoss": Example(
+        "HomoMeanLoss",
+        "homo_mean_loss_param { label_nmax: 3 average_initmode: false clusupd_activate: true topdiff_clipprop: 1 "
+        "cluster_clipprop: 1 cluster_interval: 1 cluster_duration: 1 }",
+        [learned(6, 4), LABELS],
+        tops=2,
+        still=True,
+        out="Split",
+    ),
+    "ClassLatch": Example("ClassLatch", "class_latch_param { label_nmax: 3 }", [given(6, 4), LABELS]),
+    "Param2Top": Example(
+        "Param2Top",
+        "param2top_param { shape { dim: 2 dim: 3 } data_filler { value: -1 } data_refill: 1 }",
+        still=True,
+        module="cannot be written as a PyTorch module",
+    ),
+    "Bottom2Param": Example("Bottom2Param", "", [given(2, 3)], tops=0, still=True, **LEFT_OUT),
     "JMMDLoss": Example(
         "JMMDLoss",
         "jmmd_param { kernel_num: 3 auto_sigma: true }",

@@ -5,8 +5,10 @@ NUMBERS = {
     "auc_param": [159],
     "batch_to_space_nd_param": [235],
     "bn_param": [45, 137, 152],
+    "bottom2param_param": [162],
     "box_annotator_ohem_param": [150, 152, 10000],
     "center_loss_param": [147],
+    "class_latch_param": [175],
     "continuation_indicator_param": [158],
     "convolution3d_param": [6661],
     "ctc_loss_param": [157],
@@ -25,6 +27,7 @@ NUMBERS = {
     "gradient_alignment_param": [168],
     "gradient_scaler_param": [149, 200],
     "gridding_param": [150],
+    "homo_mean_loss_param": [153],
     "insanity_param": [202],
     "interp_param": [143, 153, 163],
     "jmmd_param": [150],
@@ -41,6 +44,7 @@ NUMBERS = {
     "multimodal_batch_norm_param": [174],
     "norm_param": [206],
     "pad_param": [224],
+    "param2top_param": [163],
     "permute_param": [202, 224],
     "pooling3d_param": [266, 6662],
     "precision_recall_param": [158],
@@ -71,4 +75,3 @@ NUMBERS = {
     "yolov3_param": [603],
 }
 UNSEEN = {"roi_warping_param", "mask_resize_param"}  # MNC's, whose schema is in a submodule that cannot be had
-KEPT_FREE = {162}  # CAFFE-DACH's bottom2param_param

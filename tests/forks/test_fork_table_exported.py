@@ -18,7 +18,8 @@ from sdcaffe.cli import main
 sdcaffe.discover()
 LAYERS = {name: example for name, example in EXAMPLES.items() if name not in DATA}
 WRITTEN = [name for name, example in LAYERS.items() if example.out == "written"]
-REFUSED = [name for name, example in LAYERS.items() if example.out not in ("written", "left out", "InnerProduct")]
+PLAIN = ("left out", "InnerProduct", "Split")  # what becomes of a layer that is deployed as another, or not at all
+REFUSED = [name for name, example in LAYERS.items() if example.out not in ("written", *PLAIN)]
 WIDTH = 16  # layers a net: an export has a cost of its own
 NETS = [WRITTEN[i : i + WIDTH] for i in range(0, len(WRITTEN), WIDTH)]
 
@@ -128,17 +129,18 @@ def test_an_onnx_file_that_cannot_be_says_why(name, tmp_path, monkeypatch, capsy
 def test_what_judges_or_trains_is_left_out(tmp_path, monkeypatch):
     """Of a net with every such layer the file has the one that stays, and a layer beside them."""
     monkeypatch.chdir(tmp_path)
-    gone = [name for name, example in LAYERS.items() if example.out in ("left out", "InnerProduct")]
+    gone = [name for name, example in LAYERS.items() if example.out in PLAIN]
     net, arrays = made([*gone, "Flip"])
     assert main(["export", "net.prototxt", "net.caffemodel", "-o", "net.onnx"]) == 0
     assert main(["convert", "module", "net.prototxt", "module.py", "--weights", "net.caffemodel"]) == 0
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
-    assert {"Flip0", "LargeMarginInnerProduct0"} <= set(outputs)
+    assert {"Flip0", "LargeMarginInnerProduct0", "HomoMeanLoss0"} <= set(outputs)
     weight = net.layers["LargeMarginInnerProduct"].blobs[0].detach().numpy()
     want = {
         "Flip0": arrays["Flip_0"][:, :, ::-1, ::-1],
         "LargeMarginInnerProduct0": arrays["LargeMarginInnerProduct_0"] @ weight.T,
+        "HomoMeanLoss0": arrays["HomoMeanLoss_0"],
     }
     given = {one.name: arrays[one.name] for one in session.get_inputs()}
     found = dict(zip(outputs, session.run(None, given), strict=True))
