@@ -102,7 +102,12 @@ def warped(x, regions, size, scale, grad):
 
 
 @pytest.mark.parametrize(
-    ("size", "scale"), [((3, 4), 0.5), pytest.param((14, 12), 0.5, marks=pytest.mark.slow), ((2, 2), 1)]
+    ("size", "scale"),
+    [
+        ((3, 4), 0.5),
+        pytest.param((14, 12), 0.5, marks=pytest.mark.slow),
+        pytest.param((2, 2), 1, marks=pytest.mark.slow),
+    ],
 )
 def test_roi_warping(size, scale, tmp_path, monkeypatch):
     x, grad = values(2, 2, 9, 12), values(len(REGIONS), 2, *size, seed=1)

@@ -186,7 +186,8 @@ def test_a_process_whose_torchrun_was_gone_before_it_could_look(store):
     assert ("torchrun, which started this process, is gone" in done.stderr) == store
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.slow  # test_run.py has what a script starts
+@pytest.mark.parametrize("how", ["command", "torchrun"])
 def test_they_train_to_the_end_and_one_logs(folder, how):
     solver = folder / "solver_2.prototxt"
     solver.write_text(solver.read_text().replace("max_iter: 100000", "max_iter: 20"))
