@@ -91,7 +91,7 @@ if not TYPE_CHECKING:  # which would take every name for one that is there
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name in _NEEDS_LAYERS:
-            importlib.import_module("sdcaffe.layers").discover()
+            _discover()
         value = getattr(importlib.import_module(f"sdcaffe.{home}"), name)
         globals()[name] = value
         return value
@@ -102,7 +102,12 @@ def _install_pycaffe() -> None:
     importlib.import_module("sdcaffe.pycaffe").install()
 
 
+def _discover() -> None:
+    importlib.import_module("sdcaffe.layers").discover()
+
+
 hooks.before_python_layers.append(_install_pycaffe)
+hooks.before_unknown_names.append(_discover)
 
 
 def __dir__() -> list[str]:

@@ -12,3 +12,4 @@ if TYPE_CHECKING:
 before_python_layers: list[Callable[[], object]] = []  # called before the module of a Python layer is imported
 before_assembly: list[Callable[[NetParameter], None]] = []  # called with each net that is made: they may change it
 before_iteration: list[Callable[[Solver, bool], object]] = []  # called before each; with True when training is done
+before_unknown_names: list[Callable[[], object]] = []  # called before a message counts as missing: plugins have more

@@ -31,9 +31,10 @@ class InterpParameter:
 class Interp(Layer):
     """A bottom (n, c, h, w) resized so that its corner pixels become the top's, as in DeepLab and PSPNet.
 
-    The size is given in exactly one way: height and width; shrink_factor s, (h - 1) / s + 1, and zoom_factor z,
-    (h - 1) * z + 1, after it where both are given; or a second bottom, whose h and w are taken (use_blob_size may
-    say so). pad_beg and pad_end are 0, or less: rows and columns cut off the bottom first, at its beginning and end.
+    The size: shrink_factor s, (h - 1) / s + 1, or zoom_factor z, (h - 1) * z + 1; else height and width; else both
+    factors, z after s. That order is the fork's (hszhao/PSPNet@798bdc9), which looks at no other field. Or a second
+    bottom, whose h and w are taken (use_blob_size may say so), with none of these. pad_beg and pad_end are 0, or less:
+    rows and columns cut off the bottom first, at its beginning and end.
     interp_type is "bilinear" or "nearest_neighbor".
     """
 
@@ -72,26 +73,30 @@ class Interp(Layer):
 
     def _top_size(self, sizes: list[int], bottom_shapes: list[Shape]) -> tuple[int, int]:
         param = self.param
-        if param.HasField("height") != param.HasField("width"):
-            raise self.error("height and width go together; one is missing", "interp_param")
-        ways = {field: param.HasField(field) for field in ("zoom_factor", "shrink_factor", "height")}
-        ways["second bottom"] = len(bottom_shapes) > 1
-        if param.use_blob_size and not ways["second bottom"]:
+        given = [field for field in ("zoom_factor", "shrink_factor") if param.HasField(field)]
+        size = param.HasField("height") and param.HasField("width")
+        if param.use_blob_size and len(bottom_shapes) == 1:
             raise self.error("use_blob_size needs a second bottom, whose size it takes", "use_blob_size")
-        given = [way for way, is_given in ways.items() if is_given]
-        if len(given) != 1 and given != ["zoom_factor", "shrink_factor"]:
+        if len(bottom_shapes) == 1 and not given and not size:
+            missing = "; one of these two is missing" if param.HasField("height") or param.HasField("width") else ""
             raise self.error(
-                f"takes its size from one of zoom_factor, shrink_factor, height and width, or a second bottom; "
-                f"given: {', '.join(given) or 'none'}",
+                "takes its size from zoom_factor, shrink_factor, height and width, or a second bottom, and has none "
+                f"of them{missing}",
                 "interp_param",
             )
-        if min(param.zoom_factor, param.shrink_factor) < 1:
-            wrong = given[0] if getattr(param, given[0]) < 1 else given[-1]
-            raise self.error(f"{wrong} must be at least 1, not {getattr(param, wrong)}", wrong)
-        if ways["height"]:
-            h, w = param.height, param.width
-        elif ways["second bottom"]:
+        if len(bottom_shapes) > 1 and (given or size):
+            raise self.error(
+                f"takes its size from a second bottom or from {(given or ['height and width'])[0]}, not from both",
+                "interp_param",
+            )
+        for field in given:
+            if getattr(param, field) < 1:
+                raise self.error(f"{field} must be at least 1, not {getattr(param, field)}", field)
+        self.sized = size and len(given) != 1
+        if len(bottom_shapes) > 1:
             h, w = bottom_shapes[1][2:]
+        elif self.sized:
+            h, w = param.height, param.width
         else:
             h, w = ((size - 1) // param.shrink_factor * param.zoom_factor + 1 for size in sizes)
         return h, w
@@ -109,7 +114,7 @@ class Interp(Layer):
         inner = f"(n - {1 - param.pad_beg - param.pad_end})"
         if like:
             size = "{1}.shape[2:]"
-        elif param.HasField("height"):
+        elif self.sized:
             size = f"[{param.height}, {param.width}]"
         else:
             shrink = f" // {param.shrink_factor}" if param.shrink_factor > 1 else ""

@@ -9,12 +9,25 @@ from __future__ import annotations
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
+from sdcaffe import hooks
 from sdcaffe.proto import schema
 
 
 def __getattr__(name: str) -> object:
     if name.startswith("__"):
         raise AttributeError(name)
+    found = _named(name)
+    if found is None and name[:1].isupper():
+        for bring in hooks.before_unknown_names:
+            bring()
+        found = _named(name)
+    if found is None:
+        raise AttributeError(f'Caffe has no message or enum "{name}"')
+    return found
+
+
+def _named(name: str) -> object:
+    """The message class, enum or number of that name; None where no file or plugin loaded so far has it."""
     file = schema.file()
     if name in file.message_types_by_name:
         return schema.message(name)
@@ -25,7 +38,7 @@ def __getattr__(name: str) -> object:
     for enum in file.enum_types_by_name.values():
         if name in enum.values_by_name:
             return enum.values_by_name[name].number
-    raise AttributeError(f'Caffe has no message or enum "{name}"')
+    return None
 
 
 def __dir__() -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from sdcaffe.converters.state_dict import blob_names
 
 RECORDINGS = Path(__file__).parent / "recordings" / "others"
+OPTIONS = RECORDINGS.with_name("options")  # made by the forks' own code too, on a CPU: a setting each of some layers
 RCNN = ("smooth_l1", "softmax_ohem", "box_annotator", "psroi", "roi_pool", "proposal")
 YOLO = ("yolov3", "region_loss", "yolo_detection", "reorg", "upsample_nearest")
 SYNOPSYS = ("squeeze", "pad_")
@@ -40,6 +41,11 @@ WRITTEN = [
 @pytest.mark.parametrize("name", HELD)
 def test_a_layer_gives_what_its_fork_gave(name, channels_last):
     golden.check(name, RECORDINGS, channels_last=channels_last, passes=PASSES.get(name))
+
+
+@pytest.mark.parametrize("name", golden.names(OPTIONS))
+def test_a_layer_with_options_gives_what_its_fork_gave(name):
+    golden.check(name, OPTIONS, channels_last=False)
 
 
 class Parts(dict):

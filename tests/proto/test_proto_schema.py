@@ -109,6 +109,15 @@ def test_neither_torch_nor_numpy_is_needed_to_read_text():
     assert not {"torch", "numpy", "h5py"} & set(loaded)
 
 
+def test_a_message_of_a_fork_is_found_when_it_is_first_named():
+    code = (
+        "import sys; from sdcaffe import proto; assert 'torch' not in sys.modules\n"
+        "print(proto.AnnotatedDatum().DESCRIPTOR.fields_by_name['datum'].message_type.name, hasattr(proto, 'NoSuch'))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.split() == ["Datum", "False"]
+
+
 class Mode(enum.IntEnum):
     FAST = 0
     EXACT = 3
