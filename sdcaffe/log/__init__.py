@@ -3,7 +3,7 @@
 from sdcaffe.log.parser import parse_log
 from sdcaffe.log.progress import Progress, Tick, no_tick
 from sdcaffe.log.rows import Run, Snapshot, TestRow, TrainRow, accuracy
-from sdcaffe.log.writer import Destination, GlogFormatter, destination, glog, number, redirect, setup, silent
+from sdcaffe.log.writer import Destination, GlogFormatter, destination, glog, number, redirect, setup, silent, started
 
 __all__ = [
     "Destination",
@@ -23,4 +23,5 @@ __all__ = [
     "redirect",
     "setup",
     "silent",
+    "started",
 ]

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -76,10 +76,11 @@ def setup(
     """Send the log to `file` and to `stream` (standard error) while the context lasts.
 
     A `progress` that shows itself takes the place of scrolling lines on `stream`; it is told warnings and errors. A
-    resumed run appends to its `file`; any other begins
-    anew and keeps the file that was there as `<file>.previous`, unless it shows no iteration and would take the
-    place of one that may. An exception that ends the context is the last entry of `file`. Of several runs, each
-    has a name on `stream`, `run`. Yields what the solver reports its progress to.
+    resumed run appends to its `file`; any other begins anew and keeps the file that was there as `<file>.previous`,
+    unless it shows no training and would take the place of one that may. A `file` that shows training stays as it is
+    until `started`: what ends before that is told on `stream` alone. An exception that ends the context is the last
+    entry of `file`. Of several runs, each has a name on `stream`, `run`. Yields what the solver reports its progress
+    to.
     """
     stream = stream or sys.stderr
     progress = progress or Progress()
@@ -96,6 +97,8 @@ def setup(
         logger.addHandler(handler)
     try:
         yield progress
+        if written is not None:
+            written.begin()
     except BaseException as error:
         if written is not None:
             written.handle(_last_entry(error))
@@ -118,6 +121,13 @@ def silent() -> Iterator[Progress]:
         yield Progress()
     finally:
         logger.setLevel(before)
+
+
+def started() -> None:
+    """Say that there is something to log, an iteration or a batch of a test: the files of logs are now written."""
+    for handler in logger.handlers:
+        if isinstance(handler, _LogFile):
+            handler.begin()
 
 
 class Destination(NamedTuple):
@@ -150,10 +160,38 @@ class _AboveDisplay(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """A log file. One that cannot be written, on a full disk, does not end the run: `tell` is told, once."""
+    """A log file. One that cannot be written, on a full disk, does not end the run: `tell` is told, once.
+
+    What has `make_way` is held back until `begin`, which calls it, to move an older log away, before it writes.
+    """
 
     tell: Callable[[str], None]
     _told = False
+
+    def __init__(self, path: Path, make_way: Callable[[], None] | None) -> None:
+        super().__init__(path, mode="a", encoding="utf-8", delay=make_way is not None)
+        self._make_way = make_way
+        self._held: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._make_way is None:
+            super().emit(record)
+        else:
+            self._held.append(record)
+
+    def begin(self) -> None:
+        """Write what was held back, and from now on what comes."""
+        if self._make_way is None:
+            return
+        with self.lock or nullcontext():
+            make_way, self._make_way = self._make_way, None
+            try:
+                make_way()
+            except OSError as error:
+                self._failed(error)
+            for record in self._held:
+                self.emit(record)
+            self._held.clear()
 
     def _open(self) -> TextIOWrapper:
         stream = super()._open()
@@ -181,20 +219,34 @@ class _LogFile(logging.FileHandler):
 
 def _file_handler(path: Path, append: bool) -> _LogFile:
     path.parent.mkdir(parents=True, exist_ok=True)
-    previous = path.with_name(path.name + ".previous")
-    if path.exists() and not append:
-        if _shows_iterations(path) or not previous.exists():
-            os.replace(path, previous)
-        else:
-            path.unlink()
-    if path.exists():
+    if not path.is_file():
+        return _LogFile(path, None)
+    with path.open("ab"):  # one that cannot be written is told before there is anything to write
+        pass
+    if _shows_training(path):
+        return _LogFile(path, lambda: _make_way(path, append))
+    if append or not _previous(path).exists():
+        _make_way(path, append)
+    else:
+        path.unlink()
+    return _LogFile(path, None)
+
+
+def _make_way(path: Path, append: bool) -> None:
+    if append:
         _end_last_line(path)
-    return _LogFile(path, mode="a", encoding="utf-8")
+    else:
+        os.replace(path, _previous(path))
 
 
-def _shows_iterations(path: Path) -> bool:
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
+
+
+def _shows_training(path: Path) -> bool:
     with path.open("rb") as file:
-        return any(b"] Iteration " in line for line in iter(lambda: file.readline(_PIECE), b""))
+        pieces = iter(lambda: file.readline(_PIECE), b"")
+        return any(sign in piece for piece in pieces for sign in (b"] Iteration ", b"] Solving "))
 
 
 def _end_last_line(path: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from sdcaffe import collectives, hooks, proto
 from sdcaffe.errors import SharingError, SolverError
 from sdcaffe.layers.base import Layer
-from sdcaffe.log import Progress, glog, number
+from sdcaffe.log import Progress, glog, number, started
 from sdcaffe.net import Net, room
 from sdcaffe.net.net import Batch
 from sdcaffe.net.precision import BF16, allow_tf32
@@ -238,6 +238,7 @@ class Solver:
         except SolverError as error:
             raise SolverError(f"at iteration {self.iter} {error}. {self._kept()}") from None
         self.losses.append(result.loss)
+        started()
         return result
 
     def _follows_loss(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 import torch
 
 from sdcaffe import collectives
+from sdcaffe.log import started
 from sdcaffe.net import Net
 from sdcaffe.net.net import Pass
 from sdcaffe.solver.lines import Scores
@@ -38,6 +39,7 @@ def test(
         with MEASURES.blamed(measure):
             for batch in every:
                 measure.update(batch)
+        started()
         yield
     for layer, cursor in start.items():
         layer.cursor = cursor + batches

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import threading
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from sdcaffe.errors import SnapshotError
-from sdcaffe.log import glog, number, parse_log, setup
+from sdcaffe.log import glog, number, parse_log, setup, started
 
 FILES = Path(__file__).parents[1] / "goldens" / "files"
 LINE = re.compile(r"^[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} [ \d]{4,}\d \S+:\d+\] ")
@@ -131,15 +132,45 @@ def test_a_new_run_keeps_the_log_that_was_there(tmp_path: Path) -> None:
     assert (tmp_path / "tiny.log.previous").read_text() == "old\n"
 
 
-def test_runs_that_fail_before_they_begin_leave_the_log_of_the_one_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("append", [False, True])
+def test_runs_that_fail_before_they_begin_leave_the_log_of_the_one_before(append: bool, tmp_path: Path) -> None:
     file = tmp_path / "tiny.log"
     with setup(file, io.StringIO()):
         glog("solver.cpp:239", "Iteration 0, loss = 1.5")
+    before = file.read_bytes()
     for _ in range(3):
-        with pytest.raises(SnapshotError), setup(file, io.StringIO()):
+        stream = io.StringIO()
+        with suppress(SnapshotError), setup(file, stream, append=append):
+            glog("solver.cpp:44", "Initializing solver")
             raise SnapshotError("no such file", where="a.caffemodel")
-    assert "Iteration 0, loss = 1.5" in (tmp_path / "tiny.log.previous").read_text()
-    assert file.read_text().count("a.caffemodel") == 1
+        assert "Initializing solver" in stream.getvalue()
+    assert file.read_bytes() == before
+    assert os.listdir(tmp_path) == ["tiny.log"]
+
+
+def test_the_log_of_one_that_never_began_makes_way_for_the_next(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.log"
+    for name in "ab":
+        with pytest.raises(SnapshotError), setup(file, io.StringIO()):
+            raise SnapshotError("no such file", where=f"{name}.caffemodel")
+        assert file.read_text().endswith(f"] {name}.caffemodel: no such file\n")
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_what_was_said_before_a_run_began_stands_in_its_log(append: bool, tmp_path: Path) -> None:
+    file = tmp_path / "tiny.log"
+    old = "I1123 04:57:13.105028 21503 solver.cpp:239] Iteration 0, loss = 1.5\n"
+    file.write_text(old)
+    with suppress(SnapshotError), setup(file, io.StringIO(), append=append):
+        glog("solver.cpp:44", "Initializing solver")
+        assert file.read_text() == old
+        started()
+        glog("solver.cpp:239", "Iteration 10, loss = 1.25")
+        raise SnapshotError("the disk is full", where="a.caffemodel")
+    said = [line.partition("] ")[2] for line in file.read_text().splitlines() if line[0] in "IE"]
+    now = ["Initializing solver", "Iteration 10, loss = 1.25", "a.caffemodel: the disk is full"]
+    assert said == [*(["Iteration 0, loss = 1.5"] if append else []), *now]
+    assert (tmp_path / "tiny.log.previous").exists() is not append
 
 
 def test_the_error_that_ends_a_run_is_the_last_line_of_its_log(tmp_path: Path) -> None:
