@@ -15,7 +15,7 @@ import numpy as np
 from sdcaffe import proto
 from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.converters.encode import TYPES, encode_image
-from sdcaffe.data.decode import MAX_PIXELS, read_bytes
+from sdcaffe.data.decode import check_size, read_bytes
 from sdcaffe.data.image_list import Entry, read_list
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.order import permutation
@@ -122,10 +122,7 @@ def convert_entries(
     options = options or Options()
     if options.encode_type and options.encode_type not in TYPES:
         raise DataError(f'no image can be encoded as "{options.encode_type}"; there are {", ".join(TYPES)}')
-    if options.resize_height * options.resize_width > MAX_PIXELS:
-        raise DataError(
-            f"images of {options.resize_width}x{options.resize_height} pixels: at most {MAX_PIXELS} are made"
-        )
+    check_size(options.resize_height, options.resize_width)
     if options.shuffle:
         glog("convert_imageset.cpp:86", "Shuffling data")
         entries = [entries[i] for i in permutation(options.seed, 0, len(entries))]

@@ -20,7 +20,7 @@ from sdcaffe.converters.onnx_metadata import (
 )
 from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column, known
 from sdcaffe.converters.onnx_runtime import open_session
-from sdcaffe.data.decode import MAX_PIXELS, read_image
+from sdcaffe.data.decode import read_image, too_large
 from sdcaffe.data.resize import resize
 
 Floats = NDArray[np.float32]
@@ -129,8 +129,8 @@ def image_size(sizes: Sequence[object], metadata: Metadata, where: str) -> tuple
             f"takes images of {given} (channels, height, width); 1 or 3 channels of known size are wanted", where
         )
     channels, height, width = sizes_known
-    if height * width > MAX_PIXELS:
-        raise ModelError(f"takes images of {height} x {width} pixels; at most {MAX_PIXELS} are resized to", where)
+    if words := too_large(height, width):
+        raise ModelError(f"takes {words}", where)
     return channels, height, width
 
 

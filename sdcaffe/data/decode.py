@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it is decoded
+MAX_SIDE = 1 << 20  # pixels of a picture that is made; each takes numbers that say what it is made of
 MAX_BYTES = 1 << 29  # of an image file, or a list of them; MAX_PIXELS in colour, not compressed, are less
 
 # PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
@@ -55,6 +56,19 @@ def _pillow() -> ModuleType:
 
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_PIXELS is the limit here
     return Image
+
+
+def too_large(height: int, width: int) -> str | None:
+    """What to say of a picture that is to be made, where no picture is read of that size; else None."""
+    if height * width <= MAX_PIXELS and max(height, width) <= MAX_SIDE:
+        return None
+    return f"a picture of {width} x {height} pixels; at most {MAX_PIXELS} are made, {MAX_SIDE} to a side"
+
+
+def check_size(height: int, width: int, where: str = "") -> None:
+    """Raise DataError, at `where`, for a picture that is `too_large`."""
+    if words := too_large(height, width):
+        raise DataError(words, where)
 
 
 def read_image(path: str, *, color: bool) -> NDArray[np.uint8]:

@@ -75,7 +75,7 @@ class Feed(Seeded):
         self._resident: Resident | None = None
         self._ahead: Prefetcher[_Raw] = Prefetcher(prefetch, f"prefetch {source.where}")
         self._device: torch.device | None = None  # where the resident set is, or where read batches go
-        first = int(order.indices(0)[0])
+        first = order.first
         with SOURCES.blamed(source):
             image = self._item(first)[0]
         self.size: Size = self._output_size(image, first)

@@ -69,6 +69,12 @@ class Order:
             return 0
         return int(random_draws(self.seed, SKIP, 0, 1)[0] % np.uint64(self.rand_skip))
 
+    @property
+    def first(self) -> int:
+        """The first item of batch 0, without the others: a batch may be of any size."""
+        epoch, offset = divmod(self.skip + self.rank, self.count)
+        return offset if self.shuffle is None else int(self.shuffle(self.seed, epoch)[offset])
+
     def indices(self, k: int) -> Indices:
         """The items of batch `k`."""
         item = np.arange(k * self.batch, (k + 1) * self.batch, dtype=np.int64)

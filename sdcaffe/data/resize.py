@@ -7,6 +7,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe.data.decode import check_size
+
 Indices = NDArray[np.int64]
 Weights = NDArray[np.int32]
 Taps = tuple[Indices, Indices, Weights, Weights]  # of each target pixel: two source pixels, and their weights
@@ -20,10 +22,11 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
 
     Pixel centres are aligned and nothing is smoothed, however much the image shrinks; an exact halving
     takes the mean of four pixels. Computed in OpenCV's fixed point, so equal to it byte for byte where
-    OpenCV uses its own kernels.
+    OpenCV uses its own kernels. Raises DataError for a picture that is too large.
     """
     if image.shape[1:] == (height, width):
         return image
+    check_size(height, width)
     if image.shape[1:] == (2 * height, 2 * width):
         wide = image.astype(np.uint16)
         total = wide[:, ::2, ::2] + wide[:, ::2, 1::2] + wide[:, 1::2, ::2] + wide[:, 1::2, 1::2]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.data.decode import too_large
 from sdcaffe.data.feed import Batches, Feed
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.order import Order, default_seed, permutation, shard
@@ -56,6 +57,11 @@ class FeedLayer(DataLayer):
             source.close()
             raise
         return self._shapes()
+
+    def _check_size(self, high: str, wide: str, message: Any) -> None:
+        """Raise LayerError for two fields of a message, a height and a width, that make too large a picture."""
+        if words := too_large(getattr(message, high), getattr(message, wide)):
+            raise self.error(f"{high} would make {words}", high)
 
     def _make_feed(self, source: Any, seed: int, prefetch: int) -> Batches:
         transformer = Transformer(self.layer_param.transform_param, self.phase)

@@ -40,6 +40,7 @@ class ImageData(FeedLayer):
                 f"new_height {height} and new_width {width}: give both or neither",
                 "new_height" if height else "new_width",
             )
+        self._check_size("new_height", "new_width", param)
         glog("image_data_layer.cpp:38", f"Opening file {param.source}")
         size = (height, width) if height else None
         source = ImageList(param.source, param.root_folder, size, color=param.is_color)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.data.decode import decode_image, read_bytes
+from sdcaffe.data.decode import decode_image, read_bytes, too_large
 from sdcaffe.data.order import DRAWS, default_seed, random_draws, shard
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.transformer import Transformer
@@ -68,6 +68,8 @@ class WindowData(DataLayer):
             raise self.error(f"batch_size is {param.batch_size}; it must be 1 or more", "batch_size")
         if transform.crop_size < 1:
             raise self.error("transform_param needs a crop_size: the side of the warped windows", "transform_param")
+        if words := too_large(transform.crop_size, transform.crop_size):
+            raise self.error(f"crop_size would make {words}", "crop_size")
         if 2 * param.context_pad >= transform.crop_size:
             raise self.error(
                 f"context_pad {param.context_pad} leaves nothing of crop_size {transform.crop_size}", "context_pad"

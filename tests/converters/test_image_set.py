@@ -170,7 +170,7 @@ def test_a_database_is_never_written_over(tmp_path: Path, capsys: pytest.Capture
         (
             ["--resize_width=90000", "--resize_height=90000"],
             1,
-            "images of 90000x90000 pixels: at most 134217728 are made",
+            "a picture of 90000 x 90000 pixels; at most 134217728 are made, 1048576 to a side",
         ),
         (["--backend=hdf5"], 2, "invalid choice: 'hdf5'"),
         (["extra"], 2, "one argument too many"),

@@ -210,7 +210,7 @@ BELOW_0 = '{"mean": [300], "scale": [1], "order": "rgb", "in_graph": false}'
         ("Size", [], 4, {}, r'output "y" has shape \(\): no scores of one picture'),
         ("Sqrt", ["n", 3, 4, 4], 4, {"normalisation": BELOW_0}, "scores that are not finite"),
         ("GlobalAveragePool", None, 4, {}, "gives 0 outputs"),
-        ("GlobalAveragePool", ["n", 3, 1, 1], 10**6, {}, "takes images of 1000000 x 1000000 pixels; at most"),
+        ("GlobalAveragePool", ["n", 3, 1, 1], 10**6, {}, "takes a picture of 1000000 x 1000000 pixels; at most"),
         ("GlobalAveragePool", ["n", 3, 1, 1], "w", {"size": "[3, 1000000, 1000000]"}, "1000000 x 1000000 pixels"),
     ],
 )

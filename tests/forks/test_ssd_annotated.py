@@ -244,7 +244,11 @@ BAD = [
     ("noise_param { convert_to_lab: true }", LayerError, "convert_to_lab is not done"),
     ("resize_param { height: 99999 width: 99999 }", LayerError, "99999 x 99999 pixels; at most"),
     ("expand_param { max_expand_ratio: inf }", LayerError, "max_expand_ratio must be above 1, not inf"),
-    ("expand_param { max_expand_ratio: 1e9 }", DataError, "the expanded picture is .* pixels; at most"),
+    (
+        "expand_param { max_expand_ratio: 1e9 }",
+        DataError,
+        "the expanded picture would be .* pixels; at most",
+    ),
     (
         "resize_param { resize_mode: FIT_LARGE_SIZE_AND_PAD height: 9 width: 9 pad_value: 1 pad_value: 2 }",
         DataError,

@@ -69,6 +69,7 @@ class DenseImageData(FeedLayer):
             if (getattr(param, one) > 0) != (getattr(param, other) > 0):
                 sizes = f"{one} {getattr(param, one)} and {other} {getattr(param, other)}"
                 raise self.error(f"{sizes}: give both or neither", one if getattr(param, one) else other)
+        self._check_size("new_height", "new_width", param)
         self._check_divided()
         for field in ("mirror", "crop_size"):
             if getattr(self.layer_param.transform_param, field):

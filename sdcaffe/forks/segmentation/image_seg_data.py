@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from sdcaffe import proto
+from sdcaffe.data.decode import check_size
 from sdcaffe.data.feed import Batches
 from sdcaffe.data.order import default_seed
 from sdcaffe.errors import DataError
@@ -78,6 +79,7 @@ class ImageSegData(FeedLayer):
         if (param.new_height > 0) != (param.new_width > 0):
             sizes = f"new_height {param.new_height} and new_width {param.new_width}"
             raise self.error(f"{sizes}: give both or neither", "new_height" if param.new_height else "new_width")
+        self._check_size("new_height", "new_width", param)
         if transform.HasField("mean_file"):
             raise self.error("takes no mean_file, for its images differ in size; give mean_value", "mean_file")
         if any(not 0 < factor <= 64 for factor in transform.scale_factors):
@@ -97,11 +99,13 @@ class ImageSegData(FeedLayer):
         """Height and width of the crop, (0, 0) for none."""
         sides = (transform.crop_height, transform.crop_width)
         if not any(sides):
+            self._check_size("crop_size", "crop_size", transform)
             return (transform.crop_size, transform.crop_size)
         if not all(sides) or transform.crop_size:
             raise self.error(
                 "give crop_size, or crop_height and crop_width", "crop_height" if sides[0] else "crop_width"
             )
+        self._check_size("crop_height", "crop_width", transform)
         return sides
 
     def _listed(self) -> PairList:
@@ -158,6 +162,7 @@ class ImageSegData(FeedLayer):
         height, width = (int(np.float32(side) * factor) for side in pixels.shape[1:])
         if min(height, width) < 1:
             raise DataError(f"vanishes when scaled by {factor:g}", pair.where)
+        check_size(height, width, pair.where)
         return resized(pixels, height, width, Mode.LINEAR), resized(labels, height, width, Mode.NEAREST)
 
     def _padded(self, pixels: Any, labels: Any) -> Cut:

@@ -52,7 +52,7 @@ class PairFeed(Seeded):
         plain.ClearField("crop_size")  # what is cut and mirrored is `cut`'s
         plain.ClearField("mirror")
         self._normaliser = Transformer(plain, proto.TEST)
-        first = self._item(0, 0, int(order.indices(0)[0]))[0]
+        first = self._item(0, 0, order.first)[0]
         self.size: Size = first.shape
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sdcaffe import proto
 from sdcaffe.converters.database import BATCH, new_database
 from sdcaffe.converters.encode import TYPES, encode_image
-from sdcaffe.data.decode import MAX_PIXELS, read_bytes
+from sdcaffe.data.decode import read_bytes
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.order import permutation
 from sdcaffe.data.prefetch import usable_cores
@@ -156,17 +156,10 @@ def _resized(image: NDArray[np.uint8], options: Options) -> NDArray[np.uint8]:
             factor = one * options.min_dim / min(height, width)
         if 0 < options.max_dim < int(factor * max(height, width)):
             factor = one * options.max_dim / max(height, width)
-        _check_size(round(height * float(factor)), round(width * float(factor)))
         return image if factor == 1 else scaled(image, factor)
     if options.resize_height > 0 and options.resize_width > 0:
         height, width = options.resize_height, options.resize_width
-    _check_size(height, width)
     return resize(image, height, width)
-
-
-def _check_size(height: int, width: int) -> None:
-    if height * width > MAX_PIXELS:
-        raise DataError(f"pictures of {width} x {height} pixels: at most {MAX_PIXELS} are made")
 
 
 def _put_image(datum: Any, data: bytes, image: NDArray[np.uint8], path: str, options: Options) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcaffe.data.decode import check_size
 from sdcaffe.data.resize import Taps, blend, resize, taps
 from sdcaffe.forks.ssd.messages import ResizeParameter
 
@@ -23,9 +24,10 @@ _SLIVER = 1e-3  # parts of a pixel that AREA passes over
 
 
 def resized(image: Image, height: int, width: int, mode: int) -> Image:
-    """(C, H, W) bytes -> (C, height, width) bytes, contiguous."""
+    """(C, H, W) bytes -> (C, height, width) bytes, contiguous. Raises DataError as `resize`."""
     if image.shape[1:] == (height, width):
         return np.ascontiguousarray(image)
+    check_size(height, width)
     if mode == Mode.NEAREST:
         return image[:, _nearest(image.shape[1], height)[:, None], _nearest(image.shape[2], width)]
     if mode == Mode.AREA:
@@ -40,10 +42,11 @@ def resized(image: Image, height: int, width: int, mode: int) -> Image:
 def scaled(image: Image, factor: np.float32) -> Image:
     """(C, H, W) bytes with sides `factor` times as long, LINEAR: as cv::resize given a factor, not a size.
 
-    Sides are rounded, a half to the even number; places go by the factor alone.
+    Sides are rounded, a half to the even number; places go by the factor alone. Raises DataError as `resize`.
     """
     step = 1 / float(factor)
     height, width = (max(round(side * float(factor)), 1) for side in image.shape[1:])
+    check_size(height, width)
     if step == 2:
         return _halved(image, height, width)
     rows, columns = (

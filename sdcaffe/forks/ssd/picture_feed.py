@@ -87,7 +87,7 @@ class PictureFeed(Seeded):
         self._kind: torch.dtype | None = None  # that batches are read in: the net's on a CPU, else what is smallest
         self._kept: dict[int, _Item | Picture] = {}  # a Picture: as far as chance has no part in it
         self._room, self._lock = KEPT_BYTES, threading.Lock()
-        first = source.reader(int(order.indices(0)[0]))()
+        first = source.reader(order.first)()
         self.size: Size = self._size(first)
         self.first_boxes = max(len(first.labelled), 1)
         self.typed = typed or first.typed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sdcaffe import proto
-from sdcaffe.data.decode import MAX_PIXELS
+from sdcaffe.data.decode import too_large
 
 
 def check(param: proto.TransformationParameter) -> None:
@@ -31,9 +31,9 @@ def check(param: proto.TransformationParameter) -> None:
 
 
 def check_size(what: str, height: int, width: int) -> None:
-    """Raises ValueError for a picture of more pixels than are read."""
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"{what} is {width} x {height} pixels; at most {MAX_PIXELS} are made")
+    """Raises ValueError for a picture that is too large."""
+    if words := too_large(height, width):
+        raise ValueError(f"{what} would be {words}")
 
 
 def _check_distortion(param: proto.DistortionParameter) -> None:
