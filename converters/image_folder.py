@@ -12,7 +12,7 @@ from sdcaffe.converters.encode import encode_image
 from sdcaffe.converters.folder import new_folder
 from sdcaffe.converters.image_mean import backend_of
 from sdcaffe.data.database import DatumSource
-from sdcaffe.data.decode import decode_image
+from sdcaffe.data.decode import FORMATS, decode_image
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.source import Source
 from sdcaffe.errors import DataError
@@ -63,7 +63,7 @@ def _file(source: Source, index: int, channel_order: str) -> tuple[bytes, str, i
     if isinstance(source, DatumSource) and (stored := source.encoded_file(index)) is not None:
         data, label = stored
         decode_image(data, "native", where)  # a file that is no image is written nowhere
-        with Picture.open(io.BytesIO(data)) as picture:
+        with Picture.open(io.BytesIO(data), formats=FORMATS) as picture:
             ending = _ENDINGS.get(picture.format or "")
         if ending is None:
             raise DataError(f"is an image of the format {picture.format}, which is not written", where)

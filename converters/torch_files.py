@@ -47,9 +47,10 @@ def read_tensors(path: StrPath) -> dict[str, Tensor]:
             raise WeightsError(
                 f"holds {name!r:.80}, a {type(value).__name__}, among its tensors: it is no plain state_dict", str(path)
             )
-        if value.layout != torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+        plain = value.layout == torch.strided and not (value.is_nested or value.is_quantized or value.is_complex())
+        if not plain or value.is_meta:
             raise WeightsError(
-                f'"{name:.80}" is sparse, quantised, complex or empty: plain numbers are wanted', str(path)
+                f'"{name:.80}" is nested, sparse, quantised, complex or empty: plain numbers are wanted', str(path)
             )
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     if claimed > _MOST_ALIASED * os.path.getsize(path):

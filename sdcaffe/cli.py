@@ -58,6 +58,8 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if any("\0" in argument for argument in arguments):
+        raise UsageError("an argument has a zero byte: no file and no name has one")
     if not arguments or arguments[0] in _HELP:
         print(_overview(commands, "sdcaffe"))
         return 0 if arguments else 2

@@ -79,13 +79,13 @@ def check_outputs(outputs: Iterable[str | None], inputs: Iterable[str]) -> None:
 
     Raises UsageError. None stands for an output that is not asked for, "-" for standard output, which takes one.
     """
-    taken = {Path(name).resolve(): "is read" for name in inputs}
+    taken = {Path(os.path.realpath(name)): "is read" for name in inputs}
     named = [name for name in outputs if name is not None]
     if named.count("-") > 1:
         raise UsageError('"-" is standard output, which takes one of them: give the others a file')
     for name in named:
         if name != "-":
-            path = Path(name).resolve()
+            path = Path(os.path.realpath(name))
             if path in taken:
                 raise UsageError(f"{name} would be overwritten, but it {taken[path]}: give the output another name")
             if path.is_dir() or not path.parent.is_dir():

@@ -70,6 +70,22 @@ def test_every_command_takes_them(
     assert said.isascii()
 
 
+@pytest.mark.parametrize("name", ["loop", "a\0b"])
+@pytest.mark.parametrize("command", [command for command, _ in COMMANDS])
+def test_every_command_refuses_a_name_of_no_file(
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A link that leads to itself, and a name that no system takes."""
+    monkeypatch.chdir(tmp_path)
+    ends = (".prototxt", ".caffemodel", ".pt", ".npy", ".onnx", ".png", ".list", "_lmdb", ".log", ".caffemodel.h5")
+    for link in [f"loop{end}" for end in ends]:
+        os.symlink(link, link)
+    assert main([word.replace("W", name) for word in command.split()]) in (1, 2)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.startswith("sdcaffe: error: ") for line in told if "error" in line] == [True]
+    assert sorted(os.listdir()) == sorted(f"loop{end}" for end in ends)
+
+
 def test_a_solver_names_its_run_after_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No message can hold the name: what is written shows the byte."""
     monkeypatch.chdir(tmp_path)

@@ -23,6 +23,9 @@ MAX_PIXELS = 1 << 27  # a picture of 11,585 x 11,585; more is refused before it 
 MAX_SIDE = 1 << 20  # pixels of a picture that is made; each takes numbers that say what it is made of
 MAX_BYTES = 1 << 29  # of an image file, or a list of them; MAX_PIXELS in colour, not compressed, are less
 
+# What OpenCV reads too. Others of Pillow's start programs: an EPS file is one that Ghostscript would run.
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "JPEG2000", "GIF", "SUN")
+
 # PIL mode -> the mode decoded to where the file's own channels are kept; others become RGB.
 _NATIVE = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "LA": "RGBA", "PA": "RGBA"}
 
@@ -35,7 +38,7 @@ def decode_image(data: bytes, color: str, where: str) -> NDArray[np.uint8]:
     of 16 bits keep their high byte. Raises DataError, at `where`.
     """
     try:
-        with _pillow().open(io.BytesIO(data)) as image:
+        with _pillow().open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(f"an image of {width}x{height} pixels; at most {MAX_PIXELS} are read", where)

@@ -35,11 +35,13 @@ class Curve:
     whole: bool = True
 
     def add(self, row: TrainRow | TestRow, place: Place, y: float) -> None:
-        if math.isfinite(y):
+        if abs(y) <= _LARGEST:
             self.at.append(row.iteration)
             self.x.append(place(row))
             self.y.append(y)
 
+
+_LARGEST = 3.4028235e38  # of float32, which Caffe computes in; nan and inf are no less
 
 Gather = Callable[[Run, Place], list[Curve]]
 

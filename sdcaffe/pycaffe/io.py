@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdcaffe import proto, reading
+from sdcaffe.data.decode import FORMATS
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto.blobs import blob_shape
 from sdcaffe.pycaffe.errors import NoImage, WrongDatum
@@ -100,7 +101,7 @@ def load_image(filename: str | os.PathLike[str], color: bool = True) -> NDArray[
     Gray files become RGB by repetition, RGB ones gray by luminance; alpha is left out. Raises NoImage, an OSError.
     """
     try:
-        with reading.opened(filename, NoImage, "the image") as file, Image.open(file) as image:
+        with reading.opened(filename, NoImage, "the image") as file, Image.open(file, formats=FORMATS) as image:
             pixels = _pixels(image)
     except NoImage:
         raise

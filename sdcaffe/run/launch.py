@@ -71,7 +71,8 @@ def _run_each(devices: list[str], function: Callable[..., str | None], args: Seq
     with _ignored([*_SIGNALS, signal.SIGTERM]) as ours:  # and the processes begin so
         try:
             for rank in range(len(devices)):
-                child = context.Process(target=_work, args=(rank, devices, store.port, function, args))
+                work = starter.packed(_work, (rank, devices, store.port, function, args))
+                child = context.Process(target=starter.begin, args=(rank, work))
                 child.start()
                 every.append(child)
             for number, handler in ours.items():
@@ -162,13 +163,8 @@ def _end(every: list[BaseProcess]) -> None:
 
 def _work(rank: int, devices: list[str], port: int, function: Callable[..., str | None], args: Sequence[Any]) -> None:
     """What each process runs. It ends, with a snapshot, when the one that started it is killed."""
-    os.setsid()  # the terminal's Ctrl-C goes to the one that started this
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends this process
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler if rank == 0 else signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    starter.watch(parent.join, rank)
     world = len(devices)
     store = dist.TCPStore(_HOST, port, is_master=False)
     os.environ.update(environment(rank, world, store))

@@ -1,16 +1,20 @@
-"""Notices that what started this process is gone: the run then stops, with a snapshot. Ends no other process."""
+"""Notices that what started this process is gone: the run then stops, with a snapshot. Ends no other process.
+
+Does so from the beginning: torch takes seconds to come, on a busy machine a minute, and comes after.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from typing import Literal
-
-import torch.distributed as dist
 
 from sdcaffe.errors import SdcaffeError
 
@@ -36,10 +40,36 @@ def watch(until_gone: Callable[[], object], rank: int) -> None:
         if rank == 0:
             print("sdcaffe: error: the process that started this one is gone; this run stops", file=sys.stderr)
         gone.set()
-        if not dist.is_initialized():
+        if not _has_solver():
             os._exit(1)
 
     threading.Thread(target=watching, daemon=True).start()
+
+
+def begin(rank: int, work: bytes) -> None:
+    """What a process of several runs first: it watches who started it, then does `work`, a function and its arguments.
+
+    They come packed, by `packed`: what they need is brought in as they are unpacked.
+    """
+    os.setsid()  # the terminal's Ctrl-C goes to the one that started this
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which ends this process
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    watch(parent.join, rank)
+    function, args = ForkingPickler.loads(work)
+    function(*args)
+
+
+def packed(function: Callable[..., None], args: tuple[object, ...]) -> bytes:
+    """Work for `begin`."""
+    return bytes(ForkingPickler.dumps((function, args)))
+
+
+def _has_solver() -> bool:
+    """Whether there may be a solver that can be asked to stop."""
+    distributed = sys.modules.get("torch.distributed")
+    ready = getattr(distributed, "is_initialized", None)  # missing while it is imported
+    return ready is not None and bool(ready())
 
 
 def watch_torchrun() -> None:

@@ -6,6 +6,7 @@ import pickle
 import resource
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -179,6 +180,11 @@ def test_what_the_net_lacks_is_left_out_and_told(trained: Path, tmp_path: Path, 
 # ---------------------------------------------------------------- what cannot be
 
 
+def nested() -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
@@ -187,6 +193,10 @@ def test_what_the_net_lacks_is_left_out_and_told(trained: Path, tmp_path: Path, 
         ({"conv.weight": torch.ones(1, dtype=torch.int64)}, '"conv.weight" holds int64, not real numbers'),
         ({"conv.weight": torch.ones(2, 2).to_sparse()}, "sparse, quantised, complex or empty"),
         ({"conv.weight": torch.ones(1, dtype=torch.complex64)}, "sparse, quantised, complex or empty"),
+        (
+            {"conv.weight": nested()},
+            "nested, sparse, quantised, complex or empty",
+        ),
         ({"conv.weight": [1.0, 2.0]}, "a list, among its tensors"),
         ({"bn.weight": torch.ones(2), "bn.running_mean": torch.ones(2)}, "--by-order takes all from one module"),
         ({"bn.running_mean": torch.ones(2), "bn.running_var": torch.ones(3)}, r"have shapes \(2,\) and \(3,\)"),

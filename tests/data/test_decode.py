@@ -6,11 +6,12 @@ import io
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import opencv
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from sdcaffe.data import decode
 from sdcaffe.data import jpeg as jpeg_module
@@ -18,6 +19,7 @@ from sdcaffe.data.database import DatumSource
 from sdcaffe.data.decode import decode_image, read_image
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
+from sdcaffe.pycaffe.io import load_image
 
 DECODERS = [
     pytest.param(decode_image, id="pillow"),
@@ -152,3 +154,25 @@ def test_a_large_picture_is_read_without_a_warning_of_pillows(tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path / "large.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("(3, 12, 12)\n", "")
+
+
+def test_no_picture_starts_a_program(tmp_path, monkeypatch):
+    """Pillow hands an EPS file, which is a program, to Ghostscript, where that is installed."""
+    started = tmp_path / "started"
+    for name in ("gs", "gswin32c", "gswin64c"):
+        (tmp_path / name).write_text(f"#!/bin/sh\n: > {started}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    picture = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    with Image.open(io.BytesIO(picture)) as opened, suppress(Exception):
+        opened.load()
+    assert started.exists()
+    started.unlink()
+    (tmp_path / "a.png").write_bytes(picture)
+    for color in ("native", "color", "gray"):
+        with pytest.raises(DataError, match="no image format that is known"):
+            decode_image(picture, color, "a.png")
+    with pytest.raises(OSError, match="cannot identify image file"):
+        load_image(str(tmp_path / "a.png"))
+    assert not started.exists()

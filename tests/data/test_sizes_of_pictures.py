@@ -12,10 +12,12 @@ import pytest
 from sdcaffe import Net, proto
 from sdcaffe.errors import SdcaffeError
 
-TRANSFORM = "transform_param {{ {} }}"
 LISTED = 'type: "ImageData" image_data_param {{ source: "list.txt" batch_size: 2 {} }}'
 DENSE = 'type: "DenseImageData" dense_image_data_param {{ source: "pairs.txt" batch_size: 2 {} }}'
-SEGMENTED = 'type: "ImageSegData" image_data_param {{ source: "pairs.txt" batch_size: 1 label_type: PIXEL {} }} transform_param {{ {} }}'
+SEGMENTED = (
+    'type: "ImageSegData" image_data_param {{ source: "pairs.txt" batch_size: 1 label_type: PIXEL {} }} '
+    "transform_param {{ {} }}"
+)
 WINDOWS = 'type: "WindowData" window_data_param {{ source: "windows.txt" batch_size: 2 }} transform_param {{ {} }}'
 SIZES = [(60_000, 40_000), (1, 2**31), (2**32 - 1, 2**32 - 1), (2**21, 1)]
 LAYERS = {

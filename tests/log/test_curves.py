@@ -185,6 +185,15 @@ def test_two_test_nets_and_values_that_are_none(tmp_path: Path) -> None:
     assert (tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_losses_that_no_float_can_have(ending: str, tmp_path: Path) -> None:
+    values = iter(["1e308", "-1e308", "3e38", "-3e38", *["1e39"] * 9999])
+    log = re.sub(r"(?m)(Iteration \d+.*, loss = )\S+$", lambda m: m[1] + next(values), Path(TRAIN).read_text())
+    (tmp_path / "x.log").write_text(log)
+    assert losses(parse_log(log), lambda row: row.iteration)[0].y == [3e38, -3e38]
+    assert main(["plot", str(tmp_path / "x.log"), "-o", str(tmp_path / f"x.{ending}")]) == 0
+
+
 @pytest.mark.parametrize(
     ("paths", "names"),
     [
