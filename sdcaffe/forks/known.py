@@ -96,8 +96,7 @@ _FIELDS = {
     C3D: {
         "VideoDataParameter": "source batch_size new_height new_width new_length shuffle use_image "
         "sampling_rate use_multiple_label use_temporal_jitter show_data show_level_set root_folder is_color",
-        "ImageDataParameter": "new_length show_data use_image sampling_rate use_temporal_jitter "
-        "num_truth_channels truth_scale is_flow",
+        "ImageDataParameter": "use_label num_truth_channels use_byte_input is_flow truth_scale clip_min clip_max",
     },
     SYNOPSYS: {
         "PriorBoxParameter": "faceboxes",
@@ -117,7 +116,7 @@ _FIELDS = {
     },
 }
 
-_VALUES = {FPGA: "OCL", C3D: "VIDEO_DATA"}
+_VALUES = {FPGA: "OCL", C3D: "VOLUME_DATA VIDEO_SEGMENTATION_DATA VOXEL_SOFTMAX DECONVOLUTION3D"}
 
 # What the word for a fork's field is in BVLC Caffe, or here.
 _INSTEAD = {

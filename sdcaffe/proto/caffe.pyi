@@ -1412,6 +1412,12 @@ class ImageDataParameter(_Message):
     threads: int
     cache: bool
     precache: bool
+    new_length: int
+    show_data: int
+    use_image: bool
+    sampling_rate: int
+    use_temporal_jitter: bool
+    mean_value: float
     ignore_label: int
     label_type: int
     def __init__(
@@ -1432,6 +1438,12 @@ class ImageDataParameter(_Message):
         threads: int | None = ...,
         cache: bool | None = ...,
         precache: bool | None = ...,
+        new_length: int | None = ...,
+        show_data: int | None = ...,
+        use_image: bool | None = ...,
+        sampling_rate: int | None = ...,
+        use_temporal_jitter: bool | None = ...,
+        mean_value: float | None = ...,
         ignore_label: int | None = ...,
         label_type: int | str | None = ...,
     ) -> None: ...
@@ -3946,6 +3958,7 @@ class V1LayerParameter(_Message):
     DECONVOLUTION: _ClassVar[int]
     CONVOLUTION3D: _ClassVar[int]
     POOLING3D: _ClassVar[int]
+    VIDEO_DATA: _ClassVar[int]
     DimCheckMode: _ClassVar[_Enum]
     STRICT: _ClassVar[int]
     PERMISSIVE: _ClassVar[int]

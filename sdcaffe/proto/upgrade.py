@@ -95,9 +95,15 @@ def layer_type(v1_layer: caffe.V1LayerParameter) -> str:
     return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
 
 
-def tell_type(v1_name: str, name: str) -> None:
-    """Say the current name of a V1 type that a plugin adds to V1LayerParameter's LayerType."""
+def tell_type(v1_name: str, name: str, data: str | None = None) -> None:
+    """Say the current name of a V1 type that a plugin adds to V1LayerParameter's LayerType.
+
+    `data` is the field of a data layer's parameters: from there scale, mean_file, crop_size and mirror go into a
+    transform_param, as BVLC Caffe's own do.
+    """
     _V1_TYPES[v1_name] = name
+    if data is not None:
+        _DATA_LAYERS[v1_name] = data
 
 
 def tell_type_with_blobs(caffes: str, name: str) -> None:
@@ -147,7 +153,7 @@ def _upgrade_transforms(net: caffe.NetParameter) -> None:
 def _warn_of_transforms(net: caffe.NetParameter, where: Where) -> None:
     """Caffe reads and ignores the old fields in a current layer, but for WindowData's scale."""
     for layer in net.layer:
-        for data in filter(layer.HasField, _DATA_LAYERS.values()):
+        for data in filter(layer.HasField, dict.fromkeys(_DATA_LAYERS.values())):
             for field in _TRANSFORM_FIELDS:
                 if getattr(layer, data).HasField(field) and (data, field) != ("window_data_param", "scale"):
                     logging.getLogger("sdcaffe").warning(

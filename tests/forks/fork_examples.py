@@ -465,6 +465,12 @@ DATA = {
         'data_param { batch_size: 2 } video_data_param { video_type: VIDEO video_file: "video.avi" }',
         tops=2,
     ),
+    "ClipData": Example(
+        "VideoData",
+        'image_data_param { source: "clips.txt" batch_size: 2 new_length: 2 shuffle: true } '
+        "transform_param { crop_size: 5 mirror: true }",
+        tops=2,
+    ),
     "RandomOrderData": Example(
         "Data", 'data_param { source: "images" backend: LMDB batch_size: 3 random_order: true }', tops=2
     ),

@@ -190,7 +190,7 @@ def test_a_value_that_only_a_fork_has(tmp_path):
 
 def test_an_old_layer_type_that_only_a_fork_has(tmp_path):
     file = tmp_path / "old.prototxt"
-    file.write_text('layers { name: "data" type: VIDEO_DATA top: "data" }')
+    file.write_text('layers { name: "data" type: VOLUME_DATA top: "data" }')
     with pytest.raises(SdcaffeError, match=r"is not BVLC Caffe's; C3D \(facebook/C3D\) has it\. .*own-layer\.md"):
         proto.read_net(file)
 

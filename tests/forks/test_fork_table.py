@@ -61,6 +61,7 @@ def write_pictures(folder):
     writer.release()
     (folder / "pairs.txt").write_text("".join(f"image{i}.png label{i}.png\n" for i in range(4)))
     (folder / "list.txt").write_text("".join(f"image{i}.png {i}\n" for i in range(4)))
+    (folder / "clips.txt").write_text("".join(f"video.avi {i} {i}\n" for i in range(3)))
     databases = [lmdb.open(str(folder / name)) for name in ("images", "boxes")]
     for i in range(4):
         record = proto.AnnotatedDatum(type="BBOX")

@@ -115,6 +115,13 @@ def test_the_gradient_of_aligned_pairs_is_the_true_one():
     assert not bottom.grad[[0, 2, 3, 5]].any()
 
 
+def test_what_it_keeps_has_an_order():
+    """States of two runs are the same bytes."""
+    case, steps = RECORDED[0]
+    kept = [name for name, _ in layer_of(case, steps, "TRAIN").named_buffers() if name.endswith("_mean")]
+    assert kept == [f"{name}_mean" for name in TOPS[1:]]
+
+
 # ---------------------------------------------------------------- pairs
 
 

@@ -118,7 +118,7 @@ class HomoMeanLoss(LooksAhead):
         kept = {"cluster": (inner,), "scatter": (inner,), "ovalize": classes[:1]} | dict.fromkeys(
             ("clusupd", "scatupd"), (*classes, inner)
         )
-        for name in set(self.active) & set(kept):
+        for name in filter(kept.__contains__, self.active):  # in their order: a state's bytes hang on it
             self._keep(f"{name}_mean", kept[name])
             self._keep(f"{name}_count", kept[name][:-1] if name != "ovalize" else kept[name])
         if "factors" not in self._buffers:

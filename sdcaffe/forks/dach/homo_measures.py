@@ -38,6 +38,6 @@ def clipped(found: Tensor, limit: Tensor | float, mode: str, always: bool) -> Te
     Of each row alone, by mode "sample-...", or of all rows together. `limit` is a square: (n, 1) or one number.
     """
     size = found.square().sum(1, keepdim=True) if mode.startswith("sample") else found.square().sum()
-    limit = torch.as_tensor(limit, dtype=found.dtype, device=found.device)
+    limit = limit if isinstance(limit, Tensor) else found.new_full((), limit)
     scale = torch.where(size > 0, (limit / size).sqrt(), 0)
     return found * (scale if always else torch.where(limit < size, scale, 1))
