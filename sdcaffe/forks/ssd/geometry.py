@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,10 @@ _TWICE = np.array([0, 1, 0, 1])  # takes (x, y) to (x, y, x, y)
 
 @dataclass(frozen=True)
 class Labelled:
-    """Boxes (m, 4) in fractions of their picture; of each its label, its instance, whether it is difficult, (m, 3)."""
+    """Boxes (m, 4) in fractions of their picture; of each its label, its instance, whether it is difficult, (m, 3).
+
+    Of several pictures that are joined, facts tell a fourth, which picture it is of: (m, 4).
+    """
 
     boxes: Boxes
     facts: npt.NDArray[np.float32]
@@ -33,6 +38,22 @@ class Labelled:
         return self if kept.all() else Labelled(self.boxes[kept], self.facts[kept])
 
 
+def joined(every: Sequence[Labelled]) -> Labelled:
+    """The boxes of several pictures, one picture after another: numpy takes as long for few boxes as for many."""
+    counts = [len(one) for one in every]
+    facts = np.empty((sum(counts), 4), np.float32)
+    facts[:, 3] = np.repeat(np.arange(len(every)), counts)
+    np.concatenate([one.facts for one in every], out=facts[:, :3])
+    return Labelled(np.concatenate([one.boxes for one in every]), facts)
+
+
+def apart(labelled: Labelled, count: int) -> list[Labelled]:
+    """What `joined` put together of `count` pictures."""
+    ends = np.searchsorted(labelled.facts[:, 3], np.arange(count + 1)).tolist()
+    boxes, facts = labelled.boxes, labelled.facts[:, :3]
+    return [Labelled(boxes[a:b], facts[a:b]) for a, b in itertools.pairwise(ends)]
+
+
 def area(boxes: Boxes) -> Boxes:
     """Areas (...) of boxes (..., 4); 0 of one that ends before it begins."""
     sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
@@ -40,26 +61,26 @@ def area(boxes: Boxes) -> Boxes:
 
 
 def common(boxes: Boxes, other: Boxes) -> Boxes:
-    """The areas that boxes (m, 4) share with one (4,)."""
-    first, last = np.maximum(boxes[:, :2], other[:2]), np.minimum(boxes[:, 2:], other[2:])
+    """The areas that boxes (m, 4) share with one (4,), or each with its own (m, 4)."""
+    first, last = np.maximum(boxes[:, :2], other[..., :2]), np.minimum(boxes[:, 2:], other[..., 2:])
     return area(np.concatenate([first, last], 1))
 
 
 def seen_in(labelled: Labelled, window: Boxes, emit: proto.EmitConstraint | None) -> Labelled:
-    """The boxes as fractions of `window`, cut to it; those without area there are left out.
+    """The boxes as fractions of `window` (4,), or each of its own (m, 4), cut to it.
 
-    With an EmitConstraint also those whose middle lies outside (CENTER), or of whose area no more than
-    emit_overlap lies inside (MIN_OVERLAP).
+    Those without area there are left out. With an EmitConstraint also those whose middle lies outside (CENTER), or of
+    whose area no more than emit_overlap lies inside (MIN_OVERLAP).
     """
     boxes = labelled.boxes
     kept: Any = True  # of the whole picture no more is asked than an area
     if emit is not None:
         kept = _emitted(boxes, window, emit)
     if window is not WHOLE:
-        kept = kept & ((boxes[:, :2] < window[2:]) & (boxes[:, 2:] > window[:2])).all(1)
-        size = window[2:] - window[:2]
+        low, high = window[..., :2], window[..., 2:]
+        kept = kept & ((boxes[:, :2] < high) & (boxes[:, 2:] > low)).all(1)
         with np.errstate(divide="ignore", invalid="ignore"):  # a window of no size sees nothing
-            boxes = (boxes - window[:2][_TWICE]) / size[_TWICE]
+            boxes = (boxes - low[..., _TWICE]) / (high - low)[..., _TWICE]
     cut = np.minimum(np.maximum(boxes, 0), 1)
     return Labelled(cut, labelled.facts).only(kept & (area(cut) > 0))
 
@@ -67,29 +88,36 @@ def seen_in(labelled: Labelled, window: Boxes, emit: proto.EmitConstraint | None
 def _emitted(boxes: Boxes, window: Boxes, emit: Any) -> npt.NDArray[np.bool_]:
     if emit.emit_type == EmitConstraint.EmitType.CENTER:
         middle = (boxes[:, :2] + boxes[:, 2:]) / np.float32(2)
-        return np.all((middle >= window[:2]) & (middle <= window[2:]), axis=1)
+        return np.all((middle >= window[..., :2]) & (middle <= window[..., 2:]), axis=1)
     share, whole = common(boxes, window), area(boxes)
     covered = np.divide(share, whole, out=np.zeros_like(share), where=share > 0)
     return covered > np.float32(emit.emit_overlap)
 
 
-def mirrored(labelled: Labelled) -> Labelled:
-    boxes = labelled.boxes.copy()
-    boxes[:, 0], boxes[:, 2] = 1 - labelled.boxes[:, 2], 1 - labelled.boxes[:, 0]
+def mirrored(labelled: Labelled, which: Sequence[bool]) -> Labelled:
+    """Boxes of joined pictures, of which some are mirrored."""
+    boxes, turned = labelled.boxes.copy(), np.array(which)[labelled.facts[:, 3].astype(np.int64)]
+    boxes[turned, 0], boxes[turned, 2] = 1 - labelled.boxes[turned, 2], 1 - labelled.boxes[turned, 0]
     return Labelled(boxes, labelled.facts)
 
 
-def resized(labelled: Labelled, height: int, width: int, resize: proto.ResizeParameter) -> Labelled:
-    """The boxes of a picture of height by width as fractions of what resize_param makes of it."""
-    old, inside, padding, new, least, most = _sizes(height, width, resize.height, resize.width, resize.resize_mode)
+def resized(labelled: Labelled, pictures: Sequence[tuple[int, int]], resize: proto.ResizeParameter) -> Labelled:
+    """The boxes of joined pictures, each of (height, width), as fractions of what resize_param makes of theirs."""
+    wanted = (resize.height, resize.width, resize.resize_mode)
+    sizes = [_sizes(height, width, *wanted) for height, width in pictures]
+    if all(one is sizes[0] for one in sizes):
+        old, inside, padding, new, least, most = sizes[0]
+    else:
+        own = np.stack(sizes, 1)[:, labelled.facts[:, 3].astype(np.int64)]
+        old, inside, padding, new, least, most = own
     pixels = labelled.boxes * old * inside / old
     return Labelled((padding + np.minimum(np.maximum(pixels, least), most)) / new, labelled.facts)
 
 
 @functools.lru_cache(1024)
-def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) -> tuple[Boxes, ...]:
-    """Each (4,): a picture's own size, its size inside the new one, padding before it, the new size, each twice; the
-    least that the ends of a box in pixels may be, and the most: it begins at 0 or later and ends at the new size.
+def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) -> Boxes:
+    """Sides, each twice, (6, 4): a picture's own, those in the new one, padding before them, the new one's; the least
+    that the ends of a box in pixels may be, and the most: it begins at 0 or later and ends at the new size.
     """
     old = np.array([width, height], np.float32)
     new = np.array([new_width, new_height], np.float32)
@@ -107,7 +135,7 @@ def _sizes(height: int, width: int, new_height: int, new_width: int, mode: int) 
             new[0] = aspect * new[1]
     open_end = np.array([np.inf, np.inf], np.float32)
     least, most = np.concatenate([0 * new, -open_end]), np.concatenate([open_end, new])
-    return old[_TWICE], (new - 2 * padding)[_TWICE], padding[_TWICE], new[_TWICE], least, most
+    return np.stack([old[_TWICE], (new - 2 * padding)[_TWICE], padding[_TWICE], new[_TWICE], least, most])
 
 
 def of_fixed_size(

@@ -161,8 +161,7 @@ class PictureFeed(Seeded):
             if isinstance(one, _Seen) and (draws or one.pixels.nbytes > self._room):
                 one = one.without_pixels()  # the next image's find their memory
             seen.append(one)
-        items = [self._finished(pipeline, one, index) for one, index in zip(seen, indices, strict=True)]
-        return _Raw(images, self._label(items))
+        return _Raw(images, self._label(self._finished(pipeline, seen, indices)))
 
     def _seen(
         self, pipeline: Pipeline, dice: Dice, index: int, kept: _Item | Picture | Callable[[], Picture]
@@ -179,14 +178,19 @@ class PictureFeed(Seeded):
             self._keep(index, picture if drawn else prepared)
         return _Seen(prepared, pipeline.cropped(prepared, dice))
 
-    def _finished(self, pipeline: Pipeline, seen: _Item | _Seen, index: int) -> _Item:
-        if isinstance(seen, _Item):
-            return seen
-        labelled = pipeline.labelled(seen.picture, seen.cropped.window, seen.cropped.mirrored)
-        item = _Item(seen.pixels, labelled, seen.picture)
-        if seen.pixels.size:
-            self._keep(index, item)
-        return item
+    def _finished(self, pipeline: Pipeline, batch: list[_Item | _Seen], indices: list[int]) -> list[_Item]:
+        seen = [one for one in batch if isinstance(one, _Seen)]
+        labelled = iter(pipeline.labelled([one.picture for one in seen], [one.cropped for one in seen]) if seen else ())
+        items = []
+        for one, index in zip(batch, indices, strict=True):
+            if isinstance(one, _Seen):
+                item = _Item(one.pixels, next(labelled), one.picture)
+                if item.pixels.size:
+                    self._keep(index, item)
+            else:
+                item = one
+            items.append(item)
+        return items
 
     def _check_annotated(self, picture: Picture) -> None:
         if self.typed and not picture.typed:

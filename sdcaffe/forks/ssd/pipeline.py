@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -244,22 +244,31 @@ class Pipeline:
         part = pixels[:, top : top + height, left : left + width]
         return Cropped(part[:, :, ::-1] if mirror else part, window, mirror)
 
-    def labelled(self, picture: Picture, window: Boxes, mirrored: bool) -> Labelled:
-        """The boxes of a prepared picture in what was cropped. Raises DataError."""
-        labelled = picture.labelled
+    def labelled(self, pictures: Sequence[Picture], cropped: Sequence[Cropped]) -> list[Labelled]:
+        """The boxes of prepared pictures in what was cropped of each. Raises DataError."""
+        whole = geometry.joined([picture.labelled for picture in pictures])
         if self.resize is not None:
-            if min(picture.height, picture.width) < 1:
-                raise DataError("does not say its height and width, which resizing boxes needs", picture.where)
-            labelled = geometry.resized(labelled, picture.height, picture.width, self.resize)
-        labelled = geometry.seen_in(labelled, window, self.emit)
-        if mirrored:
-            labelled = geometry.mirrored(labelled)
-        if self.resize is None:
-            return labelled
-        try:
-            return geometry.of_fixed_size(labelled, picture.height, picture.width, window, self.resize)
-        except ValueError as error:
-            raise DataError(str(error), picture.where) from None
+            for picture in pictures:
+                if min(picture.height, picture.width) < 1:
+                    raise DataError("does not say its height and width, which resizing boxes needs", picture.where)
+            whole = geometry.resized(whole, [(picture.height, picture.width) for picture in pictures], self.resize)
+        window = WHOLE
+        if any(one.window is not WHOLE for one in cropped):
+            window = np.stack([one.window for one in cropped])[whole.facts[:, 3].astype(np.int64)]
+        whole = geometry.seen_in(whole, window, self.emit)
+        if any(one.mirrored for one in cropped):
+            whole = geometry.mirrored(whole, [one.mirrored for one in cropped])
+        every = geometry.apart(whole, len(pictures))
+        if self.resize is None or self.resize.resize_mode != Mode.FIT_SMALL_SIZE:
+            return every
+        return [_of_fixed_size(*one, self.resize) for one in zip(every, pictures, cropped, strict=True)]
+
+
+def _of_fixed_size(labelled: Labelled, picture: Picture, cropped: Cropped, resize: Any) -> Labelled:
+    try:
+        return geometry.of_fixed_size(labelled, picture.height, picture.width, cropped.window, resize)
+    except ValueError as error:
+        raise DataError(str(error), picture.where) from None
 
 
 def _several_modes(resize: Any) -> bool:
