@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from warm_commands import WarmCommands
 
 from sdcaffe import log, proto
 from sdcaffe.cli import main
@@ -94,7 +95,7 @@ def assert_same(one: Path, other: Path, prefix: str, iterations: int = 20) -> No
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(tmp_path_factory: pytest.TempPathFactory, warm: WarmCommands) -> Path:
     """Each run by itself, in a process of its own."""
     folder = tmp_path_factory.mktemp("alone")
     write(folder)
@@ -103,7 +104,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text.replace('"distilled"', '"distilled_seed9"').replace("random_seed: 4", "random_seed: 9")
     )
     for name in ("plain", "distilled", "seed9"):
-        subprocess.run(command(f"{name}.prototxt"), cwd=folder, check=True, capture_output=True)
+        command = ["sdcaffe", "train", f"{name}.prototxt"]
+        subprocess.run(command, cwd=folder, env=warm.environment, check=True, capture_output=True)
     return folder
 
 
@@ -114,8 +116,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_several_solvers_end_as_each_does_alone(alone, here, capsys):
-    done = subprocess.run(command("plain.prototxt", "distilled.prototxt"), capture_output=True, text=True)
+def test_several_solvers_end_as_each_does_alone(alone, here, warm):
+    command = ["sdcaffe", "train", "plain.prototxt", "distilled.prototxt"]
+    done = subprocess.run(command, env=warm.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for prefix in ("plain", "distilled"):
         assert_same(alone, here, prefix)
