@@ -78,8 +78,10 @@ def assemble(
     weights: Weights,
     share: Assembled | None,
     positions: Positions | None,
+    *,
+    take: bool = False,
 ) -> Assembled:
-    """The layers that `state` keeps of the NetParameter `source`, filled with `weights`.
+    """The layers that `state` keeps of the NetParameter `source`, filled with `weights`, whose memory they may `take`.
 
     `share`: a net whose parameters the layers of the same names use; `positions`: where the layers of `source` stand
     in a file. Raises GraphError, LayerError, WeightsError; SharingError where the other net's blobs do not fit.
@@ -102,7 +104,7 @@ def assemble(
     param = insert_splits(net)
     _tell_moved_weights(net, set() if share is None else {step.layer.name for step in share.graph.steps})
     nth = [counts[layer.name].pop(0) if counts.get(layer.name) else None for layer in param.layer]
-    return _Assembly(Assembled(param, build_graph(param), positions, nth), state.phase, weights, share).done()
+    return _Assembly(Assembled(param, build_graph(param), positions, nth), state.phase, weights, share, take).done()
 
 
 def _prepare(net: proto.NetParameter, positions: Positions | None) -> None:
@@ -119,11 +121,13 @@ def _prepare(net: proto.NetParameter, positions: Positions | None) -> None:
 class _Assembly:
     """An Assembled in the making."""
 
-    def __init__(self, made: Assembled, phase: int, weights: Weights, share: Assembled | None) -> None:
+    def __init__(self, made: Assembled, phase: int, weights: Weights, share: Assembled | None, take: bool) -> None:
         self._made, self._graph = made, made.graph
         self._phase = phase
         self._weights = weights
         self._share = share
+        # Of layers that share a parameter, each entry is copied into it in turn: none can be the parameter itself.
+        self._take = take and not any(spec.name for layer in made.param.layer for spec in layer.param)
         names = [step.layer.name for step in self._graph.steps]
         others = [step.layer.name for step in share.graph.steps] if share is not None else []
         self._shared = shared_places(names, others)
@@ -156,7 +160,8 @@ class _Assembly:
         step, entries, others = self._graph.steps[place], self._entries.get(place, []), self._others(place)
         own = [] if entries or others else written(step.layer)
         if not others:
-            layer = self._make(step, brought(entries or own))
+            copy = not self._take or any(entry.hdf5 for entry in entries)
+            layer = self._make(step, brought(entries or own, copy=copy))
             values = self._setup(step, layer)
             self._fill_as_owner(layer)
             parameters.add(place, layer)

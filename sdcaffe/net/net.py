@@ -80,7 +80,7 @@ class Net(nn.Module):
         files = weights if isinstance(weights, Weights) else Weights(weights)
         state, others = net_state(phase, level, stages), None if share is None else share.assembled
         try:
-            made = assemble(source, state, files, others, positions)
+            made = assemble(source, state, files, others, positions, take=files is not weights)
         except NetError as error:
             if positions is not None:
                 positions.locate(error)

@@ -20,8 +20,9 @@ Array = npt.NDArray[Any]
 
 _MAX_AXES = 32  # Caffe's own bound
 _LEGACY = ("num", "channels", "height", "width")
+_DOUBLE, _FLOAT = np.dtype("<f8"), np.dtype("<f4")
 # NVIDIA Caffe's types of raw_data.
-_RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
+_RAW_TYPES: dict[int, np.dtype[Any]] = {0: _DOUBLE, 1: _FLOAT, 2: np.dtype("<f2")}
 
 
 def blob_to_array(
@@ -49,7 +50,7 @@ def _array(blob: Any, what: str, where: str | None, error: type[SdcaffeError], n
     blob = _in_bvlcs_fields(blob)
     shape = blob_shape(blob)
     count = math.prod(shape)
-    if len(shape) > _MAX_AXES or any(n < 0 for n in shape):
+    if len(shape) > _MAX_AXES or min(shape, default=0) < 0:
         raise error(f"{what} has the impossible shape {_shown(shape)}", where)
     values = _values(blob, numbers)
     if values is None:
@@ -89,7 +90,8 @@ def _in_bvlcs_fields(blob: Any) -> Any:
 
 def blob_shape(blob: caffe.BlobProto) -> tuple[int, ...]:
     """The shape a BlobProto declares, the old four axes first, as Caffe does."""
-    if any(blob.HasField(name) for name in _LEGACY):
+    has = blob.HasField
+    if has("num") or has("channels") or has("height") or has("width"):
         return tuple(getattr(blob, name) for name in _LEGACY)
     return tuple(blob.shape.dim)
 
@@ -119,17 +121,17 @@ def raw_blob(array: npt.ArrayLike, diff: npt.ArrayLike | None = None, numbers: N
 def _values(blob: Any, numbers: Mapping[bytes, Piece]) -> Array | None:
     """What is packed; None where its bytes are no whole numbers."""
     if blob.double_data:
-        return _joined(blob.double_data, "<f8", numbers)
+        return _joined(blob.double_data, _DOUBLE, numbers)
     if not blob.data and blob.raw_data_type in _RAW_TYPES and blob.raw_data:
         values = _joined([blob.raw_data], _RAW_TYPES[blob.raw_data_type], numbers)
         return values.astype(np.float32) if values is not None and values.dtype == np.float16 else values
-    return _joined(blob.data, "<f4", numbers)
+    return _joined(blob.data, _FLOAT, numbers)
 
 
-def _joined(keys: Iterable[bytes], dtype: str, numbers: Mapping[bytes, Piece]) -> Array | None:
+def _joined(keys: Iterable[bytes], dtype: np.dtype[Any], numbers: Mapping[bytes, Piece]) -> Array | None:
     pieces = [numbers.get(key, key) for key in keys]
     data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], memoryview) else bytearray().join(pieces)
-    return None if len(data) % np.dtype(dtype).itemsize else np.frombuffer(data, dtype)
+    return None if len(data) % dtype.itemsize else np.frombuffer(data, dtype)
 
 
 def _unpacked(blob: Any) -> Array:

@@ -79,18 +79,58 @@ class Source:
 
     def varint(self, left: int) -> tuple[int, bytes]:
         """The variable-length whole number in the next `left` bytes, and its own; _NONE where it has no end."""
-        left = min(left, 10)
-        if self._at + left > len(self._ahead):
-            self._look(left)
-        start, value = self._at, 0
-        if left and start < len(self._ahead) and (byte := self._ahead[start]) < 0x80:  # as nearly all are
+        data, start = self._ahead, self._at
+        if left and start < len(data) and data[start] < 0x80:  # as most are
             self._at = start + 1
-            return byte, self._ahead[start : start + 1]
-        for place, byte in enumerate(self._ahead[start : start + left]):
+            return data[start], data[start : start + 1]
+        left = min(left, 10)
+        if start + left > len(data):
+            self._look(left)
+        data, start, value = self._ahead, self._at, 0
+        for place, byte in enumerate(data[start : start + left]):
             value |= (byte & 0x7F) << 7 * place
             if byte < 0x80:
-                return value, self.read(place + 1)
+                self._at = end = start + place + 1
+                return value, data[start:end]
         return _NONE, self.read(left)
+
+    def ahead(self, left: int, most: int, where: Places) -> tuple[bytes, int, int | None, int, int]:
+        """What is read in one go of the next `left` bytes: plain fields, and the head of one of `where` behind them.
+
+        Gives their bytes without that head's length; how many plain ones there are, `most` or less; the number and
+        the length of the one of `where`, or None; and how many bytes were read. Plain is a field with one byte of
+        length or value, or a fixed size.
+        """
+        data, start = self._ahead, self._at
+        end, stop, count = start, min(len(data), start + left), 0
+        while count < most and end + 2 < stop:
+            tag, at = data[end], end + 1
+            if tag > 0x7F:
+                if data[at] > 0x7F:
+                    break
+                tag, at = tag & 0x7F | data[at] << 7, at + 1
+            kind = tag & 7
+            if kind == 2:
+                if tag >> 3 in where:
+                    length, size = _length(data, at, stop)
+                    if at + size + length > start + left:
+                        break
+                    self._at = at + size
+                    return data[start:at], count, tag >> 3, length, self._at - start
+                if data[at] > 0x7F:
+                    break
+                at += 1 + data[at]
+            elif kind in _FIXED:
+                at += _FIXED[kind]
+            elif kind or data[at] > 0x7F:
+                break
+            else:
+                at += 1
+            if at > stop:
+                break
+            end, count = at, count + 1
+        self._at = end
+        return data[start:end], count, None, 0, end - start
 
     def read_numbers(self, size: int) -> memoryview:
         """The next `size` bytes, as memory of their own that numpy may write to."""
@@ -128,9 +168,9 @@ class _Room:
         self._bytes = 0
         self._free: int | None = None  # bytes of memory, once it matters
 
-    def take(self, size: int) -> None:
-        """One more field, of `size` bytes. Raises TooMuch."""
-        self._fields -= 1
+    def take(self, size: int, count: int = 1) -> None:
+        """So many more fields, of `size` bytes together. Raises TooMuch."""
+        self._fields -= count
         self._bytes += size
         if self._fields < 0:
             raise TooMuch(f"has more than {_MOST_FIELDS} fields around its numbers; no net has so many layers")
@@ -184,6 +224,20 @@ def _rewritten(
     known = _KINDS if is_blob else _KINDS | _GROUPS  # lest a group, which protobuf reads past, hide what follows
     left, single = size, 0
     while left and single < _MOST_SINGLE:
+        fields, count, inner, length, used = source.ahead(left, _MOST_SINGLE - single, where)
+        if used:
+            parts.append(fields)
+            left -= used
+            if is_blob:
+                single += count
+            elif room is not None:
+                room.take(len(fields), count)
+            if inner is not None:
+                if room is not None:
+                    room.take(0)
+                parts += _inner(source, length, where[inner], swap, room)
+                left -= length
+            continue
         tag, head = source.varint(left)
         parts.append(head)
         left -= len(head)
@@ -210,6 +264,16 @@ def _rewritten(
         left -= length
     parts.append(source.read(left))
     return parts
+
+
+def _length(data: bytes, start: int, stop: int) -> tuple[int, int]:
+    """A length, and of how many bytes it is; _NONE where it does not end before `stop`, or is of more than five."""
+    value = 0
+    for place, byte in enumerate(data[start : min(stop, start + 5)]):
+        value |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return value, place + 1
+    return _NONE, 0
 
 
 def _inner(

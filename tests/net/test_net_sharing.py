@@ -10,6 +10,7 @@ from small_nets import net_of, normal
 import sdcaffe
 from sdcaffe import proto
 from sdcaffe.errors import GraphError
+from sdcaffe.net.weights import Weights
 
 
 def test_parameters_shared_by_name_are_one_and_gather_both_gradients():
@@ -36,6 +37,36 @@ layer { name: "a" type: "InnerProduct" bottom: "x" top: "a" param { name: "w" }
 layer { name: "b" type: "InnerProduct" bottom: "a" top: "b" param { name: "w" share_mode: PERMISSIVE }
   inner_product_param { num_output: 48 bias_term: false } }
 layer { name: "out" type: "Power" bottom: "b" top: "out" loss_weight: 1 }"""
+
+
+APART = """
+layer { name: "a" type: "InnerProduct" bottom: "x" top: "a"
+  inner_product_param { num_output: 40 bias_term: false weight_filler { type: "gaussian" std: 1 } } }
+layer { name: "b" type: "InnerProduct" bottom: "x" top: "b" inner_product_param { num_output: 40 bias_term: false } }"""
+TIED = APART.replace('top: "a"', 'top: "a" param { name: "w" }').replace('top: "b"', 'top: "b" param { name: "w" }')
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_of_a_files_entries_for_one_parameter_the_last_stays(tmp_path, order):
+    file = proto.NetParameter()
+    for i, name in enumerate(order):
+        file.layer.add(name=name, type="InnerProduct").blobs.append(proto.array_to_blob(np.full((40, 48), i, "f")))
+    (tmp_path / "w.caffemodel").write_bytes(file.SerializeToString())
+    net = net_of(TIED, weights=tmp_path / "w.caffemodel")
+    assert torch.equal(net.params["a"][0], torch.ones(40, 48))
+    net.load_weights(str(tmp_path / "w.caffemodel"))
+    assert torch.equal(net.params["b"][0], torch.ones(40, 48))
+
+
+def test_nets_filled_from_weights_that_were_read_once_have_memory_of_their_own(tmp_path):
+    net_of(APART).save(tmp_path / "w.caffemodel")
+    read = Weights(tmp_path / "w.caffemodel")
+    nets = [net_of(APART, weights=given) for given in (read, read, tmp_path / "w.caffemodel")]
+    arrays = [net.params["a"][0].detach().numpy() for net in nets]
+    for i, array in enumerate(arrays):
+        array[:] = i
+    assert [set(array.ravel()) for array in arrays] == [{0.0}, {1.0}, {2.0}]
+    assert read.entries[-2].blobs[0].std() > 0.5
 
 
 def test_permissive_sharing_is_one_parameter_in_two_shapes(tmp_path):

@@ -220,8 +220,8 @@ class Session:
         self._outputs = [f"out{slot}" for slot in region.outputs]
         self._in_place = {name: tensor.detach().numpy() for name, tensor in region.read_in_place.items()}
         shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
-        self._places = [[(name, shapes[name]) for name in names] for names in (self._inputs, self._outputs)]
-        self._small = small(*self._places)
+        self._takes, self._gives = ([(n, shapes[n]) for n in names] for names in (self._inputs, self._outputs))
+        self._small = small(self._takes, self._gives)
         self._bound: list[Bound] = []  # those that no thread is using
         self.in_torch: Callable[..., tuple[Tensor, ...]] | None = None
         self.judge: Callable[[float, float], None] = lambda difference, faster: None
@@ -248,7 +248,7 @@ class Session:
             try:
                 bound = self._bound.pop()
             except IndexError:
-                bound = Bound(self._session, *self._places, self._in_place)
+                bound = Bound(self._session, self._takes, self._gives, self._in_place)
             tops = bound(bottoms)
             self._bound.append(bound)
             return tops
