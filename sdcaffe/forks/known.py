@@ -94,8 +94,7 @@ _FIELDS = {
         "bottom_prebackward_down_init async_command_pusher async_command_puller",
     },
     C3D: {
-        "VideoDataParameter": "source batch_size new_height new_width new_length shuffle use_image "
-        "sampling_rate use_multiple_label use_temporal_jitter show_data show_level_set root_folder is_color",
+        "VideoDataParameter": "show_level_set",
         "ImageDataParameter": "use_label num_truth_channels use_byte_input is_flow truth_scale clip_min clip_max",
     },
     SYNOPSYS: {

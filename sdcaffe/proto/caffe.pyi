@@ -4102,6 +4102,23 @@ class VideoDataParameter(_Message):
     device_id: int
     video_file: str
     skip_frames: int
+    source: str
+    batch_size: int
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    root_folder: str
+    new_length: int
+    show_data: bool
+    use_image: bool
+    use_temporal_jitter: bool
+    sampling_rate: int
+    max_sampling_rate: int
+    use_sampling_rate_jitter: bool
+    use_multiple_label: bool
+    num_of_labels: int
     def __init__(
         self,
         *,
@@ -4109,6 +4126,23 @@ class VideoDataParameter(_Message):
         device_id: int | None = ...,
         video_file: str | None = ...,
         skip_frames: int | None = ...,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        root_folder: str | None = ...,
+        new_length: int | None = ...,
+        show_data: bool | None = ...,
+        use_image: bool | None = ...,
+        use_temporal_jitter: bool | None = ...,
+        sampling_rate: int | None = ...,
+        max_sampling_rate: int | None = ...,
+        use_sampling_rate_jitter: bool | None = ...,
+        use_multiple_label: bool | None = ...,
+        num_of_labels: int | None = ...,
     ) -> None: ...
 
 class WindowDataParameter(_Message):

@@ -471,6 +471,12 @@ DATA = {
         "transform_param { crop_size: 5 mirror: true }",
         tops=2,
     ),
+    "LaterClipData": Example(
+        "VideoData",
+        'video_data_param { source: "clips.txt" batch_size: 2 new_length: 2 shuffle: true use_multiple_label: true '
+        "num_of_labels: 4 } transform_param { crop_size: 5 mirror: true }",
+        tops=2,
+    ),
     "RandomOrderData": Example(
         "Data", 'data_param { source: "images" backend: LMDB batch_size: 3 random_order: true }', tops=2
     ),

@@ -1,4 +1,4 @@
-"""C3D 1.0's VideoData against OpenCV and numpy doing what its source says, and by where its draws fall."""
+"""C3D's VideoData, 1.0's and 1.1's, against OpenCV and numpy doing what its source says, and by where draws fall."""
 
 from __future__ import annotations
 
@@ -136,6 +136,78 @@ def test_first_frames_of_a_video_are_drawn_in_tests_too(frames):
     want = frames["one.avi"].astype(float)
     firsts = {int(np.abs(want - item[:, 0]).mean((1, 2, 3)).argmin()) for data, _ in found for item in data}
     assert firsts == set(range(FRAMES - 3 + 1))
+
+
+# ---------------------------------------------------------------- 1.1
+
+
+def later(lines, fields, transform="", phase="TEST"):
+    with open("clips.txt", "w") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+    text = 'layer { name: "data" type: "VideoData" top: "data" top: "label" video_data_param { source: "clips.txt" '
+    text += f"batch_size: 2 new_length: 3 {fields} }} transform_param {{ {transform} }} }}"
+    with open("net.prototxt", "w") as file:
+        file.write(text)
+    return sdcaffe.Net(proto.read_net("net.prototxt"), phase=getattr(proto, phase))
+
+
+def test_1_1_has_a_root_folder_and_means_of_channels(frames):
+    means = "mean_value: 10 mean_value: 20 mean_value: 30"
+    net = later(["ne 1 4", "ne 0 2"], 'use_image: true sampling_rate: 2 root_folder: "o"', f"{means} scale: 0.5")
+    ((data, label),) = batches(net)
+    assert label.tolist() == [4, 2]
+    want = np.stack([frames["one"][1:6:2], frames["one"][0:5:2]]).transpose(0, 2, 1, 3, 4)
+    assert np.allclose(data, (want - np.array([10, 20, 30]).reshape(3, 1, 1, 1)) / 2)
+
+
+def test_1_1_has_several_labels(frames):
+    net = later(["one 0 3,1", "two 0 0"], "use_image: true use_multiple_label: true num_of_labels: 4")
+    assert batches(net)[0][1].tolist() == [[0, 1, 0, 1], [1, 0, 0, 0]]
+    net = later(["one 0 4"], "use_image: true use_multiple_label: true num_of_labels: 4")
+    with pytest.raises(DataError, match="label 4"):
+        batches(net)
+
+
+def test_1_1_draws_windows_at_the_last_place_and_rates(frames):
+    crop = 6
+    known = windows(frames, "one", crop) | windows(frames, "one", crop, rate=2)
+    net = later(["one 1 0"], "use_image: true use_sampling_rate_jitter: true max_sampling_rate: 2",
+                f"crop_size: {crop} mirror: true", "TRAIN")  # fmt: skip
+    items = [item.astype(np.uint8) for data, _ in batches(net, 150) for item in data]
+    seen = [known[item.tobytes()] for item in items]
+    firsts, tops, lefts, mirrored = (set(column) for column in zip(*seen, strict=True))
+    assert firsts == {1}
+    assert tops == set(range(HEIGHT - crop + 1))
+    assert lefts == set(range(WIDTH - crop + 1))
+    assert mirrored == {False, True}
+    slow = windows(frames, "one", crop, rate=2)
+    assert 0 < sum(item.tobytes() in slow for item in items) < len(items)
+
+
+def test_1_1_mirrors_in_tests_and_without_a_crop(frames):
+    found = batches(later(["one 0 0"], "use_image: true", "mirror: true"), 20)
+    plain = frames["one"][:3].transpose(1, 0, 2, 3)
+    kinds = {
+        np.array_equal(item, plain) or -np.array_equal(item, plain[..., ::-1]) for data, _ in found for item in data
+    }
+    assert kinds == {True, -1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "transform", "word"),
+    [
+        ("use_image: true use_multiple_label: true", "", "needs num_of_labels"),
+        ("use_image: true max_sampling_rate: 0", "", "max_sampling_rate is 0"),
+        ("use_image: true", "mean_value: 1 mean_value: 2", "2 mean_value for 3 channels"),
+        ("use_image: true", "force_gray: true", "no force_gray"),
+    ],
+)
+def test_what_cannot_be_in_1_1_is_named(frames, fields, transform, word):
+    with pytest.raises(LayerError, match=word):
+        later(["one 0 0"], fields, transform)
+
+
+# ---------------------------------------------------------------- files and errors
 
 
 def test_a_net_of_c3d_1_is_written_back_in_the_form_of_today(frames):

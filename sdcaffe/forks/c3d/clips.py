@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,15 +25,35 @@ Bytes = NDArray[np.uint8]
 
 
 class Named(NamedTuple):
-    """A clip of a list: where its frames are, its second number (0 where there is none), and its label."""
+    """A clip of a list: where its frames are, its second number (0 where there is none), and its labels."""
 
     path: str
     number: int
-    label: int
+    labels: tuple[int, ...]
 
 
-def listed(source: str, words_each: int) -> list[Named]:
-    """The clips of a list: words, `words_each` a clip: path, number (where there are three) and label.
+class Reading(NamedTuple):
+    """How clips are read: `length` frames, every `rate`-th from the first on.
+
+    With `images` they are the files 000000.jpg and so on of a folder, else frames of a video file; `root` is put before
+    paths. With `jitter` the first is drawn: of a folder, whose clip's number is then how many frames it has, in
+    training alone, and it is 0 in a test. `size` (height, width) resizes frames as OpenCV's LINEAR does. With `rates`
+    the rate is drawn of 1 to `rates`, and with `several` a clip has labels with commas between.
+    """
+
+    length: int
+    images: bool
+    jitter: bool
+    rate: int
+    size: tuple[int, int] | None
+    train: bool
+    root: str = ""
+    rates: int = 0
+    several: bool = False
+
+
+def listed(source: str, words_each: int, root: str = "", several: bool = False) -> list[Named]:
+    """The clips of a list: words, `words_each` a clip: path, number (where there are three) and label or labels.
 
     Raises DataError for what is no such list.
     """
@@ -44,67 +65,62 @@ def listed(source: str, words_each: int) -> list[Named]:
     for i in range(0, len(words), words_each):
         path, *numbers = words[i : i + words_each]
         try:
-            *first, label = (int(number) for number in numbers)
+            *first, labels = numbers
+            number = int(first[0]) if first else 0
+            found.append(Named(root + path, number, tuple(map(int, labels.split(",") if several else [labels]))))
         except ValueError:
             raise DataError(f'clip {i // words_each + 1} has no whole numbers behind "{path}"', source) from None
-        found.append(Named(path, first[0] if first else 0, label))
     return found
 
 
 class Clips:
-    """Clips of `length` frames, every `rate`-th from the first on: (3, length, h, w) bytes, blue, green, red.
+    """The clips of a list: (3, length, h, w) bytes, blue, green, red."""
 
-    With `images` they are the files 000000.jpg and so on of a folder, else frames of a video file. With `jitter` the
-    first is drawn: of a folder, whose clip's number is then how many frames it has, in training alone, and it is 0
-    in a test. `size` (height, width) resizes frames as OpenCV's LINEAR does.
-    """
-
-    def __init__(
-        self, source: str, images: bool, jitter: bool, length: int, rate: int, size: tuple[int, int] | None, train: bool
-    ) -> None:
-        self.where, self._size, self._train = source, size, train
-        self._images, self._jitter, self._length, self._rate = images, jitter, length, rate
-        self.clips = listed(source, 2 if jitter and not images else 3)
+    def __init__(self, source: str, reading: Reading) -> None:
+        self.where, self._how = source, reading
+        words = 2 if reading.jitter and not reading.images else 3
+        self.clips = listed(source, words, reading.root, reading.several)
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def read(self, index: int, dice: Dice) -> Bytes:
         """The frames of clip `index`. Raises DataError."""
-        clip = self.clips[index]
-        frames = self._of_folder(clip, dice) if self._images else self._of_video(clip, dice)
-        if self._size is not None:
-            frames = [resize(frame, *self._size) for frame in frames]
+        clip, how = self.clips[index], self._how
+        rate = 1 + dice.below(how.rates) if how.rates else how.rate
+        frames = self._of_folder(clip, rate, dice) if how.images else self._of_video(clip, rate, dice)
+        if how.size is not None:
+            frames = [resize(frame, *how.size) for frame in frames]
         for frame in frames:
             if frame.shape != frames[0].shape:
                 raise DataError(f"has frames of {show(frame.shape[1:])} and {show(frames[0].shape[1:])}", clip.path)
         return np.stack(frames, 1)
 
-    def _of_folder(self, clip: Named, dice: Dice) -> list[Bytes]:
+    def _of_folder(self, clip: Named, rate: int, dice: Dice) -> list[Bytes]:
         first = clip.number
-        if self._jitter:
-            first = 1 + self._drawn(clip, clip.number, dice) if self._train else 0
-        numbers = range(first, first + self._length * self._rate, self._rate)
+        if self._how.jitter:
+            first = 1 + self._drawn(clip, clip.number, rate, dice) if self._how.train else 0
+        numbers = range(first, first + self._how.length * rate, rate)
         return [read_image(os.path.join(clip.path, f"{number:06d}.jpg"), color=True) for number in numbers]
 
-    def _of_video(self, clip: Named, dice: Dice) -> list[Bytes]:
-        video = Video(clip.path, 0)
+    def _of_video(self, clip: Named, rate: int, dice: Dice) -> list[Bytes]:
+        video, length = Video(clip.path, 0), self._how.length * rate
         try:
-            first = self._drawn(clip, len(video), dice) if self._jitter else clip.number
-            if first < 0 or first + self._length * self._rate > len(video):
-                raise self._short(clip, len(video), f"from frame {first} on ")
-            numbers = range(first, first + self._length * self._rate, self._rate)
+            first = self._drawn(clip, len(video), rate, dice) if self._how.jitter else clip.number
+            if first < 0 or first + length > len(video):
+                raise self._short(clip, len(video), rate, f"from frame {first} on ")
+            numbers = range(first, first + length, rate)
             return [np.asarray(video.reader(number)().pixels, np.uint8) for number in numbers]
         finally:
             video.close()
 
-    def _drawn(self, clip: Named, count: int, dice: Dice) -> int:
-        if count < self._length * self._rate:
-            raise self._short(clip, count)
-        return dice.below(count - self._length * self._rate + 1)
+    def _drawn(self, clip: Named, count: int, rate: int, dice: Dice) -> int:
+        if count < self._how.length * rate:
+            raise self._short(clip, count, rate)
+        return dice.below(count - self._how.length * rate + 1)
 
-    def _short(self, clip: Named, count: int, where: str = "") -> DataError:
-        needs = f"{self._length} frames at a sampling_rate of {self._rate}"
+    def _short(self, clip: Named, count: int, rate: int, where: str = "") -> DataError:
+        needs = f"{self._how.length} frames at a sampling_rate of {rate}"
         return DataError(f"has {count} frames, and not {where}{needs}; take it out of {self.where}", clip.path)
 
     def close(self) -> None:
@@ -112,43 +128,48 @@ class Clips:
 
 
 class Cut(NamedTuple):
-    """How clips become items: crop (0: none), mirror, mean ((3, length, h, w), a number) and scale."""
+    """How clips become items: crop (0: none), whether mirrored by chance, mean and scale.
+
+    The mean is as large as a clip, or (1, 1, 1, 1) or (3, 1, 1, 1). In training windows are drawn, with `last` at the
+    last places too; else a frame must be larger than a window.
+    """
 
     crop: int
     mirror: bool
-    mean: NDArray[np.float32] | float
+    mean: NDArray[np.float32]
     scale: float
     train: bool
+    last: bool = False
 
     def item(self, clip: Bytes, dice: Dice, where: str) -> NDArray[np.float32]:
         """A clip cropped, mirrored, less the mean and scaled. Raises DataError."""
-        if isinstance(self.mean, np.ndarray) and self.mean.shape != clip.shape:
-            raise DataError(f"is {show(clip.shape)}, but the mean {show(self.mean.shape)}", where)
-        mean = self.mean
+        mean, whole = self.mean, self.mean.shape[1:] != (1, 1, 1)
+        if whole and mean.shape != clip.shape:
+            raise DataError(f"is {show(clip.shape)}, but the mean {show(mean.shape)}", where)
         high, wide = clip.shape[2:]
-        if min(high, wide) <= self.crop:
-            raise DataError(f"has frames of {show((high, wide))}, no larger than crop_size {self.crop}", where)
-        flip = slice(None)
+        if min(high, wide) + self.last <= self.crop:
+            small = "smaller" if self.last else "no larger"
+            raise DataError(f"has frames of {show((high, wide))}, {small} than crop_size {self.crop}", where)
         if self.crop:
             spare = high - self.crop, wide - self.crop
-            top, left = (dice.below(n) for n in spare) if self.train else (n // 2 for n in spare)
+            top, left = (dice.below(n + self.last) for n in spare) if self.train else (n // 2 for n in spare)
             window = (slice(None), slice(None), slice(top, top + self.crop), slice(left, left + self.crop))
-            clip = clip[window]
-            mean = mean[window] if isinstance(mean, np.ndarray) else mean
-            if self.mirror and self.train and dice.below(2):
-                flip = slice(None, None, -1)
-        found: NDArray[np.float32] = (clip.astype(np.float32) - np.float32(mean)) * np.float32(self.scale)
-        return found[..., flip]
+            clip, mean = clip[window], mean[window] if whole else mean
+        found: NDArray[np.float32] = (clip.astype(np.float32) - mean) * np.float32(self.scale)
+        return found[..., ::-1] if self.mirror and dice.below(2) else found
 
 
 class ClipFeed(Seeded):
-    """Batches of clips (n, 3, length, h, w) and labels (n, 1, 1, 1, 1) in an order, read ahead by threads.
+    """Batches of clips (n, 3, length, h, w) and their labels in an order, read ahead by threads.
 
-    What chance decides is a function of the seed, the batch and the place in it. Raises DataError.
+    `labels_of` makes a clip's item of its labels. What chance decides is a function of the seed, the batch and the
+    place in it. Raises DataError.
     """
 
-    def __init__(self, source: Clips, cut: Cut, order: Order, *, prefetch: int) -> None:
-        self.source, self.order, self._cut = source, order, cut
+    def __init__(
+        self, source: Clips, cut: Cut, order: Order, labels_of: Callable[[Named], NDArray[np.float32]], *, prefetch: int
+    ) -> None:
+        self.source, self.order, self._cut, self._labels_of = source, order, cut, labels_of
         self._ahead: Prefetcher[tuple[Tensor, Tensor]] = Prefetcher(prefetch, f"prefetch {source.where}")
         self.size: Size = self._item(0, 0, int(order.indices(0)[0])).shape
 
@@ -163,8 +184,8 @@ class ClipFeed(Seeded):
             if item.shape != self.size:
                 where = self.source.clips[index].path
                 raise DataError(f"is {show(item.shape)}, but the first clip {show(self.size)}; set new_height", where)
-        labels = np.array([self.source.clips[index].label for index in indices], np.float32)
-        return torch.from_numpy(np.stack(items)), torch.from_numpy(labels).reshape(-1, 1, 1, 1, 1)
+        labels = np.stack([self._labels_of(self.source.clips[index]) for index in indices])
+        return torch.from_numpy(np.stack(items)), torch.from_numpy(labels)
 
     def _item(self, k: int, i: int, index: int) -> NDArray[np.float32]:
         dice = Dice(self.order.seed, k, i, self.order.rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sdcaffe.data.feed import Batches
 from sdcaffe.data.order import default_seed
 from sdcaffe.errors import DataError
 from sdcaffe.forks.c3d import ORIGIN
-from sdcaffe.forks.c3d.clips import ClipFeed, Clips, Cut
+from sdcaffe.forks.c3d.clips import ClipFeed, Clips, Cut, Named, Reading
 from sdcaffe.layers.base import Shape, register
 from sdcaffe.layers.data import FeedLayer
 from sdcaffe.log import glog
@@ -59,9 +59,9 @@ class ClipData(FeedLayer):
     does nothing.
     """
 
-    param: proto.ImageDataParameter
     origin = ORIGIN
     tops = (1, 2)
+    transforms: ClassVar[tuple[str, ...]] = ("scale", "mean_file", "crop_size", "mirror")
     tag = "video_data_layer.cpp"
     channel_order = "bgr"
     yields = True
@@ -72,17 +72,19 @@ class ClipData(FeedLayer):
         self._check()
         param = self.param
         glog("video_data_layer.cpp:283", f"Opening file {param.source}")
-        size = (param.new_height, param.new_width) if param.new_height else None
-        train = self.phase == proto.TRAIN
-        source = Clips(
-            param.source, param.use_image, param.use_temporal_jitter, param.new_length, param.sampling_rate, size, train
-        )
+        source = Clips(param.source, self._how())
         if param.shuffle:
             glog("video_data_layer.cpp:312", "Shuffling data")
         glog("video_data_layer.cpp:317", f"A total of {len(source)} video chunks.")
         shapes = self._start(source, default_seed(self.name), prefetch=PREFETCH)
         glog("video_data_layer.cpp:365", f"output data size: {','.join(str(n) for n in shapes[0])}")
         return shapes
+
+    def _how(self) -> Reading:
+        param = self.param
+        size = (param.new_height, param.new_width) if param.new_height else None
+        train = self.phase == proto.TRAIN
+        return Reading(param.new_length, param.use_image, param.use_temporal_jitter, param.sampling_rate, size, train)
 
     def _check(self) -> None:
         param, transform = self.param, self.layer_param.transform_param
@@ -92,21 +94,29 @@ class ClipData(FeedLayer):
         if (param.new_height > 0) != (param.new_width > 0):
             sizes = f"new_height {param.new_height} and new_width {param.new_width}"
             raise self.error(f"{sizes}: give both or neither", "new_height" if param.new_height else "new_width")
+        for descriptor, _ in transform.ListFields():
+            if descriptor.name not in self.transforms:
+                raise self.error(f"C3D's VideoData has no {descriptor.name}", descriptor.name)
+        self._check_own()
+
+    def _check_own(self) -> None:
+        """Raise LayerError for what this version has no meaning for."""
+        param, transform = self.param, self.layer_param.transform_param
         for field in ("is_color", "root_folder"):
             if param.HasField(field):
                 raise self.error(f"C3D's VideoData has no {field}", field)
-        for descriptor, _ in transform.ListFields():
-            if descriptor.name not in ("scale", "mean_file", "crop_size", "mirror"):
-                raise self.error(f"C3D's VideoData has no {descriptor.name}", descriptor.name)
         if transform.mirror and not transform.crop_size:
             raise self.error("mirror needs a crop_size, as in C3D", "mirror")
         if transform.HasField("mean_file") and param.HasField("mean_value"):
             raise self.error("has both mean_file and mean_value; give one", "mean_value")
 
-    def _mean(self) -> NDArray[np.float32] | float:
+    def _mean_values(self) -> list[float]:
+        return [self.param.mean_value]
+
+    def _mean(self) -> NDArray[np.float32]:
         path = self.layer_param.transform_param.mean_file
         if not path:
-            return float(self.param.mean_value)
+            return np.array(self._mean_values(), np.float32).reshape(-1, 1, 1, 1)
         mean = np.asarray(proto.read_blob(path), np.float32)
         if mean.ndim != 5 or len(mean) != 1:
             raise DataError(f"a mean of clips has 1 x 3 x length x height x width numbers, not {mean.shape}", path)
@@ -114,9 +124,15 @@ class ClipData(FeedLayer):
         return found
 
     def _make_feed(self, source: Clips, seed: int, prefetch: int) -> Batches:
-        transform = self.layer_param.transform_param
-        cut = Cut(transform.crop_size, transform.mirror, self._mean(), transform.scale, self.phase == proto.TRAIN)
-        return ClipFeed(source, cut, self._order(len(source), seed), prefetch=prefetch)
+        order = self._order(len(source), seed)
+        return ClipFeed(source, self._cut(), order, self._labels, prefetch=prefetch)
+
+    def _cut(self) -> Cut:
+        transform, train = self.layer_param.transform_param, self.phase == proto.TRAIN
+        return Cut(transform.crop_size, transform.mirror and train, self._mean(), transform.scale, train)
+
+    def _labels(self, clip: Named) -> NDArray[np.float32]:
+        return np.full((1, 1, 1, 1), clip.labels[0], np.float32)
 
     def _shapes(self) -> list[Shape]:
         n = self.param.batch_size

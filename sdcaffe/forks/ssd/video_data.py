@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
 from sdcaffe import proto
 from sdcaffe.data.order import default_seed
+from sdcaffe.forks.c3d.later_fields import LaterClipParameter
 from sdcaffe.forks.ssd.transformed_data import TransformedFeed
 from sdcaffe.forks.ssd.video import Video
 from sdcaffe.layers.base import Shape, register
@@ -17,11 +19,13 @@ class VideoType(enum.IntEnum):
     VIDEO = 1
 
 
-class VideoDataParameter:
-    video_type: VideoType = VideoType.WEBCAM
-    device_id: int
-    video_file: str
-    skip_frames: int
+class VideoDataParameter(LaterClipParameter):
+    """SSD's fields, and C3D's of the message of this name."""
+
+    video_type: Annotated[VideoType, 1] = VideoType.WEBCAM
+    device_id: Annotated[int, 2]
+    video_file: Annotated[str, 3]
+    skip_frames: Annotated[int, 4]
 
 
 @register("VideoData", field="video_data_param", number=207)
