@@ -21,6 +21,7 @@ from sdcaffe.log import Run, TestRow, TrainRow
 
 Row = dict[str, float]
 
+_MOST_CELLS = 50_000_000  # of a table; a million iterations have some 10,000,000
 _OF_SEVERAL = re.compile(r"(.+)\[\d+\]")
 
 
@@ -83,6 +84,8 @@ def _rate_before(rated: Sequence[TrainRow], iteration: float) -> float:
 
 def _text(rows: list[Row], delimiter: str) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
+    if len(rows) * len(columns) > _MOST_CELLS:
+        raise SdcaffeError(f"the log makes a table of {len(rows)} rows and {len(columns)} columns; too many to write")
     file = io.StringIO(newline="")
     try:
         writer = csv.DictWriter(file, columns, dialect="excel", delimiter=delimiter)

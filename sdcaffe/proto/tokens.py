@@ -10,12 +10,13 @@ from sdcaffe.proto.excerpt import excerpt
 
 NAME, NUMBER, STRING, SIGN, END = range(1, 6)
 
-# Blanks and comments, then one token. What fits nothing is left to `_complain`.
+# Blanks and comments, then one token. What fits nothing is left to `_complain`. Repetitions are possessive: one that
+# may be tried again takes some 200 bytes a letter.
 _TOKEN = re.compile(
     r"""(?:[ \t\r\n\v\f]++|\#[^\n]*+)*+(?:
     ([A-Za-z_][A-Za-z0-9_]*)
     |((?:[0-9]|\.[0-9])[0-9A-Za-z_.]*(?:(?<=[eE])[+-][0-9A-Za-z_.]*)?)
-    |("(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+    |("(?:[^"\\\n]++|\\[^\n])*+"|'(?:[^'\\\n]++|\\[^\n])*+')
     |([{}<>\[\]:;,/.-])
     |\Z)""",
     re.VERBOSE,

@@ -109,3 +109,14 @@ def test_mistakes(
     assert main(["parse-log", str(log), str(tmp_path), *flags]) == 1
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_too_many_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "I1129 11:39:27.339186  5254 solver.cpp:"
+    rows = [f"{line}{at}\n" for at in ("239] Iteration 0, loss = 1", "258]     Train net output #0: loss = 1")]
+    rows.append(f"{line}239] Iteration 1, loss = 1\n")
+    rows += [f"{line}258]     Train net output #{i}: o{i} = 1\n" for i in range(20_000)]
+    (tmp_path / "x.log").write_text("".join(rows))
+    assert main(["parse-log", str(tmp_path / "x.log"), str(tmp_path)]) == 1
+    assert re.search(r"error: .*a table of \d+ rows and \d+ columns; too many", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.log"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import resource
 
 import pytest
 from google.protobuf import text_format
@@ -266,3 +267,12 @@ def test_any_text_is_a_message_or_one_located_error(pieces, ignore_unknown):
         where = "x.prototxt:1:1"
     assert where is not None
     assert where.startswith("x.prototxt:")
+
+
+@pytest.mark.parametrize("letters", ["a" * 3_000_000, "\\n" * 3_000_000, "\\x61" * 1_000_000, "é" * 3_000_000])
+def test_a_long_text_takes_little_memory(letters):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    net = proto.NetParameter()
+    proto.parse(f'name: "{letters}"', net, "x")
+    assert len(net.name) >= 1_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
