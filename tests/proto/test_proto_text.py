@@ -269,7 +269,7 @@ def test_any_text_is_a_message_or_one_located_error(pieces, ignore_unknown):
     assert where.startswith("x.prototxt:")
 
 
-@pytest.mark.parametrize("letters", ["a" * 3_000_000, "\\n" * 3_000_000, "\\x61" * 1_000_000, "é" * 3_000_000])
+@pytest.mark.parametrize("letters", ["a" * 3_000_000, "\\n" * 1_000_000, "\\x61" * 1_000_000, "é" * 3_000_000])
 def test_a_long_text_takes_little_memory(letters):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     net = proto.NetParameter()
