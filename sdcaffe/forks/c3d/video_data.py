@@ -13,7 +13,7 @@ from sdcaffe.data.order import default_seed
 from sdcaffe.errors import DataError
 from sdcaffe.forks.c3d import ORIGIN
 from sdcaffe.forks.c3d.clips import ClipFeed, Clips, Cut, Named, Reading
-from sdcaffe.layers.base import Shape, register
+from sdcaffe.layers.base import Count, Shape, register
 from sdcaffe.layers.data import FeedLayer
 from sdcaffe.log import glog
 from sdcaffe.proto import past
@@ -44,23 +44,11 @@ def is_c3ds(layer_param: proto.LayerParameter) -> bool:
     return bool(layer_param.HasField("image_data_param"))
 
 
-@register("VideoData", field="image_data_param", when=is_c3ds)
-class ClipData(FeedLayer):
-    """Batch k is clips k * batch_size .. of the list: (n, 3, new_length, h, w) and labels (n, 1, 1, 1, 1).
-
-    As in C3D 1.0 (facebook/C3D@71336a2), with its image_data_param: each line of `source` is a path, its first frame
-    and a label; with use_temporal_jitter the first frame is drawn, and the number is how many frames a folder has, or
-    not there for video files. With use_image a path is a folder of 000000.jpg and so on, else a video file, read by
-    PyAV. Every sampling_rate-th frame is taken, blue, green, red, and resized to new_height and new_width.
-
-    transform_param has crop_size, mirror, scale and a mean_file of five axes (mean_value: image_data_param's one
-    number); as there, crops are drawn in training, the last place left out, and so is mirror; a test crops in the
-    middle. Clips that cannot be read are errors; in training C3D leaves them out. A mirror in a test, which stops C3D,
-    does nothing.
-    """
+class ClipLayer(FeedLayer):
+    """What both versions of C3D's VideoData share."""
 
     origin = ORIGIN
-    tops = (1, 2)
+    tops: ClassVar[Count] = (1, 2)
     transforms: ClassVar[tuple[str, ...]] = ("scale", "mean_file", "crop_size", "mirror")
     tag = "video_data_layer.cpp"
     channel_order = "bgr"
@@ -101,17 +89,10 @@ class ClipData(FeedLayer):
 
     def _check_own(self) -> None:
         """Raise LayerError for what this version has no meaning for."""
-        param, transform = self.param, self.layer_param.transform_param
-        for field in ("is_color", "root_folder"):
-            if param.HasField(field):
-                raise self.error(f"C3D's VideoData has no {field}", field)
-        if transform.mirror and not transform.crop_size:
-            raise self.error("mirror needs a crop_size, as in C3D", "mirror")
-        if transform.HasField("mean_file") and param.HasField("mean_value"):
-            raise self.error("has both mean_file and mean_value; give one", "mean_value")
 
     def _mean_values(self) -> list[float]:
-        return [self.param.mean_value]
+        """The means of the channels, or one for all."""
+        return [0.0]
 
     def _mean(self) -> NDArray[np.float32]:
         path = self.layer_param.transform_param.mean_file
@@ -129,11 +110,55 @@ class ClipData(FeedLayer):
 
     def _cut(self) -> Cut:
         transform, train = self.layer_param.transform_param, self.phase == proto.TRAIN
-        return Cut(transform.crop_size, transform.mirror and train, self._mean(), transform.scale, train)
+        return Cut(transform.crop_size, transform.mirror, self._mean(), transform.scale, train)
+
+    def _labels(self, clip: Named) -> NDArray[np.float32]:
+        """A clip's item of the top of labels."""
+        return np.array(clip.labels[0], np.float32)
+
+    def _shapes(self) -> list[Shape]:
+        n = self.param.batch_size
+        return [(n, *self._running().size), self._label_shape(n)][: len(self.layer_param.top)]
+
+    def _label_shape(self, n: int) -> Shape:
+        return (n,)
+
+
+@register("VideoData", field="image_data_param", when=is_c3ds)
+class ClipData(ClipLayer):
+    """Batch k is clips k * batch_size .. of the list: (n, 3, new_length, h, w) and labels (n, 1, 1, 1, 1).
+
+    As in C3D 1.0 (facebook/C3D@71336a2), with its image_data_param: each line of `source` is a path, its first frame
+    and a label; with use_temporal_jitter the first frame is drawn, and the number is how many frames a folder has, or
+    not there for video files. With use_image a path is a folder of 000000.jpg and so on, else a video file, read by
+    PyAV. Every sampling_rate-th frame is taken, blue, green, red, and resized to new_height and new_width.
+
+    transform_param has crop_size, mirror, scale and a mean_file of five axes (mean_value: image_data_param's one
+    number); as there, crops are drawn in training, the last place left out, and so is mirror; a test crops in the
+    middle. Clips that cannot be read are errors; in training C3D leaves them out. A mirror in a test, which stops C3D,
+    does nothing.
+    """
+
+    param: proto.ImageDataParameter
+
+    def _check_own(self) -> None:
+        param, transform = self.param, self.layer_param.transform_param
+        for field in ("is_color", "root_folder"):
+            if param.HasField(field):
+                raise self.error(f"C3D's VideoData has no {field}", field)
+        if transform.mirror and not transform.crop_size:
+            raise self.error("mirror needs a crop_size, as in C3D", "mirror")
+        if transform.HasField("mean_file") and param.HasField("mean_value"):
+            raise self.error("has both mean_file and mean_value; give one", "mean_value")
+
+    def _mean_values(self) -> list[float]:
+        return [self.param.mean_value]
+
+    def _cut(self) -> Cut:
+        return super()._cut()._replace(mirror=self.layer_param.transform_param.mirror and self.phase == proto.TRAIN)
 
     def _labels(self, clip: Named) -> NDArray[np.float32]:
         return np.full((1, 1, 1, 1), clip.labels[0], np.float32)
 
-    def _shapes(self) -> list[Shape]:
-        n = self.param.batch_size
-        return [(n, *self._running().size), (n, 1, 1, 1, 1)][: len(self.layer_param.top)]
+    def _label_shape(self, n: int) -> Shape:
+        return (n, 1, 1, 1, 1)

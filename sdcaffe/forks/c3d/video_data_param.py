@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.forks.c3d.clips import Cut, Named, Reading
-from sdcaffe.forks.c3d.video_data import ClipData
+from sdcaffe.forks.c3d.video_data import ClipLayer
 from sdcaffe.layers.base import Shape, register
 from sdcaffe.proto import past
 
@@ -22,7 +22,7 @@ def is_later(layer_param: proto.LayerParameter) -> bool:
 
 
 @register("VideoData", field="video_data_param", when=is_later)
-class LaterClipData(ClipData):
+class LaterClipData(ClipLayer):
     """Batch k is clips k * batch_size .. of the list: (n, 3, new_length, h, w) and labels (n,).
 
     As in C3D 1.1 (facebook/C3D@71336a2): as 1.0's, but paths stand behind `root_folder`; crops are drawn at the last
@@ -32,6 +32,7 @@ class LaterClipData(ClipData):
     are errors; in training C3D leaves them out.
     """
 
+    param: proto.VideoDataParameter
     tops = 2
     transforms = ("scale", "mean_file", "mean_value", "crop_size", "mirror")
 
@@ -56,11 +57,11 @@ class LaterClipData(ClipData):
         return list(self.layer_param.transform_param.mean_value) or [0.0]
 
     def _cut(self) -> Cut:
-        return super()._cut()._replace(mirror=self.layer_param.transform_param.mirror, last=True)
+        return super()._cut()._replace(last=True)
 
     def _labels(self, clip: Named) -> NDArray[np.float32]:
         if not self.param.use_multiple_label:
-            return np.float32(clip.labels[0]).reshape(())
+            return super()._labels(clip)
         found = np.zeros(self.param.num_of_labels, np.float32)
         for label in clip.labels:
             if not 0 <= label < len(found):
@@ -68,7 +69,5 @@ class LaterClipData(ClipData):
             found[label] = 1
         return found
 
-    def _shapes(self) -> list[Shape]:
-        data, *_ = super()._shapes()
-        several = (self.param.num_of_labels,) if self.param.use_multiple_label else ()
-        return [data, (data[0], *several)]
+    def _label_shape(self, n: int) -> Shape:
+        return (n, self.param.num_of_labels) if self.param.use_multiple_label else (n,)
