@@ -141,8 +141,11 @@ def _name_dimensions(graph: Any, dimensions: dict[str, dict[int, str]]) -> None:
     words: dict[str, str] = {}
     for value in graph.input:
         for axis, word in dimensions.get(value.name, {}).items():
-            symbol = value.type.tensor_type.shape.dim[axis].dim_param
-            if symbol and symbol not in words:
+            size = value.type.tensor_type.shape.dim[axis]
+            symbol = size.dim_param
+            if symbol.isdecimal():  # torch 2.8 calls a free size "32"; that others fit is seen when the file is run
+                size.dim_param = word
+            elif symbol and symbol not in words:
                 same = sum(other == word or other.startswith(f"{word}_") for other in words.values())
                 words[symbol] = f"{word}_{same}" if same else word
     for value in [*graph.input, *graph.output]:
