@@ -29,6 +29,8 @@ def folded(net: Net, param: proto.NetParameter, outputs: Iterable[str]) -> Net:
             copy.top[0] = net.graph.slots[stage.tops[0]]
             getattr(copy, str(stage.layer.field)).bias_term = True
     result = Net(new, proto.TEST)
+    if any(blob.dtype == torch.float64 for layer in net.layers.values() for blob in layer.blobs):
+        result.double()
     with torch.no_grad():
         for key, made in result.layers.items():
             blobs = changed[key].blobs if key in changed else net.layers[key].blobs

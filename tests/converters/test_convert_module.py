@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sdcaffe.converters.module_text import class_name, is_identifier, prose, str
 from sdcaffe.converters.weights import convert as convert_weights
 from sdcaffe.errors import LayerError, SdcaffeError
 from sdcaffe.layers.base import number, register
+from sdcaffe.layers.scale import Scale
 from sdcaffe.layers.softmax import Softmax
 from sdcaffe.net import Net
 
@@ -395,3 +397,71 @@ def test_layers_of_one_name_leave_with_the_weights_that_caffe_gives_them(tmp_pat
     got = module(torch.tensor([[0.1, 0.2, 0.3], [-1, 2, 0.5]])).detach()
     np.testing.assert_allclose(got, np.repeat([[0.5264752], [0.5399149]], 3, 1), rtol=1e-6)
     assert "fc#2 keep what their fillers gave them" in caplog.text
+
+
+TIES = """
+layer { name: "in" type: "Input" top: "data" input_param { shape { dim: 1 dim: 8 dim: 32 dim: 32 } } }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 8 kernel_size: 3 pad: 1 } }
+layer { name: "n" type: "BatchNorm" bottom: "c" top: "n" }
+layer { name: "s" type: "Scale" bottom: "n" top: "s" scale_param { bias_term: true } }
+layer { name: "p" type: "Pooling" bottom: "s" top: "p" top: "mask" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "u" type: "Upsample" bottom: "p" bottom: "mask" top: "u" upsample_param { scale: 2 } }
+"""
+
+
+def net_of_ties(folder, spread):
+    """Pixels that a 3 x 3 window moves by about `spread`, in a net whose Upsample goes by their maxima."""
+    path, weights = folder / "net.prototxt", folder / "net.caffemodel"
+    path.write_text(TIES)
+    net = Net(str(path), 1)
+    random = np.random.RandomState(0)
+    with torch.no_grad():
+        for layer in net.layers.values():
+            for blob in layer.blobs:
+                values = random.uniform(0.5, 1, tuple(blob.shape)) * (spread if blob.dim() == 4 else 1)
+                blob.copy_(torch.tensor(values) if blob.numel() > 1 else torch.ones(1))
+    net.save(weights)
+    return str(path), str(weights)
+
+
+def test_maxima_that_rounding_exchanges_are_no_difference(tmp_path, capsys):
+    path, weights = net_of_ties(tmp_path, 1e-6)
+    target = tmp_path / "net.py"
+    assert main(["convert", "module", path, str(target), "--weights", weights, "--no-fold"]) == 0
+    assert "float64; in float32 rounding changes which" in capsys.readouterr().out
+    module = module_of(target)
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    x = torch.rand(1, 8, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    blobs = {key: value.double() for key, value in module.double().state_dict().items()}
+    c = torch.nn.functional.conv2d(x, blobs["c.weight"], blobs["c.bias"], padding=1)
+    view = (1, 8, 1, 1)
+    n = (c - blobs["n.running_mean"].view(view)) / (blobs["n.running_var"].view(view) + float(np.float32(1e-5))).sqrt()
+    s = n * blobs["s.weight"].view(view) + blobs["s.bias"].view(view)
+    pooled, places = torch.nn.functional.max_pool2d(s, 2, return_indices=True)
+    wanted = torch.nn.functional.max_unpool2d(pooled, places, 2)
+    assert torch.allclose(module(x), wanted, rtol=1e-10)
+    capsys.readouterr()
+    plain = net_of_ties(tmp_path, 1.0)
+    assert main(["convert", "module", plain[0], str(target), "--weights", plain[1], "--no-fold"]) == 0
+    assert "float64" not in capsys.readouterr().out
+
+
+def test_another_module_is_refused_whatever_the_net_chooses(tmp_path, monkeypatch):
+    path, weights = net_of_ties(tmp_path, 1e-6)
+    written = Scale.to_source
+
+    def doubled(self, builder, *bottoms):
+        found = written(self, builder, *bottoms)
+        return dataclasses.replace(found, text=f"2 * {found.text}")
+
+    monkeypatch.setattr(Scale, "to_source", doubled)
+    with pytest.raises(SdcaffeError, match="the module and the net differ"):
+        convert(path, str(tmp_path / "net.py"), weights, fold=False)
+    assert not (tmp_path / "net.py").exists()
+
+
+def test_a_net_whose_numbers_are_not_finite_cannot_be_compared(tmp_path):
+    path, weights = net_of_ties(tmp_path, float("nan"))
+    with pytest.raises(SdcaffeError, match='the net itself gives numbers in "u" that are not finite'):
+        convert(path, str(tmp_path / "net.py"), weights)

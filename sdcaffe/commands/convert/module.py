@@ -53,7 +53,8 @@ def run(args: Namespace) -> None:
             tick=tick,
         )
     words = flags.beside(args.output)
-    print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative)", file=words)
+    kind = ", float64; in float32 rounding changes which of nearly equal values a layer takes" if done.exact else ""
+    print(f"checked  the module and the net differ by at most {done.difference:.1e} (relative{kind})", file=words)
     ends = f"{', '.join(done.inputs) or 'nothing'} to {', '.join(done.outputs)}"
     print(f"Wrote {args.output}: class {done.name}, {ends}", file=words)
     if args.weights:
