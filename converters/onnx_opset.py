@@ -69,7 +69,7 @@ class _Lowering:
                 raise self.error(node) from None
         del self.graph.node[:]
         self.graph.node.extend(self.made)
-        read = {name for node in self.graph.node for name in node.input}
+        read = {name for node in self.graph.node for name in node.input} | {value.name for value in self.graph.output}
         for tensor in [tensor for tensor in self.graph.initializer if tensor.name not in read]:
             self.graph.initializer.remove(tensor)
         del self.graph.value_info[:]
@@ -89,7 +89,8 @@ class _Lowering:
             if self.opset >= since:
                 continue
             given = onnx.helper.get_attribute_value(attribute)
-            zeros = node.op_type == "Reshape" and not self.constants.get(node.input[1], np.zeros(1)).all()
+            # Sizes that are known only when the model runs are those of blobs, which are not empty.
+            zeros = node.op_type == "Reshape" and not self.constants.get(node.input[1], np.ones(1)).all()
             if given != value and (node.op_type != "Reshape" or zeros):
                 raise self.error(node)
             node.attribute.remove(attribute)

@@ -59,6 +59,10 @@ def test_a_layer_in_the_opsets(opset: int, tmp_path: Path) -> None:
     check_layer(BATCH_FREE, opset, tmp_path)
 
 
+def test_joined_axes_of_free_sizes_in_older_opsets(tmp_path: Path) -> None:
+    check_layer(RECORDED / "flatten", TRACED, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", all_recordings(), ids=lambda path: path.name)
 @pytest.mark.parametrize("opset", TRACES)
