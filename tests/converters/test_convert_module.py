@@ -352,9 +352,9 @@ def test_commands_that_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert sorted(os.listdir()) == ["net.caffemodel", "net.prototxt"]
 
 
-# The layers first: older versions of torch write a file when they are imported.
+# What imports torch.distributed first: older versions of torch write a file when they are imported.
 _FULL_DISK = """
-import resource, sys, sdcaffe.layers
+import resource, sys, sdcaffe.collectives
 from sdcaffe.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
 sys.exit(main(sys.argv[1:]))
