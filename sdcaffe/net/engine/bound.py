@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from ctypes import memmove
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Places = Sequence[tuple[str, Sequence[int]]]  # names and shapes
 
@@ -26,7 +30,9 @@ def small(*places: Places) -> bool:
 class Bound:
     """Runs `session`, whose further inputs are the float32 arrays `fixed`. For one thread at a time."""
 
-    def __init__(self, session: Any, inputs: Places, outputs: Places, fixed: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session: InferenceSession, inputs: Places, outputs: Places, fixed: Mapping[str, NDArray[np.float32]]
+    ) -> None:
         from onnxruntime import OrtValue
 
         self._run = session.run_with_iobinding
