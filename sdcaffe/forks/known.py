@@ -31,7 +31,6 @@ OPENVINO = "OpenVINO's training_toolbox_caffe"
 TONGCHENG = "Tongcheng/caffe"
 
 _TYPES = {
-    NVIDIA: "DetectNetTransformation",
     RFCN: "DeformableConvolution DeformablePSROIPooling",
     DEEPLAB: "DenseCRF MatRead MatWrite UniqueLabel DomainTransform SpatialProduct BiasChannel AdaptiveBiasChannel",
     TSN: "BatchReduction Gather Scatter",
@@ -56,7 +55,7 @@ _FIELDS = {
     NVIDIA: {
         "SolverParameter": "min_lr rampup_interval rampup_lr momentum_policy max_momentum momentum_power "
         "local_lr_auto local_gw_ratio solver_data_type store_blobs_in_old_format",
-        "LayerParameter": "debug cudnn_math_override detectnet_groundtruth_param detectnet_augmentation_param",
+        "LayerParameter": "debug cudnn_math_override",
         "TransformationParameter": "resize_to_square",
     },
     INTEL: {

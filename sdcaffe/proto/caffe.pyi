@@ -365,6 +365,16 @@ class ClassLatchParameter(_Message):
         latch_mode: bool | None = ...,
     ) -> None: ...
 
+class ClassMapping(_Message):
+    src: int
+    dst: int
+    def __init__(
+        self,
+        *,
+        src: int | None = ...,
+        dst: int | None = ...,
+    ) -> None: ...
+
 class ClipParameter(_Message):
     min: float
     max: float
@@ -770,6 +780,72 @@ class DepthToSpaceParameter(_Message):
         *,
         block_size: int | None = ...,
         data_format: str | None = ...,
+    ) -> None: ...
+
+class DetectNetAugmentationParameter(_Message):
+    crop_prob: float
+    shift_x: int
+    shift_y: int
+    scale_prob: float
+    scale_min: float
+    scale_max: float
+    flip_prob: float
+    rotation_prob: float
+    max_rotate_degree: float
+    hue_rotation_prob: float
+    hue_rotation: float
+    desaturation_prob: float
+    desaturation_max: float
+    def __init__(
+        self,
+        *,
+        crop_prob: float | None = ...,
+        shift_x: int | None = ...,
+        shift_y: int | None = ...,
+        scale_prob: float | None = ...,
+        scale_min: float | None = ...,
+        scale_max: float | None = ...,
+        flip_prob: float | None = ...,
+        rotation_prob: float | None = ...,
+        max_rotate_degree: float | None = ...,
+        hue_rotation_prob: float | None = ...,
+        hue_rotation: float | None = ...,
+        desaturation_prob: float | None = ...,
+        desaturation_max: float | None = ...,
+    ) -> None: ...
+
+class DetectNetGroundTruthParameter(_Message):
+    GridboxType: _ClassVar[_Enum]
+    GRIDBOX_MAX: _ClassVar[int]
+    GRIDBOX_MIN: _ClassVar[int]
+    CoverageType: _ClassVar[_Enum]
+    RECTANGULAR: _ClassVar[int]
+    stride: int
+    scale_cvg: float
+    gridbox_type: int
+    max_cvg_len: int
+    min_cvg_len: int
+    coverage_type: int
+    image_size_x: int
+    image_size_y: int
+    obj_norm: bool
+    crop_bboxes: bool
+    @property
+    def object_class(self) -> _Messages[ClassMapping]: ...
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
+        scale_cvg: float | None = ...,
+        gridbox_type: int | str | None = ...,
+        max_cvg_len: int | None = ...,
+        min_cvg_len: int | None = ...,
+        coverage_type: int | str | None = ...,
+        image_size_x: int | None = ...,
+        image_size_y: int | None = ...,
+        obj_norm: bool | None = ...,
+        crop_bboxes: bool | None = ...,
+        object_class: _Iterable[ClassMapping | _Mapping[str, _Any]] | None = ...,
     ) -> None: ...
 
 class DetectionEvaluateParameter(_Message):
@@ -1933,6 +2009,10 @@ class LayerParameter(_Message):
     @property
     def pooling3d_param(self) -> Pooling3DParameter: ...
     @property
+    def detectnet_groundtruth_param(self) -> DetectNetGroundTruthParameter: ...
+    @property
+    def detectnet_augmentation_param(self) -> DetectNetAugmentationParameter: ...
+    @property
     def box_annotator_ohem_param(self) -> BoxAnnotatorOHEMParameter: ...
     @property
     def psroi_pooling_param(self) -> PSROIPoolingParameter: ...
@@ -2089,6 +2169,8 @@ class LayerParameter(_Message):
         knowledge_distillation_param: KnowledgeDistillationParameter | _Mapping[str, _Any] | None = ...,
         convolution3d_param: Convolution3DParameter | _Mapping[str, _Any] | None = ...,
         pooling3d_param: Pooling3DParameter | _Mapping[str, _Any] | None = ...,
+        detectnet_groundtruth_param: DetectNetGroundTruthParameter | _Mapping[str, _Any] | None = ...,
+        detectnet_augmentation_param: DetectNetAugmentationParameter | _Mapping[str, _Any] | None = ...,
         box_annotator_ohem_param: BoxAnnotatorOHEMParameter | _Mapping[str, _Any] | None = ...,
         psroi_pooling_param: PSROIPoolingParameter | _Mapping[str, _Any] | None = ...,
         roi_warping_param: ROIWarpingParameter | _Mapping[str, _Any] | None = ...,

@@ -78,6 +78,8 @@ PRIORS = exact([[
 SCORES = exact([[0.1, 0.8, 0.1, 0.2, 0.1, 0.7, 0.6, 0.2, 0.2, 0.9, 0.05, 0.05],
                 [0.5, 0.2, 0.3, 0.1, 0.7, 0.2, 0.3, 0.3, 0.4, 0.1, 0.1, 0.8]])  # fmt: skip
 DETECT = "num_classes: 3 code_type: CENTER_SIZE confidence_threshold: 0.15 keep_top_k: 9 nms_param { top_k: 9 }"
+DIGITS = np.zeros((2, 1, 3, 16))
+DIGITS[:, 0, 0, :2], DIGITS[0, 0, 1, :6], DIGITS[1, 0, 1, :6] = (1, 16), (3, 2, 8, 6, 0, 1), (9, 4, 6, 6, 0, 1)
 ROWS = np.zeros((2, 300, 5))
 ROWS[0, 0], ROWS[0, 1], ROWS[1, 0] = (1, 0.3, 0.4, 0.3, 0.5), (0, 0.7, 0.6, 0.2, 0.2), (1, 0.5, 0.5, 0.6, 0.4)
 ANCHORS = "biases: 10 biases: 14 biases: 23 biases: 27 biases: 37 biases: 58"
@@ -359,6 +361,14 @@ REGIONAL = {
         f"eval_detection_param {{ side: 3 num_class: 2 num_object: 5 nms: 0.5 {CELLS} {CELLS} biases: 1 biases: 2 }}",
         [given(2, 35, 3, 3), BOXES],
         out="it compares with labels",
+    ),
+    "DetectNetTransformation": Example(
+        "DetectNetTransformation",
+        "detectnet_groundtruth_param { image_size_x: 16 image_size_y: 8 object_class { src: 1 dst: 1 } } "
+        "detectnet_augmentation_param { rotation_prob: 0.5 } transform_param { mean_value: 0.1 }",
+        [given(2, 3, 12, 20), exact(DIGITS)],
+        tops=2,
+        out="it makes labels",
     ),
 }
 

@@ -19,6 +19,8 @@ NUMBERS = {
     "depth_to_space_param": [208],
     "detection_evaluate_param": [205],
     "detection_output_param": [204],
+    "detectnet_augmentation_param": [6802],
+    "detectnet_groundtruth_param": [6801],
     "entropy_loss_param": [173],
     "entropy_param": [148],
     "eval_detection_param": [301],

@@ -12,7 +12,8 @@ _GRAY = np.array([3735, 19235, 9798], np.int32)  # blue, green, red in 15 bits
 _HSV_BITS, _YCRCB_BITS = 12, 14
 _DIVIDED_255 = np.rint(np.append(0, (255 << _HSV_BITS) / np.arange(1, 256))).astype(np.int32)
 _DIVIDED_180 = np.rint(np.append(0, (180 << _HSV_BITS) / (6.0 * np.arange(1, 256)))).astype(np.int32)
-_SECTORS = np.array([[1, 3, 0], [1, 0, 2], [3, 0, 1], [0, 2, 1], [0, 1, 3], [2, 1, 0]])
+# Of each sixth of the hues, which of `from_hsv`'s four numbers blue, green and red are.
+SECTORS = np.array([[1, 3, 0], [1, 0, 2], [3, 0, 1], [0, 2, 1], [0, 1, 3], [2, 1, 0]])
 
 
 def scaled(values: Image, by: float, plus: float) -> Image:
@@ -56,7 +57,7 @@ def from_hsv(image: Image) -> Image:
             value * (one - saturation * (one - part)),
         ]
     )
-    places = np.moveaxis(_SECTORS[sector.astype(np.int64) % 6], -1, 0)
+    places = np.moveaxis(SECTORS[sector.astype(np.int64) % 6], -1, 0)
     found = np.take_along_axis(table, places, 0)
     return (found * np.float32(255)).astype(np.uint8)
 

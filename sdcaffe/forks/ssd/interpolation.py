@@ -33,7 +33,7 @@ def resized(image: Image, height: int, width: int, mode: int) -> Image:
     if mode == Mode.AREA:
         return _area(image, height, width)
     if mode == Mode.CUBIC:
-        return _fixed(image, height, width, 4, _cubic)
+        return _fixed(image, height, width, 4, cubic)
     if mode == Mode.LANCZOS4:
         return _fixed(image, height, width, 8, _lanczos)
     return resize(image, height, width)
@@ -174,14 +174,20 @@ def _weights(
     source: int, target: int, size: int, weigh: Callable[[Floats], Floats]
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Of each target pixel the `size` source pixels, edges going on, and their weights."""
+    places, part = neighbours(source, target, size)
+    return places, np.rint(weigh(part) * np.float32(1 << _BITS)).astype(np.int32)
+
+
+def neighbours(source: int, target: int, size: int) -> tuple[NDArray[np.int64], Floats]:
+    """Of each target pixel `size` source pixels, edges going on, and how far it is behind the middle ones' first."""
     centre = ((np.arange(target) + 0.5) * (source / target) - 0.5).astype(np.float32)
     first = np.floor(centre).astype(np.int64)
-    weights = np.rint(weigh(centre - first.astype(np.float32)) * np.float32(1 << _BITS)).astype(np.int32)
     places = first[:, None] + np.arange(size) - (size // 2 - 1)
-    return places.clip(0, source - 1), weights
+    return places.clip(0, source - 1), centre - first.astype(np.float32)
 
 
-def _cubic(part: Floats) -> Floats:
+def cubic(part: Floats) -> Floats:
+    """The weights of four pixels, (n, 4), for places so far behind the second."""
     a = np.float32(-0.75)
     before, after = part + 1, 1 - part
     first = ((a * before - 5 * a) * before + 8 * a) * before - 4 * a
