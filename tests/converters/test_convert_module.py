@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,13 @@ def test_every_deploy_net_has_a_module_with_its_outputs(name: str, tmp_path: Pat
     assert "sdcaffe" not in text.replace("Written by sdcaffe", "").replace("`sdcaffe convert module --weights`", "")
     clean(tmp_path / "net.py")
     convert_weights(weights, tmp_path / "same.pt")
-    assert (tmp_path / "same.pt").read_bytes() == (tmp_path / "net.pt").read_bytes()
+    renamed = dict(re.findall(r'^    #   "(.+)": (\w+)$', text, re.MULTILINE))  # the table in the file
+    same, state = (torch.load(tmp_path / file, weights_only=True) for file in ("same.pt", "net.pt"))
+    layers = [key.rpartition(".") for key in same]
+    assert list(state) == [f"{renamed.get(layer, layer)}.{blob}" for layer, _, blob in layers]
+    assert all(map(torch.equal, state.values(), same.values()))
+    assert set(renamed) == {layer for layer, _, _ in layers if not layer.isidentifier()}
+    assert renamed or (tmp_path / "same.pt").read_bytes() == (tmp_path / "net.pt").read_bytes()
     module = module_of(tmp_path / "net.py")
     module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
     net = Net(ROOT / name, weights=weights)
