@@ -24,11 +24,15 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass
 class Agreement:
-    """The largest difference of any output, relative to that output's largest value, and where it is."""
+    """The largest difference of any output, relative to that output's largest value, and where it is.
+
+    `infinite`: the outputs of which some numbers are not finite, in the model and the net alike.
+    """
 
     difference: float = 0.0
     output: str = ""
     shapes: tuple[Shape, ...] = ()  # of the first input, one for each run
+    infinite: tuple[str, ...] = ()
 
 
 def check(
@@ -41,9 +45,10 @@ def check(
     """Run a model in ONNX Runtime and the net in torch on each of `runs`, the shapes of the net's inputs.
 
     `outputs` are blobs and what the model calls them. What each Softmax reads is compared too.
-    Raises ModelError where the model does not run, and where an output has another shape than the net's.
+    Raises ModelError where the model does not run, where an output has another shape than the net's, and where the net
+    itself gives an output without a finite number.
     """
-    choosers = _choosers(net)
+    own, choosers = list(outputs), _choosers(net)
     model, extra = _with_more(model, net, [name for one in choosers for name in (*one.reads(), *one.tops)])
     outputs = {**outputs, **{name: name for name in extra}}
     session = open_session(model, "the exported model")
@@ -52,6 +57,8 @@ def check(
     for shapes in runs:
         kept = [*outputs, *(name for one in choosers for name in one.reads())]
         given, images, expected = _one_pass(net, shapes, kept, generator, preprocess)
+        found = _not_finite({name: expected[name] for name in own})
+        worst.infinite = tuple(dict.fromkeys((*worst.infinite, *found)))
         first = {net.inputs[0]: images} if images is not None else {}
         try:
             got = dict(zip(outputs, session.run(list(outputs.values()), {**given, **first}), strict=True))
@@ -68,6 +75,18 @@ def check(
             if not difference <= worst.difference:
                 worst.difference, worst.output = difference, name
     return worst
+
+
+def _not_finite(expected: Arrays) -> list[str]:
+    """The outputs that have numbers that are not finite. Raises ModelError for one that has no others."""
+    found = [name for name, array in expected.items() if not np.isfinite(array).all()]
+    for name in found:
+        if not np.isfinite(expected[name]).any():
+            raise ModelError(
+                f'the net itself gives no finite number in "{name}", so no model can be held against it: nothing was '
+                "written"
+            )
+    return found
 
 
 @dataclass

@@ -169,6 +169,9 @@ def run(args: Namespace) -> None:
     print(f"nodes    {done.nodes}; {len(done.folded)} BatchNorm and Scale layers folded into weights")
     shapes = ", ".join("x".join(map(str, shape)) or "no input" for shape in done.agreement.shapes)
     print(f"checked  ONNX Runtime and this net differ by at most {done.agreement.difference:.1e} (relative; {shapes})")
+    if done.agreement.infinite:
+        names = ", ".join(f'"{name}"' for name in done.agreement.infinite)
+        print(f"         the net itself gives some numbers in {names} that are not finite, and so does the model")
     if done.smaller is not None:
         _print_cost(options.smaller or "", done.smaller)
     print(f"Wrote {args.output}: {done.size} bytes, opset {args.opset}")

@@ -10,6 +10,7 @@ import torch
 from onnx_nets import GOLDENS, ROOT, TINY, write_net, write_weights
 
 from sdcaffe import proto
+from sdcaffe.cli import main
 from sdcaffe.converters import onnx_export
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
@@ -308,6 +309,37 @@ def test_a_model_that_differs_is_not_written_and_an_old_file_stays(
         export(model, weights, str(tmp_path / "net.onnx"))
     assert (tmp_path / "net.onnx").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_net_that_gives_no_finite_number_cannot_be_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, weights = write_net(TINY, tmp_path)
+    net = Net(model, weights=weights)
+    with torch.no_grad():
+        net.params["fc"][1].fill_(float("nan"))
+    net.save(tmp_path / "nan.caffemodel")
+    target = tmp_path / "net.onnx"
+    assert main(["export", str(model), str(tmp_path / "nan.caffemodel"), "-o", str(target)]) == 1
+    assert 'the net itself gives no finite number in "prob"' in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_numbers_that_are_not_finite_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 4 dim: 6 } } }
+        layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
+          inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
+        layer { name: "log" type: "Log" bottom: "fc" top: "log" }"""
+    model, weights = write_net(text, tmp_path)
+    net = Net(model, weights=weights)
+    with torch.no_grad():
+        net.params["fc"][1].copy_(torch.tensor([9.0, 9.0, 9.0, 9.0, -99.0]))
+    net.save(weights)
+    assert main(["export", str(model), str(weights), "-o", str(tmp_path / "net.onnx")]) == 0
+    assert 'the net itself gives some numbers in "log" that are not finite' in capsys.readouterr().out
+    got = run(tmp_path / "net.onnx", data=np.ones((2, 6), np.float32))["log"]
+    assert np.isnan(got[:, 4]).all()
+    assert np.isfinite(got[:, :4]).all()
 
 
 def test_a_target_that_cannot_be_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
