@@ -61,7 +61,6 @@ _FIELDS = {
     INTEL: {
         "NetParameter": "compile_net_state multinode",
         "ConcatParameter": "per_fla_fuse",
-        "TransformationParameter": "pad",
         "SolverParameter": "engine warmup_start_lr",
         "LayerParameter": "multinode mn_activation_param mn_grad_compress_param split_param",
         "BatchNormParameter": "use_weight_bias bias_term relu",
@@ -76,7 +75,8 @@ _FIELDS = {
     TSN: {
         "LayerParameter": "batch_reduction_param",
         "TransformationParameter": "rand_resize rand_rotate gaussian_blur rand_aspect_ratio "
-        "scale_ratios max_distort fix_crop more_fix_crop multi_scale",
+        "scale_ratios max_distort fix_crop more_fix_crop multi_scale is_flow original_image",
+        "VideoDataParameter": "num_segments modality name_pattern encoded grayscale",
     },
     YOLO: {"LayerParameter": "gaussian_yolov3_param assisted_excitation_param segmentation_eval_param"},
     DARKNET: {"LayerParameter": "mish_param"},

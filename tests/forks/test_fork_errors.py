@@ -168,6 +168,8 @@ def test_a_type_that_nobody_has(tmp_path):
         ("transform_param { resize_to_square: true }", "2:41", "NVIDIA Caffe"),
         ("batch_norm_param { use_weight_bias: false }", "2:42", "Intel Caffe"),
         ("convolution_param { hole: 2 }", "2:43", "DeepLab"),
+        ('video_data_param { source: "a" num_segments: 3 }', "2:54", "TSN and PSPNet (yjxiong/caffe"),
+        ("video_data_param { modality: FLOW }", "2:42", "TSN and PSPNet (yjxiong/caffe"),
     ],
 )
 def test_a_field_that_only_a_fork_has(tmp_path, body, place, fork):
