@@ -10,6 +10,7 @@ from sdcaffe.errors import GraphError
 _FLAGS = "--pad N, --crop N and --mirror"
 _TRANSFORMING = ("Data", "ImageData", "MemoryData")  # whose transform_param Distort can do
 _OBLONG = ("crop_h", "crop_w")  # of SSD's Caffe: a window that need not be square
+_BORDER = "pad"  # of Intel's Caffe
 NAMED_BY_TOP = ("HDF5Data",)  # whose tops say what is read, so that they keep their names
 _LARGEST = 10_000  # pixels: no picture has such a border or window
 
@@ -129,6 +130,13 @@ def _check_moves(layer: proto.LayerParameter, asked: Distortion) -> None:
             layer,
             f"mirrors the images itself, both branches alike, and Distort does that in the place of "
             f"{', '.join(_TRANSFORMING)} only; take mirror out in training, and give --mirror",
+            "transform_param",
+        )
+    if any(field.name == _BORDER for field, _ in layer.transform_param.ListFields()):
+        raise _error(
+            layer,
+            f"puts a border, {_BORDER}, round what it crops, and Distort's is round the picture before the crop; take "
+            f"{_BORDER} out of its transform_param in training",
             "transform_param",
         )
     cropped = layer.transform_param.crop_size or _oblong(layer)

@@ -3755,6 +3755,7 @@ class TransformationParameter(_Message):
     def random_aspect_ratio_param(self) -> RandomAspectRatioParameter: ...
     horizontal_stretch_upper: float
     interpolation_algo_down: int
+    pad: int
     allow_upscale: bool
     forward_packing: int
     use_gpu_transform: bool
@@ -3792,6 +3793,7 @@ class TransformationParameter(_Message):
         random_aspect_ratio_param: RandomAspectRatioParameter | _Mapping[str, _Any] | None = ...,
         horizontal_stretch_upper: float | None = ...,
         interpolation_algo_down: int | str | None = ...,
+        pad: int | None = ...,
         allow_upscale: bool | None = ...,
         forward_packing: int | str | None = ...,
         use_gpu_transform: bool | None = ...,

@@ -123,6 +123,11 @@ VISION = {
     "SameConvolution": Example(
         "Convolution", f"convolution_param {{ {CONV} stride: 2 pad_type: 1 }}", [learned(*IMAGE)]
     ),
+    "BytesConvolution": Example(
+        "Convolution",
+        f"convolution_param {{ {CONV} }} quantization_param {{ scale_in: 50 force_u8_input: true }}",
+        [learned(*IMAGE)],
+    ),
     "SidedDeconvolution": Example(
         "Deconvolution", f"convolution_param {{ {CONV} stride: 2 pad_b: 1 pad_r: 1 }}", [learned(*IMAGE)]
     ),

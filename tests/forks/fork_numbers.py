@@ -53,6 +53,7 @@ NUMBERS = {
     "prior_box_param": [203],
     "proposal_param": [212, 219, 8266713],
     "psroi_pooling_param": [149, 153, 220, 10001],
+    "quantization_param": [158],
     "region_loss_param": [209, 600],
     "relu6_param": [211, 100000],
     "reorg_param": [149, 159, 197],

@@ -313,6 +313,13 @@ def test_an_oblong_crop_goes_where_a_window_is_asked_for():
     assert "crop_h" not in str(made.layer[0])
 
 
+def test_a_border_behind_the_crop_cannot_go_to_distort():
+    source = SOURCES["Data"] % "crop_size: 12 mirror: true pad: 2"
+    for flags in ({}, {"crop": 14}):
+        with pytest.raises(GraphError, match=r"puts a border, pad, round what it crops.*take pad out"):
+            sdcaffe.self_distill(parsed(source + NET), **flags)
+
+
 def test_windows_of_pictures_are_not_mirrored_twice():
     source = """layer { name: "source" type: "WindowData" top: "data" top: "label" transform_param { crop_size: 21 %s }
       window_data_param { source: "nowhere" batch_size: 4 } }\n"""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdcaffe import proto
@@ -17,8 +18,9 @@ from sdcaffe.data.memory import Recycler
 from sdcaffe.data.order import Order
 from sdcaffe.data.prefetch import Prefetcher
 from sdcaffe.data.source import Image
-from sdcaffe.data.transformer import Size, Transformer, Windows, fill, show
+from sdcaffe.data.transformer import Size, fill, show
 from sdcaffe.errors import DataError
+from sdcaffe.forks.ssd.border import normaliser_of, windows_of
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.drawn_pipeline import DrawnPipelines
 from sdcaffe.forks.ssd.geometry import Labelled
@@ -31,10 +33,11 @@ KEPT_BYTES = 1 << 28  # of pictures, decoded, that stay in memory for the next e
 
 @dataclass
 class _Raw:
-    """A batch as read: images (n, h, w, C) and the label's rows (boxes, 8), or labels (n,)."""
+    """A batch as read: images (n, h, w, C), the label's rows (boxes, 8) or labels (n,), and what is mirrored (n,)."""
 
     images: Tensor
     label: Tensor
+    mirrored: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class PictureFeed(Seeded):
         self.size: Size = self._size(first)
         self.first_boxes = max(len(first.labelled), 1)
         self.typed = typed or first.typed
-        self.normaliser = Transformer(transform, proto.TEST)
+        self.transform, self.normaliser = transform, normaliser_of(transform)
         self._check_mean(first.where)
 
     def _check_mean(self, where: str) -> None:
@@ -113,8 +116,7 @@ class PictureFeed(Seeded):
             return self._from_memory(ready)
         self._kind = torch.float32 if device.type == "cpu" else None
         raw = self._ahead.get(k, self._read)
-        nowhere = np.zeros(len(raw.images), np.int64)
-        windows = Windows(nowhere, nowhere, None)
+        windows = windows_of(raw.mirrored, self.transform)
         if raw.images.dtype == torch.float32 and device.type == "cpu":
             return self.normaliser.centred(raw.images, windows), raw.label
         pixels = raw.images.permute(0, 3, 1, 2).to(device, non_blocking=True)
@@ -126,8 +128,8 @@ class PictureFeed(Seeded):
         images = self.normaliser.memory.empty((len(items), height, width, channels), torch.float32)
         for target, item in zip(images.unbind(), items, strict=True):
             target.copy_(torch.from_numpy(item.pixels.transpose(1, 2, 0)))
-        nowhere = np.zeros(len(items), np.int64)
-        return self.normaliser.centred(images, Windows(nowhere, nowhere, None)), self._label(items)
+        windows = windows_of(np.zeros(len(items), bool), self.transform)
+        return self.normaliser.centred(images, windows), self._label(items)
 
     def _label(self, items: list[_Item]) -> Tensor:
         if self.typed:
@@ -161,7 +163,8 @@ class PictureFeed(Seeded):
             if isinstance(one, _Seen) and (draws or one.pixels.nbytes > self._room):
                 one = one.without_pixels()  # the next image's find their memory
             seen.append(one)
-        return _Raw(images, self._label(self._finished(pipeline, seen, indices)))
+        mirrored = np.array([isinstance(one, _Seen) and one.cropped.mirrored for one in seen], bool)
+        return _Raw(images, self._label(self._finished(pipeline, seen, indices)), mirrored)
 
     def _seen(
         self, pipeline: Pipeline, dice: Dice, index: int, kept: _Item | Picture | Callable[[], Picture]

@@ -2,6 +2,7 @@
 
 The order is the fork's (weiliu89/caffe@4817bf8): distort, expand, crop to a drawn window, resize, noise, crop,
 mirror. Each of the first three writes a picture that came encoded as JPEG again, and goes on with what that holds.
+Intel's pad comes last.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sdcaffe.converters.encode import encode_image
 from sdcaffe.data.jpeg import decode_image
 from sdcaffe.data.source import Image
 from sdcaffe.errors import DataError
-from sdcaffe.forks.ssd import distortion, geometry, interpolation, noise, sampler, settings
+from sdcaffe.forks.ssd import border, distortion, geometry, interpolation, noise, sampler, settings
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.geometry import WHOLE, Boxes, Labelled
 from sdcaffe.forks.ssd.messages import ResizeParameter
@@ -36,7 +37,7 @@ _RAW_FILL = 32  # what the fork has around an expanded picture that did not come
 @dataclass(frozen=True)
 class Cropped:
     """What the net sees of a picture of resize_param's size: its pixels (C, h, w), where they are in it (fractions),
-    and whether they are mirrored."""
+    and whether they are mirrored. A border is of the pixels alone."""
 
     pixels: Image
     window: Boxes
@@ -55,6 +56,7 @@ class Pipeline:
     ) -> None:
         self.param, self.samplers, self.jitter = param, list(samplers), jitter
         settings.check(param)
+        border.check(param)
         sampler.check(self.samplers)
         if not 0 <= jitter < 1:
             raise ValueError(f"yolo_data_jitter must be from 0 to below 1, not {jitter:g}")
@@ -89,9 +91,10 @@ class Pipeline:
     def size(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
         """The size (C, h, w) of what becomes of a picture."""
         if all(self.crop):
-            return (channels, *self.crop)
-        resize = self.resize
-        return (channels, *((height, width) if resize is None else self._resized_size(resize, height, width)))
+            height, width = self.crop
+        elif self.resize is not None:
+            height, width = self._resized_size(self.resize, height, width)
+        return channels, height + 2 * self.param.pad, width + 2 * self.param.pad
 
     def _resized_size(self, resize: Any, height: int, width: int) -> tuple[int, int]:
         if resize.resize_mode != Mode.FIT_SMALL_SIZE:
@@ -242,7 +245,17 @@ class Pipeline:
             window /= np.array([wide, high] * 2, np.float32)
         mirror = self.param.mirror and dice.below(2) == 1
         part = pixels[:, top : top + height, left : left + width]
+        if self.param.pad:
+            part = self._bordered(part, picture)
         return Cropped(part[:, :, ::-1] if mirror else part, window, mirror)
+
+    def _bordered(self, part: Image, picture: Picture) -> Image:
+        if not picture.encoded:
+            raise DataError(
+                "holds pixels as they are; Intel's Caffe puts pad round encoded pictures only: take it out",
+                picture.where,
+            )
+        return border.bordered(part, self.param.pad)
 
     def labelled(self, pictures: Sequence[Picture], cropped: Sequence[Cropped]) -> list[Labelled]:
         """The boxes of prepared pictures in what was cropped of each. Raises DataError."""

@@ -17,7 +17,7 @@ from sdcaffe.layers.data import Data, FeedLayer
 from sdcaffe.layers.image_data import ImageData
 
 _CHANGES = (
-    *("resize_param", "noise_param", "crop_h", "crop_w", "random_resize_param", "random_aspect_ratio_param"),
+    *("resize_param", "noise_param", "crop_h", "crop_w", "random_resize_param", "random_aspect_ratio_param", "pad"),
     *STRETCHES,
 )
 _OF_OTHERS = {
@@ -35,8 +35,8 @@ def _is_of_ssd(layer_param: proto.LayerParameter) -> bool:
 class TransformedFeed(FeedLayer):
     """Resized, with noise, cropped and mirrored as in SSD (weiliu89/caffe@4817bf8); resize_param is for encoded ones.
 
-    random_resize_param and random_aspect_ratio_param are Intel's, img_rand_resize and the stretches NVIDIA's; see
-    RandomSize and StretchedSize.
+    random_resize_param, random_aspect_ratio_param and pad are Intel's, img_rand_resize and the stretches NVIDIA's; see
+    RandomSize, BorderedTransformer and StretchedSize.
 
     Fields of AnnotatedData's and ImageSegData's alone are passed over with a warning, as in their forks.
     """
