@@ -167,7 +167,12 @@ _KERNEL = "it chooses a kernel, not what that computes"
 _READING = "how records are read and kept, not which"
 
 _TABLE = [
-    (INTEL, "LayerParameter", Quantization, "the net is computed in float32, as it was before its 8 bits"),
+    (
+        INTEL,
+        "LayerParameter",
+        Quantization,
+        "but for force_u8_input; the net is computed in float32, as it was before its 8 bits",
+    ),
     (INTEL, "LayerParameter", LayerEngine, _KERNEL),
     (INTEL, "NetParameter", NetEngine, _KERNEL),
     (INTEL, "ConcatParameter", ConcatEngine, _KERNEL),
