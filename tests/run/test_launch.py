@@ -158,7 +158,8 @@ def test_ctrl_c_makes_one_snapshot_and_ends_all(folder, how):
         assert "rror" not in err
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.slow  # test_run.py has one process whose starter is gone
+@pytest.mark.parametrize("how", ["command", "torchrun"])
 def test_when_the_one_that_started_them_is_killed_they_stop_with_a_snapshot(folder, how):
     job = start(folder, how)
     workers = wait_for(folder, 20, job)
