@@ -95,7 +95,7 @@ def convert(
     try:
         difference = _check(text, name, net, plan.outputs, state)
     except _Apart:
-        if not any(map(_chooses, net.layers.values())):
+        if not any(layer.chooses or layer.with_mask for layer in net.layers.values()):
             raise
         # By rounding a layer may choose another of nearly equal values. In float64 none is that near.
         exact, fine = True, Net(plan.param, proto.TEST, weights=None if weights is None else Path(weights)).double()
@@ -117,11 +117,6 @@ def _state(net: Net) -> dict[str, Tensor]:
     """The module's state_dict, of the blobs of `net`."""
     names = attributes_of(net)
     return to_state_dict([LayerBlobs(names[one.name], one.type, one.blobs) for one in layers_of(net)])
-
-
-def _chooses(layer: Layer) -> bool:
-    """Whether a layer picks by its values what others work with: a pooling that gives the places of its maxima, too."""
-    return layer.chooses or (layer.type == "Pooling" and len(layer.layer_param.top) > 1)
 
 
 def layers_of(net: Net) -> list[LayerBlobs]:

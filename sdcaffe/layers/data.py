@@ -59,8 +59,11 @@ class FeedLayer(DataLayer):
         return self._shapes()
 
     def _check_size(self, high: str, wide: str, message: Any) -> None:
-        """Raise LayerError for two fields of a message, a height and a width, that make too large a picture."""
-        if words := too_large(getattr(message, high), getattr(message, wide)):
+        """Raise LayerError for a height and a width, fields of a message, if one is missing or both are too large."""
+        height, width = getattr(message, high), getattr(message, wide)
+        if (height > 0) != (width > 0):
+            raise self.error(f"{high} {height} and {wide} {width}: give both or neither", high if height else wide)
+        if words := too_large(height, width):
             raise self.error(f"{high} would make {words}", high)
 
     def _make_feed(self, source: Any, seed: int, prefetch: int) -> Batches:

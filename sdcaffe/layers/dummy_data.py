@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sdcaffe import proto
 from sdcaffe.layers import fillers
-from sdcaffe.layers.base import DataLayer, Shape, register
+from sdcaffe.layers.base import DataLayer, Layer, Shape, register
 
 _LEGACY = ("num", "channels", "height", "width")
 
@@ -30,30 +30,13 @@ class DummyData(DataLayer):
     brings = "fillings"
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        self.shapes = self._for_each_top("shape", self._shapes())
-        if any(n < 0 for shape in self.shapes for n in shape):
-            raise self.error(f"shapes {[list(shape) for shape in self.shapes]} hold a negative size", "shape")
+        self.shapes = shapes_of_tops(self)
         fillers_given = list(self.param.data_filler) or [proto.FillerParameter(type="constant", value=0)]
-        self.fillers: list[Any] = self._for_each_top("data_filler", fillers_given)
+        self.fillers: list[Any] = for_each_top(self, "data_filler", fillers_given)
         for filler in self.fillers:
             fillers.check(filler)
         self._constant: dict[tuple[int, torch.device], Tensor] = {}
         return self.shapes
-
-    def _shapes(self) -> list[Shape]:
-        columns = [list(getattr(self.param, name)) for name in _LEGACY]
-        if not any(columns):
-            return [tuple(shape.dim) for shape in self.param.shape]
-        if self.param.shape:
-            raise self.error('give "shape" or num, channels, height and width, not both', "shape")
-        whole = [self._for_each_top(name, column) for name, column in zip(_LEGACY, columns, strict=True)]
-        return [tuple(row) for row in zip(*whole, strict=True)]
-
-    def _for_each_top(self, field: str, values: list[Any]) -> list[Any]:
-        tops = len(self.layer_param.top)
-        if len(values) not in (1, tops):
-            raise self.error(f"{len(values)} x {field} for {tops} tops; give one for all or one for each", field)
-        return values if len(values) == tops else values * tops
 
     @property
     def constant_tops(self) -> list[int]:
@@ -90,3 +73,29 @@ class DummyData(DataLayer):
         finally:
             generator.set_state(state)
         return top
+
+
+def shapes_of_tops(layer: Layer) -> list[Shape]:
+    """A layer's `shape`, or its num, channels, height and width: of each one for all tops or one for each.
+
+    Raises LayerError.
+    """
+    param, columns = layer.param, [list(getattr(layer.param, name)) for name in _LEGACY]
+    if any(columns) and param.shape:
+        raise layer.error('give "shape" or num, channels, height and width, not both', "shape")
+    given: list[Shape] = [tuple(shape.dim) for shape in param.shape]
+    if any(columns):
+        whole = [for_each_top(layer, name, column) for name, column in zip(_LEGACY, columns, strict=True)]
+        given = [tuple(row) for row in zip(*whole, strict=True)]
+    shapes: list[Shape] = for_each_top(layer, "shape", given)
+    if any(n < 0 for shape in shapes for n in shape):
+        raise layer.error(f"shapes {[list(shape) for shape in shapes]} hold a negative size", "shape")
+    return shapes
+
+
+def for_each_top(layer: Layer, field: str, values: list[Any]) -> list[Any]:
+    """A value for each top, of one for all or one for each. Raises LayerError."""
+    tops = len(layer.layer_param.top)
+    if len(values) not in (1, tops):
+        raise layer.error(f"{len(values)} x {field} for {tops} tops; give one for all or one for each", field)
+    return values if len(values) == tops else values * tops

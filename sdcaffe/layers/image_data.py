@@ -34,15 +34,9 @@ class ImageData(FeedLayer):
         param = self.param
         if param.batch_size < 1:
             raise self.error(f"batch_size is {param.batch_size}; it must be 1 or more", "batch_size")
-        height, width = param.new_height, param.new_width
-        if (height > 0) != (width > 0):
-            raise self.error(
-                f"new_height {height} and new_width {width}: give both or neither",
-                "new_height" if height else "new_width",
-            )
         self._check_size("new_height", "new_width", param)
         glog("image_data_layer.cpp:38", f"Opening file {param.source}")
-        size = (height, width) if height else None
+        size = (param.new_height, param.new_width) if param.new_height else None
         source = ImageList(param.source, param.root_folder, size, color=param.is_color)
         if param.shuffle:
             glog("image_data_layer.cpp:53", "Shuffling data")

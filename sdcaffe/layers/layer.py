@@ -60,6 +60,7 @@ class Layer(nn.Module):
     - `branches`: its tops are several looks at one batch; a deployed net needs the first.
     - `probabilities`: its top is e^x of its bottom over a sum of them, so that its error grows with the size of x.
     - `chooses`: picks by comparing values of its bottoms, so that a rounding of these may change its top altogether.
+    - `with_mask`: has a top that tells where the values of another stood, which a rounding may change altogether too.
     - `judges`: compares bottom 0, a net's scores, with labels.
     - `batch_axis`: which axis of its bottoms counts items.
     - `fixes`: "size" where its ONNX holds for images of one height and width alone; "batch" where for one batch alone.
@@ -101,6 +102,7 @@ class Layer(nn.Module):
     branches: ClassVar[bool] = False
     probabilities: ClassVar[bool] = False
     chooses: ClassVar[bool] = False
+    with_mask: bool = False
     judges: ClassVar[bool] = False
     batch_axis: ClassVar[int] = 0
     fixes: ClassVar[str] = ""

@@ -79,9 +79,7 @@ class ClipLayer(FeedLayer):
         for field in ("batch_size", "new_length", "sampling_rate"):
             if getattr(param, field) < 1:
                 raise self.error(f"{field} is {getattr(param, field)}; it must be 1 or more", field)
-        if (param.new_height > 0) != (param.new_width > 0):
-            sizes = f"new_height {param.new_height} and new_width {param.new_width}"
-            raise self.error(f"{sizes}: give both or neither", "new_height" if param.new_height else "new_width")
+        self._check_size("new_height", "new_width", param)
         for descriptor, _ in transform.ListFields():
             if descriptor.name not in self.transforms:
                 raise self.error(f"C3D's VideoData has no {descriptor.name}", descriptor.name)

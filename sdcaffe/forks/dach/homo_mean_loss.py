@@ -145,7 +145,8 @@ class HomoMeanLoss(LooksAhead):
             raise self.error(f"{tops} tops, but {len(self.active)} activated; set some of {off} to true", "top")
 
     def _keep(self, name: str, shape: Shape) -> None:
-        if name not in self._buffers or tuple(self._buffers[name].shape) != shape:  # type: ignore[union-attr]
+        kept = self._buffers.get(name)
+        if kept is None or tuple(kept.shape) != shape:
             self.register_buffer(name, torch.zeros(shape))
 
     # ---------------------------------------------------------------- iterations

@@ -11,8 +11,7 @@ from sdcaffe import proto
 from sdcaffe.forks.dach import ORIGIN
 from sdcaffe.layers import fillers
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, register
-
-_LEGACY = ("num", "channels", "height", "width")
+from sdcaffe.layers.dummy_data import for_each_top, shapes_of_tops
 
 
 class Param2TopParameter:
@@ -56,25 +55,14 @@ class Param2Top(Layer):
     yields = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shapes = self._each("shape", self._shapes())
-        if any(n < 0 for shape in shapes for n in shape):
-            raise self.error(f"shapes {[list(shape) for shape in shapes]} hold a negative size", "shape")
+        shapes = shapes_of_tops(self)
         given = list(self.param.data_filler)
-        self.fillers = self._each("data_filler", given or [proto.FillerParameter(type="constant", value=0)])
+        self.fillers = for_each_top(self, "data_filler", given or [proto.FillerParameter(type="constant", value=0)])
         self.refills = self._refills(len(shapes), len(given))
         for i, shape in enumerate(shapes):
             fillers.check(self.fillers[i])
             self.blob(i, shape, self.fillers[i] if self.refills[i] else None)
         return shapes
-
-    def _shapes(self) -> list[Shape]:
-        columns = [list(getattr(self.param, name)) for name in _LEGACY]
-        if not any(columns):
-            return [tuple(shape.dim) for shape in self.param.shape]
-        if self.param.shape:
-            raise self.error('give "shape" or num, channels, height and width, not both', "shape")
-        whole = [self._each(name, column) for name, column in zip(_LEGACY, columns, strict=True)]
-        return [tuple(row) for row in zip(*whole, strict=True)]
 
     def _refills(self, tops: int, given: int) -> list[int]:
         refills = list(self.param.data_refill)
@@ -89,12 +77,6 @@ class Param2Top(Layer):
         if not refills:
             raise self.error("has a data_filler, but no data_refill that says when it fills", "data_filler")
         return [1] + [0] * (tops - 1) if refills[0] == 1 else refills * tops
-
-    def _each(self, field: str, values: list[Any]) -> list[Any]:
-        tops = len(self.layer_param.top)
-        if len(values) not in (1, tops):
-            raise self.error(f"{len(values)} x {field} for {tops} tops; give one for all or one for each", field)
-        return values if len(values) == tops else values * tops
 
     def forward(self) -> Tensor | tuple[Tensor, ...]:
         for blob, filler, refill in zip(self.blobs, self.fillers, self.refills, strict=True):

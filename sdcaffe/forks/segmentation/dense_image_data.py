@@ -66,10 +66,7 @@ class DenseImageData(FeedLayer):
         if param.batch_size < 1:
             raise self.error(f"batch_size is {param.batch_size}; it must be 1 or more", "batch_size")
         for one, other in (("new_height", "new_width"), ("crop_height", "crop_width")):
-            if (getattr(param, one) > 0) != (getattr(param, other) > 0):
-                sizes = f"{one} {getattr(param, one)} and {other} {getattr(param, other)}"
-                raise self.error(f"{sizes}: give both or neither", one if getattr(param, one) else other)
-        self._check_size("new_height", "new_width", param)
+            self._check_size(one, other, param)
         self._check_divided()
         for field in ("mirror", "crop_size"):
             if getattr(self.layer_param.transform_param, field):

@@ -76,9 +76,6 @@ class ImageSegData(FeedLayer):
         param, transform = self.param, self.layer_param.transform_param
         if param.batch_size < 1:
             raise self.error(f"batch_size is {param.batch_size}; it must be 1 or more", "batch_size")
-        if (param.new_height > 0) != (param.new_width > 0):
-            sizes = f"new_height {param.new_height} and new_width {param.new_width}"
-            raise self.error(f"{sizes}: give both or neither", "new_height" if param.new_height else "new_width")
         self._check_size("new_height", "new_width", param)
         if transform.HasField("mean_file"):
             raise self.error("takes no mean_file, for its images differ in size; give mean_value", "mean_file")
