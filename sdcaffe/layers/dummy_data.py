@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from sdcaffe.layers import fillers
 from sdcaffe.layers.base import DataLayer, Layer, Shape, register
 
 _LEGACY = ("num", "channels", "height", "width")
+T = TypeVar("T")
 
 
 @register("DummyData", field="dummy_data_param")
@@ -32,7 +33,7 @@ class DummyData(DataLayer):
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.shapes = shapes_of_tops(self)
         fillers_given = list(self.param.data_filler) or [proto.FillerParameter(type="constant", value=0)]
-        self.fillers: list[Any] = for_each_top(self, "data_filler", fillers_given)
+        self.fillers = for_each_top(self, "data_filler", fillers_given)
         for filler in self.fillers:
             fillers.check(filler)
         self._constant: dict[tuple[int, torch.device], Tensor] = {}
@@ -93,7 +94,7 @@ def shapes_of_tops(layer: Layer) -> list[Shape]:
     return shapes
 
 
-def for_each_top(layer: Layer, field: str, values: list[Any]) -> list[Any]:
+def for_each_top(layer: Layer, field: str, values: list[T]) -> list[T]:
     """A value for each top, of one for all or one for each. Raises LayerError."""
     tops = len(layer.layer_param.top)
     if len(values) not in (1, tops):

@@ -171,7 +171,7 @@ class ClipFeed(Seeded):
     ) -> None:
         self.source, self.order, self._cut, self._labels_of = source, order, cut, labels_of
         self._ahead: Prefetcher[tuple[Tensor, Tensor]] = Prefetcher(prefetch, f"prefetch {source.where}")
-        self.size: Size = self._item(0, 0, int(order.indices(0)[0])).shape
+        self.size: Size = self._item(0, 0, order.first).shape
 
     def batch(self, k: int, device: torch.device) -> tuple[Tensor, ...]:
         clips, labels = self._ahead.get(k, self._read)
