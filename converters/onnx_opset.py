@@ -149,16 +149,30 @@ class _Lowering:
         self.made.append(node)
 
     def split(self, node: Any) -> None:
-        """The sizes are an attribute, no input; without them all are equal."""
+        """The sizes are an attribute, no input; without them all are equal. Computed ones are a Slice each."""
         import onnx
 
-        sizes = self.constant(node, 1)
+        if self.opset < 13 and len(node.input) > 1 and node.input[1] not in self.constants:
+            self._slices(node)
+            return
+        sizes = None if self.opset >= 13 else self.constant(node, 1)
         self.drop(node, "num_outputs")
         if self.opset < 13:
             del node.input[1:]
             if sizes:
                 node.attribute.append(onnx.helper.make_attribute("split", sizes))
         self.made.append(node)
+
+    def _slices(self, node: Any) -> None:
+        """What Split cuts by sizes that are known only when the model runs."""
+        start = zero = self.integers([0], f"{node.output[0]}_zero")
+        axis = self.integers([self.attribute(node, "axis", 0)], f"{node.output[0]}_axis")
+        for i, top in enumerate(node.output):
+            at = [self.integers([value], f"{node.output[0]}_{value}") for value in (i, i + 1)]
+            end = self.add(node, "Add", [start, self.add(node, "Slice", [node.input[1], *at, zero])])
+            self.names.discard(top)
+            self.add(node, "Slice", [node.input[0], start, end, axis], top)
+            start = end
 
     def pad(self, node: Any) -> None:
         axes = self.constant(node, 3)

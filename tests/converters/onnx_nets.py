@@ -20,6 +20,7 @@ NETS = sorted(ROOT.glob("prototxt/**/deploy*.prototxt"))
 _OF_FORKS = ("axpy", "bn_psp", "bn_segnet", "denseblock", "dw_", "gradient_scaler", "interp", "pad", "prior_box")
 _OF_FORKS += ("proposal", "psroi", "relu6", "reorg", "roi_pool", "shuffle", "squeeze", "upsample", "yolo_d", "yolov3_d")
 _OF_SSD = ("concat", "det_", "flatten", "normalize", "permute", "prior", "reshape", "softmax_axis2")
+_FORKS_OF_BARE = {"bn_psp": "PSPNet", "bn_segnet": "SegNet"}  # whose files the recordings are that no field tells it of
 TRAINING = ("accuracy", "contrastive", "euclidean", "hinge", "infogain", "multinomial", "softmax_loss", "sigmoid_ce")
 OWN_STATISTICS = ("batchnorm_train",)  # of the train phase
 
@@ -73,6 +74,7 @@ def recorded_layer(name: str, folder: Path = RECORDED) -> Any:
         text = str(file["prototxt"])
     net = proto.NetParameter()
     proto.text.parse(text, net, name)
+    proto.dialects.settle(net, next((fork for start, fork in _FORKS_OF_BARE.items() if name.startswith(start)), None))
     (layer,) = [layer for layer in net.layer if layer.name == "x"]
     layer.name = name
     for blobs in (layer.bottom, layer.top):

@@ -59,8 +59,9 @@ def test_a_layer_in_the_opsets(opset: int, tmp_path: Path) -> None:
     check_layer(BATCH_FREE, opset, tmp_path)
 
 
-def test_joined_axes_of_free_sizes_in_older_opsets(tmp_path: Path) -> None:
-    check_layer(RECORDED / "flatten", TRACED, tmp_path)
+@pytest.mark.parametrize("name", ["flatten", "slice_batch"])
+def test_joined_and_cut_axes_of_free_sizes_in_older_opsets(name: str, tmp_path: Path) -> None:
+    check_layer(RECORDED / name, TRACED, tmp_path)
 
 
 @pytest.mark.slow
