@@ -37,7 +37,7 @@ def prepare(folder: Path) -> None:
     """A folder as a reader has it: the clone's files, with trainings cut short, and weights as they end."""
     for name in ("examples", "tests", "reference_logs"):
         (folder / name).symlink_to(ROOT / name)
-    for name in ("quickstart", "quickstart_ssd", "quickstart_segmentation"):
+    for name in ("quickstart", "quickstart_ssd", "quickstart_segmentation", "quickstart_taught"):
         shutil.copytree(ROOT / "prototxt" / name, folder / "prototxt" / name)
     for name in ("cifar100", "study"):
         (folder / "prototxt" / name).symlink_to(ROOT / "prototxt" / name)

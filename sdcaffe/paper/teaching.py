@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sdcaffe import proto
 from sdcaffe.paper import published
 from sdcaffe.paper.datasets import ImageSet
+from sdcaffe.paper.layers.kl_loss import Gradient
 from sdcaffe.paper.mechanisms import Mechanism, accuracy, data
 from sdcaffe.paper.networks.network import Heads, Network
 from sdcaffe.paper.text import Blob, NetText
-from sdcaffe.paper.towers import tower
+from sdcaffe.paper.towers import as_resting, tower
 from sdcaffe.proto.printing import Message, Word
 
 
@@ -17,11 +20,13 @@ from sdcaffe.proto.printing import Message, Word
 class Teacher(Mechanism):
     """The hard labels, and the softened predictions of a trained network that stays as it is.
 
-    The second is Hinton et al.'s loss (2015), T^2 D(teacher || student), with weight 1 as in the paper's Eq. 5.
-    The teacher's weights come from the solver's `weights`, by its own layer names.
+    The second is Hinton et al.'s loss (2015), T^2 D(teacher || student), with weight 1 as in the paper's Eq. 5;
+    or that of another convention, `gradient`. The teacher's weights come from the solver's `weights`, by its own
+    layer names.
     """
 
     teacher: Network
+    gradient: Gradient = Gradient.HINTON
 
     @property
     def measures(self) -> str:
@@ -34,7 +39,7 @@ class Teacher(Mechanism):
     def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
         net, heads, teacher = _two_networks(self, network, images, batch_size, self.teacher, "teacher", frozen=True)
         _hard_labels(net, "loss", heads)
-        softened = {"temperature": images.temperature, "gradient": Word("HINTON"), "one_sided": True}
+        softened = {"temperature": images.temperature, "gradient": Word(self.gradient.name), "one_sided": True}
         return _tested(net, images, heads, teacher, softened)
 
     def remarks(self, batch_size: int) -> list[str]:
@@ -69,6 +74,28 @@ class Peer(Mechanism):
 
     def remarks(self, batch_size: int) -> list[str]:
         return [f"The peer {self.peer} learns beside it, in training only."]
+
+
+@dataclass(frozen=True)
+class PeerInTurn(Peer):
+    """Mutual learning in turn: network 1 learns from network 2, then network 2, on the same batch, from the new 1.
+
+    The net is that of the first half step, in which network 2 rests. `examples/peers_in_turn.py` makes the second half
+    of it, exchanging who rests, and trains both.
+    """
+
+    def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
+        whole = super().net(network, images, batch_size)
+        return whole.replaced(whole.name, enumerate(self._resting(whole.net())))
+
+    def _resting(self, net: proto.NetParameter) -> Iterator[proto.LayerParameter]:
+        for layer in net.layer:
+            if layer.type == "KLLoss":
+                layer.kl_loss_param.one_sided = True
+            yield as_resting(layer) if layer.name.startswith(self.prefix) else layer
+
+    def remarks(self, batch_size: int) -> list[str]:
+        return [f"The peer {self.peer} rests here: `examples/peers_in_turn.py` trains both by turns."]
 
 
 def _two_networks(

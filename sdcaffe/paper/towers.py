@@ -59,15 +59,20 @@ def as_sharing(layer: proto.LayerParameter) -> proto.LayerParameter:
 
 def as_frozen(layer: proto.LayerParameter) -> proto.LayerParameter:
     """The layer that learns nothing."""
+    copy = as_resting(layer)
+    if layer.type == "BatchNorm":
+        copy.batch_norm_param.use_global_stats = True
+    return copy
+
+
+def as_resting(layer: proto.LayerParameter) -> proto.LayerParameter:
+    """The layer that learns nothing now, and may at another time: a BatchNorm normalises by its batch as ever."""
     copy = proto.LayerParameter()
     copy.CopyFrom(layer)
-    if layer.type == "BatchNorm":
-        copy.batch_norm_param.Clear()
-        copy.batch_norm_param.use_global_stats = True
-        return copy
-    del copy.param[:]
-    for _ in _blobs(layer):
-        copy.param.add(lr_mult=0)
+    if layer.type != "BatchNorm":
+        del copy.param[:]
+        for _ in _blobs(layer):
+            copy.param.add(lr_mult=0)
     return copy
 
 

@@ -34,9 +34,8 @@ LOSSES = {
     "self_distilled": "loss_a loss_b kl mmd",
     "mu": "loss_a loss_b kl mmd",
     "separate_statistics": "loss_a loss_b kl mmd",
-    "teacher_wrn28_10": "loss kl",
-    "peer_resnet32": "loss peer_loss kl",
-    "peer_wrn28_10": "loss peer_loss kl",
+    **dict.fromkeys(("teacher_wrn28_10", "taught", "taught_printed"), "loss kl"),
+    **dict.fromkeys(("peer_resnet32", "peer_wrn28_10", "peer", "peer_in_turn"), "loss peer_loss kl"),
     **dict.fromkeys(
         ("pad_normalized", "affine", "perspective", "thin_plate_spline", "random_erasing"), "loss_a loss_b kl mmd"
     ),
@@ -127,12 +126,12 @@ def test_training_and_test_nets_share_their_parameters(name):
     }
     learned = {"Convolution", "InnerProduct", "Scale", "BatchNorm"}
     train, test = ([x.name for x in layers[p] if x.type in learned] for p in (proto.TRAIN, proto.TEST))
-    if any(word in name for word in ("teacher", "peer", "separate", "adversarial")):
+    mechanism = name.partition("train_val_")[2].removesuffix(".prototxt")
+    if any(word in mechanism for word in ("teacher", "taught", "peer", "separate", "adversarial")):
         assert set(test) < set(train)
     else:
         assert train == test
     weights = {x.name: list(x.loss_weight) for x in layers[proto.TRAIN] if x.type.endswith("Loss")}
-    mechanism = name.partition("train_val_")[2].removesuffix(".prototxt")
     assert set(weights) == set(LOSSES[mechanism].split())
     assert weights.get("kl", [1]) == [1]
     if mechanism not in ("mu", "gaussian_mmd") and not {"study2", "open_questions"} & {*name.split("/")}:

@@ -15,7 +15,7 @@ class ResNet:
 
     Stages 3 and 4 start with stride 2. There a shortcut takes every second pixel and zeros for the new
     channels (He et al.'s option A), or with `projection` a 1x1 convolution and BatchNorm. `stem_stride` is that of
-    the first convolution, 1 in the paper.
+    the first convolution, 1 in the paper. `prefix` begins the layers' names, for a place beside another in one net.
     """
 
     depth: int
@@ -24,6 +24,7 @@ class ResNet:
     projection: bool = False
     batch_norm_fraction: float = 0.999
     stem_stride: int = 1
+    prefix: str = ""
 
     def __post_init__(self) -> None:
         if self.depth < 8 or self.depth % 6 != 2:
@@ -37,15 +38,15 @@ class ResNet:
     def build(self, net: NetText, image: Blob) -> Heads:
         """Write the network onto `net`, from the blob `image` on."""
         net.section("stage 1")
-        x = self._convolution(net, "conv1", image, self.width, stride=self.stem_stride)
+        x = self._convolution(net, f"{self.prefix}conv1", image, self.width, stride=self.stem_stride)
         for stage in (2, 3, 4):
             net.section(f"stage {stage}")
             for block in range(1, (self.depth - 2) // 6 + 1):
                 stride = 2 if stage > 2 and block == 1 else 1
-                x = self._block(net, f"res{stage}_{block}", x, self.width * 2 ** (stage - 2), stride)
+                x = self._block(net, f"{self.prefix}res{stage}_{block}", x, self.width * 2 ** (stage - 2), stride)
         net.section("head")
-        feature = blocks.global_average(net, "pool", x)
-        return Heads(feature, blocks.inner_product(net, "fc", feature, self.classes))
+        feature = blocks.global_average(net, f"{self.prefix}pool", x)
+        return Heads(feature, blocks.inner_product(net, f"{self.prefix}fc", feature, self.classes))
 
     def _block(self, net: NetText, name: str, bottom: Blob, channels: int, stride: int) -> Blob:
         x = self._convolution(net, f"{name}a", bottom, channels, stride=stride)

@@ -14,7 +14,8 @@ from sdcaffe.paper.compare.measures import MEASURES, Measure, contrasts
 from sdcaffe.paper.published import BASELINE, SELF_DISTILLED, Value
 from sdcaffe.paper.results.runs import LOGS, by_recipe, comparison, groups, recipes
 
-STUDY, OLD_STUDY, QUICKSTART, OPEN = "study2", "study", "quickstart", "open_questions"
+STUDY, OLD_STUDY, OPEN = "study2", "study", "open_questions"
+QUICKSTART, TAUGHT = "quickstart", "quickstart_taught"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -143,7 +144,27 @@ _ERROR = Measure("error", "error, %", 1, 2)
 
 def quickstart() -> str:
     """Every seed's test error."""
-    found = by_recipe(groups(f"runs/{QUICKSTART}", "fp32"), QUICKSTART)
+    return _by_seed(QUICKSTART)
+
+
+def quickstart_differences() -> str:
+    """The arms less each other."""
+    arms = list(by_recipe(groups(f"runs/{QUICKSTART}", "fp32"), QUICKSTART))
+    return _differences(QUICKSTART, [(arm, base) for i, base in enumerate(arms) for arm in arms[i + 1 :]])
+
+
+def taught() -> str:
+    """Every seed's test error, of nets that a peer or a teacher taught, in the quickstart's setting."""
+    return _by_seed(TAUGHT)
+
+
+def taught_differences() -> str:
+    """Each of the paper's open questions on peers and teachers: one choice less the other."""
+    return _differences(TAUGHT, [("peer_in_turn", "peer"), ("taught_printed", "taught")])
+
+
+def _by_seed(folder: str) -> str:
+    found = by_recipe(groups(f"runs/{folder}", "fp32"), folder)
     seeds = sorted({seed for group in found.values() for seed, _ in _errors(group) if seed is not None})
     rows = []
     for group in found.values():
@@ -153,16 +174,14 @@ def quickstart() -> str:
     return table(("test error, %", *(f"seed {seed}" for seed in seeds), "mean"), rows)
 
 
-def quickstart_differences() -> str:
-    """The arms less each other."""
-    found = by_recipe(groups(f"runs/{QUICKSTART}", "fp32"), QUICKSTART)
+def _differences(folder: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """The first of each pair of arms less the second, where both have seeds enough."""
+    found = by_recipe(groups(f"runs/{folder}", "fp32"), folder)
     rows = []
-    names = list(found)
-    for i, base in enumerate(names):
-        for name in names[i + 1 :]:
-            made = between(_errors(found[name]), _errors(found[base]))
-            if made:
-                rows.append([found[name].title, found[base].title, interval(made), made.by])
+    for arm, base in pairs:
+        made = between(_errors(found[arm]), _errors(found[base])) if {arm, base} <= set(found) else None
+        if made:
+            rows.append([found[arm].title, found[base].title, interval(made), made.by])
     return table(("points of test error", "less", "difference (95 % interval)", "from"), rows)
 
 
@@ -263,6 +282,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "study-differences": study_differences,
     "study-devices": study_devices,
     "open-questions": open_questions,
+    "taught": taught,
+    "taught-differences": taught_differences,
     "quickstart": quickstart,
     "quickstart-differences": quickstart_differences,
     "precisions": precisions,
