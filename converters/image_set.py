@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from sdcaffe.proto.numbers import varint
 
 READ_TYPES = {*TYPES, "gif"}  # endings of the images that a folder is searched for
 _AHEAD = 200  # images that are ready, or being made, before they are wanted
+_KINDS = 1 << 14  # sizes with labels, of which what a Datum says is kept
+_AT_ONCE = 8  # images that a thread makes before it asks for more: asking takes as long as a small one
 
 
 @dataclass
@@ -171,13 +174,13 @@ def _batches(
 
 def _in_order(entries: list[Entry], make: Callable[[Entry], _Image], pool: ThreadPoolExecutor) -> Iterator[_Image]:
     """What `make` makes of the entries; threads are ahead of whoever asks, by some."""
-    ahead: deque[Future[_Image]] = deque()
-    for entry in entries:
-        ahead.append(pool.submit(make, entry))
-        if len(ahead) > _AHEAD:
-            yield ahead.popleft().result()
+    ahead: deque[Future[list[_Image]]] = deque()
+    for start in range(0, len(entries), _AT_ONCE):
+        ahead.append(pool.submit(lambda some: list(map(make, some)), entries[start : start + _AT_ONCE]))
+        if len(ahead) * _AT_ONCE > _AHEAD:
+            yield from ahead.popleft().result()
     while ahead:
-        yield ahead.popleft().result()
+        yield from ahead.popleft().result()
 
 
 def _image(entry: Entry, options: Options) -> _Image:
@@ -198,12 +201,18 @@ def _image(entry: Entry, options: Options) -> _Image:
 
 def _datum(image: _Image, label: int) -> bytes:
     """The bytes of a Datum, whose data protobuf would copy twice more."""
-    shape, rest = proto.Datum(), proto.Datum(label=label, encoded=image.encoded)  # Caffe writes out that it is not
-    if not image.encoded:
-        shape.channels, shape.height, shape.width = image.size
+    head, rest = _around(None if image.encoded else image.size, label)
+    return b"".join((head, varint(len(image.data)), image.data, rest))
+
+
+@lru_cache(_KINDS)
+def _around(size: tuple[int, ...] | None, label: int) -> tuple[bytes, bytes]:
+    """What a Datum has before the length of its data, and behind them; `size` None: they are an image file."""
+    shape, rest = proto.Datum(), proto.Datum(label=label, encoded=size is None)  # Caffe writes out that it is not
+    if size is not None:
+        shape.channels, shape.height, shape.width = size
     tag = shape.DESCRIPTOR.fields_by_name["data"].number << 3 | 2
-    head = shape.SerializeToString() + varint(tag) + varint(len(image.data))
-    return b"".join((head, image.data, rest.SerializeToString()))
+    return shape.SerializeToString() + varint(tag), rest.SerializeToString()
 
 
 def _ending(path: str) -> str:

@@ -3,8 +3,8 @@
     python tests/benchmarks/convert_imageset.py [--rounds 5] [--images 500] [--size 320] [--side 256] [--kind jpg|png]
         [--gray] [--encoded] [--jobs N]
 
-`--side 0` keeps the size. The images are random patches of 16x16 pixels. Both write an LMDB; times of the clock and of
-the processors, in turns.
+`--side 0` keeps the size. The images are random patches of 16x16 pixels. Both write an LMDB of Datums; times of the
+clock and of the processors, in turns.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from PIL import Image
 from side_by_side import take_turns
 
 from sdcaffe.converters.image_set import Options, convert
+from sdcaffe.proto import Datum
 
 
 def write_images(folder: Path, args: argparse.Namespace) -> None:
@@ -36,16 +37,19 @@ def loop(folder: Path, database: Path, args: argparse.Namespace) -> None:
     """What a script would do."""
     with lmdb.open(str(database), map_size=1 << 33) as env, env.begin(write=True) as transaction:
         for i, line in enumerate((folder / "list.txt").read_text().splitlines()):
-            path = folder / line.split()[0]
+            path, label = folder / line.split()[0], int(line.split()[1])
             if args.encoded and not args.side:
-                data = path.read_bytes()
+                Image.open(path).load()  # lest one be stored that is none, as in Caffe
+                datum = Datum(label=label, encoded=True, data=path.read_bytes())
             else:
                 image: Image.Image = Image.open(path).convert("L" if args.gray else "RGB")
                 if args.side:
                     image = image.resize((args.side, args.side), Image.Resampling.BILINEAR)
                 pixels = np.asarray(image)
-                data = (pixels if args.gray else pixels[..., ::-1].transpose(2, 0, 1)).tobytes()
-            transaction.put(b"%08d" % i, data)
+                channels = pixels[None] if args.gray else pixels[..., ::-1].transpose(2, 0, 1)
+                shape = dict(zip(("channels", "height", "width"), channels.shape, strict=True))
+                datum = Datum(label=label, data=channels.tobytes(), **shape)
+            transaction.put(b"%08d" % i, datum.SerializeToString())
 
 
 def main() -> None:
