@@ -15,12 +15,14 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).parent))
 from rivals import Rival
@@ -152,6 +154,20 @@ def data_share(args: argparse.Namespace) -> None:
     )
 
 
+def where_time_goes(args: argparse.Namespace) -> None:
+    """The share of convolutions and of the largest other operators in a step of each, by torch's profiler."""
+    for name, make in WAYS.items():
+        step = make(args.net[0], args.mechanism[-1], args.batch or BATCH[args.net[0]], torch.device("cpu"), "fp32")
+        step()
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            step()
+        times = Counter({event.key: event.self_cpu_time_total for event in profiled.key_averages()})
+        whole = sum(times.values())
+        convolutions = sum(time for key, time in times.items() if "conv" in key.lower())
+        others = ", ".join(f"{key} {t / whole:.1%}" for key, t in times.most_common(8) if "conv" not in key.lower())
+        print(f"{name}: convolutions {convolutions / whole:.1%} of {whole / 1e3:.0f} ms; {others}")
+
+
 def build_times() -> None:
     for net_name in ("wrn28_10", "densenet100"):
         start = time.perf_counter()
@@ -169,11 +185,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=1, help="steps a round")
     parser.add_argument("--memory", action="store_true", help="peak memory as well, each in a process of its own")
+    parser.add_argument("--profile", action="store_true", help="where a step's time goes, and nothing else")
     parser.add_argument("--peak", choices=list(WAYS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.manual_seed(0)
     if args.peak:
         print_peak(args)
+        return
+    if args.profile:
+        where_time_goes(args)
         return
     where = (
         f"{torch.get_num_threads()} CPU threads" if args.device == "cpu" else torch.cuda.get_device_name(args.device)
