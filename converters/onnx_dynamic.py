@@ -76,7 +76,7 @@ def plan_of(
     }
     one_size = preprocess is not None and preprocess.mean.shape[1:] != (1, 1)
     one_size = one_size or _in_sequences(net) or any(layer.fixes for layer in net.layers.values())
-    if images and not one_size and not _refusal(net, larger):
+    if images and not one_size and not _fixed(net, larger):
         axes = {name: (*batch[name], 2, 3) if name in images else batch[name] for name in shapes}
         return _plan(axes, double, [shapes, double, _scaled(larger, batch, 1)], in_bytes, images)
     return _plan(batch, double, [shapes, _scaled(shapes, batch, 3)], in_bytes, images)
@@ -113,7 +113,7 @@ def _batch_axes(net: Net, shapes: dict[str, Shape]) -> tuple[Axes | None, str]:
     refusals = []
     for choice in itertools.islice(choices, _MOST_CHOICES):
         axes: Axes = dict(zip(shapes, choice, strict=True))
-        refusals.append(_refusal(net, _scaled(shapes, axes, 2)))
+        refusals.append(_fixed(net, _scaled(shapes, axes, 2)))
         if not refusals[-1]:
             return axes, ""
     return None, refusals[0]
@@ -149,4 +149,16 @@ def _refusal(net: Net, shapes: Mapping[str, Shape]) -> str:
         net.reshape(shapes)
     except SdcaffeError as error:
         return error.message.partition(";")[0]
+    return ""
+
+
+def _fixed(net: Net, shapes: Mapping[str, Shape]) -> str:
+    """Why one model cannot be of these shapes and of the net's own: no blob of it has more axes, or fewer, in one."""
+    before = net.blob_shapes
+    if refusal := _refusal(net, shapes):
+        return refusal
+    for name, shape in net.blob_shapes.items():
+        if len(shape) != len(before[name]):
+            net.reshape({name: before[name] for name in net.inputs})
+            return f'blob "{name}" would have {len(shape)} axes in place of {len(before[name])}'
     return ""

@@ -183,7 +183,7 @@ def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, opti
         layers = told(model, owners, module, net)
         model.metadata_props.add(key=PROPERTY, value=layers)
     if options.opset < TRACED:
-        lower(model, options.opset)
+        lower(model, options.opset, module.names())
     return model
 
 

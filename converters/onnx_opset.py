@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ _REDUCE = (
     *("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2"),
     *("ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"),
 )
+_FLOATS = (1, 10, 11)  # TensorProto's float, half and double
 _NEW = {  # attribute -> the opset that brought it, the value that older ones mean
     ("Resize", "antialias"): (18, 0),
     ("Resize", "keep_aspect_ratio_policy"): (18, b"stretch"),
@@ -31,15 +33,20 @@ _NEW = {  # attribute -> the opset that brought it, the value that older ones me
 }
 
 
-def lower(model: ModelProto, opset: int) -> None:
-    """Write `model`, a ModelProto of opset `TRACED`, in `opset`. Raises ModelError where it cannot be."""
-    _Lowering(model, opset).run()
+def lower(model: ModelProto, opset: int, layers: Iterable[str] = ()) -> None:
+    """Write `model`, a ModelProto of opset `TRACED`, in `opset`.
+
+    Raises ModelError where it cannot be, by the layer whose node it is: of the nodes of one of `layers` all but the
+    last have a number behind its name.
+    """
+    _Lowering(model, opset, layers).run()
 
 
 class _Lowering:
-    def __init__(self, model: Any, opset: int) -> None:
+    def __init__(self, model: Any, opset: int, layers: Iterable[str]) -> None:
         import onnx
 
+        self.layers = set(layers)
         self.model, self.graph, self.opset = model, model.graph, opset
         self.constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in self.graph.initializer}
         for node in self.graph.node:
@@ -48,6 +55,8 @@ class _Lowering:
         inferred = onnx.shape_inference.infer_shapes(model).graph
         values = [*inferred.input, *inferred.value_info, *inferred.output]
         self.ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+        self.floats = {value.name for value in values if value.type.tensor_type.elem_type in _FLOATS}
+        self.floats.update(name for name, value in self.constants.items() if value.dtype.kind == "f")
         self.made: list[Any] = []
         self.names = {name for node in self.graph.node for name in (*node.input, *node.output)}
 
@@ -78,7 +87,9 @@ class _Lowering:
         self.model.ir_version = onnx.helper.find_min_ir_version_for(list(self.model.opset_import))
 
     def error(self, node: Any) -> ModelError:
-        return ModelError(f'layer "{node.name}" is {node.op_type} in ONNX, which opset {self.opset} cannot hold so')
+        name = node.name.rpartition("_")[0]
+        layer = name if name in self.layers and node.name not in self.layers else node.name
+        return ModelError(f'layer "{layer}" is {node.op_type} in ONNX, which opset {self.opset} cannot hold so')
 
     def _plain(self, node: Any) -> None:
         """Take out attributes that the opset does not have, where they say nothing."""
@@ -86,9 +97,9 @@ class _Lowering:
 
         for attribute in list(node.attribute):
             since, value = _NEW.get((node.op_type, attribute.name), (0, None))
-            if self.opset >= since:
-                continue
             given = onnx.helper.get_attribute_value(attribute)
+            if self.opset >= (18 if since and given in (b"max", b"min") else since):
+                continue
             # Sizes that are known only when the model runs are those of blobs, which are not empty.
             zeros = node.op_type == "Reshape" and not self.constants.get(node.input[1], np.ones(1)).all()
             if given != value and (node.op_type != "Reshape" or zeros):
@@ -217,6 +228,19 @@ class _Lowering:
         self.names.discard(node.output[0])
         self.add(node, "Slice", [whole, *bounds], node.output[0])
 
+    def extreme(self, node: Any) -> None:
+        """Of integers, the least or the greatest is chosen by a comparison; Clip is both."""
+        if any(name in self.floats for name in node.input):
+            self.made.append(node)
+            return
+        best, *others = node.input
+        words = ("Greater", "Less") if node.op_type == "Clip" else ("Less" if node.op_type == "Min" else "Greater",)
+        pairs = [(word, other) for word, other in zip(itertools.cycle(words), others) if other]
+        for i, (word, other) in enumerate(pairs, 1):
+            last = node.output[0] if i == len(pairs) else ""
+            self.names.discard(last)
+            best = self.add(node, "Where", [self.add(node, word, [best, other]), best, other], last)
+
     def compared(self, node: Any) -> None:
         """a >= b is not a < b."""
         less = self.add(node, "Less" if node.op_type.startswith("Greater") else "Greater", list(node.input))
@@ -255,6 +279,7 @@ _CHANGES: list[tuple[int, tuple[str, ...], Callable[[_Lowering, Any], None]]] = 
     (13, ("Softmax", "LogSoftmax"), _Lowering.softmax),
     (15, ("Shape",), _Lowering.shape),
     (12, ("GreaterOrEqual", "LessOrEqual"), _Lowering.compared),
+    (12, ("Min", "Max", "Clip"), _Lowering.extreme),
     (12, ("Constant",), _Lowering.constant_value),
     (13, ("Resize",), _Lowering.resize),
 ]

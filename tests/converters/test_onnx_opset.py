@@ -15,6 +15,7 @@ from sdcaffe.cli import main
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
+from sdcaffe.converters.onnx_opset import lower
 from sdcaffe.converters.onnx_runtime import open_session
 from sdcaffe.net import Net
 
@@ -85,6 +86,28 @@ def test_what_an_opset_cannot_hold_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match='layer "swish" is Einsum in ONNX, which opset 11 cannot hold'):
         export(model, weights, str(tmp_path / "older.onnx"), Options(opset=11))
     assert not (tmp_path / "older.onnx").exists()
+
+
+def test_integers_are_compared_in_opset_11(tmp_path: Path) -> None:
+    """Min, Max and Clip take no integers before opset 12."""
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.INT64, [5])
+    made = {
+        "least": (("Min", ["x", "two", "three"]), lambda x: np.minimum(x, 2)),
+        "most": (("Max", ["x", "two"]), lambda x: np.maximum(x, 2)),
+        "both": (("Clip", ["x", "two", "three"]), lambda x: np.clip(x, 2, 3)),
+        "above": (("Clip", ["x", "", "three"]), lambda x: np.minimum(x, 3)),
+    }
+    nodes = [onnx.helper.make_node(op, inputs, [top], name=top) for top, ((op, inputs), _) in made.items()]
+    tops = [onnx.helper.make_tensor_value_info(top, onnx.TensorProto.INT64, [5]) for top in made]
+    limits = [onnx.numpy_helper.from_array(np.array(v), name) for name, v in (("two", 2), ("three", 3))]
+    graph = onnx.helper.make_graph(nodes, "integers", [x], tops, limits)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    lower(model, 11)
+    onnx.checker.check_model(model, full_check=True)
+    given = np.array([-7, 1, 2, 3, 9])
+    got = open_session(model.SerializeToString(), "integers").run(list(made), {"x": given})
+    for values, (_, expected) in zip(got, made.values(), strict=True):
+        np.testing.assert_array_equal(values, expected(given))
 
 
 @pytest.mark.parametrize("flags", [[], ["--batch", "3"], ["--shape", "data=3,4,12,10", "--opset", "11"]])
