@@ -19,6 +19,7 @@ from sdcaffe.proto.odd_text import odd_text
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+LONGEST = 1000  # characters of a class name
 _LARGEST = 2**31 - 1  # bytes of a protobuf
 
 
@@ -77,6 +78,8 @@ def _read_scores(found: Metadata, value: Any) -> None:
 
 def _read_classes(found: Metadata, value: Any) -> None:
     found.classes = [str(name) for name in value]
+    if any(len(name) > LONGEST for name in found.classes):
+        raise ValueError
 
 
 def _read_normalisation(found: Metadata, value: Any) -> None:
@@ -130,7 +133,10 @@ def digest(path: str | os.PathLike[str]) -> str:
 
 
 def read_classes(path: str | os.PathLike[str]) -> list[str]:
-    """Class names, one a line; the label is the line's number from 0. Raises ModelError."""
+    """Class names, one a line of `LONGEST` characters at most; the label is the line's number from 0.
+
+    Raises ModelError.
+    """
     data = read_bytes(path, ModelError)
     try:
         names = data.decode("utf-8").splitlines()
@@ -142,6 +148,11 @@ def read_classes(path: str | os.PathLike[str]) -> list[str]:
         names.pop()
     if not names:
         raise ModelError("holds no class names", str(path))
+    for number, name in enumerate(names, 1):
+        if len(name) > LONGEST:
+            raise ModelError(
+                f"a class name has {LONGEST} characters at most, but this line {len(name)}", f"{path}:{number}"
+            )
     return names
 
 

@@ -25,6 +25,10 @@ from collections.abc import Iterable
 from sdcaffe.terminal import shown
 
 _NO_MEMORY = re.compile("allocate memory|out of memory")  # in what torch raises
+_LONG_WORD = re.compile(r"\S{1000,}")  # no name and hardly a path: what a damaged or hostile file holds
+_KEPT = 200  # characters of such a word that are told
+_MOST = 20_000  # characters of a message
+_ALIKE = 100  # characters of a word that may be a slip of the pen
 
 
 class Place(str):
@@ -61,9 +65,9 @@ class SdcaffeError(Exception):
     def summary(self) -> str:
         """`where: message` without the excerpt: for a sentence of another error, a log, a table.
 
-        Control characters that a file brought into it are `shown`.
+        Control characters that a file brought into it are `shown`, and of words without an end the beginning.
         """
-        return shown(f"{self.where}: {self.message}" if self.where else self.message)
+        return shown(_shortened(f"{self.where}: {self.message}" if self.where else self.message))
 
     def __str__(self) -> str:
         return f"{self.summary}\n{self.excerpt}" if self.excerpt else self.summary
@@ -125,6 +129,12 @@ class SolverError(SdcaffeError):
         self.field = field
 
 
+def _shortened(text: str) -> str:
+    """A message without the most of words that nobody can read; one that is too long even so without its middle."""
+    text = _LONG_WORD.sub(lambda match: f"{match[0][:_KEPT]}...{match[0][-1]}", text)
+    return text if len(text) <= _MOST else f"{text[: _MOST // 2]} ... {text[-_MOST // 2 :]}"
+
+
 def one_line(error: BaseException) -> str | None:
     """What a command says of an error that a user can meet, in one line; None for a fault of the program."""
     if isinstance(error, KeyboardInterrupt):
@@ -145,6 +155,8 @@ def told(error: BaseException) -> str | None:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, upper and lower case taken as one; None where none is alike."""
+    if len(word) > _ALIKE:  # difflib takes seconds for a word of megabytes
+        return None
     folded = {name.lower(): name for name in known}
     near = difflib.get_close_matches(word.lower(), folded, n=1)
     return folded[near[0]] if near else None

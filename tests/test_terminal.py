@@ -8,13 +8,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from sdcaffe import terminal
 from sdcaffe.cli import main
-from sdcaffe.errors import DataError, SdcaffeError, one_line, told
+from sdcaffe.errors import DataError, SdcaffeError, nearest, one_line, told
 from sdcaffe.log import GlogFormatter
 
 CONTROL = [chr(n) for n in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if chr(n) not in "\n\t"]
@@ -191,6 +192,29 @@ def test_what_an_encoding_lacks_is_shown(encoding: str, monkeypatch: pytest.Monk
             want = number.encode()
         assert want in held.getvalue()
     assert held.getvalue().endswith(b"\\xff\n")
+
+
+@pytest.mark.parametrize("length", [900, 10_000_000])
+def test_a_word_without_an_end_is_told_in_part(length: int) -> None:
+    word = "a" * length
+    told = str(SdcaffeError(f'unknown layer type "{word}". There are Data', "net.prototxt:1:2"))
+    assert told.startswith('net.prototxt:1:2: unknown layer type "aaaa')
+    assert told.endswith(". There are Data")
+    assert len(told) < 300 or (length == 900 and f'"{word}"' in told)
+
+
+def test_a_message_of_a_million_words_is_told_in_part() -> None:
+    told = str(SdcaffeError("begins " + "word " * 1_000_000 + "ends"))
+    assert told.startswith("begins word")
+    assert told.endswith("word ends")
+    assert len(told) < 21_000
+
+
+def test_no_word_is_like_one_of_megabytes() -> None:
+    before = time.process_time()
+    assert nearest("Convolutio" * 1_000_000, ["Convolution"]) is None
+    assert time.process_time() - before < 1
+    assert nearest("Convolutio", ["Convolution"]) == "Convolution"
 
 
 def test_an_error_keeps_what_it_was_given() -> None:

@@ -40,7 +40,9 @@ class Hdf5Rows:
 
     def __init__(self, source: str, names: list[str]) -> None:
         self.source, self.names = source, names
-        self.files = [self._inspect(path) for path in _read_list(source)]
+        paths = _read_list(source)
+        inspected = {path: self._inspect(path) for path in dict.fromkeys(paths)}
+        self.files = [inspected[path] for path in paths]
         first = self.files[0]
         for file in self.files[1:]:
             for name, shape, expected in zip(names, file.shapes, first.shapes, strict=True):

@@ -5,6 +5,7 @@ Holds no layer type; Convolution, Deconvolution and Im2col stand on it.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -190,8 +191,22 @@ def transpose(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geo
             sizes = geometry.stride, geometry.pad, geometry.dilation
             return WidenedConvolution.apply(bottom, weight, bias, *sizes, True, group)
         return function(bottom, weight, bias, geometry.stride, geometry.pad, 0, group, geometry.dilation)
-    spatial = geometry.transposed(tuple(bottom.shape[2:]))
-    zeros = bottom.new_zeros(bottom.shape[0], weight.shape[1] * group, *spatial)
-    pull_back = torch.func.vjp(lambda top: convolve(top, weight, None, geometry, group), zeros)[1]
-    (top,) = pull_back(bottom)
-    return top if bias is None else top + bias.reshape(-1, *[1] * len(spatial))
+    top = _spread(bottom, weight, geometry, group)
+    return top if bias is None else top + bias.reshape(-1, *[1] * len(geometry.kernel))
+
+
+def _spread(bottom: Tensor, weight: Tensor, geometry: Geometry, group: int) -> Tensor:
+    """`transpose` over any number of axes, without a bias: each value times the kernel, added up where it falls."""
+    (n, c), sizes = bottom.shape[:2], bottom.shape[2:]
+    values = bottom.reshape(n, group, c // group, -1)
+    kernels = weight.reshape(group, c // group, weight.shape[1], -1)
+    parts = torch.einsum("ngcp,gcmk->kngmp", values, kernels).reshape(kernels.shape[3], n, -1, *sizes)
+    axes = list(zip(sizes, geometry.extent, geometry.stride, geometry.dilation, strict=True))
+    whole = bottom.new_zeros(*parts.shape[1:3], *(stride * (size - 1) + extent for size, extent, stride, _ in axes))
+    for part, place in zip(parts, itertools.product(*map(range, geometry.kernel)), strict=True):
+        falls = [
+            slice(first * dilation, first * dilation + stride * (size - 1) + 1, stride)
+            for first, (size, _, stride, dilation) in zip(place, axes, strict=True)
+        ]
+        whole[(..., *falls)] += part
+    return F.pad(whole, [-size for size in geometry.sides])

@@ -49,9 +49,13 @@ class Positions:
         offset = self._within(name.split("."), -1, len(self.fields))
         return None if offset is None else self._source.where(offset)
 
-    def each(self, name: str) -> list[Place]:
-        """The places of all fields of that name of the whole message itself, in its order."""
-        return [self._source.where(offset) for depth, own, offset in self.fields if depth == 0 and own == name]
+    def nth(self, name: str, number: int) -> Place:
+        """The place of one of the fields of that name of the whole message itself, counted from 0 in its order.
+
+        Several that are written as one list, `[1, 2]`, have one place, that of the list.
+        """
+        offsets = [offset for depth, own, offset in self.fields if depth == 0 and own == name]
+        return self._source.where(offsets[min(number, len(offsets) - 1)])
 
     def _within(self, path: list[str], start: int, end: int) -> int | None:
         """The offset of the shallowest field whose path ends in `path`, inside the entries of one message."""

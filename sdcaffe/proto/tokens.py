@@ -39,7 +39,7 @@ _SIMPLE = {
 }
 
 
-_MOST = 10_000_000  # words and signs of a text: the largest nets have some 100,000
+_MOST = 2_000_000  # words and signs of a text: the largest nets have some 100,000
 _EACH = 400  # bytes of memory that one may take, with what is made of it
 _STEP = 1 << 17  # words between looks at the free memory
 

@@ -88,6 +88,8 @@ def watch_torchrun() -> None:
             address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             socket.create_connection(address, timeout=30).close()
         except ConnectionRefusedError:
+            if int(os.environ["RANK"]) > 0:  # the first says it
+                sys.exit(1)
             raise SdcaffeError("torchrun, which started this process, is gone") from None
         except OSError:  # slow or out of reach: who joins waits longer, and says more
             pass

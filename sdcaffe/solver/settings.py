@@ -62,7 +62,7 @@ def _check_numbers(param: proto.SolverParameter, positions: proto.Positions | No
         for i, number in enumerate(value if repeated else (value,)):
             needed = _flaw(field, number)
             if needed:
-                where = positions.each(field)[i] if repeated and positions is not None else None
+                where = positions.nth(field, i) if repeated and positions is not None else None
                 raise SolverError(f"{field} is {number:g}; {needed}", where, field=field)
 
 

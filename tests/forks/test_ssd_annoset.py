@@ -12,6 +12,9 @@ import pytest
 import sdcaffe
 from sdcaffe import proto
 from sdcaffe.cli import main
+from sdcaffe.errors import DataError
+from sdcaffe.forks.ssd.label_map import read_label_map
+from sdcaffe.proto.tokens import Source
 
 sdcaffe.discover()
 
@@ -147,6 +150,7 @@ BAD = [
     ("json", "a.json", "[4, 5, 16, 10]", "[4, 5, 16]", "a.json, annotation 0: has no bbox of four numbers"),
     ("txt", "a.txt", "2 0 0 40", "2 0 0 nan", 'a.txt:2: "2 0 0 nan 20" is not a label and four numbers'),
     ("xml", "map.prototxt", "label: 1 }", "}", "map.prototxt:1:1: an item needs a name and a label"),
+    ("xml", "map.prototxt", MAP, "item [ { name: 'a' label: 8 }, { name: 'b' } ]", "map.prototxt:1:1: an item needs"),
     ("xml", "list", "a.png", "b.png", "b.png: cannot read the image: No such file"),
 ]
 
@@ -172,3 +176,17 @@ def test_names_that_stand_twice_are_refused_on_request(folder, capsys):
     assert convert("xml", "--check_label") == 1
     assert "map.prototxt:2:1: the name 'dog' has been given to an item already" in capsys.readouterr().err
     assert convert("xml") == 0
+
+
+def test_a_place_is_looked_for_where_it_is_told(tmp_path, monkeypatch):
+    """And not for each item: of a map of many that takes minutes."""
+    told = []
+    where = Source.where
+    monkeypatch.setattr(Source, "where", lambda source, offset: told.append(offset) or where(source, offset))
+    path = tmp_path / "map.prototxt"
+    path.write_text("".join(f'item {{ name: "{i}" label: {i} }}\n' for i in range(300)))
+    assert read_label_map(str(path)).by_label()[299] == "299"
+    assert told == []
+    path.write_text(path.read_text() + 'item { name: "a" label: 7 }')
+    with pytest.raises(DataError, match=r"map\.prototxt:301:1: the label 7 has been given"):
+        read_label_map(str(path)).by_label()

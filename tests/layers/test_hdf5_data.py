@@ -112,6 +112,17 @@ def test_a_large_file_is_read_once_an_epoch(tmp_path, monkeypatch):
     assert opened == [0, 1, 2]
 
 
+def test_a_file_that_is_listed_often_is_looked_into_once(tmp_path, monkeypatch):
+    write(tmp_path, {"data": rows(2)}, {"data": rows(1, 2)})
+    (tmp_path / "list.txt").write_text("0.h5 1.h5 " * 5000)
+    looked = []
+    original = Hdf5Rows._inspect
+    monkeypatch.setattr(Hdf5Rows, "_inspect", lambda self, path: looked.append(path) or original(self, path))
+    source = Hdf5Rows("list.txt", ["data"])
+    assert looked == ["0.h5", "1.h5"]
+    assert source.read(np.arange(14_998, 15_000))[0].tolist() == [1, 2]
+
+
 def test_what_caffe_logs(tmp_path, caplog):
     caplog.set_level(logging.INFO, "sdcaffe")
     write(tmp_path, {"data": rows(2)}, {"data": rows(2)})

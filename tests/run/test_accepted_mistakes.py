@@ -85,3 +85,10 @@ def test_weights_of_no_known_ending(name: str, tmp_path: Path, capsys: pytest.Ca
 def test_an_export_of_no_known_ending(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path / "n.prototxt"), str(tmp_path / "w"), "-o", str(tmp_path / name)]) == 1
     assert f"{name}: is to be an ONNX file, whose name ends in .onnx" in capsys.readouterr().err
+
+
+def test_one_of_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.prototxt").write_text(with_field("stepvalue", "[1, -2]"))
+    assert main(["train", "s.prototxt"]) == 1
+    assert capsys.readouterr().err.startswith("sdcaffe: error: s.prototxt:3:1: stepvalue is -2; it must be 0 or more\n")

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 from sdcaffe import proto
 from sdcaffe.errors import DataError
+from sdcaffe.proto.positions import Positions
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """The items of a LabelMap file: each its name, its label, the name it is shown by, and where it stands."""
+    """The items of a LabelMap file: each its name, its label, the name it is shown by; and where they stand."""
 
     path: str
     names: list[str]
     labels: list[int]
     shown: list[str]
-    places: list[str]
+    positions: Positions
 
     def by_label(self) -> dict[int, str]:
         """Label -> name. Raises DataError for a label that two items have."""
@@ -34,23 +35,25 @@ class LabelMap:
         return dict(zip(self.names, self.labels, strict=True))
 
     def _check_each_once(self, values: list[str] | list[int], what: str) -> None:
+        seen: set[str | int] = set()
         for i, value in enumerate(values):
-            if value in values[:i]:
-                raise DataError(f"the {what} {value!r} has been given to an item already", self.places[i])
+            if value in seen:
+                place = self.positions.nth("item", i)
+                raise DataError(f"the {what} {value!r} has been given to an item already", place)
+            seen.add(value)
 
 
 def read_label_map(path: str) -> LabelMap:
     """The label map of a text file. Raises PrototxtError where it is none, DataError for an item without its facts."""
     message, positions = proto.read_text(path, proto.schema.message("LabelMap"))
-    places = [str(place) for place in positions.each("item")]
-    for item, place in zip(message.item, places, strict=True):
+    for i, item in enumerate(message.item):
         if not item.HasField("name") or not item.HasField("label"):
-            raise DataError("an item needs a name and a label", place)
+            raise DataError("an item needs a name and a label", positions.nth("item", i))
     items = list(message.item)
     return LabelMap(
         path,
         [item.name for item in items],
         [int(item.label) for item in items],
         [item.display_name or item.name for item in items],
-        places,
+        positions,
     )
