@@ -84,20 +84,25 @@ class _LevelDb:
         except ImportError as error:
             raise DataError("writing a LevelDB needs the package plyvel: pip install plyvel", path) from error
         self._error = plyvel.Error
-        self._db = plyvel.DB(
-            path, create_if_missing=True, error_if_exists=True, write_buffer_size=1 << 28, block_size=1 << 16
-        )
         self.count = 0
+        with self._told():
+            self._db = plyvel.DB(
+                path, create_if_missing=True, error_if_exists=True, write_buffer_size=1 << 28, block_size=1 << 16
+            )
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:
-        try:
-            with self._db.write_batch(transaction=True) as batch:
-                for key, value in records:
-                    batch.put(key, value)
-        except self._error as error:
-            text = error.args[0].decode(errors="backslashreplace")  # plyvel's are bytes: IO error: FILE: reason
-            raise OSError(text.rpartition(": ")[2]) from error
+        with self._told(), self._db.write_batch(transaction=True) as batch:
+            for key, value in records:
+                batch.put(key, value)
         self.count += len(records)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """LevelDB's errors as OSErrors of their reason alone; plyvel's are bytes: IO error: FILE: reason."""
+        try:
+            yield
+        except self._error as error:
+            raise OSError(error.args[0].decode(errors="backslashreplace").rpartition(": ")[2]) from error
 
     def close(self) -> None:
         self._db.close()

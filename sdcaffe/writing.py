@@ -82,9 +82,10 @@ def temporary_folder(target: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        if _is_at(descriptor, name):
+        ours = _is_at(descriptor, name)
+        os.close(descriptor)  # first: what has come to the limit of open files needs one to empty the folder
+        if ours:
             shutil.rmtree(name, ignore_errors=True)
-        os.close(descriptor)
 
 
 def clear(folder: str, is_target: Callable[[str], bool]) -> None:

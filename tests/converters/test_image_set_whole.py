@@ -150,6 +150,44 @@ with new_database("db", "leveldb") as writer:
     assert not list(tmp_path.iterdir())
 
 
+OUT_OF_FILES = """
+import os, resource, shutil, sys
+from sdcaffe.converters.database import new_database
+from sdcaffe.errors import DataError
+
+def make(path):
+    with new_database(path, sys.argv[1], "job") as writer:
+        writer.put([(b"a", b"b")])
+
+make("first")
+held, limit = len(os.listdir("/proc/self/fd")) - 1, resource.getrlimit(resource.RLIMIT_NOFILE)
+for more in range(12):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held + more, limit[1]))
+    try:
+        make("db")
+    except DataError as error:
+        print(error)
+    else:
+        os.rename("db", "done")
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    shutil.rmtree("done", ignore_errors=True)
+make("db")
+print(sorted(os.listdir()))
+"""
+
+
+@pytest.mark.parametrize("backend", ["lmdb", "leveldb"])
+def test_without_a_file_handle_it_is_one_line_and_the_next_clears_what_is_left(backend: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", OUT_OF_FILES, backend], cwd=tmp_path, capture_output=True, text=True)
+    *errors, last = done.stdout.splitlines()
+    assert len(errors) > 2
+    for error in errors:
+        assert error.startswith("db: the database cannot be written: "), error
+        assert error.endswith("Too many open files"), error
+        assert "IO error" not in error
+    assert last == "['db', 'first']", done.stderr
+
+
 def test_the_subfolders_of_a_folder_are_the_classes(images: Path) -> None:
     (images / ".hidden").mkdir()
     (images / "class0" / "notes.txt").write_text("no image")
