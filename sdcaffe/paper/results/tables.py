@@ -126,6 +126,19 @@ def open_questions() -> str:
     return table(("arm", "seed", *(measure.title for measure in MEASURES)), rows)
 
 
+def open_questions_differences() -> str:
+    """Each arm that has two runs or more less the study's on a GPU: not paired, for no two such runs go alike."""
+    study = by_recipe(groups(f"runs/{STUDY}", "bf16"), STUDY)["self_distilled"]
+    rows = []
+    for group in by_recipe(groups(f"runs/{OPEN}", "bf16"), OPEN).values():
+        values = [[[(None, value) for _, value in m.of(some)] for some in (group, study)] for m in MEASURES]
+        found = [between(*both) for both in values]
+        if found[0] is not None:
+            shown = [measure.show_interval(each) for measure, each in zip(MEASURES, found, strict=True)]
+            rows.append([group.title, found[0].by, *shown])
+    return table(("arm less the study's", "from", *(measure.title for measure in MEASURES)), rows)
+
+
 def _beside(group: Group, there: Group) -> list[list[str]]:
     """A row a seed: each measure, and in brackets the mean and deviation that it has `there`."""
     rows = []
@@ -282,6 +295,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "study-differences": study_differences,
     "study-devices": study_devices,
     "open-questions": open_questions,
+    "open-questions-differences": open_questions_differences,
     "taught": taught,
     "taught-differences": taught_differences,
     "quickstart": quickstart,
