@@ -54,3 +54,5 @@ with log.setup(f"{settings.snapshot_prefix}.log"):
     for _ in first.turns():  # by an iteration, or by a batch of a test
         with log.silent():
             second.step(first.iter - second.iter)
+    with log.silent():
+        first.snapshot()  # the last one once more: it was written before the peer's last step

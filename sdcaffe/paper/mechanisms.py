@@ -72,6 +72,11 @@ class Mechanism(ABC):
         """What a reader of the net is to know."""
         return []
 
+    @property
+    def solver_remarks(self) -> list[str]:
+        """What a reader of the solver is to know."""
+        return []
+
     def train_val(self, network: Network, images: ImageSet, batch_size: int) -> str:
         """The net as text."""
         net = self.net(network, images, batch_size)

@@ -99,7 +99,8 @@ class Recipe:
             "solver_mode": Word(self.schedule.mode),
         }
         head = f"{self.network.name}, {self.images.title}, {self.mechanism.title}."
-        return comment([head, self.schedule.words, WRITTEN_BY]) + "".join(f"{line}\n" for line in fields(message))
+        told = comment([head, *self.mechanism.solver_remarks, self.schedule.words, WRITTEN_BY])
+        return told + "".join(f"{line}\n" for line in fields(message))
 
 
 # What the paper's tables call a network, its folder, the network for a number of classes, and its schedule: Table 3.

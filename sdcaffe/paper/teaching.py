@@ -81,7 +81,8 @@ class PeerInTurn(Peer):
     """Mutual learning in turn: network 1 learns from network 2, then network 2, on the same batch, from the new 1.
 
     The net is that of the first half step, in which network 2 rests. `examples/peers_in_turn.py` makes the second half
-    of it, exchanging who rests, and trains both.
+    of it, exchanging who rests, and trains both: a batch passes twice through each, and its BatchNorms' running
+    averages move at each pass. `sdcaffe train` makes the first half alone, beside a peer that learns nothing.
     """
 
     def net(self, network: Network, images: ImageSet, batch_size: int) -> NetText:
@@ -96,6 +97,10 @@ class PeerInTurn(Peer):
 
     def remarks(self, batch_size: int) -> list[str]:
         return [f"The peer {self.peer} rests here: `examples/peers_in_turn.py` trains both by turns."]
+
+    @property
+    def solver_remarks(self) -> list[str]:
+        return ["For `examples/peers_in_turn.py`: by itself `sdcaffe train` lets the peer learn nothing."]
 
 
 def _two_networks(
