@@ -77,6 +77,25 @@ def test_a_run_cut_short_is_no_result(tmp_path: Path) -> None:
     assert found.summary.startswith("0 of 79 published values measured, by 0 finished runs; 1 cut short")
 
 
+@pytest.mark.parametrize(("interval", "kept"), [(100_000, "104166"), (1_000_000, "52083")])
+def test_an_error_of_before_the_end_is_no_result(tmp_path: Path, interval: int, kept: str) -> None:
+    """Caffe tests at the end only where test_interval divides max_iter."""
+    text = BASELINE.text().replace("test_interval: 52083", f"test_interval: {interval}")
+    lines, keeps = [], True
+    for line in text.splitlines(keepends=True):
+        if "Testing net" in line:
+            keeps = f"Iteration {kept}," in line
+        if keeps or "Test" not in line:
+            lines.append(line)
+    (tmp_path / "log").write_text("".join(lines))
+    found = compare([tmp_path])
+    baseline = row(found, 1, "baseline")
+    assert baseline.result is None
+    (group,) = baseline.groups
+    assert (group.last, group.note) == (None, "156,250, but no test error at the end")
+    assert "0 finished runs" in found.summary
+
+
 def test_a_run_cut_short_does_not_touch_the_mean_of_the_others(tmp_path: Path) -> None:
     found = compared(tmp_path, DISTILLED, replace(DISTILLED.with_seed(2, 0.1, 0.2, 0.3), until=110_000))
     group = result(row(found, 1, "self-distilled"))

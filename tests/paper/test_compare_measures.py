@@ -64,3 +64,18 @@ def test_means_and_intervals_stand_in_text_html_csv_and_json(logs, capsys):
     assert float(row["ece_deviation"]) == pytest.approx(statistics.stdev(ECE["distilled"]))
     runs = json.loads(outputs[1].read_text())["runs"]
     assert sorted(run["last_test"]["ece"] for run in runs) == sorted(ece for each in ECE.values() for ece in each)
+
+
+def test_measures_and_errors_are_of_the_first_test_net(tmp_path, capsys):
+    text = with_ece(replace(BASELINE, seed=1).text(), 0.16)
+    _, sign, last = text.rpartition("I0423")
+    tests = "".join(line for line in text.splitlines(keepends=True) if "156250, Testing" in line or "ece" in line)
+    other = tests.replace("(#0)", "(#1)").replace("ece = 0.16", "ece = 0.71")
+    assert other.count("\n") == 2
+    (tmp_path / "two.log").write_text(text.removesuffix(sign + last) + other + sign + last)
+    assert main(["compare", str(tmp_path / "two.log"), "--json", str(tmp_path / "two.json")]) == 0
+    said = capsys.readouterr().out.partition("What predictions are worth")[2]
+    assert "0.160" in said
+    assert "0.71" not in said
+    (run,) = json.loads((tmp_path / "two.json").read_text())["runs"]
+    assert run["last_test"] == {"accuracy": 0.69, "ece": 0.16}

@@ -24,7 +24,7 @@ class Measure:
 
     def of(self, group: Group) -> list[tuple[int | None, float]]:
         """The value of each finished run, with its seed."""
-        rows = [(run.seed, run.log.test[-1].outputs) for run in group.finished]
+        rows = [(run.seed, run.last_test) for run in group.finished]
         return [(seed, self.factor * outputs[self.output]) for seed, outputs in rows if self.output in outputs]
 
     def spread(self, group: Group) -> Spread | None:

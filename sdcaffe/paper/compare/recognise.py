@@ -54,7 +54,7 @@ def _net(text: str) -> proto.NetParameter:
 def describe(run: TrainingRun, logged: Logged, values: Sequence[Value]) -> None:
     """Fill in what a run is. Raises DataError where it stands for none of the `values`."""
     solver = logged.solver
-    run.max_iter, run.test_interval = solver.max_iter, solver.test_interval
+    run.max_iter = solver.max_iter
     run.seed = solver.random_seed if solver.random_seed >= 0 else None
     run.precision = solver.precision or run.precision
     form = read(logged, known.keys())

@@ -34,7 +34,6 @@ class TrainingRun:
     recipe: Recipe | None = None
     reason: str = ""
     max_iter: int = 0
-    test_interval: int = 0
     top1: str = ""
     top5: str = ""
     copy: bool = False
@@ -68,10 +67,9 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
-        """All iterations were done and the last test came with the end."""
+        """All iterations were done, and a test came after the last one."""
         tests = self.errors()
-        at_end = bool(tests) and tests[-1][0] + self.test_interval > self.max_iter
-        return 0 < self.max_iter <= self.iterations and at_end
+        return 0 < self.max_iter <= self.iterations and bool(tests) and tests[-1][0] >= self.max_iter
 
     @property
     def starts_at(self) -> int:
@@ -80,6 +78,11 @@ class TrainingRun:
             return 0
         first = min((rows[0].iteration for rows in (self.log.train, self.log.test) if rows), default=0)
         return self.log.resumes[0] if first >= self.log.resumes[0] else 0
+
+    @property
+    def last_test(self) -> dict[str, float]:
+        """The outputs of the last test of net 0; none where there was none."""
+        return next((row.outputs for row in reversed(self.log.test) if row.net == 0), {})
 
     def errors(self, name: str | None = None) -> list[tuple[int, float]]:
         """Iteration and error in percent of each test of net 0; by `top1`, or the output `name`."""

@@ -350,7 +350,7 @@ def _run(run: TrainingRun) -> dict[str, Any]:
         "max_iter": run.max_iter,
         "starts_at": run.starts_at,
         "last_error" if run.finished else "error_so_far": _plain(run.last()),
-        "last_test": run.log.test[-1].outputs if run.log.test else {},
+        "last_test": run.last_test,
         "settings": run.settings,
         "departures": run.departures,
     }
