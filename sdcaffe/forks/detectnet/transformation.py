@@ -57,6 +57,11 @@ class DetectNetTransformation(Layer):
         if not labels or labels[0] != pictures[0] or math.prod(labels[1:]) < _ROW:
             raise self.error(f"needs labels ({pictures[0]}, 1, rows, {_ROW}), not {show_shape(labels)}")
         param = self.param
+        for message in (param, self.layer_param.detectnet_augmentation_param):
+            for field in message.DESCRIPTOR.fields_by_name:
+                value = getattr(message, field)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise self.error(f"{field} must be a number, not {value}", field)
         for field in ("stride", "image_size_x", "image_size_y"):
             if getattr(param, field) < 1:
                 raise self.error(f"{field} must be at least 1, not {getattr(param, field)}", field)
@@ -79,8 +84,6 @@ class DetectNetTransformation(Layer):
             return
         for field in ("scale_min", "scale_max"):
             factor = getattr(param, field)
-            if not math.isfinite(factor):
-                raise self.error(f"{field} must be a number, not {factor}", field)
             size = scaled_size((picture[0], picture[1]), factor)
             if min(size) < 1:
                 raise self.error(f"{field} {factor:g} leaves no pixel of a picture of {show_shape(picture)}", field)
