@@ -42,6 +42,15 @@ def begun(
     return result
 
 
+def check_begins(begins: Iterable[str], layers: Iterable[proto.LayerParameter], outputs: Iterable[str]) -> None:
+    """Raise GraphError for a begin that none of the outputs' `layers` brings: nothing hangs on it."""
+    made = {name for layer in layers for name in layer.top}
+    for name in begins:
+        if name not in made:
+            told = ", ".join(f'"{output}"' for output in outputs)
+            raise GraphError(f'a net that begins at "{name}" and ends at {told} computes nothing from "{name}"')
+
+
 def check_ends(ends: Iterable[str], layers: Iterable[proto.LayerParameter]) -> None:
     """Raise GraphError for an end that no layer makes."""
     layers = list(layers)

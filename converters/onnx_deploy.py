@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sdcaffe import proto
-from sdcaffe.converters.onnx_cut import begun, check_ends
+from sdcaffe.converters.onnx_cut import begun, check_begins, check_ends
 from sdcaffe.errors import DataError, GraphError, WeightsError
 from sdcaffe.graph import keep_layers, net_state
 from sdcaffe.layers.base import DataLayer, Shape, class_of
@@ -85,6 +85,7 @@ def deployed(
         raise GraphError(
             f'net "{net.name}" has nothing to export: no layer gives an output{went and f", without {went}"}'
         )
+    check_begins(begins, result.param.layer, result.outputs)
     return result
 
 

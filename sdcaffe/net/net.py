@@ -179,10 +179,7 @@ class Net(nn.Module):
         Raises LayerError for an input that is missing, or a name that is no input.
         """
         if set(inputs) != set(self.inputs):
-            raise LayerError(
-                f'net "{self.name}" takes the inputs {", ".join(self.inputs) or "(none)"}; '
-                f"given: {', '.join(inputs) or '(none)'}"
-            )
+            raise self._other_inputs(inputs)
         batch: Batch = {}
         for name, value in inputs.items():
             tensor = torch.as_tensor(value, dtype=torch.float32, device=self.device)
@@ -193,8 +190,16 @@ class Net(nn.Module):
             self.reshape({name: tuple(batch[slot].shape) for name, slot in self.assembled.inputs.items()})
         return batch
 
+    def _other_inputs(self, given: Iterable[str]) -> LayerError:
+        return LayerError(
+            f'net "{self.name}" takes the inputs {", ".join(self.inputs) or "(none)"}; '
+            f"given: {', '.join(given) or '(none)'}"
+        )
+
     def reshape(self, inputs: Mapping[str, Shape]) -> None:
-        """Take input blobs of new shapes, through every layer. Raises LayerError where one cannot."""
+        """Take input blobs of new shapes, through every layer. Raises LayerError where one cannot, or is no input."""
+        if not set(inputs) <= set(self.inputs):
+            raise self._other_inputs(inputs)
         new = {self.assembled.inputs[name]: tuple(shape) for name, shape in inputs.items()}
         self.assembled.set_up(0, {**self.assembled.shapes, **new})
 

@@ -53,10 +53,13 @@ def say_devices(devices: Sequence[str]) -> None:
 def choose_device(param: proto.SolverParameter, device: str | torch.device | None) -> torch.device:
     """The device asked for, else what solver_mode and device_id say; without CUDA, solver_mode GPU runs on the CPU.
 
-    Raises SolverError for a device asked for that is not there.
+    Raises SolverError for a device asked for that is not there, or is none.
     """
     if device is not None:
-        chosen = torch.device(device)
+        try:
+            chosen = torch.device(device)
+        except RuntimeError:
+            raise SolverError(f'device "{device}" is none of cpu, cuda, cuda:N') from None
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise SolverError(f"--device {device}: this PyTorch sees no CUDA device; use --device cpu")
         if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():

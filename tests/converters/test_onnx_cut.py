@@ -86,6 +86,20 @@ def test_a_blob_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -
             export(model, weights, str(tmp_path / "part.onnx"), Options(**cut))
 
 
+def test_a_begin_that_the_end_does_not_hang_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, weights = write_net(BRANCHES, tmp_path)
+    target = tmp_path / "part.onnx"
+    for command in (
+        ["export", model, weights, "-o", str(target)],
+        ["convert", "module", model, str(tmp_path / "part.py")],
+    ):
+        assert main([*command, "--begin", "fc", "--end", "sum"]) == 1
+        error = capsys.readouterr().err
+        assert error == 'sdcaffe: error: a net that begins at "fc" and ends at "sum" computes nothing from "fc"\n'
+    assert not target.exists()
+    assert not (tmp_path / "part.py").exists()
+
+
 ELSEWHERE = """
 layer { name: "data" type: "TYPE" top: "data" top: "label" TRANSFORM SOURCE }
 layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 6 } }

@@ -108,6 +108,8 @@ def test_inputs_of_another_shape_reshape_the_net():
         net.forward({"x": normal(7, 4, 9, 6)})
     with pytest.raises(LayerError, match="takes the inputs x; given: y"):
         net.forward({"y": normal(2, 3, 4, 4)})
+    with pytest.raises(LayerError, match="takes the inputs x; given: y"):
+        net.reshape({"y": (2, 3, 4, 4)})
 
 
 @pytest.mark.parametrize(
