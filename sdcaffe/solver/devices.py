@@ -44,10 +44,17 @@ def say_devices(devices: Sequence[str]) -> None:
     if devices[0] == "cpu":
         glog("caffe.cpp:197", "Use CPU.")
         return
-    indices = [torch.device(device).index or 0 for device in devices]
+    indices = [_device(device).index or 0 for device in devices]
     glog("caffe.cpp:218", f"Using GPUs {', '.join(map(str, indices))}")
     for index in indices if torch.cuda.is_available() else ():
         glog("caffe.cpp:223", f"GPU {index}: {torch.cuda.get_device_name(index)}")
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise SolverError(f'device "{name}" is none of cpu, cuda, cuda:N') from None
 
 
 def choose_device(param: proto.SolverParameter, device: str | torch.device | None) -> torch.device:
@@ -56,10 +63,7 @@ def choose_device(param: proto.SolverParameter, device: str | torch.device | Non
     Raises SolverError for a device asked for that is not there, or is none.
     """
     if device is not None:
-        try:
-            chosen = torch.device(device)
-        except RuntimeError:
-            raise SolverError(f'device "{device}" is none of cpu, cuda, cuda:N') from None
+        chosen = _device(device)
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise SolverError(f"--device {device}: this PyTorch sees no CUDA device; use --device cpu")
         if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
