@@ -88,3 +88,9 @@ def test_sizes_of_gradients_are_their_file():
 def test_a_table_that_there_is_not():
     with pytest.raises(DataError, match=r'unknown table "studdy"\. Did you mean "study"'):
         written("<!-- made: studdy -->\n<!-- /made -->", "page.md")
+
+
+def test_the_page_says_how_many_intervals_its_table_has():
+    said = re.search(r"There are (\d+) intervals in that table", Path("docs/results.md").read_text(encoding="utf-8"))
+    assert said
+    assert int(said[1]) == sum(cell.count(" to ") for cells in made("study-differences") for cell in cells)

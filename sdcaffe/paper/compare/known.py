@@ -55,7 +55,7 @@ def mechanisms() -> tuple[Mechanism, ...]:
 
 @dataclass(frozen=True)
 class _Smallest:
-    """A network that is read fast, and that no end of another network is: a convolution, its mean, class scores."""
+    """A small network that is read fast. Its convolution is there lest it be taken for the end of a peer's network."""
 
     classes: int
     name: str = "smallest"
