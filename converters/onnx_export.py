@@ -246,7 +246,7 @@ def _reason_of(error: BaseException, layer: Layer | None = None) -> str:
     while error.__cause__ is not None and not isinstance(error, LayerError):
         error = error.__cause__
     if isinstance(error, LayerError):
-        return str(error) if layer is None else error.message.removeprefix(f"{layer.title}: ")
+        return str(error) if layer is None else error.message.removeprefix(layer.error("").message)
     frames = traceback.extract_tb(error.__traceback__)
     own = "" if layer is None else file_of(type(layer))
     reason = "torch's exporter cannot take what it computes; `to_onnx` of a layer may say it otherwise"
