@@ -208,5 +208,5 @@ def _spread(bottom: Tensor, weight: Tensor, geometry: Geometry, group: int) -> T
             slice(first * dilation, first * dilation + stride * (size - 1) + 1, stride)
             for first, (size, _, stride, dilation) in zip(place, axes, strict=True)
         ]
-        whole[(..., *falls)] += part
+        whole[(slice(None), slice(None), *falls)] += part
     return F.pad(whole, [-size for size in geometry.sides])

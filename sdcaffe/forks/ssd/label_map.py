@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdcaffe import proto
@@ -34,7 +35,7 @@ class LabelMap:
             self._check_each_once(self.names, "name")
         return dict(zip(self.names, self.labels, strict=True))
 
-    def _check_each_once(self, values: list[str] | list[int], what: str) -> None:
+    def _check_each_once(self, values: Sequence[str | int], what: str) -> None:
         seen: set[str | int] = set()
         for i, value in enumerate(values):
             if value in seen:
