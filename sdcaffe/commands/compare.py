@@ -43,10 +43,8 @@ def add_flags(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from sdcaffe import layers
     from sdcaffe.paper.compare import compare, html, tables, text
 
-    layers.discover()  # the fields of the self-distillation layers
     found = compare(args.logs or ([_OWN_RUNS] if _OWN_RUNS.is_dir() else []))
     forms = (
         (args.csv, text.to_csv),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,12 @@ def test_the_page_says_how_many_intervals_its_table_has():
     said = re.search(r"There are (\d+) intervals in that table", Path("docs/results.md").read_text(encoding="utf-8"))
     assert said
     assert int(said[1]) == sum(cell.count(" to ") for cells in made("study-differences") for cell in cells)
+
+
+def test_logs_of_the_papers_layers_are_known_where_nothing_else_was_brought_in():
+    program = (
+        "from sdcaffe.paper.compare import compare\n"
+        "print([run.reason for run in compare(['reference_logs/runs/quickstart_taught/peer_seed1.log']).others])"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "which names none of CIFAR-10" in said

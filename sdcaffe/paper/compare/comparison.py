@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sdcaffe.errors import DataError
+from sdcaffe.layers import discover
 from sdcaffe.log import Run, parse_log
 from sdcaffe.paper import published as paper
 from sdcaffe.paper.compare.recognise import recognise
@@ -199,6 +200,7 @@ class Gain:
 
 def compare(paths: Sequence[str | Path], values: Sequence[Value] | None = None) -> Comparison:
     """Compare logs, or all logs in folders, with the paper. Raises DataError for what is no log or folder."""
+    discover()  # the fields of layers that logs show
     values = values or paper.load()
     runs = read_runs(paths, values)
     recognised = [run for run in runs if not run.reason]

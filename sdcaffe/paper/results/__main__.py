@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdcaffe import proto
-from sdcaffe.layers import discover
 from sdcaffe.paper.results import PAGES, pictures, written
 
 
 def main() -> None:
     if not all(Path(page).is_file() for page in PAGES):
         raise SystemExit(f"run this in a clone of sdcaffe: it writes {', '.join(PAGES)} anew from reference_logs")
-    discover()
     texts = {page: written(Path(page).read_text(encoding="utf-8"), page) for page in PAGES}
     for name, text in (texts | pictures()).items():
         path = Path(name)
