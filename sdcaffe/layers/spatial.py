@@ -57,6 +57,11 @@ class Geometry:
         return tuple(size for sides in axes for size in sides)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether torch's operators take the padding: as much behind as before, and none below 0."""
+        return self.pad == self.behind and all(size >= 0 for size in self.pad)
+
+    @property
     def unpadded(self) -> Geometry:
         """The same for an image that has been padded."""
         none = (0,) * len(self.pad)
@@ -162,7 +167,7 @@ def _pad(bottom: Tensor, sides: Shape) -> Tensor:
 def convolve(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, group: int) -> Tensor:
     """Convolution of (n, c, *spatial) by a weight (outputs, c / group, *kernel)."""
     bottom = fit(bottom, geometry)
-    if geometry.pad != geometry.behind:  # which torch's operators do not take
+    if not geometry.is_plain:
         bottom, geometry = F.pad(bottom, geometry.sides), geometry.unpadded
     function = _CONVOLVE.get(len(geometry.kernel))
     if function is not None:
@@ -181,7 +186,7 @@ def convolve(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geom
 
 def transpose(bottom: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry, group: int) -> Tensor:
     """Deconvolution of (n, c, *spatial) by a weight (c, outputs / group, *kernel)."""
-    if geometry.pad != geometry.behind:
+    if not geometry.is_plain:
         top = transpose(bottom, weight, None, geometry.unpadded, group)
         top = F.pad(top, [-size for size in geometry.sides])
         return top if bias is None else top + bias.reshape(-1, *[1] * len(geometry.kernel))
