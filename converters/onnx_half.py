@@ -83,7 +83,8 @@ def _sort(graph: Any) -> None:
 
 
 def _join_casts(graph: Any) -> None:
-    """Between two nodes that stay in float32 the converter goes through half precision; here nothing does."""
+    """Between two nodes that stay in float32, or integers and such a node, the converter goes through half precision;
+    here nothing does."""
     import onnx
 
     wide, narrow = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
@@ -92,8 +93,7 @@ def _join_casts(graph: Any) -> None:
     for name, node in casts.items():
         before = casts.get(node.input[0])
         if to[name] == wide and before is not None and to[node.input[0]] == narrow:
-            node.op_type, node.input[0] = "Identity", before.input[0]
-            del node.attribute[:]
+            node.input[0] = before.input[0]
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for name, node in casts.items():
         if name not in read:

@@ -105,7 +105,7 @@ class Layer(nn.Module):
     with_mask: bool = False
     judges: ClassVar[bool] = False
     batch_axis: ClassVar[int] = 0
-    fixes: ClassVar[str] = ""
+    fixes: str = ""
     top_is_blob: ClassVar[bool] = False
     not_exported: ClassVar[str] = ""
     torch_names: ClassVar[tuple[tuple[str, ...], ...]] = ()

@@ -59,6 +59,8 @@ class Pooling(Layer):
             raise self.error("only MAX pooling has a second top (the mask)", "top")
         ceil = self.rounds_up()
         self.windows = place_windows(self, bottom, kernel, stride, pad, behind=behind, ceil=ceil)
+        if self.with_mask and self.windows.wide:
+            self.fixes = "size"
         return [(*bottom[:2], *self.windows.pooled)] * (1 + self.with_mask)
 
     def pads(self, bottom: Shape, kernel: Pair, stride: Pair) -> tuple[Pair, Pair]:

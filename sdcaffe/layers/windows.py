@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -106,7 +105,8 @@ def max_pool_with_mask(bottom: Tensor, windows: Windows) -> tuple[Tensor, Tensor
             bottom, windows.kernel, windows.stride, windows.pad, ceil_mode=windows.ceil, return_indices=True
         )
         return top, index.to(bottom.dtype)
-    padded = windows.padded(bottom, -math.inf)
+    numbers = torch.finfo(bottom.dtype)  # ONNX Runtime 1.26 finds no place for the least of them, nor for -inf
+    padded = windows.padded(bottom, numbers.min * (1 - numbers.eps))
     top, index = F.max_pool2d(padded, windows.kernel, windows.stride, ceil_mode=True, return_indices=True)
     width, padded_width = bottom.shape[3], padded.shape[3]
     row = index.div(padded_width, rounding_mode="floor") - windows.pad[0]

@@ -98,6 +98,31 @@ def test_a_net_without_data_is_written_with_what_it_costs(tmp_path: Path, capsys
     assert kinds == {onnx.TensorProto.FLOAT16}
 
 
+@pytest.mark.parametrize("smaller", [None, "fp16"])
+@pytest.mark.parametrize(("kernel", "stride", "pad"), [(3, 2, 1), (3, 3, 2)])
+def test_places_are_exact_as_an_output(tmp_path: Path, smaller: str | None, kernel: int, stride: int, pad: int) -> None:
+    """A mask of places, beyond half precision's whole numbers too; the larger padding makes windows of one pixel."""
+    fields = f"pool: MAX kernel_size: {kernel} stride: {stride} pad: {pad}"
+    text = (
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 60 dim: 50 } } }\n'
+        f'layer {{ name: "p" type: "Pooling" bottom: "x" top: "y" top: "places" pooling_param {{ {fields} }} }}\n'
+    )
+    model, weights = write_net(text, tmp_path)
+    export(model, weights, str(tmp_path / "net.onnx"), Options(smaller=smaller))
+    random = np.random.default_rng(5)
+    x = random.integers(-1024, 1024, (2, 3, 60, 50)).astype(np.float32)
+    session = open_session(str(tmp_path / "net.onnx"), "net")
+    got = dict(zip([value.name for value in session.get_outputs()], session.run(None, {"x": x}), strict=True))
+    rows, columns = got["places"].shape[2:]
+    for n, c, i, j in np.ndindex(2, 3, rows, columns):
+        top, left = max(0, i * stride - pad), max(0, j * stride - pad)
+        window = x[n, c, top : i * stride - pad + kernel, left : j * stride - pad + kernel]
+        at = int(got["places"][n, c, i, j])
+        assert x[n, c].flat[at] == window.max() == got["y"][n, c, i, j]
+        assert top <= at // 50 < top + window.shape[0]
+        assert left <= at % 50 < left + window.shape[1]
+
+
 def test_a_file_that_moves_scores_too_far_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, weights = write_net(f"{INPUT}\n{conv('x', 'y')}", tmp_path)
     monkeypatch.setattr(onnx_export, "HALF_TOLERANCE", 1e-9)
