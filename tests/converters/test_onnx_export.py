@@ -18,6 +18,7 @@ from sdcaffe.converters.onnx_open import Options
 from sdcaffe.converters.onnx_pixels import Pixels
 from sdcaffe.converters.onnx_runtime import open_session
 from sdcaffe.errors import GraphError, SnapshotError, WeightsError
+from sdcaffe.layers.deconvolution import Deconvolution
 from sdcaffe.net import Net, stages
 
 QUICKSTART = ROOT / "prototxt" / "quickstart"
@@ -283,14 +284,34 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
         export(str(tmp_path / "odd.prototxt"), weights, str(tmp_path / "net.onnx"))
 
 
-def test_a_layer_that_torch_cannot_trace_is_named(tmp_path: Path) -> None:
-    text = """name: "deep"
-        layer { name: "data" type: "Input" top: "data"
-          input_param { shape { dim: 1 dim: 2 dim: 3 dim: 3 dim: 3 dim: 3 } } }
-        layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
-        layer { name: "up4" type: "Deconvolution" bottom: "relu" top: "up4"
-          convolution_param { num_output: 1 kernel_size: 2 weight_filler { type: "xavier" } } }"""
-    model, weights = write_net(text, tmp_path)
+FOUR_AXES = """name: "deep"
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 3 dim: 3 dim: 3 dim: 3 } } }
+    layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
+    layer { name: "up4" type: "Deconvolution" bottom: "relu" top: "up4"
+      convolution_param {
+        num_output: 1 kernel_size: 1 kernel_size: 1 kernel_size: 1 kernel_size: 2 weight_filler { type: "xavier" }
+      } }"""
+
+
+def test_a_deconvolution_over_four_axes(tmp_path: Path) -> None:
+    model, weights = write_net(FOUR_AXES, tmp_path)
+    export(model, weights, str(tmp_path / "net.onnx"))
+    data = np.random.default_rng(0).standard_normal((1, 2, 3, 3, 3, 3)).astype(np.float32)
+    kernel, bias = (blob.detach().numpy() for blob in Net(model, proto.TEST, weights).params["up4"])
+    want = np.full((1, 1, 3, 3, 3, 4), float(bias[0]))
+    for at in np.ndindex(3, 3, 3, 3):
+        where = tuple(slice(i, i + size) for i, size in zip(at, (1, 1, 1, 2), strict=True))
+        want[(0, 0, *where)] += np.einsum("c,cijkl->ijkl", np.maximum(data[(0, slice(None), *at)], 0), kernel[:, 0])
+    close(run(tmp_path / "net.onnx", data=data)["up4"], want)
+
+
+def test_a_layer_that_torch_cannot_trace_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, weights = write_net(FOUR_AXES, tmp_path)
+
+    def untraceable(*_: object) -> None:
+        raise RuntimeError("an operator that nobody wrote down")
+
+    monkeypatch.setattr(Deconvolution, "to_onnx", untraceable)
     with pytest.raises(ModelError, match=r'layer "up4" \(Deconvolution: torch\'s exporter cannot take what it'):
         export(model, weights, str(tmp_path / "net.onnx"))
     assert not (tmp_path / "net.onnx").exists()
