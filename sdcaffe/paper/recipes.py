@@ -169,19 +169,19 @@ OPEN_QUESTIONS: list[Mechanism] = [
     ),
 ]
 
+SMALL = "ResNet-8"
+RESNET8 = ResNet(depth=8, classes=10, batch_norm_fraction=0.95)
+
 # The same of Table 1's other rows, in the quickstart's setting: each row in both choices.
-TAUGHT_PEER = ResNet(depth=8, classes=10, batch_norm_fraction=0.95)
-TAUGHT_TEACHER = replace(TAUGHT_PEER, depth=14, prefix="teacher_")
+TAUGHT_TEACHER = replace(RESNET8, depth=14, prefix="teacher_")
 TAUGHT: list[Mechanism] = [
-    Peer("peers together", "peer", TAUGHT_PEER, prefix="peer_"),
-    PeerInTurn("peers in turn", "peer_in_turn", TAUGHT_PEER, prefix="peer_"),
+    Peer("peers together", "peer", RESNET8, prefix="peer_"),
+    PeerInTurn("peers in turn", "peer_in_turn", RESNET8, prefix="peer_"),
 ]
 TAUGHT_BY_TEACHER: list[Mechanism] = [
     Teacher("taught, KL of Hinton", "taught", TAUGHT_TEACHER),
     Teacher("taught, KL as printed", "taught_printed", TAUGHT_TEACHER, Gradient.PRINTED),
 ]
-
-SMALL = "ResNet-8"
 
 
 def _each(first: Recipe, mechanisms: Iterable[Mechanism]) -> list[Recipe]:
@@ -213,12 +213,11 @@ def _imagenet() -> list[Recipe]:
 
 def _small() -> list[Recipe]:
     """Ours, for a CPU: the quickstart, and Table 6's mechanisms in two studies."""
-    network = ResNet(depth=8, classes=10, batch_norm_fraction=0.95)
-    quickstart = Recipe("quickstart", SMALL, network, SYNTHETIC, Baseline(), QUICKSTART)
+    quickstart = Recipe("quickstart", SMALL, RESNET8, SYNTHETIC, Baseline(), QUICKSTART)
     taught = replace(quickstart, folder="quickstart_taught", seeds=5)
     teacher = replace(taught, folder="quickstart_teacher", title=TAUGHT_TEACHER.name, network=TAUGHT_TEACHER)
-    study = Recipe("study", SMALL, replace(network, classes=100), CIFAR100_25TH, Baseline(), STUDY)
-    wider = replace(network, classes=100, width=32, stem_stride=2)
+    study = Recipe("study", SMALL, replace(RESNET8, classes=100), CIFAR100_25TH, Baseline(), STUDY)
+    wider = replace(RESNET8, classes=100, width=32, stem_stride=2)
     first = Recipe("study2", wider.name, wider, CIFAR100_50_EACH, Baseline(), STUDY2)
     second = [replace(first, mechanism=arm, schedule=schedule, seeds=seeds) for arm, schedule, seeds in STUDY2_ARMS]
     return [
