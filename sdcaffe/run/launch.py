@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, TypeVarTuple
 
@@ -26,6 +24,8 @@ from sdcaffe.solver.devices import in_a_job, own_device
 Given = TypeVarTuple("Given")
 
 GRACE = 5.0  # seconds that the others have to end by themselves, once one has failed
+
+_EVERY = 0.05  # seconds between two looks at whether one has ended
 
 _HOST = "127.0.0.1"
 _INTERRUPTED = 130
@@ -66,15 +66,11 @@ def new_store() -> dist.TCPStore:
 
 def _run_each(devices: list[str], function: Callable[..., str | None], args: Sequence[Any]) -> str | None:
     store = new_store()
-    context = multiprocessing.get_context("spawn")
-    every: list[BaseProcess] = []
+    every: list[subprocess.Popen[bytes]] = []
     with _ignored([*_SIGNALS, signal.SIGTERM]) as ours:  # and the processes begin so
         try:
             for rank in range(len(devices)):
-                work = starter.packed(_work, (rank, devices, store.port, function, args))
-                child = context.Process(target=starter.begin, args=(rank, work))
-                child.start()
-                every.append(child)
+                every.append(starter.start(rank, _work, (rank, devices, store.port, function, args)))
             for number, handler in ours.items():
                 if handler is not signal.SIG_IGN:  # nohup
                     signal.signal(number, _forwarder(every[0], store))
@@ -103,21 +99,21 @@ def _ignored(numbers: list[signal.Signals]) -> Iterator[dict[signal.Signals, Any
             signal.signal(number, handler)
 
 
-def _forwarder(root: BaseProcess, store: dist.TCPStore) -> Callable[[int, FrameType | None], None]:
+def _forwarder(root: subprocess.Popen[bytes], store: dist.TCPStore) -> Callable[[int, FrameType | None], None]:
     """To the root, which asks the others to stop with it; before there is one that listens, stop here."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        if root.exitcode is None and root.pid is not None and store.check([_LISTENING]):
-            os.kill(root.pid, signal.SIGINT if number == signal.SIGTERM else number)
+        if root.poll() is None and store.check([_LISTENING]):
+            root.send_signal(signal.SIGINT if number == signal.SIGTERM else number)
         else:
             raise KeyboardInterrupt
 
     return forward
 
 
-def _failure(every: list[BaseProcess], devices: list[str], store: dist.TCPStore) -> BaseException | None:
+def _failure(every: list[subprocess.Popen[bytes]], devices: list[str], store: dist.TCPStore) -> BaseException | None:
     """What to raise; None where all did what they had to."""
-    codes = [child.exitcode or 0 for child in every]
+    codes = [child.returncode or 0 for child in every]
     if not any(codes):
         return None
     if _INTERRUPTED in codes:
@@ -136,29 +132,24 @@ def _failure(every: list[BaseProcess], devices: list[str], store: dist.TCPStore)
     return SdcaffeError(f"process {rank} of {len(every)} ({devices[rank]}) ended with exit code {codes[rank]}")
 
 
-def _until_all_ended_or_one_failed(every: Sequence[BaseProcess]) -> None:
-    # Each is asked once a round: one that ends between two questions would leave nothing to wait for, and no end.
-    while running := [child.sentinel for child in every if child.exitcode is None]:
-        if any(child.exitcode for child in every):
-            return
-        connection.wait(running)
+def _until_all_ended_or_one_failed(every: Sequence[subprocess.Popen[bytes]]) -> None:
+    while None in (codes := [child.poll() for child in every]) and not any(codes):
+        time.sleep(_EVERY)
 
 
-def _wait(every: list[BaseProcess], seconds: float) -> None:
+def _wait(every: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
     end = time.monotonic() + seconds
-    for child in every:
-        child.join(max(0.0, end - time.monotonic()))
+    while any(child.poll() is None for child in every) and time.monotonic() < end:
+        time.sleep(_EVERY)
 
 
-def _end(every: list[BaseProcess]) -> None:
+def _end(every: Sequence[subprocess.Popen[bytes]]) -> None:
     for child in every:
-        if child.is_alive():
-            child.terminate()
+        child.terminate()
     _wait(every, GRACE)
     for child in every:
-        if child.is_alive():
-            child.kill()
-        child.join()
+        child.kill()
+        starter.wait_for(child)
 
 
 def _work(rank: int, devices: list[str], port: int, function: Callable[..., str | None], args: Sequence[Any]) -> None:

@@ -203,29 +203,41 @@ def test_they_train_to_the_end_and_one_logs(folder, how):
 @pytest.mark.parametrize("looks", range(6))
 def test_one_that_ends_between_two_looks_is_seen(looks):
     """Of two processes at their end, the second ends just after it was seen at work."""
-    ready, closed = os.pipe()
-    os.close(closed)
 
     class Ending:
-        sentinel = ready
-
         def __init__(self, looks):
             self.looks = looks
 
-        @property
-        def exitcode(self):
+        def poll(self):
             self.looks -= 1
             return None if self.looks >= 0 else 0
-
-        def is_alive(self):
-            return self.exitcode is None
 
     every = [Ending(0), Ending(looks)]
     waiting = threading.Thread(target=launch._until_all_ended_or_one_failed, args=(every,), daemon=True)
     waiting.start()
     waiting.join(10)
-    os.close(ready)
     assert not waiting.is_alive()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("sent", [b"", b"\0\0\0", b"\0" * 7 + b"\x09abc", b"\0" * 7 + b"\1a"])
+def test_one_whose_starter_goes_before_all_is_sent(rank, sent):
+    """The first of several says so; there is no word of Python's."""
+    code = f"from sdcaffe.run import starter; starter._main({rank})"
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True)
+    assert done.returncode == 1
+    line = b"sdcaffe: error: the process that started this one is gone; this run stops\n"
+    assert done.stderr == (line if rank == 0 else b"")
+
+
+def test_a_script_that_starts_them_while_they_import_it(folder):
+    (folder / "script.py").write_text('from sdcaffe.run import run\nrun("solver_2.prototxt", devices=["cpu", "cpu"])\n')
+    done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    told = 'belongs under if __name__ == "__main__":'
+    assert done.stderr.count(told) == 1
+    assert done.stderr.startswith("sdcaffe: error: ")
+    assert not (folder / "run_2.log").exists()
 
 
 @pytest.mark.parametrize("how", HOWS)

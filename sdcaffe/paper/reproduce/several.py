@@ -9,11 +9,11 @@ import multiprocessing
 import os
 import pickle
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stderr
-from multiprocessing.synchronize import Event
-from typing import Literal
+from contextlib import redirect_stderr, suppress
+from multiprocessing import connection
 
 import torch
 
@@ -21,10 +21,12 @@ from sdcaffe import layers
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.paper.reproduce.jobs import Job
 from sdcaffe.paper.reproduce.training import Limit, seconds_left, train_all
+from sdcaffe.run import starter
 from sdcaffe.tools.step_times import StepTime
 
 _LOOK = 0.2  # seconds between looks at the limit
 _PROCESS = 1 << 29  # bytes of a GPU that a process takes besides its run
+_MOST_FAILED = 255  # that an exit code can tell
 _ROOM = 0.9  # of a GPU's free memory that runs may fill
 
 
@@ -80,46 +82,48 @@ def train(
     workers: int,
 ) -> int:
     """Train in `workers` processes; how many runs failed. A limit that is reached stops them all, with snapshots."""
-    context = multiprocessing.get_context("spawn")
-    stop, said = context.Event(), context.SimpleQueue()
     threads = max(1, torch.get_num_threads() // workers)
-    arguments = (pickle.dumps(list(todo)), times, device, threads, stop, said)
-    processes = [context.Process(target=_work, args=arguments) for _ in range(workers)]
-    for process in processes:
-        process.start()
-    failed = 0
-    while any(process.is_alive() for process in processes) or not said.empty():
-        while not said.empty():
-            text = said.get()
-            if isinstance(text, int):
-                failed += text
-            else:
-                say(text)
-        if limit.check() == "stop":
-            stop.set()
-        time.sleep(_LOOK)
-    return failed + sum(process.exitcode != 0 for process in processes)
+    pipes: list[connection.Connection[str, str]] = []
+    processes: list[subprocess.Popen[bytes]] = []
+    stopped = False
+    try:
+        for rank in range(workers):
+            here, there = multiprocessing.Pipe(duplex=False)
+            arguments = (pickle.dumps(list(todo)), times, device, threads, there.fileno())
+            processes.append(starter.start(rank, _work, arguments, keep=[there.fileno()]))
+            there.close()
+            pipes.append(here)
+        while pipes:
+            ready = connection.wait(pipes, _LOOK)
+            for pipe in [pipe for pipe in pipes if pipe in ready]:
+                try:
+                    say(pipe.recv())
+                except EOFError:  # it has ended
+                    pipes.remove(pipe)
+            if not stopped and limit.check() == "stop":
+                stopped = True
+                for process in processes:
+                    starter.stop(process)
+    finally:
+        for process in processes:
+            starter.stop(process)
+            starter.wait_for(process)
+    return sum(process.returncode if process.returncode > 0 else process.returncode < 0 for process in processes)
 
 
-def _work(
-    jobs: bytes,
-    times: dict[str, StepTime],
-    device: str | None,
-    threads: int,
-    stop: Event,
-    said: multiprocessing.SimpleQueue[str | int],
-) -> None:
-    """One process, of the pickled Jobs: what it does is told by `said`, and at last how many of its runs failed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # the process that began this one hears them, and sets `stop`
+def _work(jobs: bytes, times: dict[str, StepTime], device: str | None, threads: int, pipe: int) -> None:
+    """One process, of the pickled Jobs: what it does goes into the pipe; it exits with how many of its runs failed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the process that began this one hears them, and asks
         signal.signal(number, signal.SIG_IGN)
     layers.discover()
     todo: list[Job] = pickle.loads(jobs)  # after the fields of the layers that were found
     torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
+    parent: connection.Connection[str, str] = connection.Connection(pipe, readable=False)
 
-    def asked() -> Literal["stop"] | None:
-        return "stop" if stop.is_set() or not (parent and parent.is_alive()) else None
+    def say(text: str) -> None:
+        with suppress(BrokenPipeError):  # nobody is left to hear it
+            parent.send(text)
 
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):  # a run's lines are in its log
-        failed = train_all(todo, times, Limit(asked=asked), device, said.put)
-    said.put(failed)
+        failed = train_all(todo, times, Limit(asked=starter.asked), device, say)
+    sys.exit(min(failed, _MOST_FAILED))
