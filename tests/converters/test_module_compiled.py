@@ -158,7 +158,7 @@ def test_what_was_traced_with_one_picture_detects_in_another(
         torch.jit.script(module).save(tmp_path / "scripted.ts")
         torch.jit.trace(module, tuple(other), strict=False).save(tmp_path / "traced.ts")
         ways = [module, torch.jit.load(tmp_path / "scripted.ts"), torch.jit.load(tmp_path / "traced.ts")]
-        if name.startswith("roi"):  # the others have a number of rows that depends on the picture
+        if name.startswith("roi"):  # the others: test_module_exported
             ways.append(torch.export.export(module, tuple(other)).module())
         for made in ways:
             got = made(*given)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.forks import suppression_onnx
+from sdcaffe.forks import suppression_onnx, suppression_parts
 from sdcaffe.forks.rcnn import source_parts
 from sdcaffe.layers.base import Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register, show_shape
 
@@ -134,12 +134,8 @@ class Proposal(Layer):
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param = self.param
         limits = (param.feat_stride, param.min_size, param.pre_nms_topn, param.post_nms_topn)
-        for helper in (
-            source_parts.moved_anchors,
-            source_parts.scored_boxes,
-            source_parts.exchange_sorted,
-            source_parts.apart_from_better,
-        ):
+        own = (source_parts.moved_anchors, source_parts.scored_boxes)
+        for helper in (*own, *source_parts.SORT, *suppression_parts.ALL):
             builder.part(helper)
         part = builder.part(source_parts.proposals)
         text = call(part, "{0}", "{1}", "{2}", str(self._anchors()), *map(str, limits), number(param.nms_thresh))

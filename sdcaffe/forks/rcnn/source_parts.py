@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from sdcaffe.forks.suppression_parts import not_overlapping
 
 
 def position_sensitive_pool(x: Tensor, regions: Tensor, scale: float, group: int) -> Tensor:
@@ -23,7 +26,7 @@ def position_sensitive_pool(x: Tensor, regions: Tensor, scale: float, group: int
     left, right = first[:, 0].clamp(0, width), last[:, 0].clamp(0, width)
     top, bottom = first[:, 1].clamp(0, height), last[:, 1].clamp(0, height)
     # The sum over a cell is a difference of four sums from the corner on; in float64, so that nothing is lost.
-    sums = torch.nn.functional.pad(x.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
+    sums = F.pad(x.double().cumsum(2).cumsum(3), (1, 0, 1, 0))
     sums = sums.reshape(x.shape[0], -1, group, group, height + 1, width + 1).permute(0, 2, 3, 4, 5, 1)
     item = regions[:, 0].long().reshape(-1, 1, 1)
     i, j = torch.arange(group, device=x.device).reshape(-1, 1), torch.arange(group, device=x.device)
@@ -59,8 +62,12 @@ def proposals(
     boxes, score = scored_boxes(scores, deltas, image, anchors, stride, least)
     order = exchange_sorted(score, tried)[:tried]
     boxes, score = boxes[order], score[order]
-    index = apart_from_better(boxes, kept, overlap)
-    return torch.cat([torch.zeros_like(boxes[index, :1]), boxes[index]], 1), score[index]
+    areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+    apart = not_overlapping(boxes, areas, torch.zeros_like(order), 1, overlap, last=1, most=kept)
+    regions = F.pad(boxes[apart], (1, 0))
+    if not torch.jit.is_scripting():
+        torch._check(regions.shape[0] > 0)  # the best always stays, which torch.export cannot know
+    return regions, score[apart]
 
 
 def scored_boxes(
@@ -94,55 +101,86 @@ def moved_anchors(deltas: Tensor, anchors: list[list[float]], stride: int) -> Te
 def exchange_sorted(scores: Tensor, most: int) -> Tensor:
     """Places of the scores (m), the `most` largest first; equal ones stand as PVANet's quicksort leaves them.
 
-    Its pivot is a range's first; numbers on the wrong sides of it are exchanged in pairs from both ends.
+    Its pivot is a range's first; numbers on the wrong sides of it are exchanged in pairs from both ends. All ranges are
+    parted at once. Those without equal numbers need no pivots: they are sorted in the end.
     """
-    order = torch.arange(scores.numel(), device=scores.device)
-    ranges = [(0, scores.numel() - 1)]
-    while len(ranges) > 0:
-        start, end = ranges.pop()
-        places = order[start : end + 1].clone()
-        values = scores[places]
-        different = torch.unique(values).numel()
-        if different == values.numel():
-            order[start : end + 1] = places[values.argsort(descending=True)]
-        elif different > 1:
-            small = (values < values[0]).nonzero().flatten()
-            large = (values > values[0]).nonzero().flatten().flip(0)
-            pairs = min(small.numel(), large.numel())
-            count = int((small[:pairs] < large[:pairs]).sum())
-            left, right = small[:count], large[:count]
-            exchanged = places.clone()
-            exchanged[left], exchanged[right] = places[right], places[left]
-            middle = 0
-            if count < large.numel():
-                middle = int(large[count])
-            if count > 0:
-                middle = max(middle, int(small[count - 1]))
-            pivot, other = exchanged[0].clone(), exchanged[middle].clone()
-            exchanged[0], exchanged[middle] = other, pivot
-            order[start : end + 1] = exchanged
-            middle += start
-            if start < middle - 1:
-                ranges.append((start, middle - 1))
-            if middle + 1 < most and middle + 1 < end:
-                ranges.append((middle + 1, end))
-    return order
+    m = scores.shape[0]
+    order = torch.arange(m, device=scores.device)
+    start, end = torch.zeros_like(order), torch.full_like(order, m - 1)
+    largest = scores.sort(descending=True)[0]
+    equal = (largest[1:] == largest[:-1]).long()
+    equal = torch.cat([torch.zeros_like(order[:1]), equal.cumsum(0)])  # how many are as the one before, up to here
+    exporting = False
+    if not torch.jit.is_scripting():
+        exporting = torch.compiler.is_exporting()
+        if exporting:
+            order, start, end = exported_sort(order, start, end, scores, equal, most)
+    if not exporting:
+        left = unsorted_ranges(start, end, equal, most).nonzero().squeeze(1)
+        while left.shape[0] > 0:
+            first, final = torch.searchsorted(left, start[left]), torch.searchsorted(left, end[left])
+            parted, first, final = parted_ranges(order[left], first, final, scores, left >= 0)
+            order[left], start[left], end[left] = parted, left[first], left[final]
+            left = left[unsorted_ranges(start[left], end[left], equal, most)]
+    values = scores[order]
+    inner = values.argsort(descending=True, stable=True)
+    inner = inner[start[inner].argsort(stable=True)]
+    return torch.where((start < most) & (equal[start] == equal[end]), order[inner], order)
 
 
-def apart_from_better(boxes: Tensor, most: int, overlap: float) -> Tensor:
-    """Places of at most `most` boxes (m, 4), best first, that overlap no kept one before by more than `overlap`.
+def unsorted_ranges(start: Tensor, end: Tensor, equal: Tensor, most: int) -> Tensor:
+    """Which places (m) lie in a range, from `start` to `end`, with equal numbers and others; see exchange_sorted."""
+    pairs = equal[end] - equal[start]
+    return (start < most) & (pairs > 0) & (pairs < end - start)
 
-    The last pixel is part of a box.
-    """
-    areas = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
-    left = torch.arange(boxes.shape[0], device=boxes.device)
-    found = [left[:0]]
-    while left.numel() > 0 and len(found) <= most:
-        best, left = left[:1], left[1:]
-        found.append(best)
-        one, others = boxes[best], boxes[left]
-        apart = (one[:, :2] > others[:, 2:]).any(1) | (one[:, 2:] < others[:, :2]).any(1)
-        sides = torch.minimum(one[:, 2:], others[:, 2:]) - torch.maximum(one[:, :2], others[:, :2]) + 1
-        common = sides.clamp(min=0).prod(1)
-        left = left[apart | (common / (areas[best] + areas[left] - common) <= overlap)]
-    return torch.cat(found)
+
+def parted_ranges(
+    order: Tensor, start: Tensor, end: Tensor, scores: Tensor, wanted: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The places in a better `order`, and their ranges, once each range `wanted` is parted by its first number."""
+    m = order.shape[0]
+    place = torch.arange(m, device=order.device)
+    values = scores[order]
+    small, large = wanted & (values < values[start]), wanted & (values > values[start])
+    before, behind = small.cumsum(0), large.cumsum(0)
+    nowhere = torch.full_like(place, m)
+    # The k-th small number of a range from the left, and the k-th large one from the right, at the k-th place of it.
+    left = torch.full([m + 1], -1, device=order.device)
+    left = left.scatter(0, torch.where(small, start + before - before[start] - 1, nowhere), place)[:m]
+    right = torch.full([m + 1], -1, device=order.device)
+    right = right.scatter(0, torch.where(large, start + behind[end] - behind, nowhere), place)[:m]
+    pairs = (left >= 0) & (left < right)
+    moved = torch.arange(m + 1, device=order.device)
+    moved = moved.scatter(0, torch.where(pairs, left, nowhere), right)
+    moved = moved.scatter(0, torch.where(pairs, right, nowhere), left)[:m]
+    # The pivot goes between the two: where the first number stands that was not exchanged, if it is large.
+    sums = pairs.long().cumsum(0)
+    count = sums[end] - sums[start] + pairs[start].long()
+    next_large = right[(start + count).clamp(max=m - 1)]
+    next_large = torch.where(count < behind[end] - behind[start], next_large, start)
+    last_small = torch.where(count > 0, left[(start + count - 1).clamp(min=0)], start)
+    middle = torch.where(wanted, torch.maximum(next_large, last_small), start)
+    moved = torch.where(place == middle, moved[start], torch.where(place == start, moved[middle], moved))
+    return (
+        order[moved],
+        torch.where(wanted & (place >= middle), torch.minimum(middle + (place > middle).long(), end), start),
+        torch.where(wanted & (place <= middle), torch.maximum(middle - (place < middle).long(), start), end),
+    )
+
+
+def exported_sort(
+    order: Tensor, start: Tensor, end: Tensor, scores: Tensor, equal: Tensor, most: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The loop of `exchange_sorted` as torch.export takes it."""
+
+    def more(order: Tensor, start: Tensor, end: Tensor, scores: Tensor, equal: Tensor) -> Tensor:
+        return unsorted_ranges(start, end, equal, most).any()
+
+    def step(order: Tensor, start: Tensor, end: Tensor, scores: Tensor, equal: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return parted_ranges(order, start, end, scores, unsorted_ranges(start, end, equal, most))
+
+    order, start, end = torch.ops.higher_order.while_loop(more, step, (order, start, end), (scores, equal))
+    return order, start, end
+
+
+SORT = (unsorted_ranges, parted_ranges, exported_sort, exchange_sorted)  # what the last is in a file of its own

@@ -106,5 +106,4 @@ class SeparateDetectionOutput(DetectionOutput):
         count = self.param.nbottom
         confidences, locations = (", ".join(f"{{{i}}}" for i in range(first, first + count)) for first in (0, count))
         whole = f"{builder.part(source_parts.put_together)}([{confidences}], [{locations}], {{{2 * count}}}, "
-        made = super().to_source(builder, *bottoms)
-        return Source(f"{{self}}(*{whole}{self.location_classes}))", made.module, nests=False)
+        return Source(self._written(builder, f"*{whole}{self.location_classes})"), nests=False)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.forks import suppression_parts
 from sdcaffe.forks.ssd import detection_onnx, source_parts
 from sdcaffe.forks.ssd.boxes import Array, CodeType, decode, suppress
 from sdcaffe.forks.ssd.messages import NonMaximumSuppressionParameter, ResizeParameter
@@ -198,6 +199,10 @@ class DetectionOutput(Layer):
         return found.reshape(1, 1, -1, 7)
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
+        return Source(self._written(builder, "{0}", "{1}", "{2}"), nests=False)
+
+    def _written(self, builder: SourceBuilder, *bottoms: str) -> str:
+        """The call that gives the rows of offsets, confidences and prior boxes."""
         param, nms = self.param, self.param.nms_param
         if nms.soft_nms:
             raise self.unwritten("soft_nms")
@@ -206,15 +211,16 @@ class DetectionOutput(Layer):
             "code": str(int(param.code_type)),
             "encoded": str(param.variance_encoded_in_target),
             "clip": str(param.clip),
-            "confidence": number(param.confidence_threshold) if param.HasField("confidence_threshold") else None,
+            "least": number(param.confidence_threshold) if param.HasField("confidence_threshold") else None,
             "top_k": str(nms.top_k) if nms.HasField("top_k") else None,
             "eta": number(nms.eta),
             "keep": str(param.keep_top_k),
         }
-        for helper in (source_parts.not_overlapping, source_parts.detected):
+        own = (source_parts.decoded, source_parts.places_in_sets, source_parts.detected)
+        for helper in (*suppression_parts.ALL, *own):
             builder.part(helper)
-        made = call(builder.part(source_parts.Detections), str(param.num_classes), number(nms.nms_threshold), **given)
-        return Source("{self}({0}, {1}, {2})", made, nests=False)
+        part = builder.part(source_parts.detections)
+        return call(part, *bottoms, str(param.num_classes), number(nms.nms_threshold), **given)
 
     def _save(self, images: int, rows: Array) -> None:
         """What save_output_param wants of a batch's rows, if it wants anything."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sdcaffe.forks.suppression_parts import not_overlapping
+
 
 class Normalize(nn.Module):
     """L2 normalisation of items, or of positions, times a learned weight of `shape`; eps under the root or behind."""
@@ -62,52 +64,48 @@ def prior_boxes(
     return torch.stack([boxes, given.repeat(boxes.numel() // given.numel())]).unsqueeze(0)
 
 
-class Detections(nn.Module):
-    """From offsets, confidences and prior boxes to the rows (1, 1, m, 7) of what is detected; see `forward`."""
+def detections(
+    location: Tensor,
+    confidence: Tensor,
+    prior: Tensor,
+    classes: int,
+    overlap: float,
+    background: int = 0,
+    code: int = 1,
+    encoded: bool = False,
+    clip: bool = False,
+    least: float = float("-inf"),
+    top_k: int = -1,
+    eta: float = 1.0,
+    keep: int = -1,
+) -> Tensor:
+    """From offsets, confidences and prior boxes to the rows (1, 1, m, 7) of what is detected.
 
-    def __init__(
-        self,
-        classes: int,
-        overlap: float,
-        background: int = 0,
-        code: int = 1,
-        encoded: bool = False,
-        clip: bool = False,
-        confidence: float = float("-inf"),
-        top_k: int = -1,
-        eta: float = 1.0,
-        keep: int = -1,
-    ) -> None:
-        super().__init__()
-        self.classes, self.overlap, self.background, self.code = classes, overlap, background, code
-        self.encoded, self.clip, self.confidence = encoded, clip, confidence
-        self.top_k, self.eta, self.keep = top_k, eta, keep
+    A row is image, label, confidence, xmin, ymin, xmax, ymax; without any there is one an image: its number, six -1.
+    """
+    n, count = location.shape[0], prior.shape[2] // 4
+    boxes = decoded(location.reshape(n, count, -1, 4), prior, code, encoded)
+    if clip:
+        boxes = boxes.clamp(0, 1)
+    scores = confidence.reshape(n, count, classes)
+    return detected(boxes, scores, background, overlap, least, top_k, eta, keep).unsqueeze(0).unsqueeze(0)
 
-    def forward(self, location: Tensor, confidence: Tensor, prior: Tensor) -> Tensor:
-        """Rows of image, label, confidence, xmin, ymin, xmax, ymax; without any, an image's number and six of -1."""
-        n = location.shape[0]
-        boxes = self.decoded(location.reshape(n, prior.shape[2] // 4, -1, 4), prior)
-        scores = confidence.reshape(n, prior.shape[2] // 4, self.classes)
-        limits = (self.overlap, self.confidence, self.top_k, self.eta, self.keep)
-        return detected(boxes, scores, self.background, *limits).reshape(1, 1, -1, 7)
 
-    def decoded(self, offsets: Tensor, prior: Tensor) -> Tensor:
-        """The boxes of offsets (n, boxes, classes, 4) from PriorBox's (1, 2, boxes * 4)."""
-        both = prior.reshape(2, -1, 1, 4)
-        priors, variances = both[0], both[1]
-        if not self.encoded:
-            offsets = offsets * variances
-        first, last = priors[..., :2], priors[..., 2:]
-        size = last - first
-        if self.code == 1:
-            boxes = priors + offsets
-        elif self.code == 3:
-            boxes = priors + offsets * torch.cat([size, size], -1)
-        else:
-            centre = offsets[..., :2] * size + (first + last) / 2
-            half = offsets[..., 2:].exp() * size / 2
-            boxes = torch.cat([centre - half, centre + half], -1)
-        return boxes.clamp(0, 1) if self.clip else boxes
+def decoded(offsets: Tensor, prior: Tensor, code: int, encoded: bool) -> Tensor:
+    """The boxes of offsets (n, boxes, classes, 4) from PriorBox's (1, 2, boxes * 4)."""
+    both = prior.reshape(2, -1, 1, 4)
+    priors, variances = both[0], both[1]
+    if not encoded:
+        offsets = offsets * variances
+    first, last = priors[..., :2], priors[..., 2:]
+    size = last - first
+    if code == 1:
+        return priors + offsets
+    if code == 3:
+        return priors + offsets * torch.cat([size, size], -1)
+    centre = offsets[..., :2] * size + (first + last) / 2
+    half = offsets[..., 2:].exp() * size / 2
+    return torch.cat([centre - half, centre + half], -1)
 
 
 @torch.jit.script_if_tracing
@@ -121,50 +119,32 @@ def detected(
     eta: float,
     keep: int,
 ) -> Tensor:
-    """The rows (r, 7) of boxes (n, m, classes or 1, 4) and their scores (n, m, classes); see Detections."""
-    n = scores.shape[0]
-    rows = []
-    for image in range(n):
-        found = [torch.zeros((0, 6), dtype=boxes.dtype, device=boxes.device)]
-        for label in range(scores.shape[2]):
-            if label != background:
-                own, score = boxes[image, :, label if boxes.shape[2] > 1 else 0], scores[image, :, label]
-                kept = not_overlapping(own, score, overlap, least, top_k, eta)
-                named = torch.full((kept.shape[0], 1), float(label), dtype=boxes.dtype, device=boxes.device)
-                found.append(torch.cat([named, score[kept].unsqueeze(1), own[kept]], 1))
-        all_found = torch.cat(found)
-        if keep > -1 and all_found.shape[0] > keep:
-            all_found = all_found[all_found[:, 1].argsort(descending=True, stable=True)[:keep]]
-            all_found = all_found[all_found[:, 0].argsort(stable=True)]
-        rows.append(F.pad(all_found, (1, 0), value=float(image)))
-    table = torch.cat(rows)
-    if table.shape[0] == 0:
-        number = torch.arange(n, dtype=boxes.dtype, device=boxes.device).unsqueeze(1)
-        table = F.pad(number, (0, 6), value=-1.0)
-    return table
-
-
-def not_overlapping(boxes: Tensor, scores: Tensor, overlap: float, least: float, top_k: int, eta: float) -> Tensor:
-    """Indices of the boxes (m, 4) whose score is above `least` and that overlap no better one, best first."""
-    order = scores.argsort(descending=True, stable=True)
-    order = order[scores[order] > least]
+    """The rows (r, 7) of boxes (n, m, classes or 1, 4) and their scores (n, m, classes); see detections."""
+    n, classes = scores.shape[0], scores.shape[2]
+    tried = (scores > least) & (torch.arange(classes, device=scores.device) != background)
+    image, label, place = tried.transpose(1, 2).nonzero().unbind(1)
+    score = scores[image, place, label]
+    order = score.argsort(descending=True, stable=True)
+    order = order[(image * classes + label)[order].argsort(stable=True)]
     if top_k > -1:
-        order = order[:top_k]
-    found = order[:0]
-    worst = torch.zeros_like(scores)
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    while order.shape[0] > 0:
-        best = order[:1]
-        found = torch.cat([found, best])
-        if eta < 1.0 and overlap > 0.5:
-            overlap = overlap * eta
-        sides = torch.minimum(boxes[best, 2:], boxes[:, 2:]) - torch.maximum(boxes[best, :2], boxes[:, :2])
-        common = sides[:, 0] * sides[:, 1]
-        met = common / (area[best] + area - common)
-        worst = torch.maximum(worst, torch.where((sides > 0).all(1), met, torch.zeros_like(met)))
-        order = order[1:]
-        order = order[worst[order] <= overlap]
-    return found
+        order = order[places_in_sets((image * classes + label)[order]) < top_k]
+    image, label, score = image[order], label[order], score[order]
+    own = boxes[image, place[order], label if boxes.shape[2] > 1 else torch.zeros_like(label)]
+    areas = (own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1])
+    kept = not_overlapping(own, areas, image * classes + label, n * classes, overlap, eta=eta).nonzero().squeeze(1)
+    if keep > -1:
+        order = score[kept].argsort(descending=True, stable=True)
+        order = order[image[kept][order].argsort(stable=True)]
+        kept = kept[order[places_in_sets(image[kept]) < keep].sort()[0]]
+    facts = torch.stack([image.to(boxes.dtype), label.to(boxes.dtype), score], 1)
+    rows = torch.cat([facts, own], 1)[kept]
+    none = torch.ones_like(kept, dtype=torch.bool).any().logical_not().expand(n).nonzero().to(boxes.dtype)
+    return torch.cat([rows, F.pad(none, (0, 6), value=-1.0)])
+
+
+def places_in_sets(sets: Tensor) -> Tensor:
+    """Of each of the numbers `sets` (m), which rise, how many of the same stand before it."""
+    return torch.arange(sets.shape[0], device=sets.device) - torch.searchsorted(sets, sets)
 
 
 def put_together(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.forks import suppression_parts
 from sdcaffe.forks.rcnn import source_parts as rcnn
 from sdcaffe.forks.rcnn.proposal import Proposal
 from sdcaffe.forks.synopsys import source_parts
@@ -81,8 +82,8 @@ class SynopsysProposal(Proposal):
 
     def to_source(self, builder: SourceBuilder, *bottoms: Shape) -> Source:
         param = self.param
-        builder.part(rcnn.moved_anchors)
-        builder.part(source_parts.sized_boxes)
+        for helper in (rcnn.moved_anchors, source_parts.sized_boxes, *suppression_parts.ALL):
+            builder.part(helper)
         part = builder.part(source_parts.regions)
         limits = (str(param.feat_stride), number(param.rpn_min_size), str(param.max_rois), number(param.rpn_nms_thresh))
         text = call(part, "{0}", "{1}", "{2}", str(self._anchors()), *limits)

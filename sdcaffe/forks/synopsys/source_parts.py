@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sdcaffe.forks.rcnn.source_parts import moved_anchors
+from sdcaffe.forks.suppression_parts import not_overlapping
 
 
 def eps_inside(x: Tensor, axes: list[int], eps: float) -> Tensor:
@@ -14,6 +16,7 @@ def eps_inside(x: Tensor, axes: list[int], eps: float) -> Tensor:
     return centred / torch.sqrt(torch.mean(torch.square(centred), axes, keepdim=True) + eps)
 
 
+@torch.jit.script_if_tracing
 def regions(
     scores: Tensor,
     deltas: Tensor,
@@ -32,19 +35,14 @@ def regions(
     """
     boxes, score, large = sized_boxes(scores, deltas, image, anchors, stride, least)
     boxes, score = boxes[large], score[large]
-    order = (score.numel() - 1) - score.flip(0).argsort(descending=True, stable=True)
+    order = (score.shape[0] - 1) - score.flip(0).argsort(descending=True, stable=True)
     boxes, score = boxes[order], score[order]
     areas = (boxes[:, 2:] - boxes[:, :2] + 1).prod(1)
-    left = torch.arange(boxes.shape[0])
-    found = [left[:0]]
-    while left.numel() > 0 and len(found) <= kept:
-        best, left = left[:1], left[1:]
-        found.append(best)
-        corner = torch.minimum(boxes[best, 2:], boxes[left, 2:]) - torch.maximum(boxes[best, :2], boxes[left, :2])
-        common = (corner + 1).clamp(min=0).prod(1)
-        left = left[common / (areas[best] + areas[left] - common) <= overlap]
-    index = torch.cat(found)
-    return torch.cat([torch.zeros_like(boxes[index, :1]), boxes[index]], 1), score[index].unsqueeze(1)
+    apart = not_overlapping(boxes, areas, torch.zeros_like(order), 1, overlap, last=1, gap=1, most=kept)
+    found = F.pad(boxes[apart], (1, 0))
+    if not torch.jit.is_scripting():
+        torch._check(found.shape[0] > 0)  # the best always stays, which torch.export cannot know
+    return found, score[apart].unsqueeze(1)
 
 
 def sized_boxes(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
-from sdcaffe.forks import suppression_onnx
+from sdcaffe.forks import suppression_onnx, suppression_parts
 from sdcaffe.forks.yolo import grid, source_parts
 from sdcaffe.layers.base import Count, Layer, OnnxBuilder, Shape, Source, SourceBuilder, call, number, register
 
@@ -21,7 +21,7 @@ class _Detections(Layer):
     dynamic = True
     chooses = True
     yields = True
-    parts: ClassVar = (source_parts.yolo_grid, source_parts.yolo_kept, source_parts.yolo_rows)
+    parts: ClassVar = (*suppression_parts.ALL, source_parts.yolo_grid, source_parts.yolo_kept, source_parts.yolo_rows)
 
     def anchors(self) -> list[list[float]]:
         """Width and height of each of the biases. Raises LayerError where they are no pairs above 0."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdcaffe.forks.suppression_parts import not_overlapping
+
 
 def yolo_grid(x: Tensor, anchors: list[list[float]], unit: float, gaussian: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (m, 4) of middle and size as parts of the image, objects' scores (m, 1) and the classes' raw numbers.
@@ -32,18 +34,11 @@ def yolo_grid(x: Tensor, anchors: list[list[float]], unit: float, gaussian: bool
 
 
 def yolo_kept(boxes: Tensor, overlap: float) -> Tensor:
-    """Places of the boxes (m, 4) of middle and size that overlap no kept one before by `overlap` or more."""
-    low, high = boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2
-    areas = boxes[:, 2] * boxes[:, 3]
-    left = torch.arange(boxes.shape[0], device=boxes.device)
-    found = [left[:0]]
-    while left.numel() > 0:
-        best, left = left[:1], left[1:]
-        found.append(best)
-        sides = torch.minimum(high[best], high[left]) - torch.maximum(low[best], low[left])
-        common = torch.where((sides < 0).any(1), torch.zeros_like(areas[left]), sides.prod(1))
-        left = left[~(common / (areas[best] + areas[left] - common) >= overlap)]
-    return torch.cat(found)
+    """Which of the boxes (m, 4) of middle and size, best first, overlap no kept one before by `overlap` or more."""
+    half = boxes[:, 2:] / 2
+    sides = torch.cat([boxes[:, :2] - half, boxes[:, :2] + half], 1)
+    sets = torch.zeros_like(boxes[:, 0], dtype=torch.int64)
+    return not_overlapping(sides, boxes[:, 2] * boxes[:, 3], sets, 1, overlap, closed=True)
 
 
 def yolo_rows(boxes: Tensor, scores: Tensor, labels: Tensor, overlap: float, n: int) -> Tensor:
@@ -52,15 +47,12 @@ def yolo_rows(boxes: Tensor, scores: Tensor, labels: Tensor, overlap: float, n: 
     A row is 0, label, score, xmin, ymin, xmax, ymax; without any box there is one for each of n images, of -1s.
     """
     order = scores.argsort(descending=True, stable=True)
-    order = order[yolo_kept(boxes[order], overlap)]
-    if order.numel() == 0:
-        rows = torch.full((n, 7), -1.0, dtype=boxes.dtype, device=boxes.device)
-        rows[:, 0] = torch.arange(n, device=boxes.device)
-        return rows.reshape(1, 1, n, 7)
-    boxes = boxes[order]
-    half = boxes[:, 2:] / 2
-    facts = torch.stack([torch.zeros_like(scores[order]), labels[order].to(boxes.dtype), scores[order]], 1)
-    return torch.cat([facts, boxes[:, :2] - half, boxes[:, :2] + half], 1).reshape(1, 1, -1, 7)
+    boxes, scores, labels = boxes[order], scores[order], labels[order].to(boxes.dtype)
+    kept, half = yolo_kept(boxes, overlap), boxes[:, 2:] / 2
+    facts = torch.stack([torch.zeros_like(scores), labels, scores], 1)
+    rows = torch.cat([facts, boxes[:, :2] - half, boxes[:, :2] + half], 1)[kept]
+    none = kept.any().logical_not().expand(n).nonzero().to(boxes.dtype)
+    return torch.cat([rows, torch.nn.functional.pad(none, (0, 6), value=-1.0)]).unsqueeze(0).unsqueeze(0)
 
 
 def yolo_likeliest(x: Tensor, anchors: list[list[float]], classes: int) -> tuple[Tensor, Tensor, Tensor]:
