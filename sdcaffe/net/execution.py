@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class Execution:
         """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
         made = {slot for op in self.plain for slot in op.tops} - {op.overwritten for op in self.plain}
         loaded = {s for step in self._made.graph.steps if not step.bottoms for s in step.tops}
-        apart = frozenset(slots - made - loaded)
+        apart = frozenset() if slots <= made | loaded else frozenset(slots - loaded)  # another plan writes over others
         if apart not in self._plans:
             self._plans[apart] = make_plan(self._made, apart)
         return self._plans[apart]
@@ -93,6 +93,17 @@ class Execution:
             if values[slot].dim() == 4:
                 values[slot] = channels_last(values[slot])
         self._run(op, values, nullcontext())
+
+    def visit(self, batch: Batch, held: set[int], seen: Callable[[int, Tensor], None]) -> None:
+        """One pass in float32, in the memory form of the batch: `seen(slot, blob)` for those in `held` once made."""
+        values = dict(batch)
+        for op in self.ops_making(held):
+            self._run(op, values, nullcontext())
+            for slot in op.tops:
+                if slot in held:
+                    seen(slot, values[slot])
+            for slot in op.release:
+                values.pop(slot, None)
 
     @torch.no_grad()
     def first_not_finite(self, batch: Batch) -> str | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from sdcaffe.layers.base import DataLayer, Layer, Shape
-from sdcaffe.layers.blob import Blob, BlobVec
+from sdcaffe.layers.blob import Blob, BlobVec, Floats
 from sdcaffe.layers.caffe_layer import PythonLayerError
 from sdcaffe.layers.dummy_data import DummyData
 from sdcaffe.layers.python import Python
@@ -53,8 +53,7 @@ class Runner:
     def __init__(self, layer: Layer, place: Place) -> None:
         self.layer = layer
         self.bottoms, self.tops, self.params, self.reach = place.bottoms, place.tops, place.params, place.reach
-        self.loss_weights = place.loss_weights
-        self._in_place = place.in_place
+        self.loss_weights, self.in_place = place.loss_weights, place.in_place
         self._seen = self._bottom_shapes()
         self.connect()
         for top, weight in zip(self.tops, self.loss_weights, strict=True):
@@ -70,6 +69,10 @@ class Runner:
     def forward(self) -> float:
         """Fill the tops; returns the loss that they carry."""
         self.run()
+        return self.loss()
+
+    def loss(self) -> float:
+        """What the tops carry of the loss."""
         losses = zip(self.tops, self.loss_weights, strict=True)
         return sum(float(np.vdot(top.data, top.diff)) for top, weight in losses if weight)
 
@@ -195,25 +198,35 @@ class TorchRunner(Runner):
         super().__init__(layer, place)
         self._graph: tuple[list[Tensor], list[Tensor | None], list[Tensor | None]] | None = None
 
+    @property
+    def lacks_record(self) -> bool:
+        """Whether backward would have to compute the tops again first."""
+        return self.reach.layer and self._graph is None
+
+    def forget(self) -> None:
+        """The tops come from elsewhere."""
+        self._graph = None
+
     def run(self) -> None:
-        self.write(self._compute())
+        self.write(self.compute())
 
     def reshape(self) -> None:
         self._seen = self._bottom_shapes()
         self.shape_tops(self.layer.shapes_at([torch.from_numpy(blob.data) for blob in self.bottoms]))
 
-    def _compute(self) -> list[Tensor]:
+    def compute(self, below: Tensor | None = None) -> list[Tensor]:
+        """The tops; `below` is what stood in the blob that it works on in place."""
         if self._bottom_shapes() != self._seen:
             self._seen = self._bottom_shapes()
             self.layer.setup(self._seen)
         device = mode.device()
         # a layer in place gets a copy: what autograd has saved outlives the bottom's values
         bottoms = [
-            _tensor(blob, device, want and self.reach.layer, copy=same)
-            for blob, want, same in zip(self.bottoms, self.reach.bottoms, self._in_place, strict=True)
+            _tensor(blob.data if below is None or not same else below, device, want and self.reach.layer, copy=same)
+            for blob, want, same in zip(self.bottoms, self.reach.bottoms, self.in_place, strict=True)
         ]
         params = [
-            _tensor(blob, device, want and self.reach.layer)
+            _tensor(blob.data, device, want and self.reach.layer)
             for blob, want in zip(self.params, self.reach.blobs, strict=True)
         ]
         buffers = {} if device == _CPU else {n: b.to(device) for n, b in self.layer.named_buffers()}
@@ -236,7 +249,7 @@ class TorchRunner(Runner):
 
     def backward(self) -> None:
         if self._graph is None:
-            self._compute()
+            self.compute()
         assert self._graph is not None
         tops, bottoms, params = self._graph
         reached = [
@@ -273,8 +286,8 @@ class _Start(torch.autograd.Function):
         return (None, *ctx.diffs)
 
 
-def _tensor(blob: Blob, device: torch.device, want: bool, copy: bool = False) -> Tensor:
-    tensor = torch.from_numpy(blob.data).to(device, copy=copy)
+def _tensor(data: Floats | Tensor, device: torch.device, want: bool, copy: bool = False) -> Tensor:
+    tensor = torch.as_tensor(data).detach().to(device, copy=copy)
     return tensor.requires_grad_() if want else tensor
 
 

@@ -21,7 +21,8 @@ from sdcaffe.net.weights import Files, Weights, shared_places
 from sdcaffe.proto.blobs import Array
 from sdcaffe.pycaffe import mode
 from sdcaffe.pycaffe.reach import backward_reach
-from sdcaffe.pycaffe.runners import Place, Runner, as_raised, make_runner
+from sdcaffe.pycaffe.runners import Place, Runner, TorchRunner, as_raised, make_runner
+from sdcaffe.pycaffe.whole import WholePass
 
 Callback = Callable[[int], object]
 
@@ -65,6 +66,7 @@ class StepwiseNet(Net):
         self._take_parameters(share._blob_of if isinstance(share, StepwiseNet) else {})
         self.blob_losses = [0.0] * len(self.blobs)
         self.runners = self._make_runners()
+        self._whole = WholePass(self)
         self.callbacks: dict[str, list[Callback]] = {
             name: [] for name in ("before_forward", "after_forward", "before_backward", "after_backward")
         }
@@ -134,6 +136,16 @@ class StepwiseNet(Net):
         """Run layers `start` to `end`, both included; returns the sum of their losses."""
         self._check_range(start, end)
         self._check_room()
+        if (start, end) == (0, len(self.runners) - 1) and self._runs_as_one():
+            return self._whole.run()
+        self._whole.forget()
+        return self.run_layers(start, end)
+
+    def _runs_as_one(self) -> bool:
+        return not self._whole.off and not any(self.callbacks.values()) and mode.device() == torch.device("cpu")
+
+    def run_layers(self, start: int, end: int) -> float:
+        """`forward_from_to`, a layer at a time."""
         loss = 0.0
         for i in range(start, end + 1):
             self._tell("before_forward", i)
@@ -144,11 +156,32 @@ class StepwiseNet(Net):
     def backward_from_to(self, start: int, end: int) -> None:
         """Backward through layers `start` down to `end`, both included, from the diffs of the blobs."""
         self._check_range(end, start)
+        if not self._whole.off:  # who asks once for gradients asks again
+            self._whole.off = True
+            self._record()
         for i in range(start, end - 1, -1):
             self._tell("before_backward", i)
             if self.runners[i].reach.layer:
                 self.runners[i].backward()
             self._tell("after_backward", i)
+
+    def _record(self) -> None:
+        """After a whole pass: what layers in place have read is worked out again, from where their blob was first made.
+
+        The other layers still have what they read.
+        """
+        chains: dict[int, list[int]] = {}  # blob -> the places of the layers that write it
+        for place, ids in enumerate(self.top_ids):
+            for blob in ids:
+                chains.setdefault(blob, []).append(place)
+        for blob, places in chains.items():
+            runners = [self.runners[place] for place in places]
+            if not any(isinstance(runner, TorchRunner) and runner.lacks_record for runner in runners[1:]):
+                continue
+            below: Tensor | None = None
+            for place, runner in zip(places, runners, strict=True):
+                assert isinstance(runner, TorchRunner)  # else the net would have no whole pass
+                below = runner.compute(below)[self.top_ids[place].index(blob)]
 
     def _tell(self, moment: str, layer: int) -> None:
         for callback in self.callbacks[moment]:
@@ -170,6 +203,7 @@ class StepwiseNet(Net):
 
     def reshape_blobs(self) -> None:
         """Bring new shapes of inputs through all layers."""
+        self._whole.forget()
         for runner in self.runners:
             runner.reshape()
 

@@ -1,8 +1,10 @@
-"""Test-phase images a second, against the same network in plain PyTorch with its batch norms folded.
+"""A pass of ResNet-32 in the test phase, against the same network in plain PyTorch.
 
     python tests/benchmarks/inference.py [--batch 100] [--rounds 9] [--device cuda]
 
-Both have BatchNorm in the convolutions' weights, channels_last memory and no gradients, and take turns.
+A Net against a module with its batch norms folded; both have BatchNorm in the convolutions' weights. And pycaffe's Net,
+whose arrays are written and read as a script does, against a module in evaluation as it is. All have no gradients, the
+folded module channels_last memory; they take turns.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from rivals import ResNet32
 from side_by_side import take_turns
 
 import sdcaffe
+from sdcaffe import pycaffe
+
+MODEL = "prototxt/cifar100/resnet32/deploy.prototxt"
 
 
 class Folded(nn.Module):
@@ -52,10 +57,21 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     device = torch.device(args.device)
-    net = sdcaffe.Net("prototxt/cifar100/resnet32/deploy.prototxt", sdcaffe.TEST, device=device)
-    folded = Folded(ResNet32(100).eval()).to(device, memory_format=torch.channels_last)
+    net = sdcaffe.Net(MODEL, sdcaffe.TEST, device=device)
     (name,) = net.inputs
     images = torch.randn(args.batch, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    plain = ResNet32(100).eval().to(device)
+    folded = Folded(ResNet32(100).eval()).to(device, memory_format=torch.channels_last)
+    if device.type == "cuda":
+        pycaffe.set_mode_gpu()
+    script = pycaffe.Net(MODEL, pycaffe.TEST)
+    script.blobs[name].reshape(args.batch, 3, 32, 32)
+    (output,) = script.outputs
+    for blobs in script.params.values():
+        if len(blobs) == 3:  # a BatchNorm's; without statistics the numbers overflow
+            for blob, value in zip(blobs, (0, 1, 1), strict=True):
+                blob.data[...] = value
+    given = images.cpu().contiguous().numpy()
 
     @torch.no_grad()
     def ours() -> None:
@@ -65,13 +81,24 @@ def main() -> None:
     def rival() -> None:
         folded(images)
 
+    def in_pycaffe() -> None:
+        script.blobs[name].data[...] = given
+        script.forward()[output].sum()
+
+    @torch.no_grad()
+    def module() -> None:
+        logits, _ = plain(torch.from_numpy(given).to(device))
+        logits.cpu().numpy().sum()
+
     wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-    times = take_turns({"sdcaffe": ours, "rival": rival}, args.rounds, 3, wait)
-    ratio = times.ratio("sdcaffe", "rival")
-    print(
-        f"ResNet-32, {args.batch} images: rival {times.median('rival') * 1000:.1f} ms, sdcaffe "
-        f"{times.median('sdcaffe') * 1000:.1f} ms, ratio {ratio[0]:.3f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
-    )
+    ways = {"sdcaffe": ours, "folded module": rival, "pycaffe": in_pycaffe, "module": module}
+    times = take_turns(ways, args.rounds, 3, wait)
+    for way, other in (("sdcaffe", "folded module"), ("pycaffe", "module")):
+        ratio = times.ratio(way, other)
+        print(
+            f"ResNet-32, {args.batch} images: {other} {times.median(other) * 1000:.1f} ms, {way} "
+            f"{times.median(way) * 1000:.1f} ms, ratio {ratio[0]:.3f} ({ratio[1]:.2f} to {ratio[2]:.2f})"
+        )
 
 
 if __name__ == "__main__":

@@ -284,3 +284,28 @@ def test_images_of_one_channel_are_computed_channels_last(phase):
     np.testing.assert_allclose(
         blobs["conv"].detach().numpy(), np.einsum("nhwij,oij->nohw", windows, weight), rtol=1e-5, atol=1e-5
     )
+
+
+SUMMED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 2 dim: 6 dim: 5 } } }
+layer { name: "a" type: "Convolution" bottom: "x" top: "a"
+  convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "b" type: "Convolution" bottom: "x" top: "b"
+  convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } } }
+layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }
+layer { name: "relu" type: "ReLU" bottom: "sum" top: "sum" }"""
+
+
+@pytest.mark.parametrize("keep", [["a"], ["b"], ["a", "b"], ["b", "sum"], ["a", "b", "sum"]])
+def test_every_blob_asked_for_is_as_its_layer_made_it(keep):
+    """A sum takes the memory of one of its bottoms: of one that nobody asks for, and of no other in its place."""
+    message = proto.NetParameter()
+    proto.text.parse(SUMMED, message, "net.prototxt")
+    net = Net(message, proto.TEST)
+    x = torch.from_numpy(normal(3, 2, 6, 5))
+    with torch.no_grad():
+        blobs = net.forward({"x": x}, keep=keep)
+        made = {name: torch.conv2d(x, *net.params[name]) for name in ("a", "b")}
+    made["sum"] = (made["a"] + made["b"]).relu()
+    for name in {*keep, "sum"}:
+        assert torch.allclose(blobs[name], made[name], atol=1e-6), name

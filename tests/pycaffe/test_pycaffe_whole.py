@@ -1,0 +1,210 @@
+"""A script's net in the test phase from its third pass on, when several layers run as one: nothing else may change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pycaffe_nets import input_layer, layer, net_of, normal, product
+from torch.nn import functional as F
+
+from sdcaffe import pycaffe as caffe
+from sdcaffe.pycaffe.stepwise import StepwiseNet
+
+CONV = 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "msra" } }'
+BODY = (
+    layer("conv", "Convolution", "data", "conv", CONV)
+    + layer("bn", "BatchNorm", "conv", "conv")
+    + layer("scale", "Scale", "conv", "conv", "scale_param { bias_term: true }")
+    + layer("relu", "ReLU", "conv", "conv")
+    + layer("conv2", "Convolution", "conv", "conv2", CONV)
+    + layer("bn2", "BatchNorm", "conv2", "bn2")
+    + layer("scale2", "Scale", "bn2", "bn2", "scale_param { bias_term: true }")
+    + layer("sum", "Eltwise", "conv bn2", "sum")
+    + layer("relu2", "ReLU", "sum", "sum")
+    + layer("drop", "Dropout", "sum", "sum")
+    + layer("flat", "Flatten", "sum", "flat")
+    + product("fc", "flat", 5)
+    + layer("prob", "Softmax", "fc", "prob")
+)
+NET = input_layer("data", 2, 3, 6, 5) + BODY
+
+
+@pytest.fixture
+def by_layers(monkeypatch):
+    """The passes that ran a layer at a time."""
+    passes, run = [], StepwiseNet.run_layers
+
+    def counted(net, start, end):
+        passes.append((start, end))
+        return run(net, start, end)
+
+    monkeypatch.setattr(StepwiseNet, "run_layers", counted)
+    return passes
+
+
+def settle(net):
+    """Two passes, after which it runs whole; weights with statistics of their own."""
+    for i, blobs in enumerate(net.params.values()):
+        for j, blob in enumerate(blobs):
+            blob.data[...] = np.abs(normal(*blob.shape, seed=10 * i + j)) * (0.3 if blob.data.ndim > 1 else 1) + 0.1
+    for seed in range(2):
+        net.forward(data=normal(*net.blobs["data"].shape, seed=seed))
+
+
+def expected(net, data):
+    """The blobs of NET by torch in float64, from the arrays that the script sees."""
+    blob = {name: [torch.from_numpy(b.data.astype(np.float64)) for b in blobs] for name, blobs in net.params.items()}
+
+    def normed(x, norm, scale):
+        mean, variance, weight = blob[norm]
+        return F.batch_norm(x, mean / weight, variance / weight, *blob[scale], eps=1e-5)
+
+    found = {"data": torch.from_numpy(data.astype(np.float64))}
+    found["conv"] = normed(F.conv2d(found["data"], *blob["conv"], padding=1), "bn", "scale").relu()
+    found["conv2"] = F.conv2d(found["conv"], *blob["conv2"], padding=1)
+    found["bn2"] = normed(found["conv2"], "bn2", "scale2")
+    found["sum"] = (found["conv"] + found["bn2"]).relu()
+    found["flat"] = found["sum"].flatten(1)
+    found["fc"] = F.linear(found["flat"], *blob["fc"])
+    found["prob"] = found["fc"].softmax(1)
+    return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def check(net, data):
+    wanted = expected(net, data)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(net.blobs[name].data, values, rtol=0, atol=1e-5 * np.abs(values).max(), err_msg=name)
+
+
+def test_all_blobs_of_each_pass_are_as_torch_has_them(tmp_path, by_layers):
+    net = net_of(tmp_path, NET, caffe.TEST)
+    settle(net)
+    seen = {name: blob.data for name, blob in net.blobs.items()}
+    assert len(by_layers) == 2
+    for seed in range(5, 8):
+        data = normal(2, 3, 6, 5, seed=seed)
+        assert set(net.forward(data=data)) == {"prob"}
+        check(net, data)
+    assert len(by_layers) == 2
+    for name, array in seen.items():  # those that the script has held
+        assert np.shares_memory(array, net.blobs[name].data)
+        assert np.array_equal(array, net.blobs[name].data)
+
+
+def test_weights_are_read_in_each_pass(tmp_path, by_layers):
+    net = net_of(tmp_path, NET, caffe.TEST)
+    settle(net)
+    data = normal(2, 3, 6, 5, seed=3)
+    for name, blobs in net.params.items():
+        for blob in blobs:
+            blob.data[...] *= 1.5
+            net.forward(data=data)
+            check(net, data)
+        assert blobs, name
+    other = net_of(tmp_path, NET, caffe.TEST)
+    settle(other)
+    other.params["conv"][0].data[...] = normal(4, 3, 3, 3, seed=9)
+    net.share_with(other)
+    net.forward(data=data)
+    check(net, data)
+    other.params["fc"][1].data[...] = 7
+    net.forward(data=data)
+    check(net, data)
+    assert np.all(net.params["fc"][1].data == 7)
+
+
+def test_other_shapes_and_parts_of_the_net_come_in_between(tmp_path, by_layers):
+    net = net_of(tmp_path, NET, caffe.TEST)
+    settle(net)
+    for items in (5, 1, 3, 2):
+        net.blobs["data"].reshape(items, 3, 6, 5)
+        data = normal(items, 3, 6, 5, seed=items)
+        assert net.forward(data=data)["prob"].shape == (items, 5)
+        check(net, data)
+    assert len(by_layers) == 2
+    net.forward(end="conv2")
+    net.blobs["conv2"].data[...] = 0
+    net.forward(start="bn2")
+    assert len(by_layers) == 4
+    assert np.ptp(net.blobs["bn2"].data[:, 0]) == 0
+    data = normal(2, 3, 6, 5, seed=1)
+    net.forward(data=data)
+    check(net, data)
+    net.blobs["conv2"].reshape(1, 1, 1, 1)
+    net.forward(data=data)
+    check(net, data)
+    assert len(by_layers) == 4
+
+
+def test_gradients_after_it_are_those_of_layers_one_by_one(tmp_path, by_layers):
+    text = "force_backward: true " + NET
+    net, fresh = (net_of(tmp_path, text, caffe.TEST) for _ in range(2))
+    settle(net)
+    for name, blobs in net.params.items():
+        for mine, its in zip(blobs, fresh.params[name], strict=True):
+            its.data[...] = mine.data
+    data, diff = normal(2, 3, 6, 5, seed=4), normal(2, 5, seed=4)
+    for one in (net, fresh):
+        one.clear_param_diffs()
+        one.forward(data=data)
+        one.blobs["prob"].diff[...] = diff
+        one.backward()
+    assert len(by_layers) == 3
+    for name, blob in fresh.blobs.items():
+        np.testing.assert_allclose(net.blobs[name].diff, blob.diff, atol=5e-5 * np.abs(blob.diff).max(), err_msg=name)
+    for name, blobs in fresh.params.items():
+        for mine, its in zip(net.params[name], blobs, strict=True):
+            np.testing.assert_allclose(mine.diff, its.diff, atol=5e-5 * np.abs(its.diff).max() + 1e-30, err_msg=name)
+    assert np.abs(net.blobs["data"].diff).max() > 0
+
+
+OWN = NET.replace('type: "BatchNorm"', 'type: "BatchNorm" batch_norm_param { use_global_stats: false }')
+ON_INPUT = input_layer("data", 2, 3, 6, 5) + layer("relu", "ReLU", "data", "data") + product("fc", "data", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "phase"),
+    [(NET, caffe.TRAIN), (OWN, caffe.TEST), (ON_INPUT, caffe.TEST)],
+    ids=["train", "statistics of the batch", "in place on an input"],
+)
+def test_nets_that_leave_something_behind_run_layer_by_layer(tmp_path, by_layers, text, phase):
+    net = net_of(tmp_path, text, phase)
+    for _ in range(4):
+        net.forward(data=normal(2, 3, 6, 5))
+    assert len(by_layers) == 4
+
+
+def test_data_layers_bring_a_batch_each_time(tmp_path, by_layers):
+    drawn = 'dummy_data_param { shape { dim: 2 dim: 3 dim: 6 dim: 5 } data_filler { type: "gaussian" } }'
+    body = layer("noise", "DummyData", "", "noise", drawn) + layer("add", "Eltwise", "data noise", "added")
+    net = net_of(tmp_path, input_layer("data", 2, 3, 6, 5) + body, caffe.TEST)
+    data, noises = normal(2, 3, 6, 5), []
+    for _ in range(5):
+        net.forward(data=data)
+        noises.append(net.blobs["noise"].data.copy())
+        assert np.array_equal(net.blobs["added"].data, data + noises[-1])
+    assert len(by_layers) == 2
+    assert len({noise.tobytes() for noise in noises}) == 5
+
+
+def test_callbacks_are_called_for_each_layer(tmp_path, by_layers):
+    net, called = net_of(tmp_path, NET, caffe.TEST), []
+    settle(net)
+    net.before_forward(called.append)
+    net.forward(data=normal(2, 3, 6, 5))
+    assert called == list(range(len(net.layers)))
+    assert len(by_layers) == 3
+
+
+def test_losses_add_up(tmp_path, by_layers):
+    body = product("fc", "data", 4) + layer("loss", "SoftmaxWithLoss", "fc label", "loss", "loss_weight: 3")
+    net = net_of(tmp_path, input_layer("data", 6, 3) + input_layer("label", 6) + body, caffe.TEST)
+    labels = np.arange(6, dtype=np.float32) % 4
+    for seed in range(4):
+        net.blobs["data"].data[...], net.blobs["label"].data[...] = normal(6, 3, seed=seed), labels
+        loss = net._forward(0, len(net.layers) - 1)
+        weight, bias = (torch.from_numpy(blob.data) for blob in net.params["fc"])
+        logits = F.linear(torch.from_numpy(normal(6, 3, seed=seed)), weight, bias)
+        assert loss == pytest.approx(3 * float(F.cross_entropy(logits, torch.from_numpy(labels).long())), rel=1e-5)
+    assert len(by_layers) == 2
