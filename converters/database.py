@@ -87,7 +87,11 @@ class _LevelDb:
         self.count = 0
         with self._told():
             self._db = plyvel.DB(
-                path, create_if_missing=True, error_if_exists=True, write_buffer_size=1 << 28, block_size=1 << 16
+                os.fsencode(path),
+                create_if_missing=True,
+                error_if_exists=True,
+                write_buffer_size=1 << 28,
+                block_size=1 << 16,
             )
 
     def put(self, records: list[tuple[bytes, bytes]]) -> None:

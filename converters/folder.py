@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sdcaffe.errors import DataError
-from sdcaffe.writing import lock, temporary_folder
+from sdcaffe.writing import lock, make_folders, temporary_folder
 
 _JOB = "job"
 
@@ -26,7 +26,7 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
     _refuse_existing(target, path, what)
     try:
         if not job:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            make_folders(os.path.dirname(target))
             with temporary_folder(target) as temporary:
                 yield temporary
                 _refuse_existing(target, path, what)
@@ -34,20 +34,35 @@ def new_folder(path: str, what: str, job: str = "") -> Iterator[str]:
             return
         temporary = f"{target}.partial"
         _refuse_foreign(temporary, what)
-        os.makedirs(temporary, exist_ok=True)
-        held = _claim(temporary, path, job)
+        make_folders(temporary)
+        try:
+            held = _claim(temporary, path, job)
+        except OSError:
+            _remove(temporary)
+            raise
+        failed = False
         try:
             yield temporary
             _refuse_existing(target, path, what)
             os.rename(temporary, target)
             os.unlink(os.path.join(target, _JOB))
         except Exception:
-            shutil.rmtree(temporary, ignore_errors=True)
+            failed = True
+            _remove(temporary)
             raise
         finally:
             os.close(held)
+            if failed:  # once more: there may have been no handle to look into it with
+                _remove(temporary)
     except OSError as error:
         raise DataError(f"the {what} cannot be written: {error.strerror or error}", path) from error
+
+
+def _remove(folder: str) -> None:
+    """A folder and what it holds, as far as may be. One that may not be read goes where it is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        os.rmdir(folder)
 
 
 def _claim(folder: str, path: str, job: str) -> int:

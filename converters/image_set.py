@@ -86,6 +86,8 @@ def convert_folder(
     tick: Tick = no_tick,
 ) -> int:
     """As `convert`, of the images in the subfolders of `root`, which are the classes; see `classes_of`."""
+    if not root:
+        raise DataError('the folder of images has no name; "." is the one that this runs in')
     root = root if root.endswith("/") else f"{root}/"
     entries = []
     for label, name in enumerate(classes_of(root)):

@@ -30,6 +30,18 @@ def optimize(program: torch.onnx.ONNXProgram, *, fold: bool) -> None:
         if node.op_type in _NEUTRAL and not node.domain:
             _shield(program.model.graph, node)
     program.optimize()
+    _keep_constants(program.model.graph)
+
+
+def _keep_constants(graph: Any) -> None:
+    """Of two Flattens of one value the optimizer forgets the constant of the first, for both have one name."""
+    for node in graph:
+        for value in node.inputs:
+            if value is None or value.const_value is None or value.producer() is not None or value.is_graph_input():
+                continue
+            if graph.initializers.get(value.name) is not value:
+                value.name = f"{value.name}/{len(graph.initializers)}"
+                graph.register_initializer(value)
 
 
 def _shield(graph: Any, node: Any) -> None:

@@ -49,7 +49,7 @@ def _guarded(arguments: list[str]) -> int:
             raise
         print(f"sdcaffe: error: this command needs {error.name}, which is not installed here", file=sys.stderr)
         return 1
-    except (SdcaffeError, KeyboardInterrupt, OSError, MemoryError, RuntimeError) as error:
+    except (SdcaffeError, KeyboardInterrupt, OSError, MemoryError, RuntimeError, ImportError) as error:
         words = told(error)
         if words is None:
             raise

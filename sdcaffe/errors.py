@@ -19,12 +19,15 @@ line prints that and exits 1, never a traceback.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
 from sdcaffe.terminal import shown
 
 _NO_MEMORY = re.compile("allocate memory|out of memory")  # in what torch raises
+_NO_THREAD = "can't start new thread"  # in what Python raises
+_NO_LIBRARY = re.compile(r"\.so\b|shared object|DLL load failed")  # in what the system's loader says
 _LONG_WORD = re.compile(r"\S{1000,}")  # no name and hardly a path: what a damaged or hostile file holds
 _KEPT = 200  # characters of such a word that are told
 _MOST = 20_000  # characters of a message
@@ -141,9 +144,23 @@ def one_line(error: BaseException) -> str | None:
         return "interrupted"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
         return "there is not enough memory"
+    if isinstance(error, RuntimeError) and _NO_THREAD in str(error):
+        return "no thread can be started: this user, or this machine, runs as many as it may"
     if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, FileNotFoundError) and not error.filename and _is_nowhere():
+            return "the folder that this runs in is gone"
         return shown(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror))
+    if isinstance(error, (ImportError, OSError)) and _NO_LIBRARY.search(str(error)):
+        return shown(f"a library cannot be loaded: {' '.join(str(error).split())}")
     return " ".join(error.summary.split("\n")) if isinstance(error, SdcaffeError) else None
+
+
+def _is_nowhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def told(error: BaseException) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,9 @@ def opened(
         # without waiting: what the path leads to may have become a pipe since
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
         with open(descriptor, "rb") as file:
-            _checked(os.fstat(descriptor), path, error, what, most)
+            size = _checked(os.fstat(descriptor), path, error, what, most)
+            if not size and not _has_something(descriptor):
+                raise error(_said(what, "has nothing to be read yet, and is not waited for"), str(path))
             yield file
     except MemoryError:
         raise error(_said(what, "there is not enough memory for it"), str(path)) from None
@@ -72,7 +75,7 @@ def opened(
 def read(path: StrPath, error: type[SdcaffeError] = DataError, what: str = "", most: int | None = None) -> bytes:
     """All of a file. Raises as `opened`, also for one that has more bytes than there is memory free."""
     with opened(path, error, what, most) as file:
-        return file.read(fitting(file, path, error, what) or _UNSIZED)
+        return file.read(fitting(file, path, error, what) or _UNSIZED) or b""
 
 
 def fitting(file: BufferedReader, path: StrPath, error: type[SdcaffeError] = DataError, what: str = "") -> int:
@@ -110,6 +113,15 @@ def _checked(found: os.stat_result, path: StrPath, error: type[SdcaffeError], wh
     if most is not None and found.st_size > most:
         raise error(_said(what, f"has {found.st_size} bytes; at most {most} are read"), str(path))
     return found.st_size
+
+
+def _has_something(descriptor: int) -> bool:
+    """Whether a file can be read at once: some of /proc, as kmsg, are regular and would be waited for."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    asked = select.poll()
+    asked.register(descriptor, select.POLLIN)
+    return bool(asked.poll(0))
 
 
 def _said(what: str, reason: str) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO, cast
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -102,9 +102,13 @@ def guarded() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one
     before: tuple[TextIO | None, TextIO | None] = sys.stdout, sys.stderr
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        sys.stdout = cast(TextIO, _Guarded(before[0] or nowhere, quiet=False))
-        sys.stderr = cast(TextIO, _Guarded(before[1] or nowhere, quiet=True))
+    with ExitStack() as stack:  # where both are open no file is: there may be no handle for one
+
+        def nowhere() -> TextIO:
+            return stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+
+        sys.stdout = cast(TextIO, _Guarded(before[0] or nowhere(), quiet=False))
+        sys.stderr = cast(TextIO, _Guarded(before[1] or nowhere(), quiet=True))
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ what nobody holds is left over, and the next writer of TARGET removes it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -13,7 +14,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from sdcaffe.errors import SdcaffeError
@@ -36,7 +37,9 @@ def atomic_write(path: StrPath, error: type[SdcaffeError] = SdcaffeError) -> Ite
     try:
         target = os.path.realpath(path)
         direct = os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode)
-    except (OSError, ValueError):
+    except OSError as problem:
+        raise error(f"cannot be written: {problem.strerror}", str(path)) from None
+    except ValueError:
         raise error("cannot be written: no file can have such a name", str(path)) from None
     try:
         if direct:
@@ -64,7 +67,7 @@ def temporary_file(target: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        if _is_at(descriptor, name):
+        if is_at(descriptor, name):
             os.unlink(name)
         os.close(descriptor)
 
@@ -82,10 +85,33 @@ def temporary_folder(target: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        ours = _is_at(descriptor, name)
+        ours = is_at(descriptor, name)
         os.close(descriptor)  # first: what has come to the limit of open files needs one to empty the folder
         if ours:
             shutil.rmtree(name, ignore_errors=True)
+
+
+def make_folders(path: StrPath) -> None:
+    """The folder `path` with all above it, or none of them. Raises OSError, and ValueError for a zero byte."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path)  # raises for a name that no file has
+    missing, above = [], os.path.abspath(path)
+    while not os.path.lexists(above):
+        missing.append(above)
+        above = os.path.dirname(above)
+    if not os.path.isdir(above):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), above)
+    made: list[str] = []
+    try:
+        for folder in reversed(missing):
+            with suppress(FileExistsError):  # another process was quicker
+                os.mkdir(folder)
+                made.append(folder)
+    except OSError:
+        for folder in reversed(made):
+            with suppress(OSError):  # another process has put something in it
+                os.rmdir(folder)
+        raise
 
 
 def clear(folder: str, is_target: Callable[[str], bool]) -> None:
@@ -122,7 +148,7 @@ def _clear_one(path: str) -> None:
     except OSError:  # a link, or it went meanwhile
         return
     try:
-        if lock(descriptor) and _is_at(descriptor, path):
+        if lock(descriptor) and is_at(descriptor, path):
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -138,12 +164,12 @@ def _claimed(target: str, make: Callable[[str], int]) -> tuple[str, int]:
     while True:
         name = f"{target}.{secrets.token_hex(4)}.tmp"
         descriptor = make(name)
-        if lock(descriptor) is not False and _is_at(descriptor, name):
+        if lock(descriptor) is not False and is_at(descriptor, name):
             return name, descriptor
         os.close(descriptor)  # another writer of the target found it before it was held
 
 
-def _is_at(descriptor: int, path: str) -> bool:
+def is_at(descriptor: int, path: str) -> bool:
     """Whether what a descriptor has open is what stands at `path`."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))

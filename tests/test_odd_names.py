@@ -39,6 +39,8 @@ COMMANDS = [
     ("convert onnx-to-caffe W.onnx W3.prototxt W3.caffemodel", ["W3.prototxt", "W3.caffemodel"]),
     ("convert-imageset --resize_height=4 --resize_width=4 ./ W.list W_lmdb", ["W_lmdb"]),
     ("compute-image-mean W_lmdb W4.binaryproto", ["W4.binaryproto"]),
+    ("convert-imageset --resize_height=4 --resize_width=4 --backend leveldb ./ W.list W_leveldb", ["W_leveldb"]),
+    ("compute-image-mean W_leveldb W5.binaryproto", ["W5.binaryproto"]),
     ("parse-log W.log .", ["W.log.train", "W.log.test"]),
     ("plot W.log -o W.png.svg", ["W.png.svg"]),
 ]

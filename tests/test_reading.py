@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from sdcaffe import proto, reading
 from sdcaffe.cli import main
-from sdcaffe.errors import DataError
+from sdcaffe.errors import DataError, SdcaffeError
 
 NET = """
 layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } }
@@ -161,3 +162,36 @@ def test_a_file_larger_than_memory_is_not_read(tmp_path: Path, monkeypatch: pyte
 def test_a_file_that_says_no_size_is_read() -> None:
     assert b"MemAvailable" in reading.read("/proc/meminfo")
     assert 0 < reading.free_memory() < 1 << 62
+
+
+def test_a_regular_file_that_would_be_waited_for_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg, which a test had better not read: who reads it takes it from others."""
+    out, into = os.pipe()
+    assert not reading._has_something(out)
+    os.write(into, b"x")
+    assert reading._has_something(out)
+    os.close(into)
+    os.close(out)
+    path = tmp_path / "kmsg"
+    path.touch()
+    assert reading.read(path) == b""
+    monkeypatch.setattr(reading, "_has_something", lambda descriptor: False)
+    with pytest.raises(DataError, match="kmsg: has nothing to be read yet"):
+        reading.read(path)
+
+
+@pytest.mark.parametrize("name", ["m.binaryproto", "m.npy", "m.caffemodel", "m.solverstate", "m.prototxt", "m.onnx"])
+def test_a_file_beyond_all_formats_is_refused_before_it_is_read(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    os.truncate(path, 1 << 33)
+    before = time.process_time()
+    for command in ("convert mean {} o.npy", "convert weights {} o.pt", "summary {}", "upgrade {} o.caffemodel"):
+        assert main([word.format(path) for word in command.split()]) == 1
+        assert capsys.readouterr().err.count("sdcaffe: error: ") == 1
+    for read in (proto.read_blob, proto.read_state, proto.read_net, proto.read_weights):
+        with pytest.raises(SdcaffeError):
+            read(path)
+    assert time.process_time() - before < 5

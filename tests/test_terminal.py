@@ -229,3 +229,58 @@ def test_a_reader_that_has_gone_is_passed_over_without_a_word() -> None:
     child.stdout.close()
     _, error = child.communicate(timeout=120)
     assert (child.returncode, error) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("can't start new thread"), "no thread can be started"),
+        (ImportError("libx.so.1: cannot open shared object file: Too many open files"), "a library cannot be loaded"),
+        (OSError("libtorch.so: failed to map segment from shared object"), "a library cannot be loaded"),
+        (OSError(24, "Too many open files", "/dev/null"), "/dev/null: Too many open files"),
+    ],
+)
+def test_what_a_machine_lacks_is_told(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("sdcaffe.cli._run", fail)
+    assert main(["layers"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"sdcaffe: error: {said}")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), ImportError("cannot import name 'x' from 'sdcaffe'")])
+def test_a_fault_of_the_program_is_shown_as_one(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("sdcaffe.cli._run", fail)
+    with pytest.raises(type(error)):
+        main(["layers"])
+
+
+def test_no_handle_is_taken_for_open_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object, **more: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("builtins.open", refused)
+    with terminal.guarded():
+        print("x")
+
+
+def test_a_folder_that_has_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = Path(__file__).parent / "goldens" / "files" / "caffe_train.log"
+    place = tmp_path / "gone"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    assert one_line(FileNotFoundError(2, "No such file or directory")) == "No such file or directory"
+    place.rmdir()
+    assert one_line(FileNotFoundError(2, "No such file or directory")) == "the folder that this runs in is gone"
+    assert main(["parse-log", str(log), "o"]) == 1
+    assert capsys.readouterr().err == "sdcaffe: error: the folder that this runs in is gone\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from sdcaffe import proto, writing
 from sdcaffe.cli import main
 from sdcaffe.converters.folder import new_folder
+from sdcaffe.errors import DataError
 from sdcaffe.run.lock import Held, holding
 from sdcaffe.solver import snapshot
 
@@ -149,3 +151,64 @@ def test_the_lock_goes_with_a_run_that_fails(tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(Held), holding(str(tmp_path / "run")):
             pass
+
+
+def test_folders_are_made_all_or_none(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in (f"there/a/b/{'c' * 300}/d", "a/b\0/c", "a/b/" + "c/" * 3000):
+        with pytest.raises((OSError, ValueError)):
+            writing.make_folders(f"{tmp_path}/{name}")
+        assert sorted(tmp_path.rglob("*")) == [tmp_path / "there"]
+    (tmp_path / "file").touch()
+    for name in ("file", "file/a"):
+        with pytest.raises(NotADirectoryError):
+            writing.make_folders(tmp_path / name)
+    deep = f"{tmp_path}/" + "c/" * (2000 - len(str(tmp_path)) // 2)  # deeper than Python's functions go into themselves
+    writing.make_folders(deep)
+    assert Path(deep).is_dir()
+    for _ in range(len(Path(deep).parts) - len(tmp_path.parts)):  # nor do those that remove
+        os.rmdir(deep)
+        deep = os.path.dirname(deep.rstrip("/"))
+    writing.make_folders(tmp_path / "there" / "a" / "b")
+    writing.make_folders(tmp_path / "there" / "a" / "b")
+    assert (tmp_path / "there" / "a" / "b").is_dir()
+
+
+def test_the_lock_of_a_run_whose_folder_has_gone(tmp_path: Path) -> None:
+    with holding(str(tmp_path / "runs" / "tiny")):
+        (tmp_path / "runs" / "tiny.lock").unlink()
+        (tmp_path / "runs").rmdir()
+    with holding(str(tmp_path / "tiny")):
+        os.replace(tmp_path / "tiny.lock", tmp_path / "moved")
+        (tmp_path / "tiny.lock").write_text("another run's")
+    assert (tmp_path / "tiny.lock").read_text() == "another run's"
+
+
+def test_a_lock_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with holding(str(tmp_path / "run")):
+        assert os.listdir(tmp_path) == ["run.lock"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", ["open", "pwrite"])
+def test_a_folder_that_cannot_be_claimed_is_not_left(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(os, failing)
+
+    def fail(where: int | str, *args: object, **more: object) -> object:
+        if failing == "open" and not str(where).endswith("job"):
+            return real(where, *args, **more)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, failing, fail)
+    with (
+        pytest.raises(DataError, match="the database cannot be written"),
+        new_folder(str(tmp_path / "db"), "database", "j"),
+    ):
+        pass
+    assert os.listdir(tmp_path) == []

@@ -19,9 +19,10 @@ def add_flags(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from sdcaffe.log import csv_log, parse_log
+    from sdcaffe.writing import make_folders
 
     parsed = parse_log(Path(args.log))
-    Path(args.folder).mkdir(parents=True, exist_ok=True)
+    make_folders(args.folder)
     for path, written in csv_log.write(parsed, args.log, args.folder, args.delimiter.replace(r"\t", "\t")):
         if args.verbose:
             print(f"Wrote {path}" if written else f"Not writing {path}; no lines to write")

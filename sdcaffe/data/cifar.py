@@ -17,7 +17,7 @@ from sdcaffe.data.pickles import MAX_BYTES, read_pickle
 from sdcaffe.errors import DataError
 from sdcaffe.log import glog
 from sdcaffe.terminal import shown
-from sdcaffe.writing import temporary_folder
+from sdcaffe.writing import make_folders, temporary_folder
 
 FOLDER_VARIABLE = "SDCAFFE_DATA"
 _MAX_NAMES = 1 << 20  # bytes
@@ -169,7 +169,7 @@ def _download(kind: str, known: _Set, root: str) -> None:
     names = [*known.python.train, *known.python.test]
     try:
         _reach(official.url)
-        os.makedirs(root, exist_ok=True)
+        make_folders(root)
         with temporary_folder(os.path.join(root, kind)) as temporary:
             archive = os.path.join(temporary, official.filename)
             glog("data_layer.cpp:40", f"Downloading {official.url} to {root}")
@@ -203,13 +203,13 @@ def _unpack(tar: tarfile.TarFile, name: str, folder: str) -> None:
     if content is None or member.size > MAX_BYTES:
         raise DataError(f"{name} of the archive is no file of at most {MAX_BYTES} bytes")
     path = os.path.join(folder, name)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folders(os.path.dirname(path))
     with content, open(path, "wb") as file:
         shutil.copyfileobj(content, file)
 
 
 def _move(source: str, target: str) -> None:
-    os.makedirs(target, exist_ok=True)
+    make_folders(target)
     for name in os.listdir(source):
         os.replace(os.path.join(source, name), os.path.join(target, name))
 

@@ -96,7 +96,7 @@ class _LevelDb:
         self._sizes: dict[str, int] = {}
         self._next_look = 0.0
         try:  # by default LevelDB passes over what is damaged
-            self._db = plyvel.DB(path, create_if_missing=False, paranoid_checks=True)
+            self._db = plyvel.DB(os.fsencode(path), create_if_missing=False, paranoid_checks=True)
         except plyvel.CorruptionError as error:
             raise self._damaged(error) from error
         except (plyvel.Error, OSError) as error:

@@ -33,8 +33,15 @@ def parse_log(source: str | Path) -> Run:
         reading.opened(source, DataError, "the log") as file,
         TextIOWrapper(file, encoding="utf-8", errors="replace") as lines,
     ):
-        year = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime).year
-        return _parse(_lines(lines), year, str(source))
+        return _parse(_lines(lines), _year_of(os.fstat(file.fileno()).st_mtime), str(source))
+
+
+def _year_of(stamp: float) -> int:
+    """The year of a file's time stamp; this year for one that no calendar has, as `touch` writes any."""
+    try:
+        return datetime.fromtimestamp(stamp).year
+    except (ValueError, OverflowError, OSError):
+        return datetime.now().year
 
 
 def _lines(file: TextIO) -> Iterator[str]:

@@ -21,6 +21,7 @@ from typing import NamedTuple, TextIO
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.log.progress import Progress
 from sdcaffe.terminal import shown
+from sdcaffe.writing import make_folders
 
 logger = logging.getLogger("sdcaffe")
 
@@ -218,7 +219,7 @@ class _LogFile(logging.FileHandler):
 
 
 def _file_handler(path: Path, append: bool) -> _LogFile:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     if not path.is_file():
         return _LogFile(path, None)
     with path.open("ab"):  # one that cannot be written is told before there is anything to write

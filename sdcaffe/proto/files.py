@@ -155,8 +155,7 @@ def serialized(message: Message, path: StrPath, error: type[SdcaffeError]) -> by
 def decoded(kind: type[M], data: bytes | memoryview, path: StrPath, error: type[SdcaffeError]) -> M:
     """The message in `data`. Raises `error`, with what the file seems to be, where there is none."""
     name = kind.DESCRIPTOR.name
-    if len(data) >= 2**31:
-        raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+    check_size(len(data), path, error)
     head = bytes(data[:200])
     if _LIKE_TEXT.match(head) and not _CONTROL.search(head):  # a name of 35 characters begins a binary net with "\n#"
         raise error(f"is text, but a binary {name} is wanted", str(path))
@@ -184,6 +183,12 @@ def is_hdf5(path: StrPath, error: type[SdcaffeError]) -> bool:
     with reading.opened(path, error) as file:
         head = file.read(len(_HDF5))
     found = bool(head) and head == _HDF5[: len(head)]
-    if size >= _LARGEST and not found:
-        raise error("is larger than 2 GiB, more than protobuf can hold", str(path))
+    if not found:
+        check_size(size, path, error)
     return found
+
+
+def check_size(size: int, path: StrPath, error: type[SdcaffeError]) -> None:
+    """Raise `error` for more bytes than a message can have."""
+    if size >= _LARGEST:
+        raise error("is larger than 2 GiB, more than protobuf can hold", str(path))

@@ -259,6 +259,7 @@ def _message(name: str, path: StrPath, error: type[SdcaffeError], others: Mappin
     kind = schema.raw_message(name)
     with reading.opened(path, error) as file:
         size = reading.fitting(file, path, error)
+        files.check_size(size, path, error)
         head = file.read(seal.SIZE)
         promise = seal.promised(head, size, path, error)
         start = 0 if promise is None else seal.SIZE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from sdcaffe import writing
 from sdcaffe.errors import SolverError
@@ -27,14 +27,15 @@ def holding(prefix: str) -> Iterator[None]:
     if path in _ours:
         yield
         return
-    os.makedirs(os.path.dirname(prefix) or ".", exist_ok=True)
+    writing.make_folders(os.path.dirname(prefix) or ".")
     descriptor = _claimed(path, prefix)
     _ours.add(path)
     try:
         yield
     finally:
         _ours.discard(path)
-        os.unlink(path)
+        if writing.is_at(descriptor, path):  # its folder may have gone
+            os.unlink(path)
         os.close(descriptor)
 
 
@@ -52,8 +53,9 @@ def _claimed(path: str, prefix: str) -> int:
             )
         try:
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                with suppress(OSError):  # on a full disk the lock holds without the number
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                 return descriptor
         except FileNotFoundError:
             pass

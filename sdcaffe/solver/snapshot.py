@@ -12,6 +12,7 @@ import os
 import re
 import zlib
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -79,7 +80,7 @@ def save(solver: Run) -> str:
     kept = _kept_of(solver)
     if collectives.is_root():
         try:
-            Path(model).parent.mkdir(parents=True, exist_ok=True)
+            writing.make_folders(Path(model).parent)
         except OSError as error:
             raise SnapshotError(f'snapshot_prefix "{param.snapshot_prefix}": {error.strerror}') from error
         glog("solver.cpp:464", f"Snapshotting to {kind} file {model}")
@@ -202,7 +203,8 @@ def _date_last(state: Path, prefix: str) -> None:
     """Date a state behind the others of its prefix, also where the clock has jumped back: `newest` goes by that."""
     latest = max((path.stat().st_mtime_ns for path in newest(prefix) if path != state), default=0)
     if state.stat().st_mtime_ns <= latest:
-        os.utime(state, ns=(latest, latest + 1_000_000))
+        with suppress(OSError, OverflowError):  # not every file system takes any date: then the iteration decides
+            os.utime(state, ns=(latest, latest + 1_000_000))
 
 
 def load_newest(prefix: str) -> Loaded | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sdcaffe import packaged
 from sdcaffe.errors import SdcaffeError, unknown
 from sdcaffe.proto.files import atomic_write
+from sdcaffe.writing import make_folders
 
 TOP = "prototxt"  # the folder that the paths inside the files begin with
 FIRST = "quickstart"  # in a list
@@ -38,7 +39,7 @@ def write(network: str, folder: Path, *, force: bool = False) -> list[Path]:
     if changed and not force:
         raise SdcaffeError(f"{', '.join(changed)} would be overwritten and differs; --force overwrites")
     for path, text in new.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         with atomic_write(path) as file:
             file.write(text)
     return list(new)

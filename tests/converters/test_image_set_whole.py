@@ -256,3 +256,9 @@ def test_what_happens_to_lie_where_a_database_is_made_is_left_alone(kind: str, i
     kept = partial if kind == "file" else partial / "file"
     assert kept.read_text() == "precious"
     assert not (images.parent / "db").exists()
+
+
+def test_a_folder_without_a_name_is_not_the_whole_disk(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no name"):
+        convert_folder("", str(tmp_path / "db"))
+    assert not (tmp_path / "db").exists()

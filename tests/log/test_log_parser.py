@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -290,3 +292,17 @@ def test_a_run_that_goes_on_elsewhere_trained_on_both() -> None:
     assert (run.devices, run.processes, run.resumes) == (["CPU", "GPU"], 1, [15])
     assert parse_log(first + second).devices == ["CPU"]
     assert parse_log(moved + first).devices == ["CPU"]  # that one began anew
+
+
+@pytest.mark.parametrize("stamp", [-1e18, -(2.0**40), -5, 0, 2.0**34, 1e14, 1e18])
+def test_a_time_stamp_that_no_calendar_has(stamp: float, tmp_path: Path) -> None:
+    """Some file systems, as tmpfs, keep any."""
+    place = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else tmp_path
+    path = place / f"stamped{os.getpid()}.log"
+    path.write_text(old_prefix(text_of("caffe_train.log")))
+    try:
+        with suppress(OSError, OverflowError):
+            os.utime(path, (stamp, stamp))
+        assert [row.iteration for row in parse_log(path).train] == [0, 5, 10, 15, 20, 25, 30]
+    finally:
+        path.unlink()

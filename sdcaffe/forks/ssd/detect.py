@@ -23,6 +23,7 @@ from sdcaffe.forks.ssd.picture import NO_BOXES, Picture
 from sdcaffe.forks.ssd.pipeline import Pipeline
 from sdcaffe.forks.ssd.sizes import NamedSize, in_pixels
 from sdcaffe.net import Net
+from sdcaffe.writing import make_folders
 
 _LEGIBLE = 512  # the least longer side, in pixels, of a picture with names on it
 
@@ -170,7 +171,7 @@ def names_for(pictures: Sequence[str]) -> list[str]:
 
 def write(folder: str, name: str, picture: str, pixels: Image, found: Sequence[Detection]) -> None:
     """NAME.png with the boxes and NAME.json with `{"image", "width", "height", "detections"}` in the folder."""
-    os.makedirs(folder, exist_ok=True)
+    make_folders(folder)
     height, width = pixels.shape[1:]
     content = {"image": picture, "width": width, "height": height, "detections": [asdict(one) for one in found]}
     with proto.atomic_write(os.path.join(folder, f"{name}.png"), DataError) as file:

@@ -15,6 +15,7 @@ from sdcaffe import proto
 from sdcaffe.errors import DataError
 from sdcaffe.forks.ssd.label_map import LabelMap, read_label_map
 from sdcaffe.forks.ssd.sizes import Boxes, NamedSize, in_pixels, read_sizes
+from sdcaffe.writing import make_folders
 
 FORMATS = ("VOC", "COCO", "ILSVRC")
 
@@ -60,7 +61,7 @@ class SavedOutput:
         self._seen = 0
         self._found: list[_Detection] = []
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self._folder)
         except OSError as error:
             raise DataError(f"cannot make the output_directory: {error.strerror}", str(self._folder)) from error
 

@@ -18,6 +18,7 @@ from sdcaffe.log import Tick, no_tick
 from sdcaffe.paper.reproduce.counts import counted
 from sdcaffe.paper.reproduce.jobs import Job
 from sdcaffe.tools.step_times import StepTime, measured, rate
+from sdcaffe.writing import make_folders
 
 STORE = Path("runs/step_times.json")
 _SMALL = 1 << 20  # bytes of the file of what was measured; more is none of ours
@@ -112,7 +113,7 @@ def _read(store: Path) -> dict[str, StepTime]:
 
 
 def _write(store: Path, stored: dict[str, StepTime]) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(store.parent)
     kept = {key: {name: asdict(took)[name] for name in ("seconds", "memory")} for key, took in stored.items()}
     with proto.atomic_write(store) as file:
         file.write((json.dumps(kept, indent=1) + "\n").encode())
