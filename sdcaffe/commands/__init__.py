@@ -11,6 +11,7 @@ these are, `sdcaffe GROUP COMMAND`.
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import sys
 from types import ModuleType
@@ -19,7 +20,10 @@ from types import ModuleType
 def names(group: str = __name__) -> list[str]:
     """Every command of a group, the package's full name; sorted."""
     path = sys.modules[group].__path__
-    return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(path))
+    found = sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(path))
+    if not found:
+        os.listdir(path[0])  # raises where there is no handle for it, which pkgutil passes over
+    return found
 
 
 def load(name: str, group: str = __name__) -> ModuleType:

@@ -16,6 +16,7 @@ from sdcaffe import reading
 from sdcaffe.errors import DataError
 from sdcaffe.log.rows import CUT_SHORT, FINISHED, NAN, STOPPED, Run, Snapshot, TestRow, TrainRow
 
+_LARGEST = 1 << 31  # bytes of a log, as of 30 million iterations shown
 LONGEST_LINE = 1 << 20  # characters; a longer one is no line of a log
 
 
@@ -30,7 +31,7 @@ def parse_log(source: str | Path) -> Run:
     if isinstance(source, str) and "\n" in source:
         return _parse(source.splitlines(keepends=True), datetime.now().year, "log")
     with (
-        reading.opened(source, DataError, "the log") as file,
+        reading.opened(source, DataError, "the log", _LARGEST) as file,
         TextIOWrapper(file, encoding="utf-8", errors="replace") as lines,
     ):
         return _parse(_lines(lines), _year_of(os.fstat(file.fileno()).st_mtime), str(source))

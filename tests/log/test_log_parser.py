@@ -306,3 +306,10 @@ def test_a_time_stamp_that_no_calendar_has(stamp: float, tmp_path: Path) -> None
         assert [row.iteration for row in parse_log(path).train] == [0, 5, 10, 15, 20, 25, 30]
     finally:
         path.unlink()
+
+
+def test_a_log_beyond_all_runs_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "l.log").touch()
+    os.truncate(tmp_path / "l.log", (1 << 31) + 1)
+    with pytest.raises(DataError, match="at most 2147483648 are read"):
+        parse_log(tmp_path / "l.log")

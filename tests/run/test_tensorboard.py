@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,37 @@ def test_where_it_is_not_installed_nothing_is_trained(folder, monkeypatch, capsy
     assert main(["train", "solver.prototxt", "--tensorboard", "board"]) == 2
     assert 'pip install "sdcaffe[tensorboard]"' in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "under a file", "pipe", "dangling", "loop", "long", "odd"])
+def test_a_folder_that_cannot_be_is_told_before_the_log_is_touched(
+    kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").touch()
+    os.mkfifo("pipe")
+    os.symlink("nowhere", "dangling")
+    os.symlink("loop", "loop")
+    (folder / "out").mkdir()
+    (folder / "out" / "small.log").write_text("] Iteration 3, loss = 1\n")
+    places = {"under a file": "file/x", "long": "x" * 300, "odd": os.fsdecode(b"x\xff")}
+    before = sorted(folder.rglob("*"))
+    assert main(["train", "solver.prototxt", "--tensorboard", places.get(kind, kind)]) == 1
+    error = capsys.readouterr().err
+    assert [line for line in error.splitlines() if "error" in line][-1].startswith("sdcaffe: error: ")
+    assert "TensorBoard" in error
+    assert sorted(folder.rglob("*")) == before
+    assert (folder / "out" / "small.log").read_text() == "] Iteration 3, loss = 1\n"
+
+
+def test_a_full_disk_does_not_end_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*args: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    assert main(["train", "solver.prototxt", "--tensorboard", "board"]) == 0
+    assert capsys.readouterr().err.count("TensorBoard's events cannot be written: No space left on device") == 1
+    assert (folder / "out" / "small_iter_12.solverstate").exists()
