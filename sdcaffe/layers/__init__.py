@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
@@ -66,7 +67,7 @@ def load_plugin(plugin: str) -> ModuleType:
         raise SdcaffeError(f'plugin "{plugin}" cannot be imported: {error}') from error
     if spec is None:
         message = f'no module named "{plugin}" for --plugin: install it or set PYTHONPATH'
-        file = Path(*plugin.split(".")).with_suffix(".py")
+        file = Path(f"{plugin.replace('.', '/')}.py")
         if file.is_file():
             message += f"; to load the file, write --plugin {file}"
         raise SdcaffeError(message)
@@ -77,7 +78,7 @@ def _load_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise SdcaffeError("no such plugin file", where=str(path))
     real = path.resolve()
-    name = f"sdcaffe_plugin_{real.stem}_{hashlib.sha256(str(real).encode()).hexdigest()[:12]}"
+    name = f"sdcaffe_plugin_{real.stem}_{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

@@ -154,12 +154,12 @@ _HEADER = re.compile(r"Log file created at: (\d{4})/")
 _TEXT_LINE = re.compile(r"\s*(\w+\s*[:{]|\[|\})")
 _NAME = re.compile(r'name: "(.*)"$')
 _ITERATION = re.compile(r"Iteration (\d{1,15})\b.*?, (?:(Testing net) \(#(\d{1,9})\)|loss = (\S+)|lr = ([^\s,]+))")
-_OUTPUT = re.compile(r"(Train|Test) net output #\d+: (\S+) = (\S+)")
-_RESUMING = re.compile(r"Resuming from (\S+)")
+_OUTPUT = re.compile(r"(Train|Test) net output #\d+: (.+?) = (\S+)")
+_RESUMING = re.compile(r"Resuming from (.+)")
 _PROCESSES = re.compile(r"Training in (\d{1,9}) processes")
-_SNAPSHOT = re.compile(r"Snapshotting (solver state )?to (?:binary proto file |HDF5 file )?(\S+)")
-_NUMBERED = re.compile(r"_iter_(\d{1,15})\.")
-_SCORE = re.compile(r"(\S+) = (\S+)(?: \(\* \S+ = \S+ loss\))?$")
+_SNAPSHOT = re.compile(r"Snapshotting (solver state )?to (?:binary proto file |HDF5 file )?(.+)")
+_NUMBERED = re.compile(r".*_iter_(\d{1,15})\.")
+_SCORE = re.compile(r"(.+?) = (\S+)(?: \(\* \S+ = \S+ loss\))?$")
 
 
 class _Reader:
@@ -342,7 +342,7 @@ class _Reader:
 
 
 def _iteration_of(file: str) -> int | None:
-    match = _NUMBERED.search(file)
+    match = _NUMBERED.match(file)
     return int(match[1]) if match else None
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sdcaffe.errors import SdcaffeError
 from sdcaffe.proto import TEST
 from sdcaffe.pycaffe import io
+from sdcaffe.pycaffe.errors import NoInput
 from sdcaffe.pycaffe.net import Net
 
 Path = str | os.PathLike[str]
@@ -30,6 +31,8 @@ class Preprocessing(Net):
         channel_swap: Sequence[int] | None = None,
     ) -> None:
         super().__init__(model_file, TEST, weights=pretrained_file)
+        if not self.inputs:
+            raise NoInput("the net has no input for images to go to: give it an Input layer", str(model_file))
         self.input = self.inputs[0]
         self.transformer = io.Transformer({self.input: self.blobs[self.input].shape})
         self.transformer.set_transpose(self.input, (2, 0, 1))

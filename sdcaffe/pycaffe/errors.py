@@ -25,6 +25,10 @@ class NoBlob(GraphError, AttributeError, KeyError):
     """A blob name that a NetSpec does not have: Caffe raises the latter, and Python asks for the former."""
 
 
+class NoInput(GraphError, IndexError):
+    """A net without an input, where images are to go."""
+
+
 class NoTop(GraphError, TypeError, AttributeError):
     """What stands in a NetSpec and is no Top: Caffe raises the latter."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -124,3 +125,20 @@ def test_a_plugin_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("my_layer.py").write_text("")
     with pytest.raises(SdcaffeError, match=r"write --plugin my_layer\.py"):
         layers.load_plugin("my_layer")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "..a", "a..b", "a.", "a/b", "no\nsuch", "x" * 200, "\udcff", "/dev/zero"]
+)
+def test_a_name_of_no_plugin(name: str) -> None:
+    with pytest.raises(SdcaffeError):
+        layers.load_plugin(name)
+
+
+def test_a_plugin_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"x\xff.py")
+    try:
+        file.write_text("x = 1\n")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    assert layers.load_plugin(str(file)).x == 1

@@ -78,3 +78,20 @@ def test_parts_are_joined(chain: str) -> None:
     snapshots = [snapshot.iteration for snapshot in run.snapshots]
     assert (run.end, run.resumes, snapshots, [row.iteration for row in run.train]) == told
     assert [row.seconds for row in run.train] == sorted(row.seconds for row in run.train)
+
+
+@pytest.mark.parametrize("prefix", ["my runs/run", "/a b/c_iter_9.d/a run_iter_77.x", "run_iter_5"])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_prefix_may_have_spaces_and_numbers(chain: str, prefix: str) -> None:
+    text, (end, resumes, snapshots, iterations) = CHAINS[chain]
+    run = parse_log(text.replace("run_iter_", f"{prefix}_iter_"))
+    assert (run.end, run.resumes) == (end, resumes)
+    assert [snapshot.iteration for snapshot in run.snapshots] == snapshots
+    assert [row.iteration for row in run.train] == iterations
+    assert all(str(s.model).startswith(prefix) and str(s.state).startswith(prefix) for s in run.snapshots)
+
+
+def test_the_name_of_an_output_may_have_spaces() -> None:
+    named = line(2, "solver.cpp", "    Train net output #0: my loss = 0.5 (* 1 = 0.5 loss)")
+    (row,) = parse_log(part(0, rows(1, 0), named)).train
+    assert row.outputs == {"my loss": 0.5}

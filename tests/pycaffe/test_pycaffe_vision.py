@@ -158,3 +158,9 @@ def test_other_formats_are_graphvizs(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\necho no such format >&2\nexit 1\n")
     with pytest.raises(SdcaffeError, match="dot cannot draw xyz: no such format"):
         draw.draw_net(drawn(), "LR", ext="xyz")
+
+
+@pytest.mark.parametrize("kind", [caffe.Classifier, caffe.Detector])
+def test_a_net_without_an_input(kind, model):
+    with pytest.raises(IndexError, match="no input for images"):
+        kind(model(""), None)
