@@ -56,7 +56,7 @@ def deployed(
     net.CopyFrom(source)
     net.state.MergeFrom(net_state(proto.TEST, level, stages))
     net = keep_layers(net)
-    unread = _unread_inputs(net.layer)
+    unread, silenced = _unread_inputs(net.layer), _silenced(net.layer)
 
     def measured(name: str) -> Shape:
         before = {key: shape for key, shape in shapes.items() if key not in begins}
@@ -77,7 +77,7 @@ def deployed(
     behind = set(begins)
     for layer in kept:
         behind.update(layer.top if behind.intersection(layer.bottom) else ())
-    chosen = ends or [name for name in _chosen(kept, unread, data) if not begins or name in behind]
+    chosen = ends or [name for name in _chosen(kept, unread, data, silenced) if not begins or name in behind]
     result.outputs = list(dict.fromkeys(chosen))
     _prune(kept, result)
     if not result.outputs:
@@ -178,7 +178,15 @@ def _unread_inputs(layers: Iterable[proto.LayerParameter]) -> set[str]:
     return {layers[i].top[j] for (i, j), by in readers.items() if not by and class_of(layers[i]).given}
 
 
-def _chosen(layers: list[proto.LayerParameter], unread: set[str], data: set[str]) -> list[str]:
+def _silenced(layers: Iterable[proto.LayerParameter]) -> set[str]:
+    """Blobs that only a Silence reads: they are no outputs of the net, as in Caffe."""
+    layers = list(layers)
+    readers, _, latest = _wiring(layers)
+    read = {name: [layers[i].type for i in readers[made]] for name, made in latest.items()}
+    return {name for name, types in read.items() if types and set(types) == {"Silence"}}
+
+
+def _chosen(layers: list[proto.LayerParameter], unread: set[str], data: set[str], silenced: set[str]) -> list[str]:
     """The outputs, sorted: what no layer reads, and what is worth deploying of that; none where no layer gives one."""
     readers, reads, latest = _wiring(layers)
     origins: dict[Made, set[bool]] = {}  # which kinds of input reach a blob: images (True), labels and second branches
@@ -195,7 +203,7 @@ def _chosen(layers: list[proto.LayerParameter], unread: set[str], data: set[str]
             ends[name] = made
     for useful in (lambda made: origins[made] != {False}, lambda made: not _loss_weight(layers[made[0]], made[1])):
         ends = {name: made for name, made in ends.items() if useful(made)} or ends
-    return sorted(ends)
+    return sorted(ends.keys() - silenced or ends)
 
 
 def _prune(layers: list[proto.LayerParameter], result: Deployed) -> None:

@@ -203,7 +203,9 @@ def spread(layers: Layers, node: Node, shapes: list[Shape]) -> bool:
         return False
     shape, small = shapes[large], shapes[1 - large]
     full = (1,) * (len(shape) - len(small)) + tuple(small)
-    axes = [axis for axis, size in enumerate(full) if size == shape[axis] and (size > 1 or (axis == 0 and size == 1))]
+    added = len(shape) - len(small)  # axes that only the larger has: its batch may grow, and the smaller stays
+    axes = [axis for axis, size in enumerate(full) if size == shape[axis] and (size > 1 or axis == 0)]
+    axes = [axis for axis in axes if axis >= added] or axes
     if len(full) != len(shape) or any(a != b and a != 1 for a, b in zip(full, shape, strict=True)) or not axes:
         return False
     first, last = (0 if layers.graph.doubled and _grows(layers, node.inputs[1 - large]) else axes[0]), axes[-1]
@@ -220,7 +222,7 @@ def spread(layers: Layers, node: Node, shapes: list[Shape]) -> bool:
     if small != full[first : last + 1]:
         top = f"{node.outputs[0]}_factor"
         dims = layers.add(node, "Reshape", name=top, bottom=[blob], top=[top]).reshape_param.shape.dim
-        dims.extend([0 if first == 0 and axis == 0 else int(full[axis]) for axis in range(first, last + 1)])
+        dims.extend([0 if axis == added == 0 else int(full[axis]) for axis in range(first, last + 1)])
         blob = top
     adds = node.op in ("Add", "Sub")
     layer: Any = layers.add(node, "Bias" if adds else "Scale", bottom=[layers.bottom(node, node.inputs[large]), blob])

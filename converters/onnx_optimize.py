@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+_MOST_VALUES = 1 << 16  # of a constant that takes the place of an operator
 _NEAR = 1e-4  # the optimizer's own tolerance is narrower
 
 
@@ -22,6 +24,9 @@ def optimize(program: torch.onnx.ONNXProgram, *, fold: bool) -> None:
     The optimizer takes x + 1e-9 for x, and with it what keeps a norm from dividing by 0.
     """
     fold_constants(program.model)
+    for node in list(program.model.graph):
+        if node.op_type == "ConstantOfShape" and not node.domain:
+            _fill(program.model.graph, node)
     if not fold:
         remove_unused_nodes(program.model)
         OutputFixPass()(program.model)  # gives an output that is an input a node of its own
@@ -42,6 +47,18 @@ def _keep_constants(graph: Any) -> None:
             if graph.initializers.get(value.name) is not value:
                 value.name = f"{value.name}/{len(graph.initializers)}"
                 graph.register_initializer(value)
+
+
+def _fill(graph: Any, node: Any) -> None:
+    """Make a ConstantOfShape of few numbers, whose shape is known, a Constant, which the optimizer leaves as it is."""
+    shape, value = node.inputs[0].const_value, node.attributes.get("value")
+    if shape is None or node.outputs[0].is_graph_output() or math.prod(shape.numpy().tolist()) > _MOST_VALUES:
+        return
+    one = np.zeros(1, np.float32) if value is None else value.as_tensor().numpy()
+    new = ir.node("Constant", [], attributes={"value": ir.tensor(np.broadcast_to(one, shape.numpy().tolist()).copy())})
+    graph.insert_before(node, new)
+    node.outputs[0].replace_all_uses_with(new.outputs[0])
+    graph.remove(node, safe=True)
 
 
 def _shield(graph: Any, node: Any) -> None:

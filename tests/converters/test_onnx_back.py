@@ -81,6 +81,25 @@ NETS = {  # the net, and the layers that come back but for Input and Silence
 }
 
 
+def test_a_factor_without_the_batch_comes_back_for_any_batch(tmp_path: Path) -> None:
+    """Of inputs only `x` has a free batch; the factor (3, 4) is spread over it and over the last axis."""
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 5 } } }
+    layer { name: "f" type: "Input" top: "f" input_param { shape { dim: 3 dim: 4 } } }
+    """
+    text += layer("Scale", "s", "x f", "scale_param { axis: 1 bias_term: true }")
+    text += layer("Bias", "y", "s f", "bias_param { axis: 1 }")
+    path, back = str(tmp_path / "net.onnx"), (str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel"))
+    export(*write_net(text, tmp_path), path)
+    onnx_to_caffe(path, *back)
+    net = Net(back[0], proto.TEST, back[1])
+    for batch in (1, 3):
+        x, f = torch.randn(batch, 3, 4, 5), torch.randn(3, 4)
+        net.reshape({"x": x.shape, "f": f.shape})
+        (expected,) = open_session(path, "net.onnx").run(None, {"x": x.numpy(), "f": f.numpy()})
+        np.testing.assert_allclose(net({"x": x, "f": f})["y"].detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
 def check(model: str, back: tuple[str, str]) -> None:
     session = open_session(model, "net.onnx")
     names = [value.name for value in session.get_outputs()]

@@ -32,6 +32,15 @@ layer { name: "side" type: "Pooling" bottom: "conv" top: "side" pooling_param { 
 """
 
 
+def test_what_a_silence_takes_is_no_output(tmp_path: Path) -> None:
+    model, weights = write_net(BRANCHES + 'layer { name: "quiet" type: "Silence" bottom: "side" }', tmp_path)
+    assert Net(model).outputs == ["fc"]
+    for cut, outputs in (([], ["fc"]), (["--end", "side"], ["side"]), (["--begin", "sum"], ["fc"])):
+        assert main(["export", model, weights, "-o", str(tmp_path / "net.onnx"), *cut]) == 0
+        session = open_session(str(tmp_path / "net.onnx"), "net")
+        assert [value.name for value in session.get_outputs()] == outputs
+
+
 @pytest.mark.parametrize(
     ("begins", "ends", "inputs", "outputs"),
     [

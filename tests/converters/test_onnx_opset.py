@@ -121,6 +121,21 @@ def test_static_files_hold_numbers_alone(flags: list[str], tmp_path: Path) -> No
     assert not {"Shape", "Gather", "ConstantOfShape"}.intersection(node.op_type for node in made.graph.node)
 
 
+RECURRENT = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 2 dim: 4 } } }
+layer { name: "cont" type: "Input" top: "cont" input_param { shape { dim: 3 dim: 2 } } }
+layer { name: "lstm" type: "LSTM" bottom: "x" bottom: "cont" top: "h"
+  recurrent_param { num_output: 5 weight_filler { type: "uniform" min: -0.3 max: 0.3 } } }
+"""
+
+
+def test_the_first_state_of_a_static_recurrent_layer_is_a_number(tmp_path: Path) -> None:
+    model, weights = write_net(RECURRENT, tmp_path)
+    assert main(["export", model, weights, "-o", str(tmp_path / "net.onnx"), "--static"]) == 0
+    operators = {node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node}
+    assert not {"Shape", "Gather", "ConstantOfShape"} & operators
+
+
 FOLDED = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 dim: 3 } } }
 layer { name: "rows" type: "Reshape" bottom: "x" top: "rows" reshape_param { shape { dim: DIM dim: 3 } } }
