@@ -28,7 +28,7 @@ from sdcaffe.converters.onnx_smaller import Smaller, smaller
 from sdcaffe.converters.onnx_table import kept_table
 from sdcaffe.converters.onnx_tidy import tidy
 from sdcaffe.converters.onnx_told import PROPERTY, told
-from sdcaffe.errors import LayerError
+from sdcaffe.errors import LayerError, SdcaffeError
 from sdcaffe.layers.base import Layer
 from sdcaffe.net import Net
 from sdcaffe.plugins import file_of, place_in
@@ -140,6 +140,7 @@ def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportM
         preprocess = known(opened.preprocess, name, missing=opened.missing).fitted(name, net.blob_shapes.get(name, ()))
     plan = plan_of(net, preprocess, static=options.static, of_batch=options.batch)
     net.reshape(plan.example)
+    _check_room(net, options)
     module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
     model = _traced(module, net, part.outputs, plan, options)
     if not plan.holds(model.graph.input):
@@ -148,6 +149,15 @@ def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportM
             'for one size alone says so by `fixes = "size"`, or "batch"'
         )
     return model, _checked(model, net, part.outputs, plan, module), module, plan
+
+
+def _check_room(net: Net, options: Options) -> None:
+    """Raise ModelError where the memory that is free does not hold a pass of the batch that was asked for."""
+    try:
+        net.execution.check_room(net.precision, net.device)
+    except SdcaffeError as error:
+        asked = f"--batch {options.batch}: " if options.batch is not None else ""
+        raise ModelError(f"{asked}{error.message}", error.where) from None
 
 
 def _traced(module: ExportModule, net: Net, outputs: list[str], plan: Plan, options: Options) -> Any:

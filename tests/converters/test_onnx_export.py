@@ -411,3 +411,14 @@ def test_every_deploy_net_exports(model: Path, tmp_path: Path) -> None:
     done = export(str(model), weights, str(tmp_path / "net.onnx"))
     assert done.agreement.difference < onnx_export.TOLERANCE
     assert all("batch" in text for text in done.inputs)
+
+
+@pytest.mark.parametrize("batch", [2**24, 99_999_999, 2**31 - 1])
+def test_a_batch_that_no_memory_holds(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdcaffe.reading.free_memory", lambda: 1 << 30)
+    model, weights = write_net(TINY, tmp_path)
+    with pytest.raises(
+        ModelError, match=f"--batch {batch}: .*would take at least [0-9]+ bytes, more than the 1073741824"
+    ):
+        export(model, weights, str(tmp_path / "o.onnx"), Options(static=True, batch=batch))
+    assert not (tmp_path / "o.onnx").exists()

@@ -309,6 +309,10 @@ def test_samplers_that_cannot_be(tmp_path):
     for body in ("min_scale: 0.5 max_scale: 1.5", "min_scale: 0", "min_aspect_ratio: 2"):
         with pytest.raises(LayerError, match="of a sampler"):
             made(data(path, more=f"annotated_data_param {{ batch_sampler {{ sampler {{ {body} }} }} }}"))
+    for trials in (100_001, 2**31 - 1, 2**32 - 1):
+        with pytest.raises(LayerError, match=f"max_trials of a sampler is {trials}"):
+            made(data(path, more=f"annotated_data_param {{ batch_sampler {{ max_trials: {trials} }} }}"))
+    made(data(path, more="annotated_data_param { batch_sampler { max_trials: 100000 } }")).close()
 
 
 def test_databases_of_the_other_kind_are_told_apart(tmp_path):

@@ -12,13 +12,19 @@ from sdcaffe import proto
 from sdcaffe.forks.ssd.dice import Dice
 from sdcaffe.forks.ssd.geometry import Boxes, area, common
 
+_MOST_TRIALS = 100_000  # a picture: more than the published nets' 50 and 100 by far, and seconds, not hours or memory
 _CONSTRAINTS = ("jaccard_overlap", "sample_coverage", "object_coverage")
 
 
 def check(samplers: Iterable[proto.BatchSampler]) -> None:
-    """Raises ValueError for ranges that SSD's Caffe stops at."""
+    """Raises ValueError for ranges that SSD's Caffe stops at, and for tries that it would go on with for hours."""
     for batch_sampler in samplers:
         sampler = batch_sampler.sampler
+        if batch_sampler.max_trials > _MOST_TRIALS:
+            raise ValueError(
+                f"max_trials of a sampler is {batch_sampler.max_trials}; at most {_MOST_TRIALS} are for a "
+                "picture, which take seconds"
+            )
         if not 0 < sampler.min_scale <= sampler.max_scale <= 1:
             raise ValueError(
                 f"min_scale {sampler.min_scale:g} and max_scale {sampler.max_scale:g} of a sampler must be above 0, "
