@@ -112,6 +112,19 @@ def test_weights_are_read_in_each_pass(tmp_path, by_layers):
     net.forward(data=data)
     check(net, data)
     assert np.all(net.params["fc"][1].data == 7)
+    assert len(by_layers) == 4
+
+
+def test_a_weight_that_gets_other_memory(tmp_path):
+    net = net_of(tmp_path, NET, caffe.TEST)
+    settle(net)
+    data, bias = normal(2, 3, 6, 5, seed=3), net.params["fc"][1]
+    bias.reshape(50)  # more than it had: new memory, of zeros
+    bias.reshape(5)
+    for value in (0, 2, 3):
+        bias.data[...] = value
+        net.forward(data=data)
+        check(net, data)
 
 
 def test_other_shapes_and_parts_of_the_net_come_in_between(tmp_path, by_layers):
@@ -195,6 +208,20 @@ def test_callbacks_are_called_for_each_layer(tmp_path, by_layers):
     net.forward(data=normal(2, 3, 6, 5))
     assert called == list(range(len(net.layers)))
     assert len(by_layers) == 3
+
+
+def test_large_logits_do_not_keep_a_net_by_layers(tmp_path, by_layers):
+    """The rounding of a logit of a thousand is one of a softmax's third digit behind the point."""
+    net = net_of(tmp_path, NET, caffe.TEST)
+    for seed in range(4):
+        for name in ("conv", "conv2", "fc"):
+            net.params[name][0].data[...] = 40 * normal(*net.params[name][0].shape)
+        for name in ("bn", "bn2"):
+            for blob, value in zip(net.params[name], (0, 1, 1), strict=True):
+                blob.data[...] = value
+        net.forward(data=normal(2, 3, 6, 5, seed=seed))
+        assert np.abs(net.blobs["fc"].data).max() > 1e5
+    assert len(by_layers) == 2
 
 
 def test_losses_add_up(tmp_path, by_layers):
