@@ -93,20 +93,23 @@ def temporary_folder(target: str) -> Iterator[str]:
 
 def make_folders(path: StrPath) -> None:
     """The folder `path` with all above it, or none of them. Raises OSError, and ValueError for a zero byte."""
+    missing, above = [], os.fspath(path)
     with suppress(FileNotFoundError, NotADirectoryError):
-        os.lstat(path)  # raises for a name that no file has
-    missing, above = [], os.path.abspath(path)
-    while not os.path.lexists(above):
+        os.lstat(above)  # raises for a name that no file has
+    while above and not os.path.lexists(above):
         missing.append(above)
-        above = os.path.dirname(above)
-    if not os.path.isdir(above):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), above)
+        above = os.path.dirname(above.rstrip("/"))
+    if above and not os.path.isdir(above):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), above)
     made: list[str] = []
     try:
         for folder in reversed(missing):
-            with suppress(FileExistsError):  # another process was quicker
+            try:
                 os.mkdir(folder)
                 made.append(folder)
+            except FileExistsError:  # another process may have been quicker
+                if not os.path.isdir(folder):
+                    raise
     except OSError:
         for folder in reversed(made):
             with suppress(OSError):  # another process has put something in it

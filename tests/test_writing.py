@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,16 +154,21 @@ def test_the_lock_goes_with_a_run_that_fails(tmp_path: Path) -> None:
             pass
 
 
-def test_folders_are_made_all_or_none(tmp_path: Path) -> None:
+def test_folders_are_made_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").mkdir()
     for name in (f"there/a/b/{'c' * 300}/d", "a/b\0/c", "a/b/" + "c/" * 3000):
         with pytest.raises((OSError, ValueError)):
             writing.make_folders(f"{tmp_path}/{name}")
         assert sorted(tmp_path.rglob("*")) == [tmp_path / "there"]
     (tmp_path / "file").touch()
-    for name in ("file", "file/a"):
-        with pytest.raises(NotADirectoryError):
-            writing.make_folders(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for path, told in {"file": "file", "file/a/b": "file", f"{tmp_path}/file/": f"{tmp_path}/file/"}.items():
+        with pytest.raises(FileExistsError) as caught:
+            writing.make_folders(path)
+        assert caught.value.filename == told  # as it was written
+    writing.make_folders("relative/./folder//of/")
+    assert (tmp_path / "relative" / "folder" / "of").is_dir()
+    shutil.rmtree("relative")
     deep = f"{tmp_path}/" + "c/" * (2000 - len(str(tmp_path)) // 2)  # deeper than Python's functions go into themselves
     writing.make_folders(deep)
     assert Path(deep).is_dir()

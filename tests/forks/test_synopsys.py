@@ -121,6 +121,7 @@ REFUSED = [
     ("Squeeze", "squeeze_param { axis: 2 }", [(1, 2)], "axis 2"),
     ("Pad", "pad_param { paddings: 1 }", [(1, 2)], "4 numbers"),
     ("Mul", "", [(2, 3), (2, 2)], "equal or 1"),
+    ("Mul", "mul_param { mul_shape: 2147483647 }", [(2, 3)], "equal or 1"),  # before its 8 GiB are taken
     ("ResizeNearestNeighbor", "resize_nearest_neighbor_param { output_height: 0 }", [(1, 2, 2, 3)], "output_height"),
     (
         "ResizeBilinear",

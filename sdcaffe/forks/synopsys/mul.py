@@ -39,14 +39,15 @@ class Mul(Layer):
     yields = True
 
     def setup(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        if len(bottom_shapes) == 1:
-            self.blob(0, self.param.mul_shape)
         factor = bottom_shapes[1] if len(bottom_shapes) == 2 else tuple(self.param.mul_shape)
         try:
-            return [tuple(torch.broadcast_shapes(bottom_shapes[0], factor))]
+            top = tuple(torch.broadcast_shapes(bottom_shapes[0], factor))
         except RuntimeError:
             shapes = f"{show_shape(bottom_shapes[0])} and {show_shape(factor)}"
             raise self.error(f"sizes must be equal or 1, counted from the last axis: {shapes}", "bottom") from None
+        if len(bottom_shapes) == 1:
+            self.blob(0, self.param.mul_shape)
+        return [top]
 
     def forward(self, bottom: Tensor, factor: Tensor | None = None) -> Tensor:
         product: Tensor = bottom * (self.blobs[0] if factor is None else factor)
