@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from sdcaffe.solver.snapshot import settle_prefix
 
 AUTO = "auto"
 _LONGEST = 200  # bytes of a run's name; a file's, with iteration and ending, has 255
+
+
+MOST_RUNS = 10_000  # at once, in one process
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Request:
         """Raise UsageError for what makes no sense together."""
         if not self.solvers:
             raise UsageError("there is no solver to run")
+        if self.count > MOST_RUNS:
+            raise UsageError(f"{self.count} runs at once are more than {MOST_RUNS}")
         if self.tensorboard is not None:
             check_installed()
         if self.snapshot is not None and self.weights:
@@ -103,8 +109,9 @@ def read_jobs(request: Request) -> list[Job]:
                 job.where,
             )
     short = [Path(job.param.snapshot_prefix).name for job in jobs]
+    known = Counter(short)
     for job, name in zip(jobs, short, strict=True):
-        job.name = name if short.count(name) == 1 else job.param.snapshot_prefix
+        job.name = name if known[name] == 1 else job.param.snapshot_prefix
         job.log = request.log or f"{job.param.snapshot_prefix}.log"
         if job.settings and len(os.fsencode(Path(job.param.snapshot_prefix).name)) > _LONGEST:
             raise UsageError(

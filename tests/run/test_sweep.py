@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +141,24 @@ def test_a_list_is_one_value():
     assert values_of("1, [2,3],x") == ("1", "[2,3]", "x")
     with pytest.raises(UsageError):
         values_of("[1,2")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--set", "base_lr=" + ",".join(map(str, range(1, 10_002)))],
+        [
+            "--set",
+            "base_lr=" + ",".join(map(str, range(1, 102))),
+            "--set",
+            "gamma=" + ",".join(map(str, range(1, 101))),
+        ],
+        ["--set", "base_lr=1,2", "--seeds", "5001"],
+        ["--seeds", ",".join(map(str, range(1, 10_002)))],
+    ],
+)
+def test_more_runs_than_a_process_holds_are_refused_at_once(flags, capsys):
+    before = time.process_time()
+    assert main(["train", "solver.prototxt", *flags]) == 2
+    assert re.search("error: 1[0-9]{4} runs at once are more than 10000\n", capsys.readouterr().err)
+    assert time.process_time() - before < 5
