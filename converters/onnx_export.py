@@ -215,10 +215,18 @@ def _checked(model: Any, net: Net, outputs: list[str], plan: Plan, module: Expor
 
 
 def _layers_of(nodes: list[str], layers: list[str]) -> list[str]:
-    """The layers whose nodes these are: of several the others have numbers behind the name."""
+    """The layers whose nodes these are.
+
+    Of several nodes the others have numbers behind the name, and those that an older opset needs a dot and more.
+    """
     known = set(layers)
-    found = [name if name in known else name.rpartition("_")[0] for name in nodes]
-    return list(dict.fromkeys(name if name in known else node for name, node in zip(found, nodes, strict=True)))
+
+    def layer(node: str) -> str:
+        parts = node.split(".")
+        starts = [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        return next((name for start in starts for name in (start, start.rpartition("_")[0]) if name in known), node)
+
+    return list(dict.fromkeys(map(layer, nodes)))
 
 
 def _refuse_moved(made: Smaller, opened: Opened, plan: Plan, module: ExportModule) -> None:

@@ -84,6 +84,24 @@ def test_what_half_precision_cannot_hold_stays_in_float32(name: str, fold: bool,
         assert np.abs(got[where] - expected[where]).max() <= 0.02 * np.abs(expected[where]).max()
 
 
+STEEP = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "pw" type: "Power" bottom: "data" top: "pw" power_param { scale: 1e5 shift: -3e4 } }
+layer { name: "c.l_1" type: "Clip" bottom: "pw" top: "cl" clip_param { min: -1e5 max: 8e4 } }
+layer { name: "back" type: "Power" bottom: "cl" top: "back" power_param { scale: 1e-5 } }
+layer { name: "sm" type: "Softmax" bottom: "pw" top: "sm" }
+"""
+
+
+@pytest.mark.parametrize("opset", [11, 18])
+def test_what_stays_is_told_by_the_names_of_layers(opset: int, tmp_path: Path) -> None:
+    """An older opset has further nodes for a layer, as its Softmax is of the last axis."""
+    model, weights = write_net(STEEP, tmp_path)
+    done = export(model, weights, str(tmp_path / "half.onnx"), Options(smaller="fp16", opset=opset))
+    assert done.smaller is not None
+    assert done.smaller.kept == ["pw", "c.l_1", "back", "sm"]
+
+
 def test_a_net_without_data_is_written_with_what_it_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, weights = write_net(f"{INPUT}\n{conv('x', 'y')}", tmp_path)
     assert main(["export", model, weights, "-o", str(tmp_path / "half.onnx"), "--fp16"]) == 0
