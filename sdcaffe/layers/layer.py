@@ -389,10 +389,7 @@ def _check_memory(layer: Layer, what: str, size: int) -> None:
 
 def show_shape(shape: Sequence[int]) -> str:
     """A shape as Caffe prints it: `8 3 32 32 (24576)`."""
-    count = 1
-    for n in shape:
-        count *= n
-    return "".join(f"{n} " for n in shape) + f"({count})"
+    return "".join(f"{n} " for n in shape) + f"({math.prod(shape)})"
 
 
 def canonical_axis(layer: Layer, axis: int, dims: int) -> int:
