@@ -211,14 +211,14 @@ class TorchRunner(Runner):
         self.write(self.compute())
 
     def reshape(self) -> None:
-        self._seen = self._bottom_shapes()
         self.shape_tops(self.layer.shapes_at([torch.from_numpy(blob.data) for blob in self.bottoms]))
+        self._seen = self._bottom_shapes()
 
     def compute(self, below: Tensor | None = None) -> list[Tensor]:
         """The tops; `below` is what stood in the blob that it works on in place."""
-        if self._bottom_shapes() != self._seen:
-            self._seen = self._bottom_shapes()
-            self.layer.setup(self._seen)
+        if (shapes := self._bottom_shapes()) != self._seen:
+            self.layer.setup(shapes)
+            self._seen = shapes
         device = mode.device()
         # a layer in place gets a copy: what autograd has saved outlives the bottom's values
         bottoms = [

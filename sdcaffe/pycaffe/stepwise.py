@@ -138,7 +138,7 @@ class StepwiseNet(Net):
         self._check_room()
         if (start, end) == (0, len(self.runners) - 1) and self._runs_as_one():
             return self._whole.run()
-        self._whole.forget()
+        self._run_by_layers_now()
         return self.run_layers(start, end)
 
     def _runs_as_one(self) -> bool:
@@ -146,6 +146,7 @@ class StepwiseNet(Net):
 
     def run_layers(self, start: int, end: int) -> float:
         """`forward_from_to`, a layer at a time."""
+        self._whole.filled = False
         loss = 0.0
         for i in range(start, end + 1):
             self._tell("before_forward", i)
@@ -156,20 +157,24 @@ class StepwiseNet(Net):
     def backward_from_to(self, start: int, end: int) -> None:
         """Backward through layers `start` down to `end`, both included, from the diffs of the blobs."""
         self._check_range(end, start)
-        if not self._whole.off:  # who asks once for gradients asks again
-            self._whole.off = True
-            self._record()
+        self._run_by_layers_now()
+        self._whole.off = True  # who asks once for gradients asks again
         for i in range(start, end - 1, -1):
             self._tell("before_backward", i)
             if self.runners[i].reach.layer:
                 self.runners[i].backward()
             self._tell("after_backward", i)
 
-    def _record(self) -> None:
-        """After a whole pass: what layers in place have read is worked out again, from where their blob was first made.
+    def _run_by_layers_now(self) -> None:
+        """Before a part of the net runs, or the way back: after a whole pass layers get the record they would have.
 
-        The other layers still have what they read.
+        What layers in place have read is worked out again, from where their blob was first made; the others still have
+        what they read.
         """
+        self._whole.forget()
+        if not self._whole.filled:
+            return
+        self._whole.filled, self._whole.off = False, True
         chains: dict[int, list[int]] = {}  # blob -> the places of the layers that write it
         for place, ids in enumerate(self.top_ids):
             for blob in ids:

@@ -1,13 +1,13 @@
 """A pass through all layers of a script's net in the test phase, several as one; its blobs are filled on the way.
 
-Layer by layer costs a copy of each blob and some tenths of a millisecond a layer. A script that runs the whole net, and
-nothing in between, sees no difference but a rounding.
+Layer by layer costs a copy of each blob and some tenths of a millisecond a layer.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,11 @@ import torch
 from torch import Tensor
 
 from sdcaffe import proto
+from sdcaffe.errors import SdcaffeError
+from sdcaffe.layers.base import Layer
 from sdcaffe.layers.blob import Blob
 from sdcaffe.net.plan import gradient_slots
+from sdcaffe.plugins import is_plugin
 from sdcaffe.pycaffe.runners import DataRunner, Runner, SplitRunner, TorchRunner, ViewRunner
 
 if TYPE_CHECKING:
@@ -26,11 +29,11 @@ _TOLERANCE = 1e-5  # of the largest value of a blob, on the pass that is held ag
 
 
 class WholePass:
-    """For one StepwiseNet. It is `off` where the net is not for it, and once a script asks for gradients.
+    """For one StepwiseNet. It is `off` where the net is not for it, and once a script runs parts of it or goes back.
 
     The first pass runs layer by layer. The second does too, and is compared: only layers that leave nothing behind but
     their tops, and come to the same blobs together, run as one from then on. Parameters are read where scripts write
-    them, in each pass.
+    them, in each pass. `filled` says that the blobs are those of such a pass, of which no layer has a record.
     """
 
     def __init__(self, net: StepwiseNet) -> None:
@@ -38,11 +41,10 @@ class WholePass:
         self._tops = dict(self._last_slots())  # slot -> the blob that shows it after a pass
         self.off = net.phase != proto.TEST or not all(map(self._takes, range(len(net.runners))))
         self.off = self.off or bool(gradient_slots(net.assembled))
-        loose = {id(top) for runner in net.runners if runner.layer.dynamic for top in runner.tops}
-        self._firm = [blob for blob in net.blobs if id(blob) not in loose]  # whose shapes hang on no values
         self._losses = [runner for runner in net.runners if any(runner.loss_weights)]
-        self._proved = False
-        self._shapes: list[Any] = []  # of the blobs after the pass before, and the memory of blobs and parameters
+        self.filled = self._proved = False
+        # after the pass before: the shapes of all blobs, and the memory of all blobs and parameters
+        self._shapes: list[Any] = []
         self._memory: list[Any] = []
         self._targets: dict[int, Tensor] = {}  # slot -> the memory of its blob
 
@@ -60,19 +62,23 @@ class WholePass:
         return zip(self._net.graph.steps, self._net.top_ids, strict=True)
 
     def _takes(self, place: int) -> bool:
-        """Whether the layer at a place may be part of it: in place it works on what a computing layer has made."""
+        """Whether the layer at a place may be part of it.
+
+        It comes with this package and writes no file; its tops have the shapes that its setup says; and in place it
+        works on what a computing layer has made.
+        """
         net, runner = self._net, self._net.runners[place]
         if type(runner) in (Runner, ViewRunner, SplitRunner) or isinstance(runner, DataRunner):
             return True
-        step = net.graph.steps[place]
-        if runner.layer.dynamic and any(slot in later.bottoms for slot in step.tops for later in net.graph.steps):
+        kind = type(runner.layer)
+        if type(runner) is not TorchRunner or is_plugin(kind) or kind.close is not Layer.close or kind.dynamic:
             return False
         made = {id(top) for before in net.runners[:place] if isinstance(before, TorchRunner) for top in before.tops}
         changed = [bottom for bottom, same in zip(runner.bottoms, runner.in_place, strict=True) if same]
-        return type(runner) is TorchRunner and all(id(blob) in made for blob in changed)
+        return all(id(blob) in made for blob in changed)
 
     def forget(self) -> None:
-        """Told that layers ran one by one, or took other shapes."""
+        """Told that layers run one by one, or have taken other shapes."""
         self._shapes = []
 
     def run(self) -> float:
@@ -101,15 +107,11 @@ class WholePass:
             self._remember()
         with torch.no_grad():
             net.execution.visit(self._batch(), set(self._tops), self._write)
-        return sum(runner.loss() for runner in self._losses)
+        self.filled = True
+        return sum((runner.loss() for runner in self._losses), 0.0)
 
     def _write(self, slot: int, value: Tensor) -> None:
-        target = self._targets[slot]
-        if value.shape != target.shape:  # a dynamic layer's
-            blob = self._tops[slot]
-            blob.reshape(*value.shape)
-            target = self._targets[slot] = torch.from_numpy(blob.data)
-        target.copy_(value)
+        self._targets[slot].copy_(value)
 
     def _batch(self) -> dict[int, Tensor]:
         """What no layer computes: slot -> the memory of its blob."""
@@ -133,11 +135,11 @@ class WholePass:
         loss = net.run_layers(0, len(net.runners) - 1)
         pure = torch.equal(torch.get_rng_state(), drawn) and all(map(torch.equal, states, before))
         if pure and self._is_as_before():
-            self._set_up()
             found: dict[int, Tensor] = {}
-            with torch.no_grad():
+            with torch.no_grad(), suppress(SdcaffeError):
+                self._set_up()
                 net.execution.visit(self._batch(), set(self._tops), found.__setitem__)
-            self._proved = all(
+            self._proved = found.keys() == self._tops.keys() and all(
                 differ([value], [torch.from_numpy(self._tops[slot].data)]) <= _TOLERANCE * self._growth(slot)
                 for slot, value in found.items()
             )
@@ -165,15 +167,15 @@ class WholePass:
             made.set_up(0, {**made.shapes, **given})
 
     def _all_memory(self) -> list[Any]:
-        blobs = [*self._firm, *(blob for blobs in self._net.param_blobs for blob in blobs)]
+        blobs = [*self._net.blobs, *(blob for blobs in self._net.param_blobs for blob in blobs)]
         return [blob._data for blob in blobs]
 
     def _is_as_before(self) -> bool:
-        shapes = [blob.shape for blob in self._firm]
+        shapes = [blob.shape for blob in self._net.blobs]
         return shapes == self._shapes and all(map(operator.is_, self._all_memory(), self._memory))
 
     def _remember(self) -> None:
-        self._shapes, self._memory = [blob.shape for blob in self._firm], self._all_memory()
+        self._shapes, self._memory = [blob.shape for blob in self._net.blobs], self._all_memory()
         self._targets = {slot: torch.from_numpy(blob.data) for slot, blob in self._tops.items()}
 
     def _parameters_are_the_blobs(self) -> bool:

@@ -164,7 +164,7 @@ def _work(rank: int, devices: list[str], port: int, function: Callable[..., str 
         store.set(_LISTENING, "")
     try:
         outcome = function(devices[rank], *args)
-        if outcome is not None:
+        if rank == 0 and outcome is not None:
             store.set(_OUTCOME, outcome)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

@@ -29,6 +29,8 @@ _EVERY = 1.0  # seconds between two looks at whose child this process is
 _SIZE = 8  # bytes of the length before each of the two parts that a process is sent
 _MAIN = "import sys; sys.path[:] = {path!r}; from sdcaffe.run.starter import _main; _main({rank})"
 
+_NOT_THERE = "Can't get attribute"  # how pickle begins of a function that cannot be imported
+
 _heeds = False  # whether somebody asks, and so ends by itself
 _begins = False  # whether this process is still on its way to its work
 
@@ -47,10 +49,12 @@ def start(
         raise SdcaffeError(
             'the script starts processes while they import it: what it does belongs under if __name__ == "__main__":'
         )
-    code = _MAIN.format(path=sys.path, rank=rank)
+    code = _MAIN.format(path=[entry for entry in sys.path if isinstance(entry, str)], rank=rank)
     command = [*spawn.get_command_line()[:-2], code]  # without multiprocessing's own code, but with this one's flags
     preparation = spawn.get_preparation_data(f"process {rank}")
     preparation.pop("authkey", None)
+    if not os.path.isfile(preparation.get("init_main_from_path", "")):  # a script on standard input
+        preparation.pop("init_main_from_path", None)
     parts = pickle.dumps(preparation), pickle.dumps((function, args))
     child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=keep, start_new_session=True)
     assert child.stdin is not None
@@ -129,10 +133,14 @@ def _main(rank: int) -> None:
     _begins = True
     try:
         spawn.prepare(pickle.loads(preparation))
-    except SdcaffeError as error:
+        function, args = pickle.loads(work)
+    except (SdcaffeError, AttributeError) as error:
+        if isinstance(error, AttributeError) and not str(error).startswith(_NOT_THERE):
+            raise
         sys.exit(f"sdcaffe: error: {error}" if rank == 0 else 1)
+    except SystemExit as end:  # the script's, before any work
+        sys.exit(end.code or 1)
     _begins = False
-    function, args = pickle.loads(work)
     function(*args)
 
 

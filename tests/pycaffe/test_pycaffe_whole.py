@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -152,7 +153,7 @@ def test_other_shapes_and_parts_of_the_net_come_in_between(tmp_path, by_layers):
     net.blobs["conv2"].reshape(1, 1, 1, 1)
     net.forward(data=data)
     check(net, data)
-    assert len(by_layers) == 4
+    assert len(by_layers) == 6  # who runs parts goes on by layers
 
 
 def test_gradients_after_it_are_those_of_layers_one_by_one(tmp_path, by_layers):
@@ -239,3 +240,84 @@ def test_losses_add_up(tmp_path, by_layers):
         logits = F.linear(torch.from_numpy(normal(6, 3, seed=seed)), weight, bias)
         assert loss == pytest.approx(3 * float(F.cross_entropy(logits, torch.from_numpy(labels).long())), rel=1e-5)
     assert len(by_layers) == 2
+
+
+CHAIN = (
+    "force_backward: true "
+    + input_layer("data", 1, 3, 6, 6)
+    + layer("conv", "Convolution", "data", "conv", CONV)
+    + layer("relu", "ReLU", "conv", "conv", "relu_param { negative_slope: 0.3 }")
+    + layer("tanh", "TanH", "conv", "conv")
+    + product("fc", "conv", 5)
+    + layer("relu2", "ReLU", "fc", "fc")
+    + layer("prob", "Softmax", "fc", "prob")
+)
+
+
+def same_as_by_layers(tmp_path, actions):
+    """What `actions(net)` gives, on a net that may run whole and on one that does not."""
+    found = []
+    for whole in (True, False):
+        net = net_of(tmp_path, CHAIN, caffe.TEST)
+        settle_weights(net)
+        if not whole:
+            net._net._whole.off = True
+        found.append([np.array(array) for array in actions(net)])
+    for mine, its in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-5, atol=1e-6 * np.abs(its).max())
+    assert any(np.abs(array).max() > 0 for array in found[1])
+
+
+def diffs(net):
+    return [net.blobs["conv"].diff, net.blobs["data"].diff, *(blob.diff for blob in net.params["conv"])]
+
+
+def test_parts_of_a_larger_image_go_back(tmp_path):
+    """As DeepDream does: what stands behind the layer it looks at never runs."""
+
+    def actions(net):
+        net.blobs["data"].reshape(1, 3, 12, 12)
+        net.blobs["data"].data[...] = normal(1, 3, 12, 12)
+        net.forward(end="tanh")
+        net.blobs["conv"].diff[...] = net.blobs["conv"].data
+        net.backward(start="tanh")
+        return diffs(net)
+
+    same_as_by_layers(tmp_path, actions)
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("ends", [("relu", "tanh"), ("tanh", "tanh"), ("conv", "tanh"), ("fc", "prob")])
+def test_parts_run_after_whole_passes_and_go_back(tmp_path, passes, ends):
+    def actions(net):
+        for seed in range(passes):
+            net.forward(data=normal(1, 3, 6, 6, seed=seed))
+        start, end = ends
+        bottom, top = net.bottom_names[start][0], net.top_names[end][0]
+        if bottom != top or not passes:  # what is written into a blob in place, the layers behind it have not seen
+            net.blobs[bottom].data[...] = normal(*net.blobs[bottom].shape, seed=7)
+        net.forward(start=start, end=end)
+        net.blobs[top].diff[...] = normal(*net.blobs[top].shape, seed=8)
+        net.backward(start=end, end=start)
+        given = [array.copy() for array in diffs(net)] + [net.blobs["fc"].diff.copy()]
+        if passes:
+            net.clear_param_diffs()
+            net.blobs["prob"].diff[...] = normal(1, 5, seed=9)
+            net.backward()
+            given += diffs(net)
+        return [*given, net.blobs["prob"].data, net.blobs["conv"].data]
+
+    same_as_by_layers(tmp_path, actions)
+
+
+def test_a_file_gets_each_batch_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    body = product("fc", "data", 4) + layer(
+        "out", "HDF5Output", "fc label", "", 'hdf5_output_param { file_name: "o.h5" }'
+    )
+    net = net_of(tmp_path, input_layer("data", 2, 3) + input_layer("label", 2) + body, caffe.TEST)
+    for i in range(4):
+        net.forward(data=normal(2, 3), label=np.full(2, i, np.float32))
+    net._net.close()
+    with h5py.File("o.h5") as file:
+        assert file["label"][:].ravel().tolist() == [0, 0, 1, 1, 2, 2, 3, 3]

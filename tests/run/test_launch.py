@@ -230,6 +230,44 @@ def test_one_whose_starter_goes_before_all_is_sent(rank, sent):
     assert done.stderr == (line if rank == 0 else b"")
 
 
+STARTS = """
+import os, pathlib, sys
+from sdcaffe.run import starter
+{before}
+child = starter.start(0, {function}, (7,))
+print(child.wait())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "function", "code", "told"),
+    [
+        ("", "os._exit", "7", ""),
+        ("sys.path.insert(0, pathlib.Path('here'))", "os._exit", "7", ""),  # which Python itself passes over
+        ("def own(code): pass", "own", "1", "sdcaffe: error: Can't get attribute 'own'"),
+    ],
+)
+@pytest.mark.parametrize("how", ["-c", "-"])
+def test_one_of_a_script_without_a_file(how, before, function, code, told):
+    script = STARTS.format(before=before, function=function)
+    words, given = ([how, script], None) if how == "-c" else ([how], script)
+    done = subprocess.run([sys.executable, *words], input=given, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{code}\n"
+    assert done.stderr.startswith(told)
+    assert "Traceback" not in done.stderr
+    assert bool(done.stderr) == bool(told)
+
+
+def test_a_script_that_ends_where_it_is_imported(tmp_path):
+    """No work was done, so it is no success."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "if __name__ != '__main__': raise SystemExit(0)\n" + STARTS.format(before="", function="os._exit")
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
 def test_a_script_that_starts_them_while_they_import_it(folder):
     (folder / "script.py").write_text('from sdcaffe.run import run\nrun("solver_2.prototxt", devices=["cpu", "cpu"])\n')
     done = subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=120)

@@ -107,6 +107,7 @@ def train(
     finally:
         for process in processes:
             starter.stop(process)
+        for process in processes:
             starter.wait_for(process)
     return sum(process.returncode if process.returncode > 0 else process.returncode < 0 for process in processes)
 
