@@ -100,7 +100,8 @@ def make_folders(path: StrPath) -> None:
         missing.append(above)
         above = os.path.dirname(above.rstrip("/"))
     if above and not os.path.isdir(above):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), above)
+        code = errno.ENOTDIR if missing else errno.EEXIST
+        raise OSError(code, os.strerror(code), above)
     made: list[str] = []
     try:
         for folder in reversed(missing):
