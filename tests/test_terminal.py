@@ -263,13 +263,16 @@ def test_a_fault_of_the_program_is_shown_as_one(error: Exception, monkeypatch: p
         main(["layers"])
 
 
-def test_no_handle_is_taken_for_open_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_handle_is_taken_for_open_streams(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refused(*args: object, **more: object) -> None:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr("builtins.open", refused)
     with terminal.guarded():
         print("x")
+    assert capsys.readouterr().out == "x\n"
 
 
 def test_a_folder_that_has_gone_is_told(

@@ -37,11 +37,20 @@ def not_overlapping(
         state = (alive, kept, worst, limit)
         if torch.compiler.is_exporting():
             return exported_suppression(state, boxes, areas, sets, last, gap, closed, eta, most)
+    found, place = torch.zeros_like(alive), torch.arange(alive.shape[0], device=boxes.device)
     while bool(alive.any()):
         alive, kept, worst, limit = next_kept(
             alive, kept, worst, limit, boxes, areas, sets, last, gap, closed, eta, most
         )
-    return kept
+        left = alive.nonzero().squeeze(1)
+        if 2 * left.shape[0] < alive.shape[0]:  # on without those that are decided
+            found[place[kept]] = True
+            if most > -1:
+                most -= int(kept.sum())
+            place, boxes, areas, sets = place[left], boxes[left], areas[left], sets[left]
+            alive, kept, worst = alive[left], kept[left], worst[left]
+    found[place[kept]] = True
+    return found
 
 
 def next_kept(

@@ -58,22 +58,18 @@ def start(
     parts = pickle.dumps(preparation), pickle.dumps((function, args))
     child = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=keep, start_new_session=True)
     assert child.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # it has ended already, which its exit code tells
         child.stdin.write(b"".join(len(part).to_bytes(_SIZE) + part for part in parts))
         child.stdin.flush()
-    except BrokenPipeError:  # it has ended already, which its exit code tells
-        pass
     return child
 
 
 def stop(child: subprocess.Popen[bytes]) -> None:
     """Ask the solver of a process that `start` started to stop, with a snapshot; without a solver it ends."""
     assert child.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # it has ended
         child.stdin.write(b"s")
         child.stdin.flush()
-    except BrokenPipeError:  # it has ended
-        pass
 
 
 def wait_for(child: subprocess.Popen[bytes]) -> None:
