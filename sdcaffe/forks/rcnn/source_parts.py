@@ -118,7 +118,8 @@ def exchange_sorted(scores: Tensor, most: int) -> Tensor:
     if not exporting:
         left = unsorted_ranges(start, end, equal, most).nonzero().squeeze(1)
         while left.shape[0] > 0:
-            first, final = torch.searchsorted(left, start[left]), torch.searchsorted(left, end[left])
+            here = torch.arange(left.shape[0], device=left.device) - left  # a range stands in `left` whole
+            first, final = here + start[left], here + end[left]
             parted, first, final = parted_ranges(order[left], first, final, scores, left >= 0)
             order[left], start[left], end[left] = parted, left[first], left[final]
             left = left[unsorted_ranges(start[left], end[left], equal, most)]
@@ -140,29 +141,32 @@ def parted_ranges(
     """The places in a better `order`, and their ranges, once each range `wanted` is parted by its first number."""
     m = order.shape[0]
     place = torch.arange(m, device=order.device)
-    values = scores[order]
-    small, large = wanted & (values < values[start]), wanted & (values > values[start])
+    values = scores.index_select(0, order)
+    first = values.index_select(0, start)
+    small, large = wanted & (values < first), wanted & (values > first)
     before, behind = small.cumsum(0), large.cumsum(0)
-    nowhere = torch.full_like(place, m)
+    ends, nowhere = behind.index_select(0, end), torch.full_like(place, m)
     # The k-th small number of a range from the left, and the k-th large one from the right, at the k-th place of it.
     left = torch.full([m + 1], -1, device=order.device)
-    left = left.scatter(0, torch.where(small, start + before - before[start] - 1, nowhere), place)[:m]
+    left = left.scatter(0, torch.where(small, start + before - before.index_select(0, start) - 1, nowhere), place)[:m]
     right = torch.full([m + 1], -1, device=order.device)
-    right = right.scatter(0, torch.where(large, start + behind[end] - behind, nowhere), place)[:m]
+    right = right.scatter(0, torch.where(large, start + ends - behind, nowhere), place)[:m]
     pairs = (left >= 0) & (left < right)
     moved = torch.arange(m + 1, device=order.device)
     moved = moved.scatter(0, torch.where(pairs, left, nowhere), right)
     moved = moved.scatter(0, torch.where(pairs, right, nowhere), left)[:m]
     # The pivot goes between the two: where the first number stands that was not exchanged, if it is large.
     sums = pairs.long().cumsum(0)
-    count = sums[end] - sums[start] + pairs[start].long()
-    next_large = right[(start + count).clamp(max=m - 1)]
-    next_large = torch.where(count < behind[end] - behind[start], next_large, start)
-    last_small = torch.where(count > 0, left[(start + count - 1).clamp(min=0)], start)
+    count = sums.index_select(0, end) - (sums - pairs.long()).index_select(0, start)
+    next_large = right.index_select(0, (start + count).clamp(max=m - 1))
+    next_large = torch.where(count < ends - behind.index_select(0, start), next_large, start)
+    last_small = torch.where(count > 0, left.index_select(0, (start + count - 1).clamp(min=0)), start)
     middle = torch.where(wanted, torch.maximum(next_large, last_small), start)
-    moved = torch.where(place == middle, moved[start], torch.where(place == start, moved[middle], moved))
+    moved = torch.where(
+        place == middle, moved.index_select(0, start), torch.where(place == start, moved.index_select(0, middle), moved)
+    )
     return (
-        order[moved],
+        order.index_select(0, moved),
         torch.where(wanted & (place >= middle), torch.minimum(middle + (place > middle).long(), end), start),
         torch.where(wanted & (place <= middle), torch.maximum(middle - (place < middle).long(), start), end),
     )
