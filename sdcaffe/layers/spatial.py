@@ -36,6 +36,11 @@ class Geometry:
         """How many values each axis of a dilated kernel spans."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
+    @cached_property
+    def longest(self) -> int:
+        """An axis of so many values is none too short for the kernel."""
+        return max((e - p - b for e, p, b in zip(self.extent, self.pad, self.behind, strict=True)), default=0)
+
     def spare(self, spatial: Shape) -> Shape:
         """What is left of each padded axis beyond the kernel; below 0 where the kernel is the larger."""
         axes = zip(spatial, self.pad, self.behind, self.extent, strict=True)
@@ -154,9 +159,9 @@ def fit(bottom: Tensor, geometry: Geometry) -> Tensor:
 
     Caffe's output size is then still 1 where the stride exceeds what is missing, and reads zeros there.
     """
-    spare = geometry.spare(tuple(bottom.shape[2:]))
-    if all(size >= 0 for size in spare):
+    if min(bottom.shape[2:], default=0) >= geometry.longest:
         return bottom
+    spare = geometry.spare(tuple(bottom.shape[2:]))
     return _pad(bottom, tuple(n for size in reversed(spare) for n in (0, max(0, -size))))
 
 

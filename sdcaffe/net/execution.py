@@ -31,12 +31,13 @@ class Execution:
         self.plain = make_plan(made)
         self.engine: Engine | None = None
         self._plans: dict[frozenset[int], list[Op]] = {frozenset(): self.plain}
+        self._loaded = {slot for step in made.graph.steps if not step.bottoms for slot in step.tops}
+        self._plainly_made = {slot for op in self.plain for slot in op.tops} - {op.overwritten for op in self.plain}
 
     def ops_making(self, slots: set[int]) -> list[Op]:
         """A plan in which none of `slots` vanishes inside a chain; made when first asked for."""
-        made = {slot for op in self.plain for slot in op.tops} - {op.overwritten for op in self.plain}
-        loaded = {s for step in self._made.graph.steps if not step.bottoms for s in step.tops}
-        apart = frozenset() if slots <= made | loaded else frozenset(slots - loaded)  # another plan writes over others
+        # another plan writes over others
+        apart = frozenset() if slots <= self._plainly_made | self._loaded else frozenset(slots - self._loaded)
         if apart not in self._plans:
             self._plans[apart] = make_plan(self._made, apart)
         return self._plans[apart]

@@ -135,9 +135,9 @@ class StepwiseNet(Net):
     def forward_from_to(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; returns the sum of their losses."""
         self._check_range(start, end)
-        self._check_room()
         if (start, end) == (0, len(self.runners) - 1) and self._runs_as_one():
             return self._whole.run()
+        self.check_room()
         self._run_by_layers_now()
         return self.run_layers(start, end)
 
@@ -198,7 +198,7 @@ class StepwiseNet(Net):
                 f'net "{self.name}" has the layers 0 to {len(self.runners) - 1}; there are no layers {low} to {high}'
             )
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
         """Raise GraphError where the blobs of the layers, in the shapes they have now, find no room in memory."""
         counts = {id(blob._data): blob.count for blob in self.blobs}
         size = 4 * sum(counts.values())

@@ -42,6 +42,7 @@ class WholePass:
         self.off = net.phase != proto.TEST or not all(map(self._takes, range(len(net.runners))))
         self.off = self.off or bool(gradient_slots(net.assembled))
         self._losses = [runner for runner in net.runners if any(runner.loss_weights)]
+        self._brings = any(isinstance(runner, DataRunner) for runner in net.runners)
         self.filled = self._proved = False
         # after the pass before: the shapes of all blobs, and the memory of all blobs and parameters
         self._shapes: list[Any] = []
@@ -85,6 +86,7 @@ class WholePass:
         """The sum of the losses of one pass."""
         if self._is_as_before():
             return self._run() if self._proved else self._prove()
+        self._net.check_room()
         if not self._parameters_are_the_blobs():
             return self._net.run_layers(0, len(self._net.runners) - 1)
         if not self._proved:
@@ -102,7 +104,7 @@ class WholePass:
                 runner.run()
             elif isinstance(runner, TorchRunner):
                 runner.forget()
-        if not self._is_as_before():  # a batch of another size
+        if self._brings and not self._is_as_before():  # a batch of another size
             self._take_shapes()
             self._remember()
         with torch.no_grad():

@@ -84,7 +84,7 @@ def _settings(layer: Layer) -> tuple[object, ...]:
 def _affine_of_all(layers: Sequence[Layer], channels: list[int]) -> Affine:
     """What layers of the same settings do to their channels, as one layer of all of these."""
     blobs = [
-        torch.cat([blob if len(blob) == c else blob.expand(c) for blob, c in zip(same, channels, strict=True)])
+        torch.cat([blob if blob.shape[0] == c else blob.expand(c) for blob, c in zip(same, channels, strict=True)])
         for same in zip(*(layer.blobs for layer in layers), strict=True)
     ]
     found = layers[0].affine(blobs)
