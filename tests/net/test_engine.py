@@ -267,6 +267,33 @@ KINDS: dict[str, Callable[[torch.Tensor], object]] = {
     "an array": lambda blob: blob.numpy(),
     "a parameter": lambda blob: torch.nn.Parameter(blob),
 }
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.parametrize("scale", [-0.7, 0])
+def test_a_product_by_a_number_behind_a_window(scale: float, channels: int, tmp_path: Path, runs: list[int]) -> None:
+    model, weights = write_net(
+        'layer { name: "data" type: "Input" top: "data" input_param { '
+        f"shape {{ dim: 2 dim: {channels} dim: 8 dim: 8 }} }} }}"
+        'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 16 '
+        'kernel_size: 3 weight_filler { type: "msra" } } }'
+        'layer { name: "max" type: "Pooling" bottom: "data" top: "max" pooling_param { kernel_size: 1 stride: 2 } }'
+        f'layer {{ name: "by" type: "Power" bottom: "max" top: "by" power_param {{ scale: {scale} }} }}'
+        f'layer {{ name: "on" type: "Power" bottom: "conv" top: "on" power_param {{ scale: {scale} shift: 2 }} }}',
+        tmp_path,
+    )
+    net, plain = Net(model, proto.TEST, weights, engine="onnxruntime"), Net(model, proto.TEST, weights)
+    data = torch.randn(2, channels, 8, 8)
+    data[0, 0] *= 1e30
+    with torch.no_grad():
+        got, expected = ({name: top.numpy() for name, top in one({"data": data}).items()} for one in (net, plain))
+    assert runs
+    assert not net.execution.engine.reason  # type: ignore[union-attr]
+    assert {name: top.shape for name, top in got.items()} == {"by": (2, channels, 4, 4), "on": (2, 16, 6, 6)}
+    assert same(got, expected)
+    np.testing.assert_array_equal(got["by"], expected["by"])
+
+
 MINUS = "".join(
     f'layer {{ name: "{n}" type: "Input" top: "{n}" input_param {{ shape {{ dim: 2 dim: 3 dim: 4 dim: 4 }} }} }}'
     for n in "ab"

@@ -31,6 +31,12 @@ def _operand(r: Recorder, value: Any, dtype: torch.dtype) -> str:
     return r.cast(value, dtype) if isinstance(value, Tensor) else r.constant(value, dtype)
 
 
+def _stays_blocked(r: Recorder, out: Tensor, x: str, factor: Any) -> bool:
+    """Whether x is what ONNX Runtime computes in blocks of channels, as it does no product: ResNet's shortcut."""
+    blocked = r.makers.get(x) in ("Conv", "MaxPool", "AveragePool")
+    return blocked and isinstance(factor, (int, float)) and out.dim() == 4 and out.dtype == torch.float32
+
+
 def _two(op: str) -> Callable[..., Any]:
     def emit(r: Recorder, out: Tensor, a: Any, b: Any, alpha: Any = 1, rounding_mode: Any = None) -> None:
         if rounding_mode is not None:
@@ -38,6 +44,10 @@ def _two(op: str) -> Callable[..., Any]:
         compared = op in _COMPARE.values()
         dtype = torch.result_type(a, b) if compared else out.dtype
         first, second = _operand(r, a, dtype), _operand(r, b, dtype)
+        if op == "Mul" and _stays_blocked(r, out, first, b):
+            weight = r.constant(torch.full((out.shape[1], 1, 1, 1), b, dtype=dtype))
+            r.emit("Conv", [first, weight], out, kernel_shape=[1, 1], group=out.shape[1])
+            return
         if alpha != 1:
             second = r.emit("Mul", [second, r.constant(alpha, dtype)])
         r.emit(op, [first, second], out)

@@ -47,6 +47,7 @@ class Recorder(TorchDispatchMode):
         super().__init__()
         self._operators, self._watched = operators, watched
         self.nodes: list[onnx.NodeProto] = []
+        self.makers: dict[str, str] = {}  # value -> the operator that makes it
         self.constants: dict[str, Tensor] = {}
         self._owned = {_storage(tensor): tensor for tensor in owned}
         self._in_place: dict[str, Tensor] = {}  # constant -> the owned tensor that is read where it lies
@@ -125,6 +126,7 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         """Append a node: the name of its output, or the names where there are several. `output` is what the one is."""
         names = [self.fresh() for _ in range(count)]
+        self.makers.update(dict.fromkeys(names, op))
         self.nodes.append(helper.make_node(op, list(inputs), names, **attributes))
         if output is not None:
             self.call(output, names[0])
