@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sdcaffe.converters.onnx_classify import image_size, normalised
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError, Normalisation
-from sdcaffe.data.decode import pictures_below, read_bytes, read_image
+from sdcaffe.data.decode import ENDINGS, pictures_below, read_bytes, read_image
 from sdcaffe.data.opening import open_source
 from sdcaffe.data.resize import resize
 from sdcaffe.errors import DataError
@@ -62,6 +62,8 @@ def _in_list(path: str) -> list[str]:
     """The paths of a list; a label behind the last space of a line is left out."""
     found, folder = [], os.path.dirname(path)
     text = read_bytes(path, "the list of pictures").decode("utf-8", "surrogateescape")
+    if "\0" in text or path.lower().endswith(ENDINGS):
+        raise DataError("is no list of pictures, nor a folder of them or a database", path)
     for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         if not line:
             continue

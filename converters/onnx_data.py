@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,12 @@ class Images:
                     return
         finally:
             net.close()
+
+
+def in_batches(images: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+    """`images` by so many; where the last are fewer, the first fill them up."""
+    for start in range(0, len(images), size):
+        yield images.take(range(start, start + size), axis=0, mode="wrap")
 
 
 def images_of(

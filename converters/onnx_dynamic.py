@@ -35,6 +35,18 @@ class Plan:
     places: dict[str, tuple[int, ...]]  # input -> where each axis of the blob is in the model's input
     fixed: str = ""
 
+    @property
+    def batch(self) -> int | None:
+        """How many images the first input takes at once; None where that is free."""
+        name = next(iter(self.example), "")
+        return self.example[name][0] if name and self.example[name] and 0 not in self.axes[name] else None
+
+    def takes(self, shape: Shape) -> bool:
+        """Whether the model's first input may have this shape, whatever its batch."""
+        name, sizes = next(iter(self.runs[0].items()))
+        fixed = [axis for axis in range(1, len(sizes)) if axis not in self.axes[name]]
+        return len(shape) == len(sizes) and all(shape[self.places[name][axis]] == sizes[axis] for axis in fixed)
+
     def free(self, name: str) -> dict[int, object]:
         """torch.export's dynamic_shapes of one input."""
         return {self.places[name][axis]: torch.export.Dim.AUTO for axis in self.axes[name]}

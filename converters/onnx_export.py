@@ -23,7 +23,7 @@ from sdcaffe.converters.onnx_module import ExportModule
 from sdcaffe.converters.onnx_open import Opened, Options, open_deployed, output_names
 from sdcaffe.converters.onnx_opset import OLDEST, TRACED, lower
 from sdcaffe.converters.onnx_optimize import optimize
-from sdcaffe.converters.onnx_pixels import known
+from sdcaffe.converters.onnx_pixels import Preprocess, known
 from sdcaffe.converters.onnx_smaller import Smaller, smaller
 from sdcaffe.converters.onnx_table import kept_table
 from sdcaffe.converters.onnx_tidy import tidy
@@ -75,11 +75,12 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     _refuse_target(target, [model, weights])
     opened = open_deployed(model, weights, options)
     net, part, metadata = opened.net, opened.part, opened.metadata
+    plan, preprocess = _planned(opened, options)
     feeds = []
     if options.smaller is not None:
         _refuse_rows(net, options.smaller)
-        feeds = feeds_of(opened, options.smaller, options.data or model, options.calibration)
-    proto_model, agreement, module, plan = _agreeing(opened, options)
+        feeds = feeds_of(opened, options.smaller, plan, options.data or model, options.calibration)
+    proto_model, agreement, module = _agreeing(opened, options, plan, preprocess)
     for key, value in metadata.properties().items():
         proto_model.metadata_props.add(key=key, value=value)
     proto_model.producer_name = "sdcaffe"
@@ -88,7 +89,7 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     made = None
     if options.smaller is not None:
         with _quiet():
-            made = smaller(data, options.smaller, feeds, labelled_of(opened), metadata, options.batches)
+            made = smaller(data, options.smaller, feeds, labelled_of(opened, plan), metadata, options.batches)
         data = made.data
         made.kept = _layers_of(made.kept, module.names())
         if options.smaller == "fp16":
@@ -131,16 +132,24 @@ def _refuse_target(target: str, sources: list[str]) -> None:
         raise ModelError("is what is exported; name another file to write", target)
 
 
-def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportModule, Plan]:
-    """The model with all sizes free that the net and its layers leave free. Raises ModelError where it is wrong."""
-    net, part = opened.net, opened.part
-    preprocess = None
+def _planned(opened: Opened, options: Options) -> tuple[Plan, Preprocess | None]:
+    """Which sizes are free, and what becomes of bytes where the model takes them."""
+    net, preprocess = opened.net, None
     if options.preprocess:
         name = net.inputs[0] if net.inputs else ""
         preprocess = known(opened.preprocess, name, missing=opened.missing).fitted(name, net.blob_shapes.get(name, ()))
     plan = plan_of(net, preprocess, static=options.static, of_batch=options.batch)
     net.reshape(plan.example)
     _check_room(net, options)
+    return plan, preprocess
+
+
+def _agreeing(
+    opened: Opened, options: Options, plan: Plan, preprocess: Preprocess | None
+) -> tuple[Any, Agreement, ExportModule]:
+    """The model with the sizes free that are so in `plan`. Raises ModelError where it is wrong."""
+    net, part = opened.net, opened.part
+    net.reshape(plan.example)
     module = ExportModule(net, part.outputs, fold=options.fold, preprocess=preprocess)
     model = _traced(module, net, part.outputs, plan, options)
     if not plan.holds(model.graph.input):
@@ -148,7 +157,7 @@ def _agreeing(opened: Opened, options: Options) -> tuple[Any, Agreement, ExportM
             f'net "{net.name}" cannot be exported: tracing it fixes a size of its input; a layer of yours that works '
             'for one size alone says so by `fixes = "size"`, or "batch"'
         )
-    return model, _checked(model, net, part.outputs, plan, module), module, plan
+    return model, _checked(model, net, part.outputs, plan, module), module
 
 
 def _check_room(net: Net, options: Options) -> None:

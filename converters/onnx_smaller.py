@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe.converters.onnx_check import relative_difference
-from sdcaffe.converters.onnx_data import Images
+from sdcaffe.converters.onnx_data import Images, in_batches
 from sdcaffe.converters.onnx_half import Feed, half
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError
 from sdcaffe.converters.onnx_runtime import open_session
@@ -22,6 +22,7 @@ from sdcaffe.converters.onnx_runtime import open_session
 _TIMED_RUNS = 30
 _PERCENTILE = 99.99  # of the values of an activation
 _PRODUCTS = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+_BY_OUTPUT = 13  # the first opset with a scale for each output of a weight; older ones have one for all
 _COMPARED = 20  # inputs on which scores are compared
 
 
@@ -55,8 +56,8 @@ def smaller(
     """A checked model in `kind` "fp16" or "int8", compared with the full one on `feeds`, inputs of the model.
 
     Both are measured on `labelled`, or on the first `batches` of them. 8 bits are static: ranges come from all of
-    `feeds`, weights have a scale for each output. Inputs and outputs keep their types. Raises ModelError for results
-    that are not finite.
+    `feeds`, weights have a scale for each output where the opset can say so. Inputs and outputs keep their types.
+    Raises ModelError for results that are not finite.
     """
     if kind == "fp16":
         result, kept = half(data, feeds[0])
@@ -83,12 +84,14 @@ def _eight_bits(data: bytes, feeds: Sequence[Feed]) -> tuple[bytes, list[str]]:
 
     Ranges are the least and largest values, or all but the outermost 0.01 %, whichever moves the outputs less.
     """
+    import onnx
     from onnxruntime.quantization import CalibrationMethod
 
     full = open_session(data, "the exported model")
+    opset = onnx.ModelProto.FromString(data).opset_import[0].version
     best: tuple[float, bytes] | None = None
     for method in (CalibrationMethod.MinMax, CalibrationMethod.Percentile):
-        made = _quantised(data, feeds, method)
+        made = _quantised(data, feeds, method, by_output=opset >= _BY_OUTPUT)
         session = open_session(made, "the smaller model")
         off = statistics.fmean(_moved(full, session, feed) for feed in feeds[:_COMPARED])
         if best is None or off < best[0]:
@@ -97,7 +100,7 @@ def _eight_bits(data: bytes, feeds: Sequence[Feed]) -> tuple[bytes, list[str]]:
     return best[1], _left_in_float(best[1])
 
 
-def _quantised(data: bytes, feeds: Sequence[Feed], method: Any) -> bytes:
+def _quantised(data: bytes, feeds: Sequence[Feed], method: Any, *, by_output: bool = True) -> bytes:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
@@ -119,7 +122,7 @@ def _quantised(data: bytes, feeds: Sequence[Feed], method: Any) -> bytes:
                 after,
                 Reader(),
                 quant_format=QuantFormat.QDQ,
-                per_channel=True,
+                per_channel=by_output,
                 activation_type=QuantType.QUInt8,  # of which ONNX Runtime takes a ReLU into the convolution before
                 weight_type=QuantType.QInt8,
                 reduce_range=True,  # 7 bits: sums of two products of 8 saturate on processors without VNNI
@@ -155,10 +158,12 @@ class _Measuring:
         self.one: Mapping[str, NDArray[Any]] = one  # what is timed
 
     def add(self, images: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        name = self.session.get_inputs()[0].name
-        scores = self.session.run([self.scores], {name: images})[0]
-        if scores.ndim < 2 or len(scores) != len(images):
-            raise ModelError(f'output "{self.scores}" has shape {scores.shape}: no scores of {len(images)} images')
+        taken = self.session.get_inputs()[0]
+        size = taken.shape[0] if isinstance(taken.shape[0], int) else len(images)
+        found = [self.session.run([self.scores], {taken.name: some})[0] for some in in_batches(images, size)]
+        if found[0].ndim < 2 or len(found[0]) != size:
+            raise ModelError(f'output "{self.scores}" has shape {found[0].shape}: no scores of {size} images')
+        scores = np.concatenate(found)[: len(images)]
         if not np.isfinite(scores).all():
             raise ModelError("a score of the smaller model is not finite: its numbers leave the range of its type")
         self.right += int((scores.reshape(*scores.shape[:2], -1).mean(2).argmax(1) == labels).sum())

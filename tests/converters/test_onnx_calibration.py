@@ -98,12 +98,32 @@ def test_ranges_come_from_pictures(
     assert np.abs(small - full).max() <= 0.1 * np.abs(full).max()
 
 
+@pytest.mark.parametrize("flags", [["--opset", "11"], ["--opset", "12"], ["--static", "--batch", "5"]])
+def test_8_bits_of_an_older_opset_and_of_a_fixed_batch(flags: list[str], tmp_path: Path) -> None:
+    model, weights = write_net(NET, tmp_path)
+    write_pictures(tmp_path / "pictures")
+    full, small = tmp_path / "full.onnx", tmp_path / "small.onnx"
+    pixels = ["--scale", "0.0078", "--mean", "128"]
+    assert main(["export", model, weights, "-o", str(full), *pixels]) == 0
+    eight = ["--int8", "--calibration", str(tmp_path / "pictures"), *pixels, *flags]
+    assert main(["export", model, weights, "-o", str(small), *eight]) == 0
+    written = onnx.load(small)
+    onnx.checker.check_model(written, full_check=True)
+    assert [entry.version for entry in written.opset_import] == [int(flags[1]) if "--opset" in flags else 18]
+    assert fused(small, tmp_path).count("QLinearConv") == 4
+    x = ((RNG.integers(0, 256, (5, 3, 12, 12)) - 128) * 0.0078).astype(np.float32)
+    got, expected = (open_session(str(path), "").run(None, {"data": x})[0] for path in (small, full))
+    assert np.abs(got - expected).max() <= 0.1 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--int8"], "name pictures, --calibration FOLDER"),
         (["--int8", "--calibration", "empty", "--scale", "1"], "empty: holds no pictures"),
         (["--int8", "--calibration", "list.txt", "--scale", "1"], "list.txt:2: there is no picture gone.png 1"),
+        (["--int8", "--calibration", "pictures/1.jpg", "--scale", "1"], "pictures/1.jpg: is no list of pictures, nor"),
+        (["--int8", "--calibration", "net.caffemodel", "--scale", "1"], "net.caffemodel: is no list of pictures, nor"),
         (["--int8", "--calibration", "pictures"], "nothing says how a picture becomes the input"),
         (["--calibration", "pictures"], "--calibration goes with --int8"),
     ],

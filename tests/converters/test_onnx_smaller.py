@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from onnx_nets import ROOT, TINY, write_net, write_weights
+from PIL import Image
 
 from sdcaffe import proto
 from sdcaffe.cli import main
@@ -107,6 +108,37 @@ def test_ranges_come_from_training_and_accuracy_from_the_test_set_once(
     assert scores.max() < 1.1  # of what is beyond the range of training nothing is left
 
 
+@pytest.mark.parametrize("batch", [None, 4, 100])
+@pytest.mark.parametrize("kind", ["fp16", "int8"])
+def test_a_static_batch_is_measured_on_every_image_once(
+    kind: str, batch: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, weights, _ = write_phases()
+    done = export(model, weights, "net.onnx", Options(smaller=kind, static=True, batch=batch))
+    assert done.smaller is not None
+    assert done.smaller.images == 70
+    assert done.smaller.before.accuracy == pytest.approx(50 / 70)
+    session = open_session("net.onnx", "net.onnx")
+    assert session.get_inputs()[0].shape == [batch or 30, 3]
+
+
+def test_images_of_another_size_than_the_models_are_refused_and_not_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = str(QUICKSTART / "train_val_baseline.prototxt")
+    weights = write_weights(QUICKSTART / "deploy.prototxt", tmp_path / "net.caffemodel")
+    options = Options(smaller="int8", static=True, shapes={"image": (1, 3, 48, 48)})
+    with pytest.raises(ModelError, match=r"images \(3, 32, 32\); the model takes \(3, 48, 48\)"):
+        export(data, weights, "net.onnx", options)
+    options.smaller = "fp16"
+    done = export(data, weights, "net.onnx", options)
+    assert done.smaller is not None
+    assert done.smaller.before.accuracy is None
+    assert open_session("net.onnx", "net.onnx").get_inputs()[0].shape == [1, 3, 48, 48]
+
+
 @pytest.mark.parametrize(
     ("kind", "share", "in_bytes"), [("fp16", 0.55, False), ("int8", 0.4, False), ("int8", 0.4, True)]
 )
@@ -175,6 +207,26 @@ def test_no_room_for_what_lies_in_between_is_one_error(tmp_path: Path, monkeypat
     ):
         onnx_smaller._quantised(b"model", [], None)
     assert not list(tmp_path.iterdir())
+
+
+TWO = """
+layer { name: "a" type: "Input" top: "a" input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }
+layer { name: "b" type: "Input" top: "b" input_param { shape { dim: 1 dim: 4 } } }
+layer { name: "fc_a" type: "InnerProduct" bottom: "a" top: "fc_a"
+  inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }
+layer { name: "sum" type: "Eltwise" bottom: "fc_a" bottom: "b" top: "sum" }
+"""
+
+
+def test_8_bits_of_two_inputs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, weights = write_net(TWO, tmp_path)
+    Image.fromarray(np.zeros((6, 6, 3), np.uint8)).save(tmp_path / "black.png")
+    command = ["export", model, weights, "-o", str(tmp_path / "net.onnx")]
+    assert main([*command, "--int8", "--calibration", str(tmp_path), "--scale", "1"]) == 1
+    assert "--int8 is for nets of one input, of images; this one takes a, b" in capsys.readouterr().err
+    assert not (tmp_path / "net.onnx").exists()
+    assert main([*command, "--fp16", "--static", "--batch", "3"]) == 0
+    assert [value.shape for value in open_session(command[-1], "").get_inputs()] == [[3, 3, 6, 6], [3, 4]]
 
 
 def test_without_test_images_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
