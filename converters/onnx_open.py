@@ -158,6 +158,9 @@ def output_names(net: Net, outputs: list[str]) -> list[str]:
 
 
 def _refuse(param: proto.NetParameter, where: str) -> None:
+    unnamed = next((layer for layer in param.layer if "" in layer.top), None)
+    if unnamed is not None:
+        raise ModelError(f'cannot be exported: layer "{unnamed.name}" gives a blob whose name is empty', where)
     bad = [layer for layer in param.layer if class_of(layer).not_exported]
     if bad:
         words = ", ".join(f'"{layer.name}" ({layer.type}: {class_of(layer).not_exported})' for layer in bad)

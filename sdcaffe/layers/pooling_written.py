@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,15 +35,22 @@ def _count(size: Any, windows: Windows, axis: int) -> Any:
     return torch.sym_min(count, (size + pad + stride - 1) // stride)
 
 
-def exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
-    """The bottom padded, or cut, to what its windows cover."""
-    behind = []
+def _covered(bottom: Tensor, windows: Windows) -> list[Any]:
+    """How far the windows reach in height and width, from the first number of the padding."""
+    reach = []
     for axis in (0, 1):
-        kernel, stride, pad = windows.kernel[axis], windows.stride[axis], windows.pad[axis]
         size = bottom.shape[2 + axis]
         count = windows.pooled[axis] if isinstance(size, int) else _count(size, windows, axis)
-        behind.append((count - 1) * stride + kernel - pad - size)
-    return F.pad(bottom, (windows.pad[1], behind[1], windows.pad[0], behind[0]), value=value)
+        reach.append((count - 1) * windows.stride[axis] + windows.kernel[axis])
+    return reach
+
+
+def exactly(bottom: Tensor, windows: Windows, value: float) -> Tensor:
+    """The bottom padded, or cut, to what its windows cover."""
+    rows, columns = _covered(bottom, windows)
+    top, left = windows.pad
+    height, width = bottom.shape[2:]
+    return F.pad(bottom, (left, columns - left - width, top, rows - top - height), value=value)
 
 
 def _simple(bottom: Tensor, windows: Windows) -> bool:
@@ -72,8 +78,9 @@ def pool(bottom: Tensor, windows: Windows, method: Callable[[Tensor, Windows], T
             return F.avg_pool2d(bottom, windows.kernel, windows.stride, ceil_mode=True, count_include_pad=False)
         total = F.avg_pool2d(exactly(bottom, windows, 0.0), windows.kernel, windows.stride)
         area = windows.padded(torch.ones_like(bottom[:1, :1]), 1.0)  # Caffe divides by the area of image and padding
-        inner = replace(windows, pad=(0, 0), behind=(0, 0))
-        return total / F.avg_pool2d(exactly(area, inner, 0.0), windows.kernel, windows.stride)
+        rows, columns = _covered(bottom, windows)
+        area = F.pad(area, (0, columns - area.shape[3], 0, rows - area.shape[2]))
+        return total / F.avg_pool2d(area, windows.kernel, windows.stride)
     padded = exactly(bottom, windows, 0.0)
     squares = F.avg_pool2d(padded.square(), windows.kernel, windows.stride)
     sums = F.avg_pool2d(padded, windows.kernel, windows.stride)

@@ -284,6 +284,13 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
         export(str(tmp_path / "odd.prototxt"), weights, str(tmp_path / "net.onnx"))
 
 
+@pytest.mark.parametrize("opset", [11, 18])
+def test_a_blob_whose_name_is_empty_is_refused(opset: int, tmp_path: Path) -> None:
+    model, weights = write_net(TINY.replace('"up_bn"', '""', 2).replace('bottom: "up_bn"', 'bottom: ""'), tmp_path)
+    with pytest.raises(ModelError, match='layer "" gives a blob whose name is empty'):
+        export(model, weights, str(tmp_path / "net.onnx"), Options(opset=opset))
+
+
 FOUR_AXES = """name: "deep"
     layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 3 dim: 3 dim: 3 dim: 3 } } }
     layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" }
