@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from onnx_nets import OTHERS, RECORDED, ROOT, SSD, arrays, write_net, write_recorded
-from torch import nn
+from written import open_module
 
 from sdcaffe import proto
 from sdcaffe.converters.module_source import convert
@@ -38,31 +34,6 @@ layer { name: "alone" type: "TanH" bottom: "fc_bn" top: "tanh" }
 layer { name: "norm" type: "BatchNorm" bottom: "tanh" top: "y" }
 layer { name: "scale5" type: "Scale" bottom: "y" top: "y" scale_param { bias_term: true } }
 """
-COUNT = itertools.count()
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[[], nn.Module]]:
-    """The module that net.py holds, with the weights of net.pt, once it is written."""
-    names: list[str] = []
-
-    def open_module() -> nn.Module:
-        name = f"made_{next(COUNT)}"
-        spec = importlib.util.spec_from_file_location(name, tmp_path / "net.py")
-        assert spec is not None
-        assert spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        sys.modules[name] = made
-        names.append(name)
-        spec.loader.exec_module(made)
-        module: nn.Module = list(vars(made).values())[-1]().eval()
-        module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
-        return module
-
-    yield open_module
-    for name in names:
-        del sys.modules[name]
-
 
 NAMES = [
     ("conv1/7x7-s2", "branch-a", "fc-8"),
@@ -77,15 +48,13 @@ NAMES = [
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("names", NAMES, ids=str)
-def test_any_name_is_folded_scripted_traced_and_exported(
-    names: tuple[str, ...], tmp_path: Path, opened: Callable[[], nn.Module]
-) -> None:
+def test_any_name_is_folded_scripted_traced_and_exported(names: tuple[str, ...], tmp_path: Path) -> None:
     text = BLOCK
     for word, name in zip(("FIRST", "SECOND", "THIRD"), names, strict=True):
         text = text.replace(word, name)
     model, weights = write_net(text, tmp_path)
     convert(model, tmp_path / "net.py", weights)
-    module = opened()
+    module = open_module(tmp_path / "net.py")
     kinds = [type(part).__name__ for part in module.children()]
     assert kinds == ["Conv2d", "Conv2d", "ConvTranspose2d", "Linear", "BatchNorm1d", "Scale"]
     net = Net(model, proto.TEST, weights)
@@ -101,10 +70,10 @@ def test_any_name_is_folded_scripted_traced_and_exported(
             torch.testing.assert_close(made(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_no_fold_keeps_the_norms(tmp_path: Path, opened: Callable[[], nn.Module]) -> None:
+def test_no_fold_keeps_the_norms(tmp_path: Path) -> None:
     model, weights = write_net(BLOCK, tmp_path)
     convert(model, tmp_path / "net.py", weights, fold=False)
-    kinds = [type(part).__name__ for part in opened().children()]
+    kinds = [type(part).__name__ for part in open_module(tmp_path / "net.py").children()]
     assert kinds.count("BatchNorm2d") == 2
     assert kinds.count("BatchNorm1d") == 2
     assert kinds.count("Scale") == 4
@@ -112,12 +81,12 @@ def test_no_fold_keeps_the_norms(tmp_path: Path, opened: Callable[[], nn.Module]
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("name", ["mvn_across", "bn_psp_test", "denseblock_bc_test", "upsample_nearest_2"])
-def test_layers_that_need_parts_of_their_own(name: str, tmp_path: Path, opened: Callable[[], nn.Module]) -> None:
+def test_layers_that_need_parts_of_their_own(name: str, tmp_path: Path) -> None:
     forks = ROOT / "tests" / "forks" / "recordings" / "others"
     recordings = RECORDED if name == "mvn_across" else forks
     model, weights = write_recorded([name], tmp_path, recordings)
     convert(model, tmp_path / "net.py", weights)
-    module = opened()
+    module = open_module(tmp_path / "net.py")
     x = torch.from_numpy(arrays(name, "bottom", recordings)[0])
     expected = torch.from_numpy(arrays(name, "top", recordings)[0])
     with torch.no_grad():
@@ -143,13 +112,11 @@ OF_ANOTHER_PICTURE = {  # recording -> the bottom, and its axis, that is turned 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", OF_ANOTHER_PICTURE)
-def test_what_was_traced_with_one_picture_detects_in_another(
-    name: str, tmp_path: Path, opened: Callable[[], nn.Module]
-) -> None:
+def test_what_was_traced_with_one_picture_detects_in_another(name: str, tmp_path: Path) -> None:
     recordings = SSD if name.startswith("det_") else OTHERS
     model, weights = write_recorded([name], tmp_path, recordings)
     convert(model, tmp_path / "net.py", weights)
-    module = opened()
+    module = open_module(tmp_path / "net.py")
     given, expected = (list(map(torch.from_numpy, arrays(name, stem, recordings))) for stem in ("bottom", "top"))
     other = list(given)
     bottom, axis = OF_ANOTHER_PICTURE[name]

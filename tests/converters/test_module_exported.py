@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from onnx_nets import OTHERS, SSD, arrays, write_net, write_recorded
 from torch import Tensor, nn
+from written import open_module
 
 from sdcaffe.converters.module_source import convert
 from sdcaffe.net import Net
 
-COUNT = itertools.count()
 
-
-@pytest.fixture
-def written(tmp_path: Path) -> Iterator[Callable[[tuple[str, str]], nn.Module]]:
+def written(files: tuple[str, str], folder: Path) -> nn.Module:
     """The module of a net and its weights, as a file of source has it."""
-    names: list[str] = []
-
-    def write(files: tuple[str, str]) -> nn.Module:
-        convert(files[0], tmp_path / "net.py", files[1])
-        name = f"exported_{next(COUNT)}"
-        spec = importlib.util.spec_from_file_location(name, tmp_path / "net.py")
-        assert spec is not None
-        assert spec.loader is not None
-        made = importlib.util.module_from_spec(spec)
-        sys.modules[name] = made
-        names.append(name)
-        spec.loader.exec_module(made)
-        module: nn.Module = list(vars(made).values())[-1]().eval()
-        module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
-        return module
-
-    yield write
-    for name in names:
-        del sys.modules[name]
+    convert(files[0], folder / "net.py", files[1])
+    return open_module(folder / "net.py")
 
 
 def outputs(result: Tensor | dict[str, Tensor]) -> list[Tensor]:
@@ -64,10 +41,8 @@ QUICK = ("det_ssd", "det_eta", "det_keep_top_k", "det_none", "det_center_noshare
     ("folder", "name"),
     [pytest.param(*one, id=one[1], marks=[] if one[1].startswith(QUICK) else pytest.mark.slow) for one in RECORDINGS],
 )
-def test_a_detector_exported_with_one_picture_detects_in_another(
-    folder: Path, name: str, tmp_path: Path, written: Callable[..., nn.Module]
-) -> None:
-    module = written(write_recorded([name], tmp_path, folder))
+def test_a_detector_exported_with_one_picture_detects_in_another(folder: Path, name: str, tmp_path: Path) -> None:
+    module = written(write_recorded([name], tmp_path, folder), tmp_path)
     given, expected = (list(map(torch.from_numpy, arrays(name, stem, folder))) for stem in ("bottom", "top"))
     other = list(given)
     bottom, axis = TURNED[name.partition("_")[0]]
@@ -77,9 +52,9 @@ def test_a_detector_exported_with_one_picture_detects_in_another(
 
 
 @pytest.mark.parametrize("name", ["det_ssd", "proposal", "yolo_detection", "yolov3_detection"])
-def test_strict_export_and_its_saved_file(name: str, tmp_path: Path, written: Callable[..., nn.Module]) -> None:
+def test_strict_export_and_its_saved_file(name: str, tmp_path: Path) -> None:
     folder = SSD if name.startswith("det") else OTHERS
-    module = written(write_recorded([name], tmp_path, folder))
+    module = written(write_recorded([name], tmp_path, folder), tmp_path)
     given, expected = (list(map(torch.from_numpy, arrays(name, stem, folder))) for stem in ("bottom", "top"))
     other = [value * 0.5 for value in given]
     with torch.no_grad():
@@ -121,11 +96,9 @@ layer { name: "out" type: "YoloDetectionOutput" bottom: "conv" top: "out"
 
 
 @pytest.mark.parametrize("text", [DETECTOR, YOLO], ids=["ssd", "yolo"])
-def test_an_exported_detector_takes_any_batch_and_finds_nothing_in_some(
-    text: str, tmp_path: Path, written: Callable[..., nn.Module]
-) -> None:
+def test_an_exported_detector_takes_any_batch_and_finds_nothing_in_some(text: str, tmp_path: Path) -> None:
     files = write_net(text, tmp_path)
-    module, net = written(files), Net(files[0], weights=files[1])
+    module, net = written(files, tmp_path), Net(files[0], weights=files[1])
     generator = torch.Generator().manual_seed(3)
     batch = torch.export.Dim("batch")
     with torch.no_grad():
@@ -188,11 +161,9 @@ MEANS = 'type: "PSROIPooling" psroi_pooling_param { output_dim: 2 group_size: 3 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize(("regions", "pool"), [(PVANET, MAXIMA), (SYNOPSYS, MEANS)], ids=["pvanet", "synopsys"])
-def test_what_follows_a_proposal_goes_too(
-    regions: str, pool: str, tmp_path: Path, written: Callable[..., nn.Module]
-) -> None:
+def test_what_follows_a_proposal_goes_too(regions: str, pool: str, tmp_path: Path) -> None:
     files = write_net(REGIONS.replace("OF", regions).replace("POOL", pool), tmp_path)
-    module, net = written(files), Net(files[0], weights=files[1])
+    module, net = written(files, tmp_path), Net(files[0], weights=files[1])
     generator = torch.Generator().manual_seed(3)
     pictures = [torch.randn(1, 3, 96, 128, generator=generator) * scale for scale in (0.5, 2.0, 0.1)]
     info = torch.tensor([[96.0, 128.0, 1.0]])

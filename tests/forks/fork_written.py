@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 
 import numpy as np
 import onnxruntime
 import torch
+from written import open_module
 
 import sdcaffe
 from sdcaffe import proto
@@ -41,14 +41,7 @@ def agree_everywhere(tmp_path, monkeypatch, body, arrays, want, blobs=(), tolera
     close(session.run(None, {one.name: given[one.name] for one in session.get_inputs()})[0], want, tolerance)
     weights = ["--weights", "net.caffemodel"] if len(net.layers["x"].blobs) else []
     assert main(["convert", "module", "net.prototxt", "module.py", *weights]) == 0
-    spec = importlib.util.spec_from_file_location("written", tmp_path / "module.py")
-    written = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(written)
-    (cls,) = [value for value in vars(written).values() if getattr(value, "__module__", "") == "written" and
-              isinstance(value, type) and value.__name__ == "Net"]  # fmt: skip
-    module = cls().eval()
-    if weights:
-        module.load_state_dict(torch.load("module.pt", weights_only=True))
+    module = open_module(tmp_path / "module.py")
     found = module(*[torch.tensor(given[name]) for name in inspect.signature(module.forward).parameters])
     close(found[top] if isinstance(found, dict) else found, want, tolerance)
 

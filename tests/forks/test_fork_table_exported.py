@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 
 import numpy as np
@@ -10,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from fork_examples import DATA, EXAMPLES
+from written import open_module
 
 import sdcaffe
 from sdcaffe import proto
@@ -52,16 +52,6 @@ def made(names):
     return net, arrays
 
 
-def module_of(folder):
-    spec = importlib.util.spec_from_file_location("written", folder / "module.py")
-    written = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(written)
-    module = written.Net().eval()
-    if (folder / "module.pt").exists():
-        module.load_state_dict(torch.load("module.pt", weights_only=True))
-    return module
-
-
 def same(found, want, name):
     found, want = np.asarray(found), want.detach().numpy()
     assert found.shape == want.shape, name
@@ -95,7 +85,7 @@ def test_the_module_computes_what_the_net_does(tmp_path, monkeypatch):
     net, arrays = made(MODULES)
     want = net({name: torch.tensor(array) for name, array in arrays.items()})
     assert main(["convert", "module", "net.prototxt", "module.py", "--weights", "net.caffemodel"]) == 0
-    module = module_of(tmp_path)
+    module = open_module(tmp_path / "module.py")
     found = module(*[torch.tensor(arrays[name]) for name in inspect.signature(module.forward).parameters])
     for top, name in tops(MODULES).items():
         same(found[top].detach(), want[top], name)
@@ -144,7 +134,7 @@ def test_what_judges_or_trains_is_left_out(tmp_path, monkeypatch):
     }
     given = {one.name: arrays[one.name] for one in session.get_inputs()}
     found = dict(zip(outputs, session.run(None, given), strict=True))
-    module = module_of(tmp_path)
+    module = open_module(tmp_path / "module.py")
     again = module(*[torch.tensor(arrays[name]) for name in inspect.signature(module.forward).parameters])
     for top, array in want.items():
         same(found[top], torch.tensor(array.copy()), top)

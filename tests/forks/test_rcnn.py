@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from fork_layers import gradients_agree, make, net_param, run, values
 from fork_reference import c_round
+from written import open_module
 
 import sdcaffe
 from sdcaffe.cli import main
@@ -139,12 +139,7 @@ def test_psroi_pooling_is_exported(tmp_path, monkeypatch):
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     assert np.allclose(session.run(None, feeds)[0], expected, atol=1e-5)
     assert main(["convert", "module", "net.prototxt", "written.py", "--weights", "net.caffemodel"]) == 0
-    spec = importlib.util.spec_from_file_location("written", tmp_path / "written.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    (cls,) = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == "written"]
-    written = cls().eval()
-    written.load_state_dict(torch.load("written.pt", weights_only=True))
+    written = open_module(tmp_path / "written.py")
     with torch.no_grad():
         assert np.allclose(written(*map(torch.from_numpy, feeds.values())).numpy(), expected, atol=1e-5)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import golden
 import numpy as np
 import pytest
 import torch
+from written import open_module
 
 from sdcaffe.cli import main
 
@@ -52,13 +52,7 @@ def test_a_whole_detector_is_a_module(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     weights = str(run / "final.caffemodel")
     assert main(["convert", "module", str(run / "deploy.prototxt"), "net.py", "--weights", weights]) == 0
-    spec = importlib.util.spec_from_file_location("detector", tmp_path / "net.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    (cls,) = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == "detector"
-              and issubclass(value, torch.nn.Module) and value.__name__ not in ("Normalize", "Detections")]  # fmt: skip
-    net = cls().eval()
-    net.load_state_dict(torch.load("net.pt", weights_only=True))
+    net = open_module(tmp_path / "net.py")
     recorded = np.load(run / "deploy.npz")
     scripted = torch.jit.script(net)
     for one in (net, scripted):

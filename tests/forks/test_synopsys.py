@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
 from fork_layers import fill, gradients_agree, make, run, values
+from written import open_module
 
 import sdcaffe
 from sdcaffe.cli import main
@@ -170,12 +169,7 @@ def test_a_net_of_them_is_exported_both_ways(tmp_path, monkeypatch):
     session = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
     assert np.allclose(session.run(None, {"x": x})[0], expected, atol=1e-5)
     assert main(["convert", "module", "net.prototxt", "written.py", "--weights", "net.caffemodel"]) == 0
-    spec = importlib.util.spec_from_file_location("written", tmp_path / "written.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    cls = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == "written"][-1]
-    written = cls().eval()
-    written.load_state_dict(torch.load("written.pt", weights_only=True))
+    written = open_module(tmp_path / "written.py")
     with torch.no_grad():
         assert np.allclose(written(torch.from_numpy(x)).numpy(), expected, atol=1e-5)
 
