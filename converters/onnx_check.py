@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,9 +13,12 @@ from torch import Tensor
 
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_pixels import Preprocess
-from sdcaffe.converters.onnx_runtime import open_session
+from sdcaffe.converters.onnx_runtime import give, open_session
 from sdcaffe.layers.base import Layer, Shape
 from sdcaffe.net import Net
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 TOLERANCE = 1e-4  # of the largest absolute value of an output
 
@@ -117,6 +120,25 @@ def _choosers(net: Net) -> list[_Chooser]:
     return found
 
 
+def judged(model: ModelProto, net: Net, outputs: Mapping[str, str]) -> list[str]:
+    """The values of a model by which another precision is held against it: `outputs`, blobs and their names in it.
+
+    A rounding may choose otherwise, so in the place of what follows from a choice stands what is chosen among.
+    """
+    made = {name for node in model.graph.node for name in node.output}
+    choosers = {id(one.layer): one for one in _choosers(net)}
+    read: list[str] = []
+    chosen: set[int] = set()
+    for layer, step in zip(net.assembled.layers, net.graph.steps, strict=True):
+        bottoms = choosers[id(layer)].bottoms if id(layer) in choosers else []
+        found = [name for names in bottoms if (name := next((name for name in names if name in made), ""))]
+        if (found and len(found) == len(bottoms)) or chosen.intersection(step.bottoms):
+            chosen.update(step.tops)
+            read += found
+    kept = [name for blob, name in outputs.items() if net.graph.latest[blob] not in chosen]
+    return list(dict.fromkeys([*kept, *read]))
+
+
 def _sources(net: Net, slot: int) -> list[str]:
     """The blob in a slot, and those before it that have its values in another shape."""
     names = []
@@ -190,19 +212,12 @@ def _with_more(data: bytes, net: Net, wanted: list[str]) -> tuple[bytes, list[st
     """
     import onnx
 
-    model, extra = onnx.ModelProto.FromString(data), []
-    given = {value.name for value in [*model.graph.output, *model.graph.input]}
+    model = onnx.ModelProto.FromString(data)
     made = {name for node in model.graph.node for name in node.output}
-    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
-    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred}
     read = [node.input[0] for node in model.graph.node if node.op_type == "Softmax"]
-    for name in [*(name for name in read if name in net.graph.latest), *(name for name in wanted if name in made)]:
-        if name not in given:
-            given.add(name)
-            extra.append(name)
-            model.graph.output.append(
-                onnx.helper.make_tensor_value_info(name, kinds.get(name, onnx.TensorProto.FLOAT), None)
-            )
+    inputs = {value.name for value in model.graph.input}
+    names = [*(name for name in read if name in net.graph.latest), *(name for name in wanted if name in made)]
+    extra = give(model, (name for name in names if name not in inputs))
     return model.SerializeToString(), extra
 
 

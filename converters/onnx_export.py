@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from sdcaffe import proto
-from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check
+from sdcaffe.converters.onnx_check import TOLERANCE, Agreement, check, judged
 from sdcaffe.converters.onnx_dynamic import Plan, plan_of
 from sdcaffe.converters.onnx_feeds import feeds_of, labelled_of
 from sdcaffe.converters.onnx_metadata import ModelError, Normalisation
@@ -88,8 +88,10 @@ def export(model: str, weights: str, target: str, options: Options | None = None
     data = proto_model.SerializeToString()
     made = None
     if options.smaller is not None:
+        values = judged(proto_model, net, dict(zip(part.outputs, output_names(net, part.outputs), strict=True)))
+        labelled = labelled_of(opened, plan)
         with _quiet():
-            made = smaller(data, options.smaller, feeds, labelled_of(opened, plan), metadata, options.batches)
+            made = smaller(data, options.smaller, feeds, labelled, metadata, options.batches, values)
         data = made.data
         made.kept = _layers_of(made.kept, module.names())
         if options.smaller == "fp16":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdcaffe.converters.onnx_check import relative_difference
-from sdcaffe.converters.onnx_runtime import open_session
+from sdcaffe.converters.onnx_runtime import give, open_session
 
 Feed = Mapping[str, NDArray[Any]]
 
@@ -22,12 +22,12 @@ _SQUARES = ("LRN", "LpNormalization", "ReduceL2", "ReduceSumSquare", "InstanceNo
 _MOST_ROUNDS = 24
 
 
-def half(data: bytes, feed: Feed) -> tuple[bytes, list[str]]:
+def half(data: bytes, feed: Feed, judged: Sequence[str]) -> tuple[bytes, list[str]]:
     """A model's bytes in half precision, its inputs and outputs still float32; and the nodes that stay in float32.
 
     Those are nodes that read or make numbers that half precision does not hold for the inputs `feed`: larger than
-    `LARGEST`, smaller than `SMALLEST`, or weights that it rounds away; and what else makes the outputs differ by more
-    than `APART`.
+    `LARGEST`, smaller than `SMALLEST`, or weights that it rounds away; and what else makes the values `judged` differ
+    by more than `APART`.
     """
     import onnx
 
@@ -40,10 +40,9 @@ def half(data: bytes, feed: Feed) -> tuple[bytes, list[str]]:
     kept = {node.name for node in model.graph.node if odd.intersection([*node.input, *node.output])}
     kept |= {node.name for node in model.graph.node if node.op_type in _SQUARES and _squares_leave(node, full, feed)}
     smaller = _converted(model, kept)
-    outputs = [value.name for value in model.graph.output]
     for _ in range(_MOST_ROUNDS):
         got = dict(_values(smaller, feed))
-        if all(relative_difference(_float(got[name]), full[name]) <= APART for name in outputs if name in full):
+        if all(relative_difference(_float(got[name]), full[name]) <= APART for name in judged if name in full):
             break
         more = _where_it_parts(model.graph, full, got) - kept
         if not more:
@@ -117,12 +116,8 @@ def _values(model: Any, feed: Feed) -> Iterator[tuple[str, NDArray[Any]]]:
     shown.CopyFrom(model)
     inferred = onnx.shape_inference.infer_shapes(shown)
     kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
-    given = {value.name for value in shown.graph.output}
-    for node in model.graph.node:
-        for name in node.output:
-            if name and name not in given and kinds.get(name) in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16):
-                given.add(name)
-                shown.graph.output.append(onnx.helper.make_tensor_value_info(name, kinds[name], None))
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    give(shown, (name for node in model.graph.node for name in node.output if kinds.get(name) in floats))
     session = open_session(shown.SerializeToString(), "the exported model")
     names = [value.name for value in session.get_outputs()]
     for name, array in zip(names, session.run(names, dict(feed)), strict=True):

@@ -55,7 +55,8 @@ class _Lowering:
         inferred = onnx.shape_inference.infer_shapes(model).graph
         values = [*inferred.input, *inferred.value_info, *inferred.output]
         self.ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
-        self.floats = {value.name for value in values if value.type.tensor_type.elem_type in _FLOATS}
+        self.kinds = {value.name: value.type.tensor_type.elem_type for value in values}
+        self.floats = {name for name, kind in self.kinds.items() if kind in _FLOATS}
         self.floats.update(name for name, value in self.constants.items() if value.dtype.kind == "f")
         self.made: list[Any] = []
         self.names = {name for node in self.graph.node for name in (*node.input, *node.output)}
@@ -228,6 +229,21 @@ class _Lowering:
         self.names.discard(node.output[0])
         self.add(node, "Slice", [whole, *bounds], node.output[0])
 
+    def cast_like(self, node: Any) -> None:
+        """The type of a value is a number."""
+        import onnx
+
+        kind = self.kinds.get(node.input[1], onnx.TensorProto.UNDEFINED)
+        if kind == onnx.TensorProto.UNDEFINED:
+            raise self.error(node)
+        self.made.append(onnx.helper.make_node("Cast", node.input[:1], node.output, name=node.name, to=kind))
+
+    def hard_swish(self, node: Any) -> None:
+        """x times HardSigmoid of x, whose slope is a sixth."""
+        gate = self.add(node, "HardSigmoid", list(node.input), alpha=1 / 6, beta=0.5)
+        self.names.discard(node.output[0])
+        self.add(node, "Mul", [node.input[0], gate], node.output[0])
+
     def extreme(self, node: Any) -> None:
         """Of integers, the least or the greatest is chosen by a comparison; Clip is both."""
         if any(name in self.floats for name in node.input):
@@ -278,6 +294,8 @@ _CHANGES: list[tuple[int, tuple[str, ...], Callable[[_Lowering, Any], None]]] = 
     (18, ("Pad",), _Lowering.pad),
     (13, ("Softmax", "LogSoftmax"), _Lowering.softmax),
     (15, ("Shape",), _Lowering.shape),
+    (15, ("CastLike",), _Lowering.cast_like),
+    (14, ("HardSwish",), _Lowering.hard_swish),
     (12, ("GreaterOrEqual", "LessOrEqual"), _Lowering.compared),
     (12, ("Min", "Max", "Clip"), _Lowering.extreme),
     (12, ("Constant",), _Lowering.constant_value),

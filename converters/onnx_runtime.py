@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sdcaffe import reading
 from sdcaffe.converters.onnx_metadata import ModelError
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from onnxruntime import InferenceSession
 
 
@@ -24,3 +26,17 @@ def open_session(model: str | bytes, where: str) -> InferenceSession:
     except Exception as error:  # ONNX Runtime has a dozen kinds
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"ONNX Runtime cannot run this model: {reason}", where) from None
+
+
+def give(model: ModelProto, names: Iterable[str]) -> list[str]:
+    """Make these values outputs too, in place; those that were none."""
+    import onnx
+
+    given = {value.name for value in model.graph.output}
+    added = [name for name in dict.fromkeys(names) if name not in given]
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info if added else []
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred}
+    for name in added:
+        kind = kinds.get(name, onnx.TensorProto.FLOAT)
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    return added

@@ -17,7 +17,7 @@ from sdcaffe.converters.onnx_check import relative_difference
 from sdcaffe.converters.onnx_data import Images, in_batches
 from sdcaffe.converters.onnx_half import Feed, half
 from sdcaffe.converters.onnx_metadata import Metadata, ModelError
-from sdcaffe.converters.onnx_runtime import open_session
+from sdcaffe.converters.onnx_runtime import give, open_session
 
 _TIMED_RUNS = 30
 _PERCENTILE = 99.99  # of the values of an activation
@@ -51,20 +51,26 @@ class Smaller:
 
 
 def smaller(
-    data: bytes, kind: str, feeds: Sequence[Feed], labelled: Images | None, metadata: Metadata, batches: int | None
+    data: bytes,
+    kind: str,
+    feeds: Sequence[Feed],
+    labelled: Images | None,
+    metadata: Metadata,
+    batches: int | None,
+    judged: Sequence[str],
 ) -> Smaller:
-    """A checked model in `kind` "fp16" or "int8", compared with the full one on `feeds`, inputs of the model.
+    """A checked model in `kind` "fp16" or "int8", whose values `judged` are compared with the full one's on `feeds`.
 
     Both are measured on `labelled`, or on the first `batches` of them. 8 bits are static: ranges come from all of
     `feeds`, weights have a scale for each output where the opset can say so. Inputs and outputs keep their types.
     Raises ModelError for results that are not finite.
     """
     if kind == "fp16":
-        result, kept = half(data, feeds[0])
+        result, kept = half(data, feeds[0], judged)
     else:
-        result, kept = _eight_bits(data, feeds)
+        result, kept = _eight_bits(data, feeds, judged)
     before, after = (_Measuring(model, metadata.scores, feeds[0]) for model in (data, result))
-    moved = max(_moved(before.session, after.session, feed) for feed in feeds[:_COMPARED])
+    moved = max(_moved(data, result, feeds, judged))
     if labelled is not None:
         normalisation = metadata.normalisation
         order = normalisation.order if normalisation is not None and normalisation.in_graph else None
@@ -74,26 +80,43 @@ def smaller(
     return Smaller(result, before.result(), after.result(), before.count, moved, kept)
 
 
-def _moved(full: Any, session: Any, feed: Feed) -> float:
-    arrays = zip(session.run(None, dict(feed)), full.run(None, dict(feed)), strict=True)
-    return max(relative_difference(got, expected) for got, expected in arrays)
+def _moved(full: bytes, made: bytes, feeds: Sequence[Feed], judged: Sequence[str]) -> list[float]:
+    """How far the values `judged` of two models are apart, for each of some feeds."""
+    import onnx
+
+    before, after = (onnx.ModelProto.FromString(data) for data in (full, made))
+    named = [list(judged), [_as_read(after, name) for name in judged]]
+    sessions = []
+    for model, names in zip((before, after), named, strict=True):
+        give(model, names)
+        sessions.append(open_session(model.SerializeToString(), "the exported model or its smaller one"))
+
+    def apart(feed: Feed) -> float:
+        expected, got = (session.run(names, dict(feed)) for session, names in zip(sessions, named, strict=True))
+        return max(relative_difference(a.astype(np.float32), b) for a, b in zip(got, expected, strict=True))
+
+    return [apart(feed) for feed in feeds[:_COMPARED]]
 
 
-def _eight_bits(data: bytes, feeds: Sequence[Feed]) -> tuple[bytes, list[str]]:
+def _as_read(model: Any, name: str) -> str:
+    """The value in whose place nodes read `name`: what 8 bits leave of it, for a ReLU may have gone into these."""
+    reads = {(node.op_type, node.input[0]): node.output[0] for node in model.graph.node if node.input}
+    return reads.get(("DequantizeLinear", reads.get(("QuantizeLinear", name), "")), name)
+
+
+def _eight_bits(data: bytes, feeds: Sequence[Feed], judged: Sequence[str]) -> tuple[bytes, list[str]]:
     """The model in 8 bits, and the nodes that ONNX Runtime still computes in float32.
 
-    Ranges are the least and largest values, or all but the outermost 0.01 %, whichever moves the outputs less.
+    Ranges are the least and largest values, or all but the outermost 0.01 %, whichever moves the values `judged` less.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod
 
-    full = open_session(data, "the exported model")
     opset = onnx.ModelProto.FromString(data).opset_import[0].version
     best: tuple[float, bytes] | None = None
     for method in (CalibrationMethod.MinMax, CalibrationMethod.Percentile):
         made = _quantised(data, feeds, method, by_output=opset >= _BY_OUTPUT)
-        session = open_session(made, "the smaller model")
-        off = statistics.fmean(_moved(full, session, feed) for feed in feeds[:_COMPARED])
+        off = statistics.fmean(_moved(data, made, feeds, judged))
         if best is None or off < best[0]:
             best = off, made
     assert best is not None

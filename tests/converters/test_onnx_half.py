@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +17,7 @@ from sdcaffe.converters import onnx_export
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_open import Options
+from sdcaffe.converters.onnx_pixels import Pixels
 from sdcaffe.converters.onnx_runtime import open_session
 from sdcaffe.net import Net
 
@@ -114,6 +116,43 @@ def test_a_net_without_data_is_written_with_what_it_costs(tmp_path: Path, capsys
     assert "float32 " not in printed
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "half.onnx").graph.initializer}
     assert kinds == {onnx.TensorProto.FLOAT16}
+
+
+PLACES = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 dim: 96 dim: 96 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"
+  convolution_param { num_output: 6 kernel_size: 3 pad: 1 weight_filler { type: "msra" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "score" type: "Convolution" bottom: "conv" top: "score"
+  convolution_param { num_output: 5 kernel_size: 1 weight_filler { type: "msra" } } }
+layer { name: "score_relu" type: "ReLU" bottom: "score" top: "score" }
+layer { name: "label" type: "ArgMax" bottom: "score" top: "label" argmax_param { axis: 1 } }
+"""
+
+
+@pytest.mark.parametrize(("smaller", "allowed"), [("fp16", 0.005), ("int8", 0.05)])
+def test_labels_of_pixels_are_held_by_the_scores_they_are_chosen_by(
+    smaller: str, allowed: float, tmp_path: Path
+) -> None:
+    """Of some ten thousand pixels some have two scores that a rounding exchanges."""
+    model, weights = write_net(PLACES, tmp_path)
+    with lmdb.open(str(tmp_path / "noise")) as database, database.begin(write=True) as put:
+        pixels = np.random.default_rng(0).integers(0, 256, (3, 96, 96)).astype(np.uint8)
+        put.put(b"0", proto.Datum(channels=3, height=96, width=96, data=pixels.tobytes()).SerializeToString())
+    calibration = str(tmp_path / "noise") if smaller == "int8" else None
+    options = Options(smaller=smaller, calibration=calibration, pixels=Pixels(mean=[128.0], scale=0.01))
+    done = export(model, weights, str(tmp_path / "small.onnx"), options)
+    export(model, weights, str(tmp_path / "full.onnx"), Options(ends=("score",)))
+    assert done.smaller is not None
+    assert 0 < done.smaller.moved <= allowed
+    x = ((pixels[None] - 128.0) * 0.01).astype(np.float32)
+    (labels,) = open_session(str(tmp_path / "small.onnx"), "").run(["label"], {"x": x})
+    (scores,) = open_session(str(tmp_path / "full.onnx"), "").run(["score"], {"x": x})
+    chosen = np.take_along_axis(scores, labels.astype(int), axis=1)[:, 0]
+    best = scores.max(1)
+    assert (best - chosen).max() <= 2 * allowed * best.max()
+    if smaller == "fp16":
+        assert (chosen < best).any()  # or nothing was tried
 
 
 @pytest.mark.parametrize("smaller", [None, "fp16"])

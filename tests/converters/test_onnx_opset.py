@@ -88,6 +88,25 @@ def test_what_an_opset_cannot_hold_is_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "older.onnx").exists()
 
 
+@pytest.mark.parametrize("opset", [11, 13, 14])
+@pytest.mark.parametrize("fold", [True, False])
+def test_activations_that_older_opsets_lack(fold: bool, opset: int, tmp_path: Path) -> None:
+    text = f"""{COMMON.splitlines()[1]}
+        layer {{ name: "soft" type: "BNLL" bottom: "data" top: "soft" }}
+        layer {{ name: "hard" type: "HardSwish" bottom: "data" top: "hard" }}"""
+    model, weights = write_net(text, tmp_path)
+    export(model, weights, str(tmp_path / "net.onnx"), Options(opset=opset, fold=fold))
+    written = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(written, full_check=True)
+    assert [entry.version for entry in written.opset_import] == [opset]
+    session = open_session(str(tmp_path / "net.onnx"), "")
+    sizes = [size if isinstance(size, int) else 8 for size in session.get_inputs()[0].shape]
+    x = 4 * np.random.default_rng(0).standard_normal(sizes)
+    soft, hard = session.run(["soft", "hard"], {"data": x.astype(np.float32)})
+    np.testing.assert_allclose(soft, np.log1p(np.exp(x)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(hard, x * np.minimum(np.maximum(x + 3, 0), 6) / 6, rtol=1e-5, atol=1e-6)
+
+
 def test_integers_are_compared_in_opset_11(tmp_path: Path) -> None:
     """Min, Max and Clip take no integers before opset 12."""
     x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.INT64, [5])
