@@ -118,9 +118,15 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None, *, layers: 
     except Exception as error:  # ONNX has several kinds
         raise ModelError(f"is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
     light = _without_weights(model)
+    guessed = [value.name for value in light.graph.input if value.name not in (shapes or {}) and _leaves_free(value)]
     free = _fix_inputs(light.graph, {tensor.name for tensor in model.graph.initializer}, shapes or {}, metadata.size)
     doubled = _doubled(light, {tensor.name for tensor in model.graph.initializer}) if free else {}
-    inferred, computed = settled(light)
+    try:
+        inferred, computed = settled(light)
+    except ModelError as error:
+        if guessed:
+            error.message += f"; with a batch of 1: --shape {guessed[0]}=N,... gives another"
+        raise
     graph = Graph(
         model=model,
         name=metadata.net or model.graph.name,
@@ -258,7 +264,7 @@ def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], si
                 wanted = given[axis]
             elif dim.HasField("dim_value"):
                 wanted = dim.dim_value
-            elif axis == 0:
+            elif axis == 0 or dim.dim_param.startswith("batch"):  # as `sdcaffe export` calls that of a recurrent net
                 wanted = 1
             elif len(dims) == len(size) + 1:
                 wanted = size[axis - 1]
@@ -270,6 +276,10 @@ def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], si
                 raise ModelError(f'input "{value.name}" has {wanted} values along axis {axis}')
             dim.dim_value = wanted
     return free
+
+
+def _leaves_free(value: Any) -> bool:
+    return any(not dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim)
 
 
 def _without_weights(model: Any) -> Any:

@@ -82,7 +82,7 @@ def told(model: ModelProto, owners: Sequence[int | None], module: ExportModule, 
         read = {slot for later in stages[i + 1 :] for slot in later.bottoms} | set(module.outputs)
         found, wanted = outside.get(i, []), [slot for slot in stage.tops if slot in read]
         if i in owners and len(found) == len(wanted):
-            values.update(zip(wanted, found, strict=True))
+            values.update(_matched(wanted, found, net))
         elif i in owners:
             continue
         elif _same(stage, net):
@@ -95,6 +95,16 @@ def told(model: ModelProto, owners: Sequence[int | None], module: ExportModule, 
             entry = _entry(stage, values, own.get(i, {}))
             entries += [entry] if entry is not None else []
     return json.dumps(entries)
+
+
+def _matched(tops: Sequence[int], found: Sequence[str], net: Net) -> dict[int, str]:
+    """The values of a stage's tops: those called as a blob are that blob, the others stand in order.
+
+    A recurrent layer's last state is made before the sequence that it is the end of.
+    """
+    named = {slot: net.graph.slots[slot] for slot in tops if net.graph.slots[slot] in found}
+    others = iter(name for name in found if name not in named.values())
+    return {slot: named[slot] if slot in named else next(others) for slot in tops}
 
 
 def _same(stage: Stage, net: Net) -> bool:

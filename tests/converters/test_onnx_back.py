@@ -17,6 +17,7 @@ from onnx_nets import ROOT, write_net
 from sdcaffe import proto
 from sdcaffe.converters.onnx_export import export
 from sdcaffe.converters.onnx_import import onnx_to_caffe
+from sdcaffe.converters.onnx_metadata import ModelError
 from sdcaffe.converters.onnx_runtime import open_session
 from sdcaffe.net import Net
 
@@ -135,6 +136,46 @@ def test_a_net_comes_back(name: str, tmp_path: Path) -> None:
     onnx_to_caffe(path, *back, {"x": (2, 4, 6, 9)})
     assert kinds is None or kinds_of(back[0]) == kinds
     check(path, back)
+
+
+RECURRENT = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 5 dim: 2 dim: 4 } } }
+layer { name: "cont" type: "Input" top: "cont" input_param { shape { dim: 5 dim: 2 } } }
+"""
+STATES = """
+layer { name: "h" type: "Input" top: "h" top: "c" input_param { shape { dim: 1 dim: 2 dim: 3 } } }
+layer { name: "l" type: "LSTM" bottom: "x" bottom: "cont" bottom: "h" bottom: "c" top: "y" top: "ho" top: "co"
+  recurrent_param { num_output: 3 expose_hidden: true weight_filler { type: "xavier" } } }
+"""
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "states"])
+def test_a_recurrent_net_comes_back_without_being_told_its_streams(kind: str, tmp_path: Path) -> None:
+    own = layer(kind, "y", "x cont", 'recurrent_param { num_output: 3 weight_filler { type: "xavier" } }')
+    model, weights = write_net(RECURRENT + (STATES if kind == "states" else own), tmp_path)
+    export(model, weights, str(tmp_path / "net.onnx"))
+    back = str(tmp_path / "back.prototxt"), str(tmp_path / "back.caffemodel")
+    onnx_to_caffe(str(tmp_path / "net.onnx"), *back)
+    net = Net(back[0], proto.TEST, [back[1]])
+    assert [step.type for step in net.param.layer if step.type != "Input"] == ["RNN" if kind == "RNN" else "LSTM"]
+    session = open_session(str(tmp_path / "net.onnx"), "")
+    random = np.random.default_rng(0)
+    x = {name: random.standard_normal(net.blob_shapes[name]).astype(np.float32) for name in net.inputs}
+    x["cont"] = np.array([[0], [1], [1], [0], [1]], np.float32)
+    names = [value.name for value in session.get_outputs()]
+    with torch.no_grad():
+        got = net({name: torch.from_numpy(values) for name, values in x.items()})
+    for name, expected in zip(names, session.run(names, x), strict=True):
+        np.testing.assert_allclose(got[name].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_of_one_that_does_not_do_is_told(tmp_path: Path) -> None:
+    two = layer("Slice", "a b", "x", "slice_param { axis: 0 }") + layer("Eltwise", "y", "a b")
+    model, weights = write_net(INPUT + two, tmp_path)
+    export(model, weights, str(tmp_path / "net.onnx"))
+    with pytest.raises(ModelError, match=r"with a batch of 1: --shape x=N,\.\.\. gives another"):
+        onnx_to_caffe(str(tmp_path / "net.onnx"), str(tmp_path / "b.prototxt"), str(tmp_path / "b.caffemodel"))
+    assert not (tmp_path / "b.prototxt").exists()
 
 
 def test_what_a_file_tells_is_held_against_it(tmp_path: Path) -> None:
