@@ -74,7 +74,8 @@ class Layers:
     def constant(self, name: str) -> None:
         """A Parameter for an output that hangs on no input. Raises ModelError where it is none."""
         if name not in self.graph.tensors:
-            raise ModelError(f'output "{name}" is made by no layer')
+            made = next((f", a {node.op} in ONNX," for node in self.graph.nodes if name in node.outputs), "")
+            raise ModelError(f'output "{name}"{made} is made by no layer')
         array = array_of(self.graph.tensors[name], name)
         layer = self.param.layer.add(name=self.names.new(name), type="Parameter", top=[name])
         layer.parameter_param.shape.dim.extend(array.shape)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sdcaffe import reading
 from sdcaffe.converters.onnx_constants import settled, values_of
-from sdcaffe.converters.onnx_metadata import ModelError, read_metadata, read_model
+from sdcaffe.converters.onnx_metadata import Metadata, ModelError, read_metadata, read_model
 from sdcaffe.converters.onnx_told import PROPERTY, Told, read_told, usable
 from sdcaffe.layers.base import Shape
 
@@ -119,7 +119,7 @@ def read_graph(path: str, shapes: Mapping[str, Shape] | None = None, *, layers: 
         raise ModelError(f"is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
     light = _without_weights(model)
     guessed = [value.name for value in light.graph.input if value.name not in (shapes or {}) and _leaves_free(value)]
-    free = _fix_inputs(light.graph, {tensor.name for tensor in model.graph.initializer}, shapes or {}, metadata.size)
+    free = _fix_inputs(light.graph, {tensor.name for tensor in model.graph.initializer}, shapes or {}, metadata)
     doubled = _doubled(light, {tensor.name for tensor in model.graph.initializer}) if free else {}
     try:
         inferred, computed = settled(light)
@@ -243,7 +243,7 @@ def _check_size(tensor: TensorProto) -> int:
     return math.prod(tensor.dims) * itemsize
 
 
-def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], size: list[int]) -> bool:
+def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], metadata: Metadata) -> bool:
     """Give every input a fixed shape: a free batch is 1. Returns whether all batches were free."""
     inputs = [value for value in graph.input if value.name not in constants]
     for name in shapes:
@@ -258,6 +258,7 @@ def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], si
         given = shapes.get(value.name)
         if given is not None and len(given) != len(dims):
             raise ModelError(f'input "{value.name}" has {len(dims)} axes, not the {len(given)} of its given shape')
+        written = metadata.shapes.get(value.name, [1, *metadata.size])
         free = free and bool(dims) and not dims[0].HasField("dim_value")
         for axis, dim in enumerate(dims):
             if given is not None:
@@ -266,8 +267,8 @@ def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], si
                 wanted = dim.dim_value
             elif axis == 0 or dim.dim_param.startswith("batch"):  # as `sdcaffe export` calls that of a recurrent net
                 wanted = 1
-            elif len(dims) == len(size) + 1:
-                wanted = size[axis - 1]
+            elif len(dims) == len(written):
+                wanted = written[axis]
             else:
                 raise ModelError(
                     f'input "{value.name}" leaves axis {axis} free; Caffe needs a number: --shape {value.name}=1,...'

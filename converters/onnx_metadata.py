@@ -45,7 +45,8 @@ class Normalisation:
 class Metadata:
     """`net` is the net's name, `sources` file name -> SHA-256, `scores` the output that ranks classes, if one does.
 
-    `size` holds the channels, height and width of the images that the net was written for, or nothing.
+    `size` holds the channels, height and width of the images that the net was written for, or nothing; `shapes` those
+    of all inputs, by name.
     `probabilities` says whether the scores are probabilities already; `classes` are their names, or empty;
     `normalisation` is None where nobody said how a picture becomes the input.
     """
@@ -55,6 +56,7 @@ class Metadata:
     classes: list[str] = field(default_factory=list)
     normalisation: Normalisation | None = None
     size: list[int] = field(default_factory=list)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
     scores: str = ""
     probabilities: bool = False
 
@@ -65,6 +67,8 @@ class Metadata:
             values["normalisation"] = json.dumps(vars(self.normalisation))
         if self.size:
             values["size"] = json.dumps(self.size)
+        if self.shapes:
+            values["shapes"] = json.dumps(self.shapes, ensure_ascii=False)
         if self.classes:
             values["classes"] = json.dumps(self.classes, ensure_ascii=False)
         if self.scores:
@@ -93,6 +97,10 @@ def _read_size(found: Metadata, value: Any) -> None:
     found.size = [int(n) for n in value][:3]
 
 
+def _read_shapes(found: Metadata, value: Any) -> None:
+    found.shapes = {str(name): [int(n) for n in shape] for name, shape in value.items()}
+
+
 def _read_sources(found: Metadata, value: Any) -> None:
     found.sources = {str(file): str(digest) for file, digest in value.items()}
 
@@ -102,6 +110,7 @@ _READ: dict[str, Callable[[Metadata, Any], None]] = {
     "classes": _read_classes,
     "normalisation": _read_normalisation,
     "size": _read_size,
+    "shapes": _read_shapes,
     "sources": _read_sources,
 }
 

@@ -173,6 +173,7 @@ def _metadata(net: Net, part: Deployed, options: Options, sources: Iterable[str]
     metadata = Metadata(net=net.name, sources={os.path.basename(path): digest(path) for path in sources if path})
     taken = net.blob_shapes[net.inputs[0]] if net.inputs else ()
     metadata.size = list(taken[1:]) if len(taken) == 4 else []
+    metadata.shapes = {name: list(net.blob_shapes[name]) for name in net.inputs}
     names = output_names(net, part.outputs)
     makers = {name: layer.type for layer in part.param.layer for name in layer.top}
     soft = [i for i, name in enumerate(part.outputs) if makers[name] == "Softmax"]

@@ -169,6 +169,19 @@ def test_a_recurrent_net_comes_back_without_being_told_its_streams(kind: str, tm
         np.testing.assert_allclose(got[name].numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_inputs_come_back_each_in_its_own_size(tmp_path: Path) -> None:
+    small = 'layer { name: "z" type: "Input" top: "z" input_param { shape { dim: 2 dim: 2 dim: 3 dim: 5 } } }\n'
+    crop = layer("Crop", "y", "x z", "crop_param { axis: 1 offset: 1 }")
+    model, weights = write_net(INPUT + small + crop, tmp_path)
+    export(model, weights, str(tmp_path / "net.onnx"))
+    done = onnx_to_caffe(str(tmp_path / "net.onnx"), str(tmp_path / "b.prototxt"), str(tmp_path / "b.caffemodel"))
+    assert done.inputs == {"x": (1, 4, 6, 9), "z": (1, 2, 3, 5)}
+    net = Net(str(tmp_path / "b.prototxt"), proto.TEST, [str(tmp_path / "b.caffemodel")])
+    x = np.random.default_rng(0).standard_normal((1, 4, 6, 9)).astype(np.float32)
+    got = net({"x": torch.from_numpy(x), "z": torch.zeros(1, 2, 3, 5)})["y"]
+    np.testing.assert_array_equal(got.numpy(), x[:, 1:3, 1:4, 1:6])
+
+
 def test_a_batch_of_one_that_does_not_do_is_told(tmp_path: Path) -> None:
     two = layer("Slice", "a b", "x", "slice_param { axis: 0 }") + layer("Eltwise", "y", "a b")
     model, weights = write_net(INPUT + two, tmp_path)
