@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from sdcaffe.converters.onnx_metadata import (
 )
 from sdcaffe.converters.onnx_pixels import Pixels, Preprocess, column, known
 from sdcaffe.converters.onnx_runtime import open_session
-from sdcaffe.data.decode import read_image, too_large
+from sdcaffe.data.decode import MAX_PIXELS, read_image, too_large
 from sdcaffe.data.resize import resize
 
 Floats = NDArray[np.float32]
@@ -85,12 +86,16 @@ def open_onnx(path: str, classes: str | None = None, pixels: Pixels | None = Non
     if classes is not None:
         metadata.classes = read_classes(classes)
 
+    batch = shape[0] if isinstance(shape[0], int) else 1
+    if batch * math.prod(size) > MAX_PIXELS:
+        raise ModelError(f"takes {batch} pictures of {size[1]}x{size[2]} at once, too many to classify one", path)
+
     def run(image: NDArray[Any]) -> Floats:
         try:
-            scores: Floats = session.run([metadata.scores], {inputs[0].name: image})[0]
+            scores: Floats = session.run([metadata.scores], {inputs[0].name: image.repeat(batch, 0)})[0]
         except Exception as error:  # ONNX Runtime has a dozen kinds
             raise ModelError(f"ONNX Runtime fails on it: {' '.join(str(error).split())[:300]}", path) from None
-        return scores
+        return scores[:1] if batch > 1 and np.ndim(scores) and len(scores) == batch else scores
 
     try:
         normalisation = _normalisation(metadata, pixels or Pixels(), inputs[0].name, bytes_in, path)

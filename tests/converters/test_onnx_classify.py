@@ -55,6 +55,23 @@ def test_every_way_gives_the_same_probabilities_for_pictures(net: Path) -> None:
     assert [way.metadata.classes for way in ways] == [["cat", "dog", "fish", "bird", "cow"]] * 3
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_file_of_a_fixed_batch_classifies_a_picture(inside: bool, net: Path, tmp_path: Path) -> None:
+    options = Options(preprocess=inside, pixels=PIXELS, static=True, batch=3)
+    export(str(net / "net.prototxt"), str(net / "net.caffemodel"), str(tmp_path / "three.onnx"), options)
+    for image in IMAGES:
+        expected, got = (
+            open_onnx(str(path)).probabilities(str(image)) for path in (net / "plain.onnx", tmp_path / "three.onnx")
+        )
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_a_batch_that_is_too_large_for_a_picture_is_told(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "net.onnx", "GlobalAveragePool", [1 << 40, 3, 1, 1], side=8, batch=1 << 40)
+    with pytest.raises(ModelError, match="takes 1099511627776 pictures of 8x8 at once"):
+        open_onnx(path)
+
+
 @pytest.mark.parametrize("outputs", [10, 9])
 def test_names_of_classes_come_with_the_data_where_there_are_as_many(outputs: int, tmp_path: Path) -> None:
     names = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -187,9 +204,11 @@ def test_damaged_metadata_is_one_error(key: str, value: str, net: Path, tmp_path
     assert "Error" not in str(caught.value)  # the file is spoken of, not what Python has for it
 
 
-def write_model(path: Path, node: str, output: list[str | int] | None, side: object = "w", **metadata: str) -> str:
-    """A model of one operator that takes pictures (n, 3, side, side), at a scale of 1."""
-    data = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, side, side])
+def write_model(
+    path: Path, node: str, output: list[str | int] | None, side: object = "w", batch: object = "n", **metadata: str
+) -> str:
+    """A model of one operator that takes pictures (batch, 3, side, side), at a scale of 1."""
+    data = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, side, side])
     kind = TensorProto.INT64 if node == "Size" else TensorProto.FLOAT
     outputs = [] if output is None else [helper.make_tensor_value_info("y", kind, output)]
     model = helper.make_model(
