@@ -119,6 +119,7 @@ def _kept(
                 continue
             gone.update(set(layer.top) - set(new.top))
             layer = new
+        gone.difference_update(layer.top)  # a cut brings a blob anew that hung on what is gone
         if class_of(layer).given:
             _give_shapes(layer, shapes)
         kept.append(layer)

@@ -109,6 +109,29 @@ def test_a_begin_that_the_end_does_not_hang_on_is_refused(tmp_path: Path, capsys
     assert not (tmp_path / "part.py").exists()
 
 
+BEHIND = """
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
+  inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }
+"""
+
+
+def test_a_cut_behind_data_that_are_elsewhere_and_a_layer_in_place(tmp_path: Path) -> None:
+    whole = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } }'
+    _, weights = write_net(whole + BEHIND, tmp_path)
+    model = tmp_path / "train_val.prototxt"
+    data = 'data_param { source: "elsewhere/lmdb" batch_size: 8 backend: LMDB }'
+    model.write_text(f'layer {{ name: "data" type: "Data" top: "data" top: "label" {data} }}{BEHIND}')
+    options = Options(begins=("conv",), shapes={"conv": (1, 3, 4, 4)})
+    export(str(model), weights, str(tmp_path / "net.onnx"), options)
+    blobs = {entry.name: entry.blobs for entry in proto.read_weights(weights)}["fc"]
+    weight, bias = (np.asarray(blob, np.float64) for blob in blobs)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
+    (got,) = open_session(str(tmp_path / "net.onnx"), "").run(["fc"], {"conv": x})
+    np.testing.assert_allclose(got, x.reshape(2, -1) @ weight.T + bias, rtol=1e-4, atol=1e-5)
+
+
 ELSEWHERE = """
 layer { name: "data" type: "TYPE" top: "data" top: "label" TRANSFORM SOURCE }
 layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 6 } }
