@@ -273,7 +273,7 @@ def _fix_inputs(graph: Any, constants: set[str], shapes: Mapping[str, Shape], me
                 raise ModelError(
                     f'input "{value.name}" leaves axis {axis} free; Caffe needs a number: --shape {value.name}=1,...'
                 )
-            if wanted < 1:
+            if not 1 <= wanted < 1 << 31:  # as a blob can have
                 raise ModelError(f'input "{value.name}" has {wanted} values along axis {axis}')
             dim.dim_value = wanted
     return free

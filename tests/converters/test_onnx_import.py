@@ -194,6 +194,11 @@ def model_of(nodes: list[onnx.NodeProto], shape: list[int | str], *weights: onnx
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
+def told(model: onnx.ModelProto, **metadata: str) -> onnx.ModelProto:
+    helper.set_model_props(model, metadata)
+    return model
+
+
 def node(op: str, inputs: list[str], name: str = "bad", output: str = "y", **attributes: object) -> onnx.NodeProto:
     return helper.make_node(op, inputs, [output], name=name, **attributes)
 
@@ -236,6 +241,10 @@ REFUSED = {
     "a height that is free": (
         model_of([node("Relu", ["x"])], ["n", 4, "h", 8]),
         r'input "x" leaves axis 2 free; Caffe needs a number: --shape x=1,\.\.\.',
+    ),
+    "a height that its metadata says, larger than a number of ONNX": (
+        told(model_of([node("Relu", ["x"])], ["n", 4, "h", 8]), shapes=f'{{"x": [1, 4, {10**30}, 8]}}'),
+        rf'input "x" has {10**30} values along axis 2',
     ),
     "a shape that hangs on values": (
         model_of([node("NonZero", ["x"], "n", "i"), node("Cast", ["i"], to=1)], IMAGE),
