@@ -37,9 +37,9 @@ class Geometry:
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     @cached_property
-    def longest(self) -> int:
-        """An axis of so many values is none too short for the kernel."""
-        return max((e - p - b for e, p, b in zip(self.extent, self.pad, self.behind, strict=True)), default=0)
+    def least(self) -> Shape:
+        """How many values each axis must have for the kernel to fit."""
+        return tuple(e - p - b for e, p, b in zip(self.extent, self.pad, self.behind, strict=True))
 
     def spare(self, spatial: Shape) -> Shape:
         """What is left of each padded axis beyond the kernel; below 0 where the kernel is the larger."""
@@ -159,10 +159,10 @@ def fit(bottom: Tensor, geometry: Geometry) -> Tensor:
 
     Caffe's output size is then still 1 where the stride exceeds what is missing, and reads zeros there.
     """
-    if min(bottom.shape[2:], default=0) >= geometry.longest:
+    sizes = list(zip(bottom.shape[2:], geometry.least, strict=True))
+    if all(size >= least for size, least in sizes):
         return bottom
-    spare = geometry.spare(tuple(bottom.shape[2:]))
-    return _pad(bottom, tuple(n for size in reversed(spare) for n in (0, max(0, -size))))
+    return _pad(bottom, tuple(n for size, least in reversed(sizes) for n in (0, max(0, least - size))))
 
 
 def _pad(bottom: Tensor, sides: Shape) -> Tensor:

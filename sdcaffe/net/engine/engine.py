@@ -237,7 +237,7 @@ class Session:
         expected = in_torch(*bottoms)
         slow = time.perf_counter() - start
         got, fast = self._run(bottoms), 0.0
-        if self._timed:  # torch has run before, this session has not
+        if self._timed:  # the second, for torch has run before too
             start = time.perf_counter()
             got = self._run(bottoms)
             fast = time.perf_counter() - start
